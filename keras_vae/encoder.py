@@ -1,0 +1,65 @@
+"""The encoder: a network and a posterior, x -> q(z|x)."""
+
+import math
+from typing import Any
+
+import keras
+import tensorflow as tf
+import tensorflow_probability as tfp
+
+from keras_vae.networks import Network, check_network, feature_shape, refuse_condition
+from keras_vae.posteriors import Posterior
+from keras_vae.serialization import Serializable, register
+
+tfd = tfp.distributions
+
+
+@register
+class Encoder(Serializable, keras.Model):
+    """Network, flattened features, posterior.
+
+    Args:
+        network: a recipe of `keras_vae.networks`, or any Keras layer or model of your own (`keras.Sequential`,
+            `keras.applications`) from a batch of data to features.
+        posterior: a part of `keras_vae.posteriors`.
+
+    Example:
+
+        encoder = kv.Encoder(networks.mlp([512, 256]), posteriors.MultivariateNormalDiag(16))
+        q = encoder(images)          # tfd.Distribution, batch [B], event [16]
+    """
+
+    def __init__(self, network: Network | keras.Layer, posterior: Posterior, **kwargs: Any) -> None:
+        # The layers inside cast for themselves; a cast here would round the data of a float32 head.
+        super().__init__(autocast=False, **kwargs)
+        check_network(network)
+        if not isinstance(posterior, Posterior):
+            raise TypeError(f"posterior must be a part of keras_vae.posteriors, not {posterior!r}.")
+        self.network = network
+        self.posterior = posterior
+
+    @property
+    def latent_dim(self) -> int:
+        """Number L of latent dimensions."""
+        return self.posterior.latent_dim
+
+    def build(self, input_shape: tuple) -> None:
+        """Make the layers for data of shape [B, *event_shape]."""
+        if self.built:
+            return
+        is_recipe = isinstance(self.network, Network)
+        self.body = self.network.encoder_body(tuple(input_shape[1:]), self.dtype_policy) if is_recipe else self.network
+        features = feature_shape(self.body, (None, *input_shape[1:]))
+        if None in features:
+            raise ValueError(
+                f"The encoder's network gives features of shape {features}, whose size is not fixed: end it with "
+                "keras.layers.Flatten or GlobalAveragePooling2D."
+            )
+        self.num_features = math.prod(features)
+        self.posterior.build((None, self.num_features))
+
+    def call(self, x: tf.Tensor, condition: tf.Tensor | None = None, training: bool | None = None) -> tfd.Distribution:
+        """q(z|x), batch [B], event [L], for data [B, *event_shape]."""
+        refuse_condition(condition, "encoder")
+        features = self.body(x, training=training)
+        return self.posterior(tf.reshape(features, [-1, self.num_features]))

@@ -1,0 +1,144 @@
+"""The record that a model hands to its objective: p(x|z), and q(z|x) against p(z) for each group of latents."""
+
+import dataclasses
+import math
+from typing import NamedTuple
+
+import tensorflow as tf
+import tensorflow_probability as tfp
+
+tfd = tfp.distributions
+
+
+class Support(NamedTuple):
+    """The interval in which every component of a variable lies; `REAL` is the whole line."""
+
+    low: float
+    high: float
+
+    def contains(self, other: "Support") -> bool:
+        """Whether `other` lies inside this interval, as a finite KL(q || p) requires of q and p (not sufficient)."""
+        return self.low <= other.low and other.high <= self.high
+
+    def __str__(self) -> str:
+        return "the whole real line" if self == REAL else f"[{self.low:g}, {self.high:g}]"
+
+
+REAL = Support(-math.inf, math.inf)
+UNIT = Support(0.0, 1.0)
+
+
+@dataclasses.dataclass(frozen=True)
+class LatentGroup:
+    """One group of latents: K draws from the posterior q(z|x) and what the objectives need to know of them.
+
+    Attributes:
+        q: posterior, batch [B], event [L].
+        p: prior, event [L].
+        z: draws from q, [K, B, L].
+        log_q: log q(z|x), [K, B], in nats.
+        log_p: log p(z), [K, B], in nats.
+        kl: KL(q || p), [B], in nats.
+        kl_is_exact: True for a closed form; False for the mean of log q - log p over the K draws.
+        kl_per_dim: [B, L] where q and p both factorise over the L dimensions, else None.
+    """
+
+    q: tfd.Distribution
+    p: tfd.Distribution
+    z: tf.Tensor
+    log_q: tf.Tensor
+    log_p: tf.Tensor
+    kl: tf.Tensor
+    kl_is_exact: bool
+    kl_per_dim: tf.Tensor | None
+
+
+@dataclasses.dataclass(frozen=True)
+class Terms:
+    """Everything an objective may combine. A plain VAE has one latent group, a hierarchical one several.
+
+    Attributes:
+        log_likelihood: log p(x|z), [K, B], summed over the event, in nats.
+        groups: the latent groups.
+        likelihood: the distribution p(x|z), batch [K, B].
+        sample_weight: [B], or None for equal weights.
+    """
+
+    log_likelihood: tf.Tensor
+    groups: list[LatentGroup]
+    likelihood: tfd.Distribution
+    sample_weight: tf.Tensor | None = None
+
+    @property
+    def kl(self) -> tf.Tensor:
+        """KL(q(z|x) || p(z)) summed over the groups, [B]."""
+        return tf.add_n([group.kl for group in self.groups])
+
+    @property
+    def elbo(self) -> tf.Tensor:
+        """E_q[log p(x|z)] - KL(q(z|x) || p(z)), [B], the expectation as a mean over the K draws."""
+        return tf.reduce_mean(self.log_likelihood, axis=0) - self.kl
+
+    @property
+    def log_weights(self) -> tf.Tensor:
+        """log p(x|z) + log p(z) - log q(z|x), [K, B]: the importance weights of log p(x)."""
+        return self.log_likelihood + tf.add_n([group.log_p - group.log_q for group in self.groups])
+
+    def mean(self, per_example: tf.Tensor) -> tf.Tensor:
+        """Mean over the batch, the first axis, weighted by `sample_weight`: sum(w v) / sum(w)."""
+        if self.sample_weight is None:
+            return tf.reduce_mean(per_example, axis=0)
+        total = tf.tensordot(self.sample_weight, per_example, axes=1)
+        return tf.math.divide_no_nan(total, tf.reduce_sum(self.sample_weight))
+
+
+def latent_group(
+    q: tfd.Distribution, p: tfd.Distribution, z: tf.Tensor, log_q: tf.Tensor | None = None
+) -> LatentGroup:
+    """The group for draws `z` [K, B, L] of `q`, with KL(q || p) in closed form wherever TFP has one."""
+    log_q = q.log_prob(z) if log_q is None else log_q
+    log_p = p.log_prob(z)
+    kl_per_dim = _kl_per_dim(q, p)
+    if kl_per_dim is not None:
+        kl, exact = tf.reduce_sum(kl_per_dim, axis=-1), True
+    else:
+        kl, exact = _kl(q, p, log_q - log_p)
+    return LatentGroup(q, p, z, log_q, log_p, kl, exact, kl_per_dim)
+
+
+def _kl(q: tfd.Distribution, p: tfd.Distribution, log_ratio: tf.Tensor) -> tuple[tf.Tensor, bool]:
+    try:
+        return tfd.kl_divergence(q, p), True
+    except NotImplementedError:
+        return tf.reduce_mean(log_ratio, axis=0), False
+
+
+def _kl_per_dim(q: tfd.Distribution, p: tfd.Distribution) -> tf.Tensor | None:
+    q_marginals, p_marginals = marginals(q), marginals(p)
+    if q_marginals is None or p_marginals is None:
+        return None
+    try:
+        return tfd.kl_divergence(q_marginals, p_marginals)
+    except NotImplementedError:
+        return None
+
+
+def marginals(distribution: tfd.Distribution) -> tfd.Distribution | None:
+    """The univariate marginals of a distribution over [L] that factorises, batch [..., L]; None if it does not."""
+    if isinstance(distribution, tfd.MultivariateNormalDiag):
+        return tfd.Normal(distribution.loc, distribution.stddev())
+    if isinstance(distribution, tfd.Independent) and distribution.event_shape.rank == 1:
+        inner = distribution.distribution
+        return inner if inner.event_shape.rank == 0 else None
+    return None
+
+
+def check_latent_dim(latent_dim: int) -> int:
+    """The number as an int.
+
+    Raises:
+        ValueError: if it is not a positive int.
+    """
+    if isinstance(latent_dim, bool) or not isinstance(latent_dim, int) or latent_dim < 1:
+        raise ValueError(f"latent_dim must be a positive int, not {latent_dim!r}.")
+    return latent_dim

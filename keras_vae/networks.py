@@ -1,0 +1,190 @@
+"""Bodies of encoders and decoders: recipes that become Keras layers once the shape of the data is known.
+
+Sizes stand in the order in which data pass them, in encoder and decoder alike:
+
+    kv.Encoder(networks.conv([32, 64]), ...)      # 28x28 -> 14x14x32 -> 7x7x64
+    kv.Decoder(networks.conv([64, 32]), ...)      # 7x7x64 -> 14x14x64 -> 28x28x32
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+
+from keras_vae.serialization import Serializable, register
+
+Shape = tuple[int, ...]
+
+
+class Network(Serializable):
+    """A recipe for a body. Subclasses say how it is built; `Encoder` and `Decoder` own the layers."""
+
+    def encoder_body(self, event_shape: Shape, dtype: Any) -> keras.Layer:
+        """Layers from data [B, *event_shape] to features of any shape."""
+        raise TypeError(f"{type(self).__name__} cannot serve in an encoder.")
+
+    def decoder_body(self, params_shape: Shape, dtype: Any) -> keras.Layer:
+        """Layers from z [B, L] to features; those that already have the height and width of `params_shape` keep them.
+
+        Args:
+            params_shape: shape of the likelihood's parameters, event_shape[:-1] + (C * n,).
+            dtype: dtype policy of the layers.
+        """
+        raise TypeError(f"{type(self).__name__} cannot serve in a decoder.")
+
+
+@register
+class MLP(Network):
+    """See `mlp`."""
+
+    def __init__(self, units: Sequence[int], activation: str = "relu") -> None:
+        self.units = check_sizes("units", units, allow_empty=True)
+        self.activation = check_activation(activation)
+
+    def encoder_body(self, event_shape: Shape, dtype: Any) -> keras.Layer:
+        """Flatten, then the dense layers."""
+        return keras.Sequential([keras.layers.Flatten(dtype=dtype), *self._layers(dtype)])
+
+    def decoder_body(self, params_shape: Shape, dtype: Any) -> keras.Layer:
+        """The dense layers, or the identity if there are none."""
+        return keras.Sequential(self._layers(dtype) or [keras.layers.Identity(dtype=dtype)])
+
+    def _layers(self, dtype: Any) -> list[keras.Layer]:
+        return [keras.layers.Dense(n, activation=self.activation, dtype=dtype) for n in self.units]
+
+
+@register
+class Conv(Network):
+    """See `conv`."""
+
+    def __init__(self, filters: Sequence[int], kernel_size: int = 4, activation: str = "relu") -> None:
+        self.filters = check_sizes("filters", filters)
+        (self.kernel_size,) = check_sizes("kernel_size", [kernel_size])
+        self.activation = check_activation(activation)
+
+    def encoder_body(self, event_shape: Shape, dtype: Any) -> keras.Layer:
+        """One convolution of stride 2 for each number of filters."""
+        require_image(event_shape, "conv")
+        convolutions = [keras.layers.Conv2D(n, self.kernel_size, **self._options(dtype)) for n in self.filters]
+        return keras.Sequential(convolutions)
+
+    def decoder_body(self, params_shape: Shape, dtype: Any) -> keras.Layer:
+        """A dense layer to the smallest map, then one transposed convolution of stride 2 for each number of filters."""
+        require_image(params_shape, "conv")
+        sizes = halvings(params_shape[:2], len(self.filters))
+        layers = [
+            keras.layers.Dense(sizes[-1][0] * sizes[-1][1] * self.filters[0], self.activation, dtype=dtype),
+            keras.layers.Reshape((*sizes[-1], self.filters[0]), dtype=dtype),
+        ]
+        for n, size, target in zip(self.filters, sizes[:0:-1], sizes[-2::-1], strict=True):
+            layers.append(keras.layers.Conv2DTranspose(n, self.kernel_size, **self._options(dtype)))
+            layers.extend(crop(size, target, dtype))
+        return keras.Sequential(layers)
+
+    def _options(self, dtype: Any) -> dict[str, Any]:
+        return {"strides": 2, "padding": "same", "activation": self.activation, "dtype": dtype}
+
+
+def mlp(units: Sequence[int], activation: str = "relu") -> MLP:
+    """Dense layers. `mlp([])` is the identity, so that encoder and decoder become linear models.
+
+    Args:
+        units: width of each layer, in the order in which data pass them.
+        activation: any Keras activation by name.
+    """
+    return MLP(units, activation)
+
+
+def conv(filters: Sequence[int], kernel_size: int = 4, activation: str = "relu") -> Conv:
+    """Convolutions of stride 2: each halves the image in an encoder and doubles it in a decoder.
+
+    Height and width may be odd: the encoder rounds up, the decoder crops to the same sizes on its way back.
+
+    Args:
+        filters: number of filters of each layer, in the order in which data pass them.
+        kernel_size: height and width of the kernels; a multiple of the stride avoids checkerboards.
+        activation: any Keras activation by name.
+    """
+    return Conv(filters, kernel_size, activation)
+
+
+def check_sizes(name: str, sizes: Sequence[int], allow_empty: bool = False) -> list[int]:
+    """The sizes as a list of ints.
+
+    Raises:
+        ValueError: if it is not a list of positive ints, or empty where that means nothing.
+    """
+    is_list = isinstance(sizes, (list, tuple))
+    if not is_list or any(isinstance(n, bool) or not isinstance(n, int) or n < 1 for n in sizes):
+        raise ValueError(f"{name} must be a list of positive ints such as [512, 256], not {sizes!r}.")
+    if not sizes and not allow_empty:
+        raise ValueError(f"{name} must name at least one layer.")
+    return list(sizes)
+
+
+def check_activation(activation: str) -> str:
+    """The name, if Keras knows it.
+
+    Raises:
+        ValueError: for an unknown activation.
+    """
+    if not isinstance(activation, str):
+        raise ValueError(f"activation must be the name of a Keras activation, so that it can be saved: {activation!r}.")
+    keras.activations.get(activation)
+    return activation
+
+
+def require_image(shape: Shape, network: str) -> None:
+    """Refuse what is not height x width x channels.
+
+    Raises:
+        ValueError: if `shape` does not have three axes.
+    """
+    if len(shape) != 3:
+        raise ValueError(
+            f"networks.{network} works on images of shape (height, width, channels), not on data of shape {shape}. "
+            "Use networks.mlp for vectors, and x[..., None] for images without a channel axis."
+        )
+
+
+def halvings(size: Sequence[int], times: int) -> list[tuple[int, int]]:
+    """Height and width before and after each of `times` convolutions of stride 2, rounded up: [(28, 28), (14, 14)...]."""
+    sizes = [(size[0], size[1])]
+    for _ in range(times):
+        height, width = sizes[-1]
+        sizes.append(((height + 1) // 2, (width + 1) // 2))
+    return sizes
+
+
+def crop(size: tuple[int, int], target: tuple[int, int], dtype: Any) -> list[keras.Layer]:
+    """The layers, none or one, that crop a map of twice `size` to `target`."""
+    surplus = [(0, 2 * have - want) for have, want in zip(size, target, strict=True)]
+    return [keras.layers.Cropping2D(surplus, dtype=dtype)] if any(s for _, s in surplus) else []
+
+
+def check_network(network: Any) -> None:
+    """Refuse what is neither a recipe nor a Keras layer.
+
+    Raises:
+        TypeError: naming both.
+    """
+    if not isinstance(network, (Network, keras.Layer)):
+        raise TypeError(f"network must be made by keras_vae.networks or be a Keras layer, not {network!r}.")
+
+
+def feature_shape(body: keras.Layer, input_shape: tuple) -> tuple[int | None, ...]:
+    """Build `body` if need be, and give the shape of its output for one example."""
+    if not body.built:
+        body.build(input_shape)
+    output = body.compute_output_spec(keras.KerasTensor(input_shape, dtype="float32"))
+    return tuple(output.shape[1:])
+
+
+def refuse_condition(condition: Any, part: str) -> None:
+    """Refuse a condition that would be ignored.
+
+    Raises:
+        ValueError: if there is one.
+    """
+    if condition is not None:
+        raise ValueError(f"This {part} takes no condition.")

@@ -1,0 +1,77 @@
+"""Configs derived from constructors, so that no part can forget an argument of its own."""
+
+import inspect
+from typing import Any, Self, TypeVar
+
+import keras
+
+Class = TypeVar("Class", bound=type)
+
+
+def register(cls: Class) -> Class:
+    """Register a class with Keras under the name of its top-level package.
+
+    `keras.saving.load_model` then finds it without `custom_objects`. For classes of your own, derived from
+    any part of this package:
+
+        @kv.register
+        class Laplace(likelihoods.Likelihood):
+            ...
+    """
+    package = cls.__module__.partition(".")[0]
+    registered: Class = keras.saving.register_keras_serializable(package=package)(cls)
+    return registered
+
+
+class Serializable:
+    """`get_config` and `from_config` made from the arguments that the constructor was called with.
+
+    The values may be anything that Keras serialises: numbers, strings, lists, layers, models, schedules.
+    Keras layers add their `name`, `trainable` and `dtype`.
+
+    Raises:
+        TypeError: from the constructor, if it takes positional-only or `*args` parameters, which a config
+            cannot name.
+    """
+
+    def __new__(cls, *args: Any, **kwargs: Any) -> Self:
+        """Record the constructor's arguments before the constructor runs."""
+        parent_new = super().__new__
+        instance = parent_new(cls) if parent_new is object.__new__ else parent_new(cls, *args, **kwargs)
+        # A dunder name in the instance's own dict keeps Keras from tracking and saving the arguments as state.
+        vars(instance)["__arguments__"] = _named_arguments(cls, args, kwargs)
+        return instance
+
+    def get_config(self) -> dict[str, Any]:
+        """The constructor's arguments as JSON-ready values, for `from_config`."""
+        inherited = super().get_config() if isinstance(self, keras.Layer) else {}  # type: ignore[misc]
+        arguments = vars(self)["__arguments__"]
+        own = {name: keras.saving.serialize_keras_object(value) for name, value in arguments.items()}
+        return {**own, **inherited}
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> Self:
+        """An instance with the arguments of `config`; its weights, if any, are new."""
+        return cls(**{name: keras.saving.deserialize_keras_object(value) for name, value in config.items()})
+
+
+def _named_arguments(cls: type, args: tuple, kwargs: dict[str, Any]) -> dict[str, Any]:
+    signature = inspect.signature(cls.__init__)
+    for parameter in signature.parameters.values():
+        if parameter.kind in (parameter.POSITIONAL_ONLY, parameter.VAR_POSITIONAL) and parameter.name != "self":
+            if cls.__init__ is object.__init__:
+                return {}
+            raise TypeError(
+                f"{cls.__name__}.__init__ takes {parameter}, which a config cannot name: "
+                "use parameters that can be passed by keyword."
+            )
+    try:
+        bound = signature.bind(None, *args, **kwargs)
+    except TypeError as error:
+        raise TypeError(f"{cls.__name__}(): {error}") from None
+    bound.apply_defaults()
+    named = dict(list(bound.arguments.items())[1:])
+    for parameter in signature.parameters.values():
+        if parameter.kind is parameter.VAR_KEYWORD:
+            named.update(named.pop(parameter.name, {}))
+    return named

@@ -1,0 +1,372 @@
+"""The variational autoencoder: the Keras model that users fit."""
+
+import functools
+import math
+import random
+import types
+from typing import Any, NamedTuple
+
+import keras
+import numpy as np
+import tensorflow as tf
+import tensorflow_probability as tfp
+
+from keras_vae import inputs, seeds
+from keras_vae.decoder import Decoder
+from keras_vae.encoder import Encoder
+from keras_vae.latents import Terms, latent_group
+from keras_vae.objectives import ELBO, Objective
+from keras_vae.priors import Prior
+from keras_vae.serialization import Serializable, register
+
+tfd = tfp.distributions
+
+# Draws of one call of `log_prob` are taken in chunks of about this many values of x, to bound the memory.
+CHUNK_VALUES = 2**24
+# Batches of endless data that `adapt` looks at.
+ADAPT_BATCHES = 100
+
+
+class Generation(NamedTuple):
+    """Draws from the model: z from the prior, [n, L], and p(x|z), batch [n]."""
+
+    z: tf.Tensor
+    likelihood: tfd.Distribution
+
+
+@register
+class VAE(Serializable, keras.Model):
+    """log p(x) >= E_q(z|x)[log p(x|z)] - KL(q(z|x) || p(z)), maximised by `fit`.
+
+    After Kingma and Welling 2014, "Auto-encoding variational Bayes". All reported numbers are in nats per example:
+    summed over the event, averaged over the examples (weighted by `sample_weight` if given).
+
+    `fit` and `evaluate` report `loss` (the objective), and, whatever the objective weighs, `elbo`, `log_likelihood`
+    and `kl`. Noise is stateless, a function of (`seed`, the model's own step, the replica).
+
+    Args:
+        encoder: q(z|x).
+        decoder: p(x|z).
+        prior: p(z).
+        objective: what `fit` optimises; the plain ELBO unless told otherwise.
+        seed: of the noise in training and evaluation; None draws one from Python's `random`, which
+            `keras.utils.set_random_seed` controls.
+
+    Raises:
+        ValueError: if posterior and prior differ in `latent_dim`, or the support of the posterior is not inside the
+            prior's, where KL(q || p) is infinite.
+    """
+
+    def __init__(
+        self,
+        encoder: Encoder,
+        decoder: Decoder,
+        prior: Prior,
+        objective: Objective | None = None,
+        seed: int | None = None,
+        **kwargs: Any,
+    ) -> None:
+        # An automatic cast to half precision would round the data before their likelihood is taken.
+        super().__init__(autocast=False, **kwargs)
+        _check_parts(encoder, decoder, prior, objective)
+        self.encoder = encoder
+        self.decoder = decoder
+        self.prior = prior
+        self.objective = objective or ELBO()
+        self.seed = random.randrange(2**31) if seed is None else seed
+        # `optimizer.iterations` stands still when a step is accumulated or skipped; noise and schedules must not.
+        self.step = self._counter("step")
+        # 1 once weights were adapted or loaded: an automatic `adapt` could then only destroy something.
+        self.adapted = self._counter("adapted")
+        names = ("loss", "elbo", "log_likelihood", "kl", *self.objective.metric_names)
+        self._means = {name: keras.metrics.Mean(name=name) for name in names}
+        self._batch_index = BatchIndex(name="batch_index")
+
+    def _counter(self, name: str) -> keras.Variable:
+        return self.add_weight(
+            name=name,
+            shape=(),
+            dtype="int64",
+            initializer="zeros",
+            trainable=False,
+            aggregation="only_first_replica",
+        )
+
+    def build(self, input_shape: tuple | None = None) -> None:
+        """Make the weights of all parts; the shape of the data is the likelihood's event shape."""
+        if self.built:
+            return
+        shape = (None, *self.decoder.event_shape)
+        if input_shape is not None and tuple(input_shape[1:]) != shape[1:]:
+            raise ValueError(
+                f"The data have shape {tuple(input_shape[1:])} per example, but the likelihood was made for {shape[1:]}."
+            )
+        self.encoder.build(shape)
+        self.decoder.build((None, self.prior.latent_dim))
+        self.prior.build(shape)
+
+    def get_build_config(self) -> dict[str, Any]:
+        """The shape of the data. Built here if need be: an unbuilt model would reload with other weights."""
+        self._ensure_built()
+        return {"input_shape": (None, *self.decoder.event_shape)}
+
+    def get_config(self) -> dict[str, Any]:
+        """The parts and the seed that is in use."""
+        return {**super().get_config(), "seed": self.seed}
+
+    def load_own_variables(self, store: Any) -> None:
+        """Load the counters, and remember that weights were loaded."""
+        super().load_own_variables(store)
+        self.adapted.assign(1)
+
+    def _ensure_built(self) -> None:
+        if not self.built:
+            self.build((None, *self.decoder.event_shape))
+
+    # The two seams: everything below is made of them.
+
+    def infer(
+        self,
+        x: tf.Tensor,
+        num_samples: int = 1,
+        seed: seeds.Seed | None = None,
+        condition: tf.Tensor | None = None,
+        training: bool = False,
+    ) -> Terms:
+        """From data to the terms of an objective.
+
+        Args:
+            x: data [B, *event_shape], float32.
+            num_samples: number K of draws from the posterior for each example.
+            seed: of the draws; None takes the posterior's point instead of draws (then K is 1).
+            condition: what encoder, prior and decoder are conditioned on.
+            training: passed on to the networks.
+        """
+        self._ensure_built()
+        x = tf.cast(x, tf.float32)
+        q = self.encoder(x, condition=condition, training=training)
+        p = self.prior.distribution(encoder=self.encoder, condition=condition)
+        if seed is None:
+            z, log_q = self.encoder.posterior.point(q)[tf.newaxis], None
+        else:
+            z, log_q = q.experimental_sample_and_log_prob(num_samples, seed=seeds.as_pair(seed))
+        likelihood = self.decoder(z, condition=condition, training=training)
+        return Terms(likelihood.log_prob(x), [latent_group(q, p, z, log_q)], likelihood)
+
+    def generate(self, n: int, seed: seeds.Seed | None = None, condition: tf.Tensor | None = None) -> Generation:
+        """From the prior to data: n draws z ~ p(z), and p(x|z).
+
+        Args:
+            n: number of draws.
+            seed: an int or a pair of int32; None for other draws at each call.
+            condition: what prior and decoder are conditioned on.
+        """
+        self._ensure_built()
+        p = self.prior.distribution(encoder=self.encoder, condition=condition)
+        z = p.sample(n, seed=seeds.as_pair(seed))
+        return Generation(z, self.decoder(z, condition=condition))
+
+    # What users call.
+
+    def call(self, x: tf.Tensor, training: bool | None = None) -> tf.Tensor:
+        """Reconstructions: means of p(x|z) at the point of q(z|x), shaped like `x`."""
+        return self.infer(x, training=bool(training)).likelihood.mean()[0]
+
+    def encode(self, x: Any, condition: Any = None) -> tfd.Distribution:
+        """q(z|x), batch [B], event [L]."""
+        self._ensure_built()
+        return self.encoder(tf.cast(x, tf.float32), condition=condition)
+
+    def decode(self, z: Any, condition: Any = None) -> tfd.Distribution:
+        """p(x|z), batch z.shape[:-1], event `event_shape`."""
+        self._ensure_built()
+        return self.decoder(tf.cast(z, tf.float32), condition=condition)
+
+    def reconstruct(self, x: Any, condition: Any = None) -> np.ndarray:
+        """Means of p(x|z) at the point (the mean) of q(z|x), an array shaped like `x`."""
+        return _array(self.infer(x, condition=condition).likelihood.mean()[0])
+
+    def sample(self, n: int, seed: seeds.Seed | None = None, condition: Any = None) -> np.ndarray:
+        """Means of p(x|z) for n draws z ~ p(z), [n, *event_shape]; the same seed gives the same images."""
+        return _array(self.generate(n, seed, condition=condition).likelihood.mean())
+
+    def log_prob(self, x: Any, num_samples: int = 100, seed: seeds.Seed | None = 0, condition: Any = None) -> np.ndarray:
+        """Importance-weighted estimate of log p(x), [B], in nats.
+
+        log 1/K sum_k p(x|z_k) p(z_k) / q(z_k|x), z_k ~ q(z|x): a lower bound in expectation, which rises to log p(x)
+        with K = `num_samples` (Burda et al. 2016, "Importance weighted autoencoders").
+
+        Args:
+            x: data [B, *event_shape].
+            num_samples: K.
+            seed: of the draws.
+            condition: what the model is conditioned on.
+
+        Raises:
+            ValueError: for data outside the support of the likelihood.
+        """
+        x = _array(x)
+        self.decoder.likelihood.check(x)
+        if len(x) == 0:
+            return np.zeros(0, "float32")
+        chunk = max(1, min(num_samples, CHUNK_VALUES // max(x.size, 1)))
+        total = tf.fill([len(x)], -math.inf)
+        for start in range(0, num_samples, chunk):
+            size = min(chunk, num_samples - start)
+            part = self._log_weights(tf.constant(x), size, seeds.fold_in(seed, start), condition)
+            total = tfp.math.log_add_exp(total, tf.reduce_logsumexp(part, axis=0))
+        return _array(total - math.log(num_samples))
+
+    @tf.function(reduce_retracing=True)
+    def _log_weights(self, x: tf.Tensor, num_samples: int, seed: tf.Tensor, condition: Any = None) -> tf.Tensor:
+        return self.infer(x, num_samples, seed, condition=condition).log_weights
+
+    def adapt(self, data: Any) -> None:
+        """Initialise from the data what is better not random: the output bias gives their mean.
+
+        The mean pixel alone is worth hundreds of nats at the start. `fit` calls this by itself on a model whose weights
+        were never trained, loaded or adapted.
+
+        Args:
+            data: array, tensor, dataset or other iterable of batches; of endless data, 100 batches are used.
+        """
+        self._ensure_built()
+        total, count, first = 0.0, 0, None
+        limit = ADAPT_BATCHES if inputs.is_endless(data) else None
+        for batch in inputs.batches(data, limit=limit):
+            first = batch if first is None else first
+            total, count = total + batch.sum(axis=0, dtype="float64"), count + len(batch)
+        if first is None:
+            raise ValueError("There are no data to adapt to: the first batch is empty.")
+        self.decoder.adapt(total / count)
+        self.prior.adapt(first)
+        self.adapted.assign(1)
+
+    # Training and evaluation.
+
+    @functools.wraps(keras.Model.fit)
+    def fit(self, x: Any = None, *args: Any, **kwargs: Any) -> keras.callbacks.History:
+        """Look at the first batch, adapt a fresh model to the data, train."""
+        batch, x = self._look_at(x)
+        if kwargs.get("validation_data") is not None:
+            _, kwargs["validation_data"] = self._look_at(kwargs["validation_data"])
+        if batch is not None and self._is_fresh():
+            # A generator can be run through only once, and that is for training.
+            self.adapt(batch if isinstance(x, types.GeneratorType) else x)
+        return super().fit(x, *args, **kwargs)
+
+    @functools.wraps(keras.Model.evaluate)
+    def evaluate(self, x: Any = None, *args: Any, **kwargs: Any) -> Any:
+        """Look at the first batch, evaluate."""
+        if not kwargs.get("_use_cached_eval_dataset"):
+            _, x = self._look_at(x)
+        return super().evaluate(x, *args, **kwargs)
+
+    def train_step(self, data: Any) -> dict[str, tf.Tensor]:
+        """One update of all weights from one batch."""
+        x, _, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
+        with tf.GradientTape() as tape:
+            terms, loss, extra = self._objective(x, sample_weight, seeds.fold_in(self.seed, self._step()), training=True)
+            scaled = self.optimizer.scale_loss(loss / tf.distribute.get_strategy().num_replicas_in_sync)
+        variables = self.trainable_variables
+        self.optimizer.apply(tape.gradient(scaled, variables), variables)
+        self.step.assign_add(1)
+        return self._logs(terms, loss, extra)
+
+    def test_step(self, data: Any) -> dict[str, tf.Tensor]:
+        """The same numbers without an update. The noise follows from the index of the batch, so that they repeat."""
+        x, _, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
+        seed = seeds.fold_in(seeds.fold_in(self.seed, -1), self._batch_index.next())
+        return self._logs(*self._objective(x, sample_weight, seed, training=False))
+
+    def _objective(
+        self, x: tf.Tensor, sample_weight: tf.Tensor | None, seed: tf.Tensor, training: bool
+    ) -> tuple[Terms, tf.Tensor, dict[str, tf.Tensor]]:
+        replica = tf.distribute.get_replica_context().replica_id_in_sync_group
+        terms = self.infer(x, self.objective.num_samples, seeds.fold_in(seed, replica), training=training)
+        if sample_weight is not None:
+            weight = tf.reshape(tf.cast(sample_weight, tf.float32), [-1])
+            terms = Terms(terms.log_likelihood, terms.groups, terms.likelihood, weight)
+        loss, extra = self.objective(terms, self._step())
+        return terms, loss, extra
+
+    def _logs(self, terms: Terms, loss: tf.Tensor, extra: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+        weight = terms.sample_weight
+        count = tf.cast(tf.shape(terms.kl)[0], tf.float32) if weight is None else tf.reduce_sum(weight)
+        log_likelihood = tf.reduce_mean(terms.log_likelihood, axis=0)
+        values = {
+            "loss": loss,
+            "elbo": terms.mean(terms.elbo),
+            "log_likelihood": terms.mean(log_likelihood),
+            "kl": terms.mean(terms.kl),
+            **extra,
+        }
+        for name, value in values.items():
+            self._means[name].update_state(value, sample_weight=count)
+        return {name: mean.result() for name, mean in self._means.items()}
+
+    @property
+    def metrics(self) -> list[keras.metrics.Metric]:
+        """The running means of the logged numbers, and the index of the batch; reset at the start of each epoch."""
+        return [*self._means.values(), self._batch_index]
+
+    def _step(self) -> tf.Tensor:
+        return tf.convert_to_tensor(self.step)
+
+    def _is_fresh(self) -> bool:
+        self._ensure_built()
+        is_new = int(self.adapted) == 0 and int(self.step) == 0
+        # A decoder that was trained elsewhere has a bias.
+        return is_new and not np.any(keras.ops.convert_to_numpy(self.decoder.output_layer.bias))
+
+    def _look_at(self, data: Any) -> tuple[np.ndarray | None, Any]:
+        self._ensure_built()
+        batch, data = inputs.first_batch(data)
+        if batch is not None:
+            self.decoder.likelihood.check(batch)
+        return batch, data
+
+
+class BatchIndex(keras.metrics.Metric):
+    """Counts the batches of an evaluation: like any metric it starts from zero whenever metrics are reset."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.index = self.add_variable((), "zeros", dtype="int32", name="index")
+
+    def next(self) -> tf.Tensor:
+        """The number of batches so far."""
+        index = tf.identity(tf.convert_to_tensor(self.index))
+        self.index.assign_add(1)
+        return index
+
+    def update_state(self, *args: Any, **kwargs: Any) -> None:
+        """Nothing: `next` counts."""
+
+    def result(self) -> tf.Tensor:
+        """The number of batches so far."""
+        return tf.convert_to_tensor(self.index)
+
+
+def _check_parts(encoder: Any, decoder: Any, prior: Any, objective: Any) -> None:
+    expected = {"encoder": Encoder, "decoder": Decoder, "prior": Prior, "objective": (Objective, type(None))}
+    given = {"encoder": encoder, "decoder": decoder, "prior": prior, "objective": objective}
+    for name, part in given.items():
+        if not isinstance(part, expected[name]):  # type: ignore[arg-type]
+            raise TypeError(f"{name} must be a keras_vae {name}, not {part!r}.")
+    posterior = encoder.posterior
+    if posterior.latent_dim != prior.latent_dim:
+        raise ValueError(
+            f"The posterior has {posterior.latent_dim} latent dimensions and the prior {prior.latent_dim}: "
+            "give both the same latent_dim."
+        )
+    if not prior.support.contains(posterior.support):
+        raise ValueError(
+            f"The posterior {type(posterior).__name__} has its support on {posterior.support}, which is not inside the "
+            f"support of the prior {type(prior).__name__}, {prior.support}: KL(q || p) would be infinite."
+        )
+
+
+def _array(values: Any) -> np.ndarray:
+    """As numpy, so that results are arrays; inside a graph, where that is impossible, the tensor itself."""
+    return np.asarray(values) if tf.executing_eagerly() else values
