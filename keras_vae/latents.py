@@ -2,12 +2,11 @@
 
 import dataclasses
 import math
+from collections.abc import Callable
 from typing import NamedTuple
 
 import tensorflow as tf
-import tensorflow_probability as tfp
-
-tfd = tfp.distributions
+from tensorflow_probability import distributions as tfd
 
 
 class Support(NamedTuple):
@@ -62,12 +61,14 @@ class Terms:
         groups: the latent groups.
         likelihood: the distribution p(x|z), batch [K, B].
         sample_weight: [B], or None for equal weights.
+        pathwise: [K, B], or None unless the objective needs it; see `pathwise`.
     """
 
     log_likelihood: tf.Tensor
     groups: list[LatentGroup]
     likelihood: tfd.Distribution
     sample_weight: tf.Tensor | None = None
+    pathwise: tf.Tensor | None = None
 
     @property
     def kl(self) -> tf.Tensor:
@@ -92,9 +93,7 @@ class Terms:
         return tf.math.divide_no_nan(total, tf.reduce_sum(self.sample_weight))
 
 
-def latent_group(
-    q: tfd.Distribution, p: tfd.Distribution, z: tf.Tensor, log_q: tf.Tensor | None = None
-) -> LatentGroup:
+def latent_group(q: tfd.Distribution, p: tfd.Distribution, z: tf.Tensor, log_q: tf.Tensor | None = None) -> LatentGroup:
     """The group for draws `z` [K, B, L] of `q`, with KL(q || p) in closed form wherever TFP has one."""
     log_q = q.log_prob(z) if log_q is None else log_q
     log_p = p.log_prob(z)
@@ -104,6 +103,27 @@ def latent_group(
     else:
         kl, exact = _kl(q, p, log_q - log_p)
     return LatentGroup(q, p, z, log_q, log_p, kl, exact, kl_per_dim)
+
+
+def pathwise(terms_at: Callable[[tf.Tensor], Terms], z: tf.Tensor) -> Terms:
+    """The terms at draws `z` [K, B, L], with the two ways of their gradient taken apart.
+
+    The log-weights log p(x|z) + log p(z) - log q(z|x) of the result give gradients to decoder and prior only. What
+    the encoder receives through z, with the parameters of q held fixed, is the gradient of `Terms.pathwise`, which is
+    zero in value: (d log w / dz) (z - stop_gradient(z)). An objective may so weigh the two differently.
+
+    Args:
+        terms_at: the terms as a function of z, with log q(z|x) evaluated at that z.
+        z: reparameterised draws.
+    """
+    leaf = tf.stop_gradient(z)
+    with tf.GradientTape(watch_accessed_variables=False) as tape:
+        tape.watch(leaf)
+        terms = terms_at(leaf)
+        log_weights = terms.log_weights
+    slope = tf.stop_gradient(tape.gradient(log_weights, leaf))
+    groups = [dataclasses.replace(group, log_q=tf.stop_gradient(group.log_q)) for group in terms.groups]
+    return dataclasses.replace(terms, groups=groups, pathwise=tf.reduce_sum(slope * (z - leaf), axis=-1))
 
 
 def _kl(q: tfd.Distribution, p: tfd.Distribution, log_ratio: tf.Tensor) -> tuple[tf.Tensor, bool]:

@@ -17,14 +17,20 @@ from typing import Any
 import keras
 import numpy as np
 import tensorflow as tf
-import tensorflow_probability as tfp
+from tensorflow_probability import bijectors as tfb
+from tensorflow_probability import distributions as tfd
+from tensorflow_probability import layers as tfpl
 
+from keras_vae.discretized import (
+    GridBinomial,
+    GridCategorical,
+    QuantizedLogistic,
+    QuantizedLogisticMixture,
+    clipped_logistic_loc,
+    tilted_logits,
+)
 from keras_vae.latents import REAL, UNIT, Support
 from keras_vae.serialization import Serializable, register
-
-tfb = tfp.bijectors
-tfd = tfp.distributions
-tfpl = tfp.layers
 
 
 class Likelihood(Serializable, keras.layers.Layer):
@@ -52,7 +58,10 @@ class Likelihood(Serializable, keras.layers.Layer):
         return (*self.event_shape[:-1], self.event_shape[-1] * self.params_per_value)
 
     def distribution(self, *params: tf.Tensor) -> tfd.Distribution:
-        """The distribution with n parameters, each [..., *event_shape]: batch [...], event `event_shape`."""
+        """The distribution with n parameters, each [..., *event_shape]: batch [...], event `event_shape`.
+
+        A likelihood with weights of its own receives their values after the parameters.
+        """
         raise TypeError(f"{type(self).__name__} must define distribution(*params).")
 
     def initial_bias(self, mean: np.ndarray) -> np.ndarray | None:
@@ -75,7 +84,7 @@ class Likelihood(Serializable, keras.layers.Layer):
 
     def call(self, params: tf.Tensor) -> tfd.Distribution:
         """p(x|z) from the decoder's output [..., *params_shape]."""
-        return self.head(params)
+        return self.head([params, *(tf.convert_to_tensor(weight) for weight in self.weights)]).tensor_distribution
 
     def check(self, x: Any) -> None:
         """Refuse a batch of data [B, *event_shape] that this likelihood cannot have produced.
@@ -107,10 +116,25 @@ class Likelihood(Serializable, keras.layers.Layer):
             )
         self.check_values(values)
 
-    def _split(self, params: tf.Tensor) -> tfd.Distribution:
+    def bits_per_dim(self, log_prob: Any) -> Any:
+        """-log2 p(x) per value: -log_prob / (D ln 2), the size of the data under a perfect code.
+
+        Args:
+            log_prob: log-probabilities of whole examples in nats, of any shape.
+
+        Returns:
+            An array of that shape, or None for continuous data, whose densities are no probabilities.
+        """
+        return None if self.levels is None else -log_prob / (math.prod(self.event_shape) * math.log(2.0))
+
+    def _independent(self, distribution: tfd.Distribution) -> tfd.Distribution:
+        return tfd.Independent(distribution, len(self.event_shape))
+
+    def _split(self, inputs: list[tf.Tensor]) -> tfd.Distribution:
+        params, *weights = inputs
         if self.params_per_value == 1:
-            return self.distribution(params)
-        return self.distribution(*tf.split(params, self.params_per_value, axis=-1))
+            return self.distribution(params, *weights)
+        return self.distribution(*tf.split(params, self.params_per_value, axis=-1), *weights)
 
 
 @register
@@ -122,12 +146,11 @@ class Bernoulli(Likelihood):
 
     def distribution(self, logits: tf.Tensor) -> tfd.Distribution:
         """Independent Bernoulli variables with `logits` [..., *event_shape]."""
-        return tfd.Independent(tfd.Bernoulli(logits=logits, dtype=tf.float32), len(self.event_shape))
+        return self._independent(tfd.Bernoulli(logits=logits, dtype=tf.float32))
 
     def initial_bias(self, mean: np.ndarray) -> np.ndarray:
         """logit(mean), the mean clipped to [0.001, 0.999] as in the code of Burda et al. 2016."""
-        clipped = np.clip(mean, 1e-3, 1.0 - 1e-3)
-        return np.log(clipped) - np.log1p(-clipped)
+        return logit(inside(mean))
 
     def check_values(self, x: np.ndarray) -> None:
         """Refuse anything but zeros and ones."""
@@ -137,7 +160,37 @@ class Bernoulli(Likelihood):
                 f"Bernoulli is a likelihood of zeros and ones, but {100 * (1 - binary.mean()):.1f}% of the values are "
                 f"neither (they lie in [{x.min():g}, {x.max():g}]); its log-probability would mean nothing. Either "
                 'binarize: data.load(..., binarize="dynamic") or (x > 0.5).astype("float32"); or choose a likelihood '
-                "of gray levels: likelihoods.Normal(event_shape)."
+                "of gray levels: likelihoods.ContinuousBernoulli(event_shape) or likelihoods.Normal(event_shape) for "
+                "densities, likelihoods.DiscretizedLogistic(event_shape) for levels and bits/dim."
+            )
+
+
+@register
+class ContinuousBernoulli(Likelihood):
+    """p(x|z) = prod_i C(p_i) p_i^x_i (1 - p_i)^(1 - x_i) for data in [0, 1], p = sigmoid(decoder output).
+
+    C(p) = 2 artanh(1 - 2p) / (1 - 2p), with C(1/2) = 2, makes it a density; without it, binary cross-entropy on gray
+    values is no likelihood. After Loaiza-Ganem and Cunningham 2019, "The continuous Bernoulli". Its mean is not p.
+    """
+
+    support = UNIT
+
+    def distribution(self, logits: tf.Tensor) -> tfd.Distribution:
+        """Independent continuous Bernoulli variables with `logits` [..., *event_shape]."""
+        return self._independent(tfd.ContinuousBernoulli(logits=logits))
+
+    def initial_bias(self, mean: np.ndarray) -> np.ndarray:
+        """The logits whose mean, 1 / (1 - exp(-logit)) - 1 / logit, is that of the data."""
+        midpoints = (np.arange(2000) + 0.5) / 2000
+        return tilted_logits(inside(mean), midpoints)
+
+    def check_values(self, x: np.ndarray) -> None:
+        """Refuse values outside [0, 1]."""
+        if x.size and (x.min() < 0.0 or x.max() > 1.0):
+            raise ValueError(
+                f"ContinuousBernoulli is a likelihood of values in [0, 1], but the data lie in [{x.min():g}, "
+                f"{x.max():g}]. Either scale them, (x - low) / (high - low), as data.load does with images; or choose "
+                "likelihoods.Normal(event_shape), which takes any real numbers."
             )
 
 
@@ -163,21 +216,177 @@ class Normal(Likelihood):
         self.scale = scale
         self.params_per_value = 2 if scale == "per_pixel" else 1
         if scale == "learned":
-            self.log_scale = self.add_weight(name="log_scale", shape=(), initializer="zeros")
+            self.add_weight(name="log_scale", shape=(), initializer="zeros")
 
     def distribution(self, loc: tf.Tensor, log_scale: tf.Tensor | None = None) -> tfd.Distribution:
         """Independent normal variables with mean `loc` [..., *event_shape]."""
-        if self.scale == "learned":
-            log_scale = tf.convert_to_tensor(self.log_scale)
-        scale = self.scale if log_scale is None else tf.exp(self._bounded(log_scale))
-        return tfd.Independent(tfd.Normal(loc, scale), len(self.event_shape))
+        return self._independent(
+            tfd.Normal(loc, self.scale if log_scale is None else bounded_exp(log_scale, self.SCALES))
+        )
 
     def initial_bias(self, mean: np.ndarray) -> np.ndarray:
         """The mean, and a scale of one."""
         return np.concatenate([mean] + [np.zeros_like(mean)] * (self.params_per_value - 1), axis=-1)
 
-    def _bounded(self, log_scale: tf.Tensor) -> tf.Tensor:
-        return tfb.SoftClip(math.log(self.SCALES.low), math.log(self.SCALES.high), hinge_softness=0.1)(log_scale)
+
+class Levels(Likelihood):
+    """Likelihoods of images in [0, 1] on the grid k / (levels - 1): probabilities of levels, not densities.
+
+    So log p(x) <= 0, and `bits_per_dim` is the length of a code.
+
+    Args:
+        event_shape: shape of one example.
+        levels: number of levels; 256 for 8-bit images.
+    """
+
+    support = UNIT
+    levels: int
+
+    def __init__(self, event_shape: Sequence[int], levels: int = 256, **kwargs: Any) -> None:
+        super().__init__(event_shape, **kwargs)
+        self.levels = check_count("levels", levels, at_least=2)
+
+    def check_values(self, x: np.ndarray) -> None:
+        """Refuse values off the grid; float32 rounding is forgiven."""
+        name, top = type(self).__name__, self.levels - 1
+        off = (np.abs(x * top - np.round(x * top)) > 0.01) | (x < 0.0) | (x > 1.0)
+        if off.any():
+            raise ValueError(
+                f"{name} is a likelihood of {self.levels} levels, k / {top} in [0, 1], but {100 * off.mean():.1f}% of "
+                f"the values lie elsewhere (the data lie in [{x.min():g}, {x.max():g}]). data.load gives images on "
+                f"the grid of 256 levels; np.round(x * {top}) / {top} puts other values in [0, 1] on this one. For "
+                "continuous values choose likelihoods.Normal(event_shape)."
+            )
+
+
+@register
+class DiscretizedLogistic(Levels):
+    """A logistic density, rounded to the levels: P(k) = the mass within half a level of k / (levels - 1).
+
+    The decoder gives location and log-scale of each value, in the units of the data; the first and the last level take
+    the tails. After Kingma et al. 2016 (IAF) and Salimans et al. 2017, "PixelCNN++".
+    """
+
+    params_per_value = 2
+    INITIAL_SCALE = 0.1
+
+    def distribution(self, loc: tf.Tensor, log_scale: tf.Tensor) -> tfd.Distribution:
+        """Independent variables on the grid, with location and log-scale [..., *event_shape]."""
+        return self._independent(QuantizedLogistic(loc, self._scale(log_scale), self.levels))
+
+    def initial_bias(self, mean: np.ndarray) -> np.ndarray:
+        """The location that gives the mean, and a scale of 0.1."""
+        loc = clipped_logistic_loc(inside(mean), self.INITIAL_SCALE)
+        return np.concatenate([loc, np.zeros_like(loc)], axis=-1)
+
+    def _scale(self, log_scale: tf.Tensor) -> tf.Tensor:
+        # At the lower end, a location on a level gives it all but 2e-7 of the mass: nothing is won beyond.
+        scales = Support(1.0 / (32.0 * (self.levels - 1)), 10.0)
+        return bounded_exp(log_scale + math.log(self.INITIAL_SCALE), scales)
+
+
+@register
+class DiscretizedLogisticMixture(DiscretizedLogistic):
+    """A mixture of `num_components` discretized logistics for each value, so that it may have several modes.
+
+    P(k) = sum_i w_i P_i(k). Channels are independent given z, unlike those of PixelCNN++, so any number of them will
+    do. The decoder gives all logits of w, then all locations, then all log-scales.
+
+    Args:
+        event_shape: shape of one example.
+        levels: number of levels.
+        num_components: number of components of each mixture.
+    """
+
+    def __init__(self, event_shape: Sequence[int], levels: int = 256, num_components: int = 5, **kwargs: Any) -> None:
+        super().__init__(event_shape, levels, **kwargs)
+        self.num_components = check_count("num_components", num_components, at_least=1)
+        self.params_per_value = 3 * self.num_components
+
+    def distribution(self, *params: tf.Tensor) -> tfd.Distribution:
+        """Independent mixtures on the grid, from 3 num_components parameters [..., *event_shape]."""
+        logits, loc, log_scale = tf.split(tf.stack(params, axis=-1), 3, axis=-1)
+        return self._independent(QuantizedLogisticMixture(logits, loc, self._scale(log_scale), self.levels))
+
+    def initial_bias(self, mean: np.ndarray) -> np.ndarray:
+        """Equal components with that mean; the decoder's kernel tells them apart."""
+        loc = clipped_logistic_loc(inside(mean), self.INITIAL_SCALE)
+        zeros = [np.zeros_like(loc)] * self.num_components
+        return np.concatenate([*zeros, *[loc] * self.num_components, *zeros], axis=-1)
+
+
+@register
+class Categorical(Levels):
+    """Any probabilities for the levels: P(k) = softmax(decoder output)_k. It does not know that levels are ordered.
+
+    Args:
+        event_shape: shape of one example.
+        levels: number of levels; the decoder gives as many parameters for each value.
+    """
+
+    def __init__(self, event_shape: Sequence[int], levels: int, **kwargs: Any) -> None:
+        super().__init__(event_shape, levels, **kwargs)
+        self.params_per_value = self.levels
+
+    def distribution(self, *logits: tf.Tensor) -> tfd.Distribution:
+        """Independent categorical variables, from the logits of each level [..., *event_shape]."""
+        return self._independent(GridCategorical(tf.stack(logits, axis=-1)))
+
+    def initial_bias(self, mean: np.ndarray) -> np.ndarray:
+        """The logits t k, linear in the level, that give the mean: of all such distributions the most uncertain."""
+        grid = np.arange(self.levels) / (self.levels - 1)
+        slope = tilted_logits(inside(mean), grid)
+        return np.concatenate([slope * g for g in grid - grid.mean()], axis=-1)
+
+
+@register
+class Binomial(Levels):
+    """k of `total_count` trials succeed: P(k) = C(n, k) p^k (1 - p)^(n - k), p = sigmoid(decoder output).
+
+    For counts out of a known total, such as the mean of n binary images; the data are k / n.
+
+    Args:
+        event_shape: shape of one example.
+        total_count: n; there are n + 1 levels.
+    """
+
+    def __init__(self, event_shape: Sequence[int], total_count: int, **kwargs: Any) -> None:
+        self.total_count = check_count("total_count", total_count, at_least=1)
+        super().__init__(event_shape, self.total_count + 1, **kwargs)
+
+    def distribution(self, logits: tf.Tensor) -> tfd.Distribution:
+        """Independent binomial variables with `logits` [..., *event_shape]."""
+        return self._independent(GridBinomial(logits, self.total_count))
+
+    def initial_bias(self, mean: np.ndarray) -> np.ndarray:
+        """logit(mean), the mean clipped to [0.001, 0.999]."""
+        return logit(inside(mean))
+
+
+def bounded_exp(log_scale: tf.Tensor, bounds: Support) -> tf.Tensor:
+    """exp(log_scale), held inside `bounds` by a smooth clip: a scale that can neither collapse nor overflow."""
+    return tf.exp(tfb.SoftClip(math.log(bounds.low), math.log(bounds.high), hinge_softness=0.1)(log_scale))
+
+
+def inside(mean: np.ndarray) -> np.ndarray:
+    """The mean of data in [0, 1], clipped to [0.001, 0.999], where its logit is finite."""
+    return np.clip(mean, 1e-3, 1.0 - 1e-3)
+
+
+def logit(mean: np.ndarray) -> np.ndarray:
+    """log(mean / (1 - mean))."""
+    return np.log(mean) - np.log1p(-mean)
+
+
+def check_count(name: str, count: int, at_least: int) -> int:
+    """The number as an int.
+
+    Raises:
+        ValueError: if it is not an int of at least `at_least`.
+    """
+    if isinstance(count, bool) or not isinstance(count, (int, np.integer)) or count < at_least:
+        raise ValueError(f"{name} must be an int >= {at_least}, not {count!r}.")
+    return int(count)
 
 
 def check_event_shape(event_shape: Sequence[int]) -> tuple[int, ...]:

@@ -4,6 +4,8 @@ Sizes stand in the order in which data pass them, in encoder and decoder alike:
 
     kv.Encoder(networks.conv([32, 64]), ...)      # 28x28 -> 14x14x32 -> 7x7x64
     kv.Decoder(networks.conv([64, 32]), ...)      # 7x7x64 -> 14x14x64 -> 28x28x32
+
+`mlp` and `gated_mlp` take data of any shape; `conv` and `residual` take images of any height, width and channels.
 """
 
 from collections.abc import Sequence
@@ -54,6 +56,41 @@ class MLP(Network):
 
 
 @register
+class GatedMLP(MLP):
+    """See `gated_mlp`."""
+
+    def __init__(self, units: Sequence[int], activation: str = "linear") -> None:
+        super().__init__(units, activation)
+
+    def _layers(self, dtype: Any) -> list[keras.Layer]:
+        return [GatedDense(n, self.activation, dtype=dtype) for n in self.units]
+
+
+@register
+class GatedDense(Serializable, keras.layers.Layer):
+    """activation(W1 x + b1) * sigmoid(W2 x + b2).
+
+    Args:
+        units: width of the output.
+        activation: any Keras activation by name.
+    """
+
+    def __init__(self, units: int, activation: str = "linear", **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.values = keras.layers.Dense(units, activation, dtype=self.dtype_policy, name="values")
+        self.gates = keras.layers.Dense(units, "sigmoid", dtype=self.dtype_policy, name="gates")
+
+    def build(self, input_shape: Shape) -> None:
+        """Make both layers."""
+        self.values.build(input_shape)
+        self.gates.build(input_shape)
+
+    def call(self, x: Any) -> Any:
+        """[B, ...] to [B, ..., units]."""
+        return self.values(x) * self.gates(x)
+
+
+@register
 class Conv(Network):
     """See `conv`."""
 
@@ -64,13 +101,16 @@ class Conv(Network):
 
     def encoder_body(self, event_shape: Shape, dtype: Any) -> keras.Layer:
         """One convolution of stride 2 for each number of filters."""
-        require_image(event_shape, "conv")
-        convolutions = [keras.layers.Conv2D(n, self.kernel_size, **self._options(dtype)) for n in self.filters]
-        return keras.Sequential(convolutions)
+        require_image(event_shape, type(self).__name__.lower())
+        layers = []
+        for n in self.filters:
+            layers.append(keras.layers.Conv2D(n, self.kernel_size, **self._options(dtype)))
+            layers.extend(self._refinement(n, dtype))
+        return keras.Sequential(layers)
 
     def decoder_body(self, params_shape: Shape, dtype: Any) -> keras.Layer:
         """A dense layer to the smallest map, then one transposed convolution of stride 2 for each number of filters."""
-        require_image(params_shape, "conv")
+        require_image(params_shape, type(self).__name__.lower())
         sizes = halvings(params_shape[:2], len(self.filters))
         layers = [
             keras.layers.Dense(sizes[-1][0] * sizes[-1][1] * self.filters[0], self.activation, dtype=dtype),
@@ -79,10 +119,57 @@ class Conv(Network):
         for n, size, target in zip(self.filters, sizes[:0:-1], sizes[-2::-1], strict=True):
             layers.append(keras.layers.Conv2DTranspose(n, self.kernel_size, **self._options(dtype)))
             layers.extend(crop(size, target, dtype))
+            layers.extend(self._refinement(n, dtype))
         return keras.Sequential(layers)
+
+    def _refinement(self, filters: int, dtype: Any) -> list[keras.Layer]:
+        """Layers after each change of resolution."""
+        return []
 
     def _options(self, dtype: Any) -> dict[str, Any]:
         return {"strides": 2, "padding": "same", "activation": self.activation, "dtype": dtype}
+
+
+@register
+class Residual(Conv):
+    """See `residual`."""
+
+    def __init__(self, filters: Sequence[int], blocks: int = 1, kernel_size: int = 4, activation: str = "silu") -> None:
+        super().__init__(filters, kernel_size, activation)
+        (self.blocks,) = check_sizes("blocks", [blocks])
+
+    def _refinement(self, filters: int, dtype: Any) -> list[keras.Layer]:
+        return [ResidualBlock(filters, self.activation, dtype=dtype) for _ in range(self.blocks)]
+
+    def _options(self, dtype: Any) -> dict[str, Any]:
+        # The blocks begin with the activation: between a change of resolution and the sum of the block there is none.
+        return {**super()._options(dtype), "activation": "linear"}
+
+
+@register
+class ResidualBlock(Serializable, keras.layers.Layer):
+    """x + conv(f(conv(f(x)))), with 3x3 convolutions and the second one starting at zero, so that a block starts as x.
+
+    Args:
+        filters: number of channels of input and output.
+        activation: f, any Keras activation by name.
+    """
+
+    def __init__(self, filters: int, activation: str = "silu", **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        options = {"padding": "same", "dtype": self.dtype_policy}
+        self.activation = keras.activations.get(activation)
+        self.first = keras.layers.Conv2D(filters, 3, name="first", **options)
+        self.second = keras.layers.Conv2D(filters, 3, kernel_initializer="zeros", name="second", **options)
+
+    def build(self, input_shape: Shape) -> None:
+        """Make both convolutions."""
+        self.first.build(input_shape)
+        self.second.build(input_shape)
+
+    def call(self, x: Any) -> Any:
+        """[B, H, W, filters] to the same shape."""
+        return x + self.second(self.activation(self.first(self.activation(x))))
 
 
 def mlp(units: Sequence[int], activation: str = "relu") -> MLP:
@@ -93,6 +180,18 @@ def mlp(units: Sequence[int], activation: str = "relu") -> MLP:
         activation: any Keras activation by name.
     """
     return MLP(units, activation)
+
+
+def gated_mlp(units: Sequence[int], activation: str = "linear") -> GatedMLP:
+    """Gated dense layers, h = activation(W1 x + b1) * sigmoid(W2 x + b2).
+
+    After Tomczak and Welling 2018, "VAE with a VampPrior", whose h has no other activation than the gate.
+
+    Args:
+        units: width of each layer, in the order in which data pass them.
+        activation: any Keras activation by name.
+    """
+    return GatedMLP(units, activation)
 
 
 def conv(filters: Sequence[int], kernel_size: int = 4, activation: str = "relu") -> Conv:
@@ -106,6 +205,22 @@ def conv(filters: Sequence[int], kernel_size: int = 4, activation: str = "relu")
         activation: any Keras activation by name.
     """
     return Conv(filters, kernel_size, activation)
+
+
+def residual(filters: Sequence[int], blocks: int = 1, kernel_size: int = 4, activation: str = "silu") -> Residual:
+    """Convolutions of stride 2 as in `conv`, each followed by residual blocks at its resolution.
+
+    Pre-activation blocks, x + conv(f(conv(f(x)))), of He et al. 2016, "Identity mappings in deep residual networks",
+    without normalisation, as in Child 2021, "Very deep VAEs": with batch statistics, log p(x) of an image would depend
+    on the other images of its batch. Any height, width and number of channels.
+
+    Args:
+        filters: number of filters at each resolution, in the order in which data pass them.
+        blocks: number of residual blocks at each resolution.
+        kernel_size: height and width of the kernels that change the resolution.
+        activation: any Keras activation by name.
+    """
+    return Residual(filters, blocks, kernel_size, activation)
 
 
 def check_sizes(name: str, sizes: Sequence[int], allow_empty: bool = False) -> list[int]:
@@ -148,7 +263,7 @@ def require_image(shape: Shape, network: str) -> None:
 
 
 def halvings(size: Sequence[int], times: int) -> list[tuple[int, int]]:
-    """Height and width before and after each of `times` convolutions of stride 2, rounded up: [(28, 28), (14, 14)...]."""
+    """Height and width before and after each of `times` convolutions of stride 2, rounded up: [(28, 28), (14, 14)]."""
     sizes = [(size[0], size[1])]
     for _ in range(times):
         height, width = sizes[-1]

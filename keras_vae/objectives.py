@@ -19,7 +19,7 @@ class Objective(Serializable):
 
     Attributes:
         num_samples: number K of draws from the posterior for each example.
-        needs: names of optional terms that the model computes on demand.
+        needs: names of optional terms that the model computes in training: "pathwise" for `Terms.pathwise`.
         metric_names: names of the extra numbers that a call returns.
     """
 
@@ -77,6 +77,101 @@ class ELBO(Objective):
             per_dim = group.kl[:, None] if group.kl_per_dim is None else group.kl_per_dim
             charged.append(tf.reduce_sum(tf.maximum(terms.mean(per_dim), self.free_bits)))
         return tf.add_n(charged)
+
+
+@register
+class Capacity(Objective):
+    """loss = -E_q[log p(x|z)] + gamma |KL(q(z|x) || p(z)) - C|, the KL averaged over the batch.
+
+    A capacity C that grows lets the latents in one after another: Burgess et al. 2018, "Understanding disentangling in
+    beta-VAE", equation 8.
+
+    Args:
+        capacity: C in nats, a number or a schedule of the step: `schedules.Linear(steps, start=0.0, end=25.0)`.
+        kl_weight: gamma, a number or a schedule of the step.
+        num_samples: number K of draws from the posterior.
+    """
+
+    metric_names = ("capacity",)
+
+    def __init__(
+        self,
+        capacity: float | schedules.Schedule,
+        kl_weight: float | schedules.Schedule = 100.0,
+        num_samples: int = 1,
+    ) -> None:
+        schedules.check_weight("capacity", capacity)
+        schedules.check_weight("kl_weight", kl_weight)
+        self.capacity, self.kl_weight = capacity, kl_weight
+        self.num_samples = check_num_samples(num_samples)
+
+    def __call__(self, terms: Terms, step: tf.Tensor) -> tuple[tf.Tensor, dict[str, tf.Tensor]]:
+        """The loss, and the current capacity."""
+        capacity = schedules.at_step(self.capacity, step)
+        distance = tf.abs(terms.mean(terms.kl) - capacity)
+        loss = schedules.at_step(self.kl_weight, step) * distance - terms.mean(
+            tf.reduce_mean(terms.log_likelihood, axis=0)
+        )
+        return loss, {"capacity": capacity}
+
+
+@register
+class ImportanceWeighted(Objective):
+    """loss = -log 1/K sum_k w_k, w_k = p(x|z_k) p(z_k) / q(z_k|x), z_k ~ q(z|x).
+
+    A bound on log p(x) that is tighter than the ELBO: Burda et al. 2016, "Importance weighted autoencoders". Its value
+    is the same for all estimators of the gradient. With v_k = w_k / sum_j w_j, decoder and prior always receive
+    sum_k v_k d log w_k, and the encoder
+
+    - "iwae": the same, through z and through the parameters of q;
+    - "stl": sum_k v_k (d log w_k / dz) dz_k, through z only: Roeder et al. 2017, "Sticking the landing". Unbiased for
+      K = 1; biased for K > 1;
+    - "dreg": sum_k v_k^2 (d log w_k / dz) dz_k, unbiased, and better with growing K: Tucker et al. 2019, "Doubly
+      reparameterized gradient estimators for Monte Carlo objectives".
+
+    The last two vanish where q is the true posterior, which is why they are less noisy; they cost one more pass back
+    through the decoder, and need a posterior with reparameterised draws.
+
+    Args:
+        num_samples: number K of draws from the posterior.
+        estimator: "iwae", "stl" or "dreg".
+    """
+
+    ESTIMATORS = ("iwae", "stl", "dreg")
+
+    def __init__(self, num_samples: int, estimator: str = "iwae") -> None:
+        if estimator not in self.ESTIMATORS:
+            raise ValueError(f"estimator must be one of {', '.join(self.ESTIMATORS)}, not {estimator!r}.")
+        self.num_samples, self.estimator = check_num_samples(num_samples), estimator
+        self.needs = frozenset() if estimator == "iwae" else frozenset({"pathwise"})
+
+    def __call__(self, terms: Terms, step: tf.Tensor) -> tuple[tf.Tensor, dict[str, tf.Tensor]]:
+        """The loss, and no other numbers."""
+        bound = tf.reduce_logsumexp(terms.log_weights, axis=0) - math.log(self.num_samples)
+        if terms.pathwise is not None:
+            # Here the weights know only decoder and prior; the path, zero in value, brings the gradient of the encoder.
+            share = tf.stop_gradient(tf.nn.softmax(terms.log_weights, axis=0))
+            share = share if self.estimator == "stl" else tf.square(share)
+            bound += tf.reduce_sum(share * terms.pathwise, axis=0)
+        return -terms.mean(bound), {}
+
+
+@register
+class Reconstruction(Objective):
+    """loss = -E_q[log p(x|z)]: an autoencoder, with noise in its code unless the posterior is `Deterministic`.
+
+    Nothing holds q(z|x) near the prior: draws from the prior need not look like data.
+
+    Args:
+        num_samples: number K of draws from the posterior.
+    """
+
+    def __init__(self, num_samples: int = 1) -> None:
+        self.num_samples = check_num_samples(num_samples)
+
+    def __call__(self, terms: Terms, step: tf.Tensor) -> tuple[tf.Tensor, dict[str, tf.Tensor]]:
+        """The loss, and no other numbers."""
+        return -terms.mean(tf.reduce_mean(terms.log_likelihood, axis=0)), {}
 
 
 def check_num_samples(num_samples: int) -> int:

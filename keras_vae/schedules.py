@@ -27,6 +27,7 @@ class Linear(Schedule):
         self.steps, self.start, self.end = steps, start, end
 
     def __call__(self, step: tf.Tensor) -> tf.Tensor:
+        """The weight at `step`, a float32 scalar."""
         fraction = tf.minimum(tf.cast(step, tf.float32) / float(self.steps), 1.0)
         return self.start + (self.end - self.start) * fraction
 
@@ -44,6 +45,7 @@ class Cyclical(Schedule):
         self.period, self.ramp, self.start, self.end = period, ramp, start, end
 
     def __call__(self, step: tf.Tensor) -> tf.Tensor:
+        """The weight at `step`, a float32 scalar."""
         # The remainder is taken in integers: float32 cannot count past 2^24 steps.
         position = tf.cast(tf.math.floormod(tf.cast(step, tf.int64), self.period), tf.float32) / float(self.period)
         return self.start + (self.end - self.start) * tf.minimum(position / self.ramp, 1.0)
@@ -55,12 +57,17 @@ def at_step(weight: float | Schedule, step: tf.Tensor) -> tf.Tensor:
 
 
 def check_weight(name: str, weight: object) -> None:
-    """Refuse what is neither a number >= 0 nor a callable of the step.
+    """Refuse what is neither a number >= 0 nor a serialisable callable of the step.
 
     Raises:
-        ValueError: if `weight` is another type, negative or not finite.
+        ValueError: if `weight` is another type, a function, negative or not finite.
     """
     if callable(weight):
+        if not hasattr(weight, "get_config"):
+            raise ValueError(
+                f"{name} is a function, {weight!r}, which cannot be saved with the model. Use a part of "
+                "keras_vae.schedules or keras.optimizers.schedules, or a registered subclass of schedules.Schedule."
+            )
         return
     if isinstance(weight, bool) or not isinstance(weight, (int, float)) or not 0.0 <= weight < math.inf:
         raise ValueError(f"{name} must be a finite number >= 0 or a schedule of the step, not {weight!r}.")

@@ -1,5 +1,6 @@
 """The variational autoencoder: the Keras model that users fit."""
 
+import dataclasses
 import functools
 import math
 import random
@@ -14,7 +15,7 @@ import tensorflow_probability as tfp
 from keras_vae import inputs, seeds
 from keras_vae.decoder import Decoder
 from keras_vae.encoder import Encoder
-from keras_vae.latents import Terms, latent_group
+from keras_vae.latents import Terms, latent_group, pathwise
 from keras_vae.objectives import ELBO, Objective
 from keras_vae.priors import Prior
 from keras_vae.serialization import Serializable, register
@@ -99,7 +100,8 @@ class VAE(Serializable, keras.Model):
         shape = (None, *self.decoder.event_shape)
         if input_shape is not None and tuple(input_shape[1:]) != shape[1:]:
             raise ValueError(
-                f"The data have shape {tuple(input_shape[1:])} per example, but the likelihood was made for {shape[1:]}."
+                f"The data have shape {tuple(input_shape[1:])} per example, but the likelihood was made for "
+                f"{shape[1:]}."
             )
         self.encoder.build(shape)
         self.decoder.build((None, self.prior.latent_dim))
@@ -150,8 +152,14 @@ class VAE(Serializable, keras.Model):
             z, log_q = self.encoder.posterior.point(q)[tf.newaxis], None
         else:
             z, log_q = q.experimental_sample_and_log_prob(num_samples, seed=seeds.as_pair(seed))
-        likelihood = self.decoder(z, condition=condition, training=training)
-        return Terms(likelihood.log_prob(x), [latent_group(q, p, z, log_q)], likelihood)
+
+        def terms_at(z: tf.Tensor, log_q: tf.Tensor | None = None) -> Terms:
+            likelihood = self.decoder(z, condition=condition, training=training)
+            return Terms(likelihood.log_prob(x), [latent_group(q, p, z, log_q)], likelihood)
+
+        if training and "pathwise" in self.objective.needs:
+            return pathwise(terms_at, z)
+        return terms_at(z, log_q)
 
     def generate(self, n: int, seed: seeds.Seed | None = None, condition: tf.Tensor | None = None) -> Generation:
         """From the prior to data: n draws z ~ p(z), and p(x|z).
@@ -190,7 +198,9 @@ class VAE(Serializable, keras.Model):
         """Means of p(x|z) for n draws z ~ p(z), [n, *event_shape]; the same seed gives the same images."""
         return _array(self.generate(n, seed, condition=condition).likelihood.mean())
 
-    def log_prob(self, x: Any, num_samples: int = 100, seed: seeds.Seed | None = 0, condition: Any = None) -> np.ndarray:
+    def log_prob(
+        self, x: Any, num_samples: int = 100, seed: seeds.Seed | None = 0, condition: Any = None
+    ) -> np.ndarray:
         """Importance-weighted estimate of log p(x), [B], in nats.
 
         log 1/K sum_k p(x|z_k) p(z_k) / q(z_k|x), z_k ~ q(z|x): a lower bound in expectation, which rises to log p(x)
@@ -266,7 +276,9 @@ class VAE(Serializable, keras.Model):
         """One update of all weights from one batch."""
         x, _, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
         with tf.GradientTape() as tape:
-            terms, loss, extra = self._objective(x, sample_weight, seeds.fold_in(self.seed, self._step()), training=True)
+            terms, loss, extra = self._objective(
+                x, sample_weight, seeds.fold_in(self.seed, self._step()), training=True
+            )
             scaled = self.optimizer.scale_loss(loss / tf.distribute.get_strategy().num_replicas_in_sync)
         variables = self.trainable_variables
         self.optimizer.apply(tape.gradient(scaled, variables), variables)
@@ -286,7 +298,7 @@ class VAE(Serializable, keras.Model):
         terms = self.infer(x, self.objective.num_samples, seeds.fold_in(seed, replica), training=training)
         if sample_weight is not None:
             weight = tf.reshape(tf.cast(sample_weight, tf.float32), [-1])
-            terms = Terms(terms.log_likelihood, terms.groups, terms.likelihood, weight)
+            terms = dataclasses.replace(terms, sample_weight=weight)
         loss, extra = self.objective(terms, self._step())
         return terms, loss, extra
 
