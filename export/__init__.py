@@ -1,0 +1,25 @@
+"""Export with proof: SavedModel for TensorFlow Serving, TFLite for devices.
+
+export.to_saved_model(vae, "serving/decoder")            # serving/decoder/1/... for TensorFlow Serving
+export.to_tflite(vae, "decoder.tflite")                  # quantization=None, "float16", "dynamic", "int8"
+export.verify("serving/decoder"); export.verify("decoder.tflite")
+"""
+
+from keras_vae.export.errors import ExportError, TargetError, VerificationError
+from keras_vae.export.report import Check, Report
+from keras_vae.export.run import export_run
+from keras_vae.export.saved_model import to_saved_model
+from keras_vae.export.tflite import to_tflite
+from keras_vae.export.verify import verify
+
+__all__ = [
+    "Check",
+    "ExportError",
+    "Report",
+    "TargetError",
+    "VerificationError",
+    "export_run",
+    "to_saved_model",
+    "to_tflite",
+    "verify",
+]

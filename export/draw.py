@@ -1,0 +1,87 @@
+"""Draws from a prior for an exported `sample`: row i of z depends on seed pair i alone."""
+
+import itertools
+import math
+from collections.abc import Iterator
+
+import tensorflow as tf
+import tensorflow_probability as tfp
+
+from keras_vae.export import threefry
+
+tfd = tfp.distributions
+
+
+class NoTransform(Exception):
+    """This distribution is not one that plain normals and uniforms can be turned into here."""
+
+
+def draw(p: tfd.Distribution, seed: tf.Tensor) -> tf.Tensor:
+    """One draw per seed pair, made from the counter-based numbers of `keras_vae.export.threefry` by builtin ops.
+
+    Covers normals (scalar, diagonal, any linear operator), uniforms, independent repetitions, everything that TFP calls
+    a transformed distribution, and mixtures of these.
+
+    Args:
+        p: batch [], event [L].
+        seed: int32 [N, 2].
+
+    Returns:
+        float32 [N, L].
+
+    Raises:
+        NoTransform: p is none of these.
+    """
+    return _draw(p, seed, itertools.count())
+
+
+def draw_by_rows(p: tfd.Distribution, seed: tf.Tensor) -> tf.Tensor:
+    """One draw per seed pair, by TFP's stateless sampling, row after row: any distribution, but no TFLite.
+
+    Args:
+        p: batch [], event [L].
+        seed: int32 [N, 2].
+
+    Returns:
+        float32 [N, L].
+    """
+    spec = tf.TensorSpec(p.event_shape, tf.float32)
+    return tf.map_fn(lambda pair: tf.cast(p.sample(seed=pair), tf.float32), seed, fn_output_signature=spec)
+
+
+def _draw(p: tfd.Distribution, seed: tf.Tensor, streams: Iterator[int]) -> tf.Tensor:
+    """Draws of shape [N, *batch_shape, *event_shape]."""
+    p = getattr(p, "tensor_distribution", p)  # what a tfp layer wraps
+    shape = [int(n) for n in (*p.batch_shape, *p.event_shape)]
+    size = math.prod(shape)
+    if isinstance(p, tfd.MultivariateNormalLinearOperator):
+        noise = tf.reshape(threefry.normals(seed, size, next(streams)), [-1, *shape])
+        return p.loc + p.scale.matvec(noise)
+    if isinstance(p, tfd.TransformedDistribution):
+        return p.bijector.forward(_draw(p.distribution, seed, streams))
+    if isinstance(p, tfd.Independent):
+        return _draw(p.distribution, seed, streams)
+    if isinstance(p, tfd.Sample) and not p.distribution.batch_shape.rank and not p.distribution.event_shape.rank:
+        return _elementwise(p.distribution, seed, streams, shape)
+    if isinstance(p, tfd.MixtureSameFamily) and not p.batch_shape.rank:
+        return _mixture(p, seed, streams)
+    return _elementwise(p, seed, streams, shape)
+
+
+def _elementwise(p: tfd.Distribution, seed: tf.Tensor, streams: Iterator[int], shape: list[int]) -> tf.Tensor:
+    size = math.prod(shape)
+    if isinstance(p, tfd.Normal):
+        return p.loc + p.scale * tf.reshape(threefry.normals(seed, size, next(streams)), [-1, *shape])
+    if isinstance(p, tfd.Uniform):
+        return p.low + (p.high - p.low) * tf.reshape(threefry.uniforms(seed, size, next(streams)), [-1, *shape])
+    raise NoTransform(f"{type(p).__name__} is not made of normals and uniforms")
+
+
+def _mixture(p: tfd.MixtureSameFamily, seed: tf.Tensor, streams: Iterator[int]) -> tf.Tensor:
+    """All components are drawn, and the one in whose share of (0, 1) a uniform number falls is taken."""
+    components = _draw(p.components_distribution, seed, streams)
+    shares = tf.math.softmax(p.mixture_distribution.logits_parameter())
+    number = threefry.uniforms(seed, 1, next(streams))
+    index = tf.reduce_sum(tf.cast(number > tf.cumsum(shares)[:-1], tf.int32), axis=1)
+    chosen = tf.one_hot(index, int(shares.shape[0]), dtype=tf.float32)
+    return tf.reduce_sum(components * chosen[..., tf.newaxis], axis=1)

@@ -1,0 +1,58 @@
+"""Facts about the model inside a TFLite file, under the metadata name `keras_vae`, as JSON."""
+
+import json
+from typing import Any
+
+import flatbuffers
+from ai_edge_litert import schema_py_generated as schema
+
+NAME = b"keras_vae"
+_IDENTIFIER = b"TFL3"
+_ALIGNMENT = 16
+
+
+class _Builder(flatbuffers.Builder):
+    """Aligns byte vectors as the schema asks for weights (`force_align: 16`), which the Python writer ignores."""
+
+    def StartVector(self, elemSize: int, numElems: int, alignment: int) -> int:
+        """Starts a vector, of bytes at a multiple of 16."""
+        return super().StartVector(elemSize, numElems, _ALIGNMENT if elemSize == 1 else alignment)
+
+
+def read(model: bytes) -> dict[str, Any]:
+    """The facts in a TFLite model, empty if there are none."""
+    root = schema.Model.GetRootAs(model, 0)
+    for index in range(root.MetadataLength()):
+        entry = root.Metadata(index)
+        if entry.Name() == NAME:
+            content: dict[str, Any] = json.loads(root.Buffers(entry.Buffer()).DataAsNumpy().tobytes())
+            return content
+    return {}
+
+
+def write(model: bytes, facts: dict[str, Any]) -> bytes:
+    """The TFLite model with these facts in it."""
+    root = schema.ModelT.InitFromObj(schema.Model.GetRootAs(model, 0))
+    buffer = schema.BufferT()
+    buffer.data = list(json.dumps(facts, sort_keys=True).encode())
+    root.buffers.append(buffer)
+    entry = schema.MetadataT()
+    entry.name, entry.buffer = NAME, len(root.buffers) - 1
+    root.metadata = [*(root.metadata or []), entry]
+    builder = _Builder(len(model) + 4096)
+    builder.Finish(root.Pack(builder), file_identifier=_IDENTIFIER)
+    return bytes(builder.Output())
+
+
+def operators(model: bytes) -> set[str]:
+    """The names of all operators used, such as `FULLY_CONNECTED`; those that are not builtin as `CUSTOM name`."""
+    root = schema.Model.GetRootAs(model, 0)
+    names = {number: name for name, number in vars(schema.BuiltinOperator).items() if not name.startswith("_")}
+    codes = []
+    for index in range(root.OperatorCodesLength()):
+        code = root.OperatorCodes(index)
+        custom = code.CustomCode()
+        number = max(code.BuiltinCode(), code.DeprecatedBuiltinCode())
+        codes.append(f"CUSTOM {custom.decode()}" if custom else names.get(number, str(number)))
+    graphs = [root.Subgraphs(index) for index in range(root.SubgraphsLength())]
+    return {codes[graph.Operators(i).OpcodeIndex()] for graph in graphs for i in range(graph.OperatorsLength())}

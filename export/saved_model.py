@@ -1,0 +1,170 @@
+"""`to_saved_model`: a versioned SavedModel for TensorFlow Serving, verified before it appears."""
+
+import datetime
+import os
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from keras_vae._version import __version__
+from keras_vae.export import parts, publish, requests, serving, warmup
+from keras_vae.export.canonical import make_canonical
+from keras_vae.export.errors import ExportError
+from keras_vae.export.graph_checks import faults
+from keras_vae.export.plan import BATCHES
+from keras_vae.export.report import FILE, Report, dump
+from keras_vae.export.signatures import Signature, signatures, with_empty_batches
+from keras_vae.export.verify import check_saved_model
+from keras_vae.vae import VAE
+
+WARMUP_ROWS = (1, 4)
+
+
+def to_saved_model(
+    vae_or_path: parts.Source,
+    directory: str | os.PathLike[str],
+    version: int | None = None,
+    *,
+    name: str | None = None,
+) -> Report:
+    """Writes ``directory/version`` for TensorFlow Serving, after it passed every check.
+
+    The model is rebuilt in float32 whatever its dtype policy. Signatures: `serving_default` = `decode`, `sample`,
+    `encode`, `reconstruct`, `log_prob`, as `keras_vae.export.signatures.signatures` lists them; one that the model
+    cannot have is left out, and the report says why. Beside the versions stand `models.config`, `batching.config` and
+    `SERVING.md` with the commands that serve it.
+
+    Args:
+        vae_or_path: a `keras_vae.VAE`, a `.keras` file, or a run folder with a `vae.keras`.
+        directory: the folder of versions.
+        version: a positive integer; the highest one plus 1 unless given.
+        name: what TensorFlow Serving calls the model; the folder's name unless given.
+
+    Returns:
+        The report that also stands in ``directory/version/export.json``.
+
+    Raises:
+        ExportError: the source is no finite, built VAE that its config leads back to, or its decoder cannot be traced.
+        TargetError: the version exists, or the directory is a file.
+        VerificationError: a check failed. After any error nothing is left behind.
+    """
+    base = Path(directory).expanduser()
+    version = publish.check_version(base, version)
+    name = _check_name(name or base.resolve().name)
+    original = parts.load(vae_or_path)
+    vae = parts.in_float32(original)
+    with publish.staged_version(base, version) as folder:
+        traced, left_out = _trace(vae)
+        _write(vae, {key: function for key, (_, function) in traced.items()}, folder)
+        reference = {key: eager(signature, BATCHES) for key, (signature, _) in traced.items()}
+        warmup.write(folder, _records(name, {key: signature for key, (signature, _) in traced.items()}))
+        reference["serving_default"] = reference["decode"]
+        report = check_saved_model(folder, reference)
+        report.facts = describe(original, vae) | {"name": name, "version": version}
+        report.left_out = left_out
+        report.notes += precision_note(report.facts) + [
+            f"{key}: {signature.note}" for key, (signature, _) in traced.items() if signature.note
+        ]
+        report.require(f"The export to {base / str(version)}")
+        (folder / FILE).write_text(dump({"created": now(), **report.to_dict()}))
+    report.path = base / str(version)
+    for file, text in serving.texts(name, version, vae.prior.latent_dim, vae.decoder.event_shape, traced).items():
+        publish.write_text(base / file, text)
+    return report
+
+
+def describe(original: VAE, vae: VAE) -> dict[str, Any]:
+    """What is known of a model before it is exported: its parts, sizes, and what the rebuild in float32 changed."""
+    z = requests.good({"z": ("float32", [None, vae.prior.latent_dim])}, 64)["z"]
+    rebuilt, trained = vae.decoder(z).mean().numpy(), original.decoder(z).mean().numpy().astype("float32")
+    halves = parts.half_precision(original)
+    return {
+        "keras_vae": __version__,
+        "latent_dim": vae.prior.latent_dim,
+        "event_shape": list(vae.decoder.event_shape),
+        "posterior": type(vae.encoder.posterior).__name__,
+        "prior": type(vae.prior).__name__,
+        "likelihood": type(vae.decoder.likelihood).__name__,
+        "trained_in": halves or ["float32"],
+        "difference_of_float32_rebuild": requests.errors({"mean": rebuilt}, {"mean": trained})[0],
+    }
+
+
+def precision_note(facts: dict[str, Any]) -> list[str]:
+    """What the rebuild in float32 did to a model trained in 16 bits, nothing for others."""
+    if facts["trained_in"] == ["float32"]:
+        return []
+    kinds, difference = " and ".join(facts["trained_in"]), facts["difference_of_float32_rebuild"]
+    return [f"trained in {kinds}, exported in float32: the means of p(x|z) differ by at most {difference:.1e}"]
+
+
+def _check_name(name: str) -> str:
+    if not re.fullmatch(r"[A-Za-z0-9][\w.-]*", name):
+        raise ExportError(f"{name!r} cannot be a model's name in a URL: give name= with letters, digits, _ - and .")
+    return name
+
+
+def now() -> str:
+    """The time in UTC, ISO 8601, to the second."""
+    return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+
+
+def _trace(vae: VAE) -> tuple[dict[str, tuple[Signature, Any]], dict[str, str]]:
+    """The signatures with their concrete functions, and the names that this model cannot have with the reason."""
+    traced, left_out = {}, {}
+    for name, signature in signatures(vae).items():
+        try:
+            function = trace(with_empty_batches(signature.function), signature.inputs)
+            wrong = {kind: ops for kind, ops in faults(function.graph.as_graph_def()).items() if ops}
+            if wrong:
+                raise ExportError("; ".join(f"{kind}: found {', '.join(ops)}" for kind, ops in wrong.items()))
+            traced[name] = signature, function
+        except (ExportError, AttributeError, TypeError, ValueError, NotImplementedError, tf.errors.OpError) as error:
+            if name == "decode":
+                raise ExportError(f"the decoder cannot be exported: {error}") from error
+            left_out[name] = str(error).strip().partition("\n")[0]
+    return traced, left_out
+
+
+def trace(function: Callable[..., dict[str, tf.Tensor]], specs: dict[str, tf.TensorSpec]) -> Any:
+    """A concrete function without XLA; TensorFlow Serving's binary has it switched off."""
+    return tf.function(function, jit_compile=False).get_concrete_function(**specs)
+
+
+def _write(vae: VAE, functions: dict[str, Any], folder: Path) -> None:
+    """Saves the functions and the raw variables: a root that tracked the Keras model would save every weight twice."""
+    write_functions(vae, {"serving_default": functions["decode"], **functions}, folder)
+    make_canonical(folder)
+
+
+def write_functions(vae: VAE, functions: dict[str, Any], folder: Path) -> None:
+    """A SavedModel with these signatures and the weights of encoder, decoder and prior."""
+    root = tf.Module()
+    weights = [weight.value for part in (vae.encoder, vae.decoder, vae.prior) for weight in part.weights]
+    root.weights = list({id(weight): weight for weight in weights}.values())
+    tf.saved_model.save(root, str(folder), signatures=functions)
+
+
+def eager(
+    signature: Signature, batches: tuple[int, ...], given: dict[str, np.ndarray] | None = None
+) -> dict[int, dict[str, np.ndarray]]:
+    """What Keras itself answers, outside of any graph, for so many rows of `requests.good` or of the given inputs."""
+    specs = {name: (spec.dtype.name, spec.shape.as_list()) for name, spec in signature.inputs.items()}
+    answers = {}
+    for rows in batches:
+        inputs = {name: tf.constant(array) for name, array in requests.good(specs, rows, given).items()}
+        answers[rows] = {name: value.numpy() for name, value in signature.function(**inputs).items()}
+    return answers
+
+
+def _records(model: str, table: dict[str, Signature]) -> list[warmup.Record]:
+    records = []
+    for name, signature in {"serving_default": table["decode"], **table}.items():
+        specs = {key: (spec.dtype.name, spec.shape.as_list()) for key, spec in signature.inputs.items()}
+        for rows, outputs in eager(signature, WARMUP_ROWS).items():
+            records.append(warmup.Record(model, name, requests.good(specs, rows), outputs))
+    return records

@@ -1,0 +1,129 @@
+"""What an exported model answers: the signatures, as functions of tensors with any first dimension."""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import tensorflow as tf
+import tensorflow_probability as tfp
+
+from keras_vae.export.draw import NoTransform, draw, draw_by_rows
+from keras_vae.vae import VAE
+
+tfd = tfp.distributions
+Outputs = dict[str, tf.Tensor]
+
+
+@dataclass(frozen=True)
+class Signature:
+    """A function of named tensors [None, ...] with named outputs [None, ...].
+
+    ``builtin`` is false where TFLite has no ops for it. ``note`` says what the user of the signature should know.
+    """
+
+    function: Callable[..., Outputs]
+    inputs: dict[str, tf.TensorSpec]
+    builtin: bool = True
+    note: str = ""
+
+
+def signatures(vae: VAE) -> dict[str, Signature]:
+    """The signatures of a model, traced by nobody yet.
+
+    | name | inputs | outputs |
+    |---|---|---|
+    | `decode` | `z` [None, L] | `mean` [None, *event_shape] of p(x given z) |
+    | `sample` | `seed` int32 [None, 2] | `z` [None, L] from the prior, `mean` |
+    | `encode` | `x` [None, *event_shape] | `loc` and `scale` of q(z given x); `point` if it has neither |
+    | `reconstruct` | `x` | `mean` of p(x given z) at the posterior's point |
+    | `log_prob` | `z`, `x` | log p(x given z) [None], in nats |
+
+    `serving_default` is `decode`. A `scale` is [None, L] where the posterior factorises, else the [None, L, L] matrix
+    S of loc + S eps.
+    """
+    latent = [None, vae.prior.latent_dim]
+    event: list[Any] = [None, *vae.decoder.event_shape]
+    z_spec, x_spec = tf.TensorSpec(latent, tf.float32, "z"), tf.TensorSpec(event, tf.float32, "x")
+    seed_spec = tf.TensorSpec([None, 2], tf.int32, "seed")
+
+    # EnsureShape refuses requests of another shape, which broadcasting would answer with nonsense.
+    def mean(z: tf.Tensor) -> tf.Tensor:
+        return vae.decoder(z, training=False).mean()
+
+    def decode(z: tf.Tensor) -> Outputs:
+        return {"mean": mean(tf.ensure_shape(z, latent))}
+
+    def sample(seed: tf.Tensor) -> Outputs:
+        z = tf.ensure_shape(sampler(vae, tf.ensure_shape(seed, [None, 2])), latent)
+        return {"mean": mean(z), "z": z}
+
+    def encode(x: tf.Tensor) -> Outputs:
+        q = vae.encoder(tf.ensure_shape(x, event), training=False)
+        found = {"loc": getattr(q, "loc", None), "scale": _scale(q)}
+        outputs = {name: tf.convert_to_tensor(value) for name, value in found.items() if value is not None}
+        return outputs or {"point": vae.encoder.posterior.point(q)}
+
+    def reconstruct(x: tf.Tensor) -> Outputs:
+        q = vae.encoder(tf.ensure_shape(x, event), training=False)
+        return {"mean": mean(vae.encoder.posterior.point(q))}
+
+    def log_prob(z: tf.Tensor, x: tf.Tensor) -> Outputs:
+        z, x = tf.ensure_shape(z, latent), tf.ensure_shape(x, event)
+        # Fails where z and x have different numbers of rows; the optimizer may remove a reshape that would.
+        values = math.prod(event[1:])
+        both = tf.concat([tf.reshape(x, [-1, values]), z], axis=1)
+        x = tf.reshape(both[:, :values], [-1, *event[1:]])
+        return {"log_prob": vae.decoder(z, training=False).log_prob(x)}
+
+    sampler, sample_note = _sampler(vae)
+    return {
+        "decode": Signature(decode, {"z": z_spec}),
+        "sample": Signature(sample, {"seed": seed_spec}, builtin=sampler is _by_counter, note=sample_note),
+        "encode": Signature(encode, {"x": x_spec}),
+        "reconstruct": Signature(reconstruct, {"x": x_spec}),
+        "log_prob": Signature(log_prob, {"z": z_spec, "x": x_spec}),
+    }
+
+
+def with_empty_batches(function: Callable[..., Outputs]) -> Callable[..., Outputs]:
+    """The function with a row of zeros in place of an empty batch, taken off its outputs again.
+
+    TensorFlow's fused convolutions fail on empty tensors, and not on a batch of one.
+    """
+
+    def padded(**inputs: tf.Tensor) -> Outputs:
+        rows = tf.shape(next(iter(inputs.values())))[0]
+        missing = tf.cast(tf.equal(rows, 0), tf.int32)
+        filled = {}
+        for name, tensor in inputs.items():
+            filled[name] = tf.pad(tensor, [[0, missing], *[[0, 0]] * (tensor.shape.rank - 1)])
+            filled[name].set_shape(tensor.shape)
+        return {name: output[:rows] for name, output in function(**filled).items()}
+
+    return padded
+
+
+def _by_counter(vae: VAE, seed: tf.Tensor) -> tf.Tensor:
+    return draw(vae.prior.distribution(encoder=vae.encoder), seed)
+
+
+def _by_rows(vae: VAE, seed: tf.Tensor) -> tf.Tensor:
+    return draw_by_rows(vae.prior.distribution(encoder=vae.encoder), seed)
+
+
+def _sampler(vae: VAE) -> tuple[Callable[[VAE, tf.Tensor], tf.Tensor], str]:
+    try:
+        _by_counter(vae, tf.zeros([1, 2], tf.int32))
+    except NoTransform as reason:
+        return _by_rows, f"z by TFP's stateless sampling, one row at a time, since {reason}; not in TFLite files"
+    return _by_counter, "z by Threefry-2x32 keyed with the seed pair: other numbers than vae.sample, same distribution"
+
+
+def _scale(q: tfd.Distribution) -> tf.Tensor | None:
+    """The scale of a posterior: a tensor as it is, of a linear operator its diagonal or else its matrix."""
+    scale = getattr(q, "scale", None)
+    if isinstance(scale, tf.linalg.LinearOperator):
+        is_diagonal = isinstance(scale, (tf.linalg.LinearOperatorDiag, tf.linalg.LinearOperatorScaledIdentity))
+        return scale.diag_part() if is_diagonal else scale.to_dense()
+    return scale

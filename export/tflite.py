@@ -1,0 +1,205 @@
+"""`to_tflite`: one file with the decoder for devices, verified before it appears."""
+
+import hashlib
+import json
+import os
+import tempfile
+import warnings
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from keras_vae.export import metadata, parts, publish, requests
+from keras_vae.export.errors import ExportError, TargetError
+from keras_vae.export.report import FILE, Report, dump
+from keras_vae.export.saved_model import describe, eager, now, precision_note, trace, write_functions
+from keras_vae.export.signatures import Outputs, signatures
+from keras_vae.export.tflite_checks import QUANTIZATIONS, check_tflite
+from keras_vae.seeds import as_pair
+from keras_vae.vae import VAE
+
+Functions = dict[str, tuple[Callable[..., Outputs], tf.TensorSpec]]
+MIN_CALIBRATION = 2048
+_CALIBRATION_BATCH = 64
+
+
+def to_tflite(
+    vae_or_path: parts.Source,
+    file: str | os.PathLike[str],
+    quantization: str | None = None,
+    *,
+    calibration_size: int = MIN_CALIBRATION,
+    seed: int = 0,
+) -> Report:
+    """Writes the decoder as a TFLite file of builtin ops only, after it passed every check.
+
+    Signatures: `serving_default` (z [any, L]), `decode_1` and `decode_64` (faster, fixed batches), which share their
+    weights and give `mean` [batch, *event_shape] as float32; and `sample` (seed int32 [any, 2] -> `z`, `mean`, with the
+    z of the SavedModel) where the prior can be drawn from by builtin ops and the file is not int8. An existing file is
+    replaced at the end. `export.json` beside it holds what was measured.
+
+    Args:
+        vae_or_path: a `keras_vae.VAE`, a `.keras` file, or a run folder with a `vae.keras`.
+        file: where to write.
+        quantization: None for float32; "float16" and "dynamic" (8 bits) store the weights in fewer bits; "int8" also
+            computes in 8 bits, with ranges seen on draws from the model's prior.
+        calibration_size: number of those draws, at least 2,048: a z beyond the ranges that were seen saturates.
+        seed: of those draws.
+
+    Returns:
+        The report.
+
+    Raises:
+        ExportError: unknown quantization, a source that is no finite, built VAE, or a decoder that builtin ops cannot
+            compute.
+        TargetError: the path is a folder.
+        VerificationError: a check failed. After any error nothing is left behind.
+    """
+    if quantization not in QUANTIZATIONS:
+        raise ExportError(f"quantization must be one of {', '.join(map(repr, QUANTIZATIONS))}, not {quantization!r}")
+    if calibration_size < MIN_CALIBRATION:
+        raise ExportError(f"calibration_size must be at least {MIN_CALIBRATION}: with fewer draws outer z saturate")
+    path = Path(file).expanduser()
+    record = _read_record(path.parent / FILE)
+    with publish.staged_file(path) as temporary:
+        original = parts.load(vae_or_path)
+        vae = parts.in_float32(original)
+        functions, left_out = _functions(vae, quantization)
+        facts = describe(original, vae)
+        content = _convert(vae, functions, quantization, calibration_size, seed)
+        temporary.write_bytes(metadata.write(content, _facts(vae, facts, quantization)))
+        given = {"z": _draws(vae, requests.MAX_ROWS, seed + 1)}
+        report = check_tflite(temporary, _reference(vae, functions, given), given)
+        report.facts = facts | {"quantization": quantization}
+        report.left_out = left_out
+        report.notes += precision_note(facts)
+        report.files = {path.name: report.files[temporary.name]}
+        report.require(f"The export to {path}")
+    report.path = path
+    record["models"][path.name] = {"created": now(), **report.to_dict()}
+    record["models"] = dict(sorted(record["models"].items()))
+    publish.write_text(path.parent / FILE, dump(record))
+    return report
+
+
+def _read_record(file: Path) -> dict[str, Any]:
+    if not file.exists():
+        return {"format": "tflite", "models": {}}
+    try:
+        record: dict[str, Any] = json.loads(file.read_text())
+        if record["format"] == "tflite" and isinstance(record["models"], dict):
+            return record
+    except (ValueError, KeyError, TypeError):
+        pass
+    raise TargetError(f"{file} belongs to something else: export into another folder")
+
+
+def _functions(vae: VAE, quantization: str | None) -> tuple[Functions, dict[str, str]]:
+    """The functions with their input specs, and what is left out."""
+    latent_dim = vae.prior.latent_dim
+    table = signatures(vae)
+
+    # LiteRT resizes inputs to whatever it is given. A concatenation refuses another rank or last dimension.
+    def with_zeros(tensor: tf.Tensor) -> tf.Tensor:
+        return tf.concat([tensor, tf.zeros([1, tensor.shape[-1]], tensor.dtype)], axis=0)
+
+    def fixed(function: Callable[..., Outputs]) -> Callable[..., Outputs]:
+        return lambda tensor: function(with_zeros(tensor)[:-1])
+
+    def resizable(function: Callable[..., Outputs]) -> Callable[..., Outputs]:
+        if quantization != "dynamic":
+            return fixed(function)
+        # LiteRT's transposed convolution with 8-bit weights fails on an empty batch: the row of zeros is computed too.
+        return lambda tensor: {name: output[:-1] for name, output in function(with_zeros(tensor)).items()}
+
+    def decode(z: tf.Tensor) -> Outputs:
+        return {"mean": vae.decoder(z, training=False).mean()}
+
+    functions: Functions = {}
+    for name, rows, checked in (("serving_default", None, resizable), ("decode_1", 1, fixed), ("decode_64", 64, fixed)):
+        functions[name] = checked(decode), tf.TensorSpec([rows, latent_dim], tf.float32, "z")
+    left_out = {}
+    if quantization == "int8":
+        left_out["sample"] = "in an int8 file its random numbers would be rounded to 8 bits as well"
+    elif not table["sample"].builtin:
+        left_out["sample"] = table["sample"].note
+    else:
+        functions["sample"] = resizable(table["sample"].function), table["sample"].inputs["seed"]
+    return functions, left_out
+
+
+def _draws(vae: VAE, rows: int, seed: int) -> np.ndarray:
+    """Seeded draws from the model's own prior, float32 [rows, L]."""
+    p = vae.prior.distribution(encoder=vae.encoder)
+    return np.asarray(p.sample(rows, seed=as_pair(seed)), dtype="float32")
+
+
+def _convert(
+    vae: VAE,
+    functions: Functions,
+    quantization: str | None,
+    calibration_size: int,
+    seed: int,
+) -> bytes:
+    with tempfile.TemporaryDirectory(prefix="keras_vae_") as folder:
+        write_functions(vae, {name: _trace(*function) for name, function in functions.items()}, Path(folder))
+        converter = tf.lite.TFLiteConverter.from_saved_model(folder, signature_keys=list(functions))
+        converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS]
+        converter.experimental_enable_resource_variables = False
+        if quantization is not None:
+            converter.optimizations = [tf.lite.Optimize.DEFAULT]
+        if quantization == "float16":
+            converter.target_spec.supported_types = [tf.float16]
+        if quantization == "int8":
+            z = _draws(vae, calibration_size, seed)
+            converter.representative_dataset = lambda: _calibration(z)
+        try:
+            with warnings.catch_warnings():
+                # The converter calibrates by an interpreter that its own package has deprecated.
+                warnings.filterwarnings("ignore", message=r"\s*Warning: tf.lite.Interpreter is deprecated")
+                content: bytes = converter.convert()
+        except Exception as error:  # the converter raises its own class, ValueError or RuntimeError, by op
+            raise ExportError(f"TFLite's builtin ops cannot compute this decoder's mean: {error}") from error
+    return content
+
+
+def _trace(function: Callable[..., Outputs], spec: tf.TensorSpec) -> Any:
+    return trace(lambda **tensors: function(tensors[spec.name]), {spec.name: spec})
+
+
+def _calibration(z: np.ndarray) -> Iterator[tuple[str, dict[str, np.ndarray]]]:
+    """The draws for each signature, since each has ranges of its own."""
+    for start in range(0, len(z), _CALIBRATION_BATCH):
+        batch = np.resize(z[start : start + _CALIBRATION_BATCH], (_CALIBRATION_BATCH, z.shape[1]))
+        yield "serving_default", {"z": batch}
+        yield "decode_64", {"z": batch}
+        for row in batch:
+            yield "decode_1", {"z": row[np.newaxis]}
+
+
+def _facts(vae: VAE, facts: dict[str, Any], quantization: str | None) -> dict[str, Any]:
+    weights = [np.ascontiguousarray(keras.ops.convert_to_numpy(weight)) for weight in vae.decoder.weights]
+    support = vae.decoder.likelihood.support
+    return {
+        **{name: facts[name] for name in ("keras_vae", "latent_dim", "event_shape", "likelihood", "prior")},
+        "value_range": [float(end) if np.isfinite(end) else None for end in support],
+        "quantization": quantization or "float32",
+        "num_weights": sum(weight.size for weight in weights),
+        "weights_sha256": hashlib.sha256(b"".join(weight.tobytes() for weight in weights)).hexdigest(),
+    }
+
+
+def _reference(
+    vae: VAE, functions: Functions, given: dict[str, np.ndarray]
+) -> dict[str, dict[int, dict[str, np.ndarray]]]:
+    decode, sample = signatures(vae)["decode"], signatures(vae)["sample"]
+    reference = {"serving_default": eager(decode, (1, 64), given)}
+    reference["decode_1"] = {1: reference["serving_default"][1]}
+    reference["decode_64"] = {64: reference["serving_default"][64]}
+    if "sample" in functions:
+        reference["sample"] = eager(sample, (1, 64), given)
+    return reference
