@@ -1,0 +1,281 @@
+"""What the encoder makes of a data set: codes, rate and distortion, active units, the aggregate posterior.
+
+Works on anything that `keras.Model.fit` takes as `x`: arrays, (x, y) tuples, `tf.data.Dataset`, other iterables of
+batches, with or without labels.
+"""
+
+import dataclasses
+import math
+from collections.abc import Iterator
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+import tensorflow_probability as tfp
+
+from keras_vae import inputs, seeds
+from keras_vae.vae import VAE
+
+tfd = tfp.distributions
+
+BATCH = 256
+# Log-densities of the aggregate posterior are taken in chunks of about this many numbers.
+CHUNK = 2**22
+# A latent dimension is active if the variance of its posterior mean over the data exceeds this (Burda et al. 2016).
+ACTIVE = 0.01
+
+
+def labelled_batches(data: Any, batch_size: int = BATCH) -> Iterator[tuple[np.ndarray, np.ndarray | None]]:
+    """(examples [B, ...], labels [B] or None) for all of the data.
+
+    Raises:
+        ValueError: for data that never end.
+    """
+    if inputs.is_endless(data):
+        raise ValueError("The data never end: give a finite dataset, for example data.take(100).")
+    if isinstance(data, (tuple, list)):
+        x, y = data[0], data[1] if len(data) > 1 else None
+        for start in range(0, len(x), batch_size):
+            part = slice(start, start + batch_size)
+            yield np.asarray(x[part]), None if y is None else np.asarray(y[part])
+    elif inputs.is_array(data):
+        for batch in inputs.batches(data, batch_size):
+            yield batch, None
+    else:
+        batches = data if not isinstance(data, keras.utils.PyDataset) else (data[i] for i in range(len(data)))
+        for batch in batches:
+            pair = batch if isinstance(batch, (tuple, list)) else (batch,)
+            yield np.asarray(pair[0]), np.asarray(pair[1]) if len(pair) > 1 else None
+
+
+def gather(data: Any, n: int | None = None) -> tuple[np.ndarray, np.ndarray | None]:
+    """The first `n` examples and their labels, or all of them, as arrays ([N, ...], [N] or None).
+
+    Raises:
+        ValueError: if there are none.
+    """
+    parts, labels, count = [], [], 0
+    for x, y in labelled_batches(data):
+        keep = len(x) if n is None else min(len(x), n - count)
+        parts.append(x[:keep])
+        labels.append(None if y is None else y[:keep])
+        count += keep
+        if n is not None and count >= n:
+            break
+    if not count:
+        raise ValueError("There are no data: the first batch is empty.")
+    have_labels = all(label is not None for label in labels)
+    return np.concatenate(parts), np.concatenate(labels) if have_labels else None  # type: ignore[arg-type]
+
+
+def points(vae: VAE, data: Any) -> tuple[np.ndarray, np.ndarray | None]:
+    """The point (the mean) of q(z|x) for each example, [N, L], and the labels [N], or None if the data have none."""
+    encode = _batchwise(lambda x: vae.encoder.posterior.point(vae.encode(x)))
+    codes, labels = [], []
+    for x, y in labelled_batches(data):
+        codes.append(encode(x))
+        labels.append(y)
+    if not sum(map(len, codes)):
+        raise ValueError("There are no data to encode.")
+    have_labels = all(label is not None for label in labels)
+    return np.concatenate(codes), np.concatenate(labels) if have_labels else None  # type: ignore[arg-type]
+
+
+@dataclasses.dataclass(frozen=True)
+class Statistics:
+    """One pass over a data set with one draw from q(z|x) for each example, in nats per example.
+
+    Attributes:
+        num_examples: N.
+        elbo: -(rate + distortion).
+        rate: mean KL(q(z|x) || p(z)).
+        distortion: mean -log p(x|z).
+        standard_error: of `elbo`, over the examples.
+        kl_is_exact: whether every KL has a closed form; otherwise it is the mean of log q - log p over the draws.
+        kl_per_dim: mean KL of each latent dimension, [L], or None where q or p does not factorise.
+        variance_of_means: variance over the data of the posterior's point, [L].
+        mean_variance: mean over the data of the posterior's variance, [L], or None where TFP has none.
+        num_nonfinite: number of examples whose ELBO is not finite.
+        points: posterior points, [N, L].
+    """
+
+    num_examples: int
+    elbo: float
+    rate: float
+    distortion: float
+    standard_error: float
+    kl_is_exact: bool
+    kl_per_dim: np.ndarray | None
+    variance_of_means: np.ndarray
+    mean_variance: np.ndarray | None
+    num_nonfinite: int
+    points: np.ndarray
+
+    @property
+    def active(self) -> np.ndarray:
+        """Which latent dimensions are active, [L]: Var_x(E[z|x]) > 0.01 (Burda et al. 2016, section 5.2)."""
+        return self.variance_of_means > ACTIVE
+
+
+def statistics(vae: VAE, data: Any, seed: int = 0) -> Statistics:
+    """Rate, distortion, KL per dimension and active units, in one pass.
+
+    Of a model with several groups of latents, `kl_per_dim` and the points are those of all groups side by side.
+
+    Args:
+        vae: the model.
+        data: a finite data set.
+        seed: of the draws, one for each example.
+    """
+
+    def measure(x: tf.Tensor, index: tf.Tensor) -> dict[str, tf.Tensor]:
+        stochastic = not is_deterministic(vae)
+        terms = vae.infer(x, seed=seeds.fold_in(seed, index) if stochastic else None)
+        values = {"distortion": -tf.reduce_mean(terms.log_likelihood, axis=0), "kl": terms.kl}
+        kls = [group.kl_per_dim for group in terms.groups]
+        if all(kl is not None for kl in kls):
+            values["kl_per_dim"] = tf.concat(kls, axis=-1)
+        points = [_point(vae, group.q, len(terms.groups)) for group in terms.groups]
+        values["points"] = tf.concat(points, axis=-1)
+        variances = [_variance(group.q) for group in terms.groups]
+        if all(variance is not None for variance in variances):
+            values["variance"] = tf.concat(variances, axis=-1)
+        exact.append(all(group.kl_is_exact for group in terms.groups))
+        return values
+
+    exact: list[bool] = []
+    run = _batchwise(measure)
+    parts: list[dict[str, np.ndarray]] = []
+    for index, (x, _) in enumerate(labelled_batches(data)):
+        if len(x):
+            if not parts:
+                vae.decoder.likelihood.check(x)
+            parts.append(run(x, tf.constant(index)))
+    if not parts:
+        raise ValueError("There are no data to evaluate: the first batch is empty.")
+    values = {name: np.concatenate([part[name] for part in parts]).astype("float64") for name in parts[0]}
+    elbo = -values["distortion"] - values["kl"]
+    return Statistics(
+        num_examples=len(elbo),
+        elbo=float(elbo.mean()),
+        rate=float(values["kl"].mean()),
+        distortion=float(values["distortion"].mean()),
+        standard_error=standard_error(elbo),
+        kl_is_exact=all(exact),
+        kl_per_dim=values["kl_per_dim"].mean(axis=0) if "kl_per_dim" in values else None,
+        variance_of_means=values["points"].var(axis=0),
+        mean_variance=values["variance"].mean(axis=0) if "variance" in values else None,
+        num_nonfinite=int((~np.isfinite(elbo)).sum()),
+        points=values["points"],
+    )
+
+
+@dataclasses.dataclass(frozen=True)
+class Aggregate:
+    """The rate split in two, KL = I + marginal KL, for the mixture q(z) = 1/N sum_n q(z|x_n) of N examples.
+
+    The split is exact for these N examples up to the noise of the draws; I cannot exceed log N, so that the mutual
+    information of the data's distribution is larger wherever `is_saturated`.
+
+    Attributes:
+        num_examples: N, also the number of draws.
+        mutual_information: I_q(x; z) = E log q(z|x) - log q(z), in nats.
+        marginal_kl: KL(q(z) || p(z)) = E log q(z) - log p(z), in nats: the gap between aggregate posterior and prior.
+        mutual_information_error: standard error of the first over the draws.
+        marginal_kl_error: standard error of the second.
+    """
+
+    num_examples: int
+    mutual_information: float
+    marginal_kl: float
+    mutual_information_error: float
+    marginal_kl_error: float
+
+    @property
+    def is_saturated(self) -> bool:
+        """Whether the mutual information is within 0.1 nat of log N, the most that N examples can show."""
+        return self.mutual_information > math.log(self.num_examples) - 0.1
+
+
+def aggregate(vae: VAE, data: Any, num_examples: int = 2000, seed: int = 0) -> Aggregate:
+    """Mutual information and marginal KL by the full mixture of the first `num_examples` posteriors.
+
+    After Hoffman and Johnson 2016, "ELBO surgery". One draw z_n ~ q(z|x_n) for each example, log q(z_n) by all N
+    components; the cost is N^2 L.
+
+    Args:
+        vae: a model with one group of latents.
+        data: a finite data set.
+        num_examples: N at most.
+        seed: of the draws.
+
+    Raises:
+        ValueError: for a posterior without a density.
+    """
+    refuse_deterministic(vae, "The aggregate posterior")
+    x, _ = gather(data, num_examples)
+    q = vae.encode(x)
+    p = vae.prior.distribution(encoder=vae.encoder)
+    z, log_q = q.experimental_sample_and_log_prob(1, seed=seeds.as_pair(seed))
+    z, log_q, log_p = z[0], log_q[0], p.log_prob(z[0])
+    n = len(x)
+    chunk = max(1, CHUNK // (n * vae.prior.latent_dim))
+
+    @tf.function(reduce_retracing=True, autograph=False)
+    def log_mixture(part: tf.Tensor) -> tf.Tensor:
+        return tf.reduce_logsumexp(vae.encode(x).log_prob(part[:, tf.newaxis]), axis=1) - math.log(n)
+
+    log_mixture_q = tf.concat([log_mixture(z[start : start + chunk]) for start in range(0, n, chunk)], axis=0)
+    information = np.asarray(log_q - log_mixture_q, "float64")
+    marginal = np.asarray(log_mixture_q - log_p, "float64")
+    return Aggregate(
+        n, float(information.mean()), float(marginal.mean()), standard_error(information), standard_error(marginal)
+    )
+
+
+def standard_error(values: np.ndarray) -> float:
+    """Standard error of the mean of `values` [N]; NaN for a single value."""
+    return float(np.std(values, ddof=1) / math.sqrt(len(values))) if len(values) > 1 else math.nan
+
+
+def is_deterministic(vae: VAE) -> bool:
+    """Whether the posterior is a point without a density: the model is a plain autoencoder."""
+    q = vae.encode(np.zeros((1, *vae.decoder.event_shape), "float32"))
+    inner = q.distribution if isinstance(q, tfd.Independent) else q
+    return isinstance(inner, (tfd.Deterministic, tfd.VectorDeterministic))
+
+
+def refuse_deterministic(vae: VAE, what: str) -> None:
+    """Refuse a plain autoencoder where densities are needed.
+
+    Raises:
+        ValueError: with the reason.
+    """
+    if is_deterministic(vae):
+        raise ValueError(
+            f"{what} needs a posterior with a density, but that of this model, {type(vae.encoder.posterior).__name__}, "
+            "is a single point: an autoencoder has no log p(x). Train with a stochastic posterior such as "
+            "posteriors.MultivariateNormalDiag."
+        )
+
+
+def _point(vae: VAE, q: tfd.Distribution, num_groups: int) -> tf.Tensor:
+    return vae.encoder.posterior.point(q) if num_groups == 1 else q.mean()
+
+
+def _variance(q: tfd.Distribution) -> tf.Tensor | None:
+    try:
+        return q.variance()
+    except NotImplementedError:
+        return None
+
+
+def _batchwise(function: Any) -> Any:
+    """A compiled function of a batch of data that gives numpy arrays."""
+    compiled = tf.function(function, reduce_retracing=True, autograph=False)
+
+    def run(x: np.ndarray, *rest: Any) -> Any:
+        return tf.nest.map_structure(np.asarray, compiled(tf.constant(x, tf.float32), *rest))
+
+    return run
