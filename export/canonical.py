@@ -9,8 +9,8 @@ import re
 from pathlib import Path
 from typing import Any
 
-from google.protobuf.descriptor import FieldDescriptor
-from google.protobuf.message import DecodeError, Message
+from google.protobuf.descriptor import FieldDescriptor  # type: ignore[import-untyped]
+from google.protobuf.message import DecodeError, Message  # type: ignore[import-untyped]
 from tensorflow.core.protobuf import fingerprint_pb2, saved_model_pb2
 
 _NUMBERED = re.compile(r"(__(?:inference|forward|backward)_.*?)_(\d+)$")

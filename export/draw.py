@@ -5,11 +5,9 @@ import math
 from collections.abc import Iterator
 
 import tensorflow as tf
-import tensorflow_probability as tfp
+from tensorflow_probability import distributions as tfd
 
 from keras_vae.export import threefry
-
-tfd = tfp.distributions
 
 
 class NoTransform(Exception):

@@ -1,6 +1,7 @@
 """The model that is exported: found, checked, and rebuilt in float32."""
 
 import os
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -68,19 +69,24 @@ def in_float32(vae: VAE) -> VAE:
     """
     config = _without_half(keras.saving.serialize_keras_object(vae))
     config.pop("compile_config", None)
-    policy = keras.config.dtype_policy()
-    keras.config.set_dtype_policy("float32")
     try:
-        copy: VAE = keras.saving.deserialize_keras_object(config)
-        copy.build((None, *vae.decoder.event_shape))
-        copy.set_weights(vae.get_weights())
+        # Keras numbers unnamed layers per thread: in a thread of its own the copy has the same names every time, and
+        # neither these numbers nor the caller's dtype policy are touched.
+        with ThreadPoolExecutor(max_workers=1) as thread:
+            return thread.submit(_rebuild, config, vae).result()
     except (ValueError, TypeError, KeyError) as error:
         raise ExportError(
             "the model cannot be rebuilt from its config, which export needs; see that every class of yours has "
             f"get_config and is registered with keras_vae.register: {error}"
         ) from error
-    finally:
-        keras.config.set_dtype_policy(policy)
+
+
+def _rebuild(config: dict[str, Any], vae: VAE) -> VAE:
+    keras.config.set_dtype_policy("float32")
+    # The config comes from a live model: what it runs has run in this process before.
+    copy: VAE = keras.saving.deserialize_keras_object(config, safe_mode=False)
+    copy.build((None, *vae.decoder.event_shape))
+    copy.set_weights(vae.get_weights())
     return copy
 
 

@@ -24,7 +24,7 @@ def good(specs: Specs, rows: int, given: Mapping[str, np.ndarray] | None = None)
         size = (MAX_ROWS, *(n or 1 for n in shape[1:]))
         generator = np.random.default_rng(sum(map(ord, name)))
         if np.issubdtype(np.dtype(dtype), np.integer):
-            values = generator.integers(-(2**31), 2**31, size)
+            values: np.ndarray = generator.integers(-(2**31), 2**31, size)
         elif name == "x":
             values = generator.integers(0, 2, size)
         else:

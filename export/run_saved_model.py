@@ -271,7 +271,7 @@ def main(request_file: str, response_file: str) -> None:
         arrays = {key: request[key] for key in request.files}
     response: dict[str, Any] = {"results": []}
     outputs: dict[str, np.ndarray] = {}
-    model = None
+    model: Any = None
     try:
         model = SavedModel(calls["model"])
         response["load"] = "OK"
@@ -297,7 +297,8 @@ def main(request_file: str, response_file: str) -> None:
             result.update(status=error.code, message=str(error))
         response["results"].append(result)
     response["modules"] = sorted({name.partition(".")[0] for name in sys.modules})
-    np.savez(response_file, response=np.frombuffer(json.dumps(response).encode(), np.uint8), **outputs)
+    outputs["response"] = np.frombuffer(json.dumps(response).encode(), np.uint8)
+    np.savez(response_file, allow_pickle=False, **outputs)
 
 
 if __name__ == "__main__":

@@ -22,7 +22,7 @@ def main(request_file: str, response_file: str) -> None:
         arrays = {key: request[key] for key in request.files}
     response: dict[str, Any] = {"results": []}
     outputs: dict[str, np.ndarray] = {}
-    interpreter = None
+    interpreter: Any = None
     try:
         interpreter = Interpreter(model_path=calls["model"])
         response["load"] = "OK"
@@ -56,7 +56,8 @@ def main(request_file: str, response_file: str) -> None:
             interpreter = Interpreter(model_path=calls["model"])  # a failed call leaves the old one half-allocated
         response["results"].append(result)
     response["modules"] = sorted({name.partition(".")[0] for name in sys.modules})
-    np.savez(response_file, response=np.frombuffer(json.dumps(response).encode(), np.uint8), **outputs)
+    outputs["response"] = np.frombuffer(json.dumps(response).encode(), np.uint8)
+    np.savez(response_file, allow_pickle=False, **outputs)
 
 
 if __name__ == "__main__":

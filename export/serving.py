@@ -67,7 +67,7 @@ def _guide(name: str, version: int, latent_dim: int, event_shape: tuple[int, ...
     z = [0.0] * latent_dim
     shape = " x ".join(map(str, event_shape))
     picture = np.zeros(event_shape).tolist()
-    calls = {
+    calls: dict[str, dict[str, object]] = {
         "decode": {"instances": [{"z": z}]},
         "sample": {"instances": [{"seed": [0, 0]}, {"seed": [0, 1]}]},
         "encode": {"instances": [{"x": picture}]},

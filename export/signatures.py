@@ -6,12 +6,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import tensorflow as tf
-import tensorflow_probability as tfp
+from tensorflow_probability import distributions as tfd
 
 from keras_vae.export.draw import NoTransform, draw, draw_by_rows
 from keras_vae.vae import VAE
 
-tfd = tfp.distributions
 Outputs = dict[str, tf.Tensor]
 
 
