@@ -5,20 +5,26 @@ is given a `path`. Images are drawn without smoothing, every pixel of the data a
 or in colour; what is no image is drawn as curves. Values are clipped to `value_range`, [0, 1] unless told otherwise.
 """
 
+import csv
 import math
 import os
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import tensorflow_probability as tfp
+from matplotlib import colormaps
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
+from sklearn.decomposition import PCA
 
-from keras_vae import inputs
+from keras_vae import codes, latents, seeds
 from keras_vae.vae import VAE
+
+tfd = tfp.distributions
 
 PathLike = str | os.PathLike[str]
 
@@ -27,6 +33,9 @@ DPI = 100
 TARGET, GAP, LINE = 720, 2, 20
 FONT = 9
 CHARACTER = 7.8  # width of a character of that size, generously
+# Examples that decide the order of traversals.
+ORDERED_BY = 2000
+CURVES = ("elbo", "log_likelihood", "kl")
 
 
 def samples(
@@ -58,7 +67,7 @@ def reconstructions(
         path: PNG file to write.
         value_range: values drawn as black and white.
     """
-    x = first(data, n)
+    x, _ = codes.gather(data, _check_count(n))
     reconstructed = vae.reconstruct(x)
     columns = min(len(x), 8)
     if not is_image(x.shape[1:]):
@@ -67,6 +76,325 @@ def reconstructions(
     above, below = _grid(x, columns), _grid(reconstructed, columns)
     tiles = np.stack([above, below], axis=1).reshape(-1, *above.shape[1:])
     return _saved(draw_tiles(tiles, row_labels=["data", "model"] * len(above), value_range=value_range), path)
+
+
+def interpolations(
+    vae: VAE,
+    data: Any,
+    n: int = 8,
+    steps: int = 9,
+    path: PathLike | None = None,
+    value_range: tuple[float, float] = (0.0, 1.0),
+) -> Figure:
+    """From one example to another: means of p(x|z) on the straight line between the points of their posteriors.
+
+    Args:
+        vae: the model.
+        data: a data set; its first 2 n examples make the pairs.
+        n: number of pairs, one for each row, with the data themselves at both ends.
+        steps: number of points on the line, both ends included.
+        path: PNG file to write.
+        value_range: values drawn as black and white.
+    """
+    x, _ = codes.gather(data, 2 * _check_count(n))
+    if len(x) < 2:
+        raise ValueError("An interpolation needs two examples, and the data have one.")
+    n = len(x) // 2
+    ends = np.asarray(vae.encoder.posterior.point(vae.encode(x[: 2 * n])))
+    at = np.linspace(0.0, 1.0, max(2, steps), dtype="float32")
+    lines = (1 - at)[:, None] * ends[:n, None] + at[:, None] * ends[n:, None]
+    tiles = np.concatenate([x[:n, None], _decode(vae, lines), x[n : 2 * n, None]], axis=1)
+    labels = ["data", *(f"{t:.2g}" for t in at), "data"]
+    return _saved(draw_tiles(tiles, column_labels=labels, value_range=value_range), path)
+
+
+def manifold(
+    vae: VAE, n: int = 20, path: PathLike | None = None, value_range: tuple[float, float] = (0.0, 1.0)
+) -> Figure:
+    """The whole latent space of a model with two latent dimensions: means of p(x|z) on a grid of n x n points z.
+
+    The grid is even in probability: the inverse of the prior's distribution function is applied to both coordinates, as
+    in appendix A of Kingma and Welling 2014. Of a prior that has none, the quantiles of 10,000 draws take its place,
+    and of a flow the grid of its base.
+
+    Args:
+        vae: a model with latent_dim 2.
+        n: number of points on each side.
+        path: PNG file to write.
+        value_range: values drawn as black and white.
+
+    Raises:
+        ValueError: for any other latent_dim.
+    """
+    if vae.prior.latent_dim != 2:
+        raise ValueError(
+            f"A manifold is drawn of models with two latent dimensions, and this one has {vae.prior.latent_dim}: train "
+            "one with latent_dim 2, or use pictures.traversals and pictures.interpolations."
+        )
+    levels = ((np.arange(_check_count(n)) + 0.5) / n).astype("float32")
+    z = _prior_grid(vae, levels)
+    return _saved(draw_tiles(_decode(vae, z), value_range=value_range, gap=0), path)
+
+
+def traversals(
+    vae: VAE,
+    data: Any,
+    steps: int = 11,
+    span: float = 3.0,
+    max_dims: int = 16,
+    path: PathLike | None = None,
+    value_range: tuple[float, float] = (0.0, 1.0),
+) -> Figure:
+    """What each latent dimension does: one row each, from -span to +span standard deviations of the prior.
+
+    The other dimensions stay where the first example of the data has them. Rows are ordered by the mean KL of their
+    dimension over the data, which stands beside them in nats; where the KL does not split into dimensions, by the
+    variance of the posterior's mean.
+
+    Args:
+        vae: the model.
+        data: a data set; up to 2,000 examples give the KL.
+        steps: number of columns.
+        span: range, in standard deviations of the prior; an interval's ends cut it short.
+        max_dims: number of rows at most.
+        path: PNG file to write.
+        value_range: values drawn as black and white.
+    """
+    x, _ = codes.gather(data, ORDERED_BY)
+    found = codes.statistics(vae, x)
+    by_kl = found.kl_per_dim is not None
+    worth = found.kl_per_dim if by_kl else found.variance_of_means
+    order = np.argsort(-worth)[:max_dims]
+    mean, deviation = _prior_moments(vae)
+    low, high = vae.prior.support
+    reach = min(span, float(np.min((high - mean) / deviation)), float(np.min((mean - low) / deviation)))
+    at = np.linspace(-reach, reach, steps)
+    z = np.tile(found.points[0].astype("float32"), (len(order), steps, 1))
+    for row, dim in enumerate(order):
+        z[row, :, dim] = np.clip(mean[dim] + at * deviation[dim], low, high)
+    labels = [f"z{dim}  {worth[dim]:.2f}" for dim in order]
+    title = f"rows by {'KL in nats' if by_kl else 'variance of means'}; columns in standard deviations of the prior"
+    columns = [f"{a:+.1f}" if a else "0" for a in np.round(at, 1)]
+    tiles = _decode(vae, z)
+    return _saved(draw_tiles(tiles, labels, columns, title, value_range=value_range), path)
+
+
+def latent_scatter(
+    vae: VAE, data: Any, labels: Any = None, max_examples: int = 5000, path: PathLike | None = None
+) -> Figure:
+    """The points of the posteriors in the plane, coloured by label: all of z if it has two dimensions, else its PCA.
+
+    Args:
+        vae: the model.
+        data: a data set, with or without labels.
+        labels: [N], in place of the data's own. Up to 20 different integers or texts are classes, anything else is a
+            scale of colours.
+        max_examples: number of points at most.
+        path: PNG file to write.
+    """
+    x, own = codes.gather(data, max_examples)
+    labels = own if labels is None else np.asarray(labels)[: len(x)]
+    z, _ = codes.points(vae, x)
+    figure = Figure(figsize=(6.4, 5.4), dpi=DPI, layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.add_subplot()
+    names = ("z0", "z1")
+    if z.shape[1] > 2:
+        pca = PCA(2).fit(z)
+        share = pca.explained_variance_ratio_
+        z, names = pca.transform(z), (f"component 1 ({share[0]:.0%})", f"component 2 ({share[1]:.0%})")
+        axes.set_title(f"posterior means, PCA of {len(pca.mean_)} dimensions", fontsize=FONT + 1)
+    else:
+        axes.set_title("posterior means", fontsize=FONT + 1)
+    first, second = z[:, 0], z[:, 1] if z.shape[1] > 1 else np.zeros(len(z))
+    axes.set_xlabel(names[0])
+    axes.set_ylabel(names[1] if z.shape[1] > 1 else "")
+    size = 6.0 if len(z) > 1000 else 12.0
+    classes = np.unique(labels) if labels is not None and labels.ndim == 1 else np.array([])
+    if labels is None or labels.ndim != 1:
+        axes.scatter(first, second, s=size, linewidths=0, alpha=0.6)
+    elif len(classes) <= 20 and labels.dtype.kind not in "f":
+        colours = colormaps["tab10" if len(classes) <= 10 else "tab20"]
+        for index, label in enumerate(classes):
+            member = labels == label
+            name = label.decode() if isinstance(label, bytes) else str(label)
+            axes.scatter(first[member], second[member], s=size, linewidths=0, color=colours(index), label=name)
+        figure.legend(loc="outside right upper", markerscale=3.0, fontsize=FONT, frameon=False)
+    else:
+        drawn = axes.scatter(first, second, s=size, linewidths=0, c=labels, cmap="viridis")
+        figure.colorbar(drawn, ax=axes)
+    return _saved(figure, path)
+
+
+def kl_per_dimension(vae: VAE, data: Any, path: PathLike | None = None) -> Figure:
+    """The mean KL(q(z_l|x) || p(z_l)) of each latent dimension over the data, in nats, as bars in descending order.
+
+    Dimensions that are not active (variance of their posterior mean at most 0.01, Burda et al. 2016) are gray.
+
+    Args:
+        vae: a model whose posterior and prior factorise over the dimensions.
+        data: a finite data set.
+        path: PNG file to write.
+
+    Raises:
+        ValueError: if the KL does not split into dimensions.
+    """
+    found = codes.statistics(vae, data)
+    if found.kl_per_dim is None:
+        raise ValueError(
+            "The KL of this model does not split into latent dimensions: that needs a posterior and a prior that "
+            "factorise, such as posteriors.MultivariateNormalDiag and priors.StandardNormal."
+        )
+    order = np.argsort(-found.kl_per_dim)
+    active = found.active[order]
+    figure = Figure(figsize=(min(12.0, max(4.5, 0.28 * len(order) + 1.5)), 3.2), dpi=DPI, layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.add_subplot()
+    at = np.arange(len(order))
+    axes.bar(at, found.kl_per_dim[order], color=np.where(active, "tab:blue", "0.7"))
+    axes.set_xlim(-0.6, len(order) - 0.4)
+    shown = at[:: max(1, math.ceil(len(order) / 40))]
+    axes.set_xticks(shown, [str(order[i]) for i in shown], fontsize=FONT - 2)
+    axes.set_xlabel("latent dimension")
+    axes.set_ylabel("KL (nats)")
+    axes.set_title(f"{found.rate:.1f} nats, {active.sum()} of {len(order)} dimensions active", fontsize=FONT + 1)
+    return _saved(figure, path)
+
+
+def training_curves(history: Any, path: PathLike | None = None) -> Figure:
+    """ELBO, log-likelihood and KL against the epoch, for training and validation, in nats per example.
+
+    The vertical range leaves out the first tenth of the epochs, whose values would hide all later ones.
+
+    Args:
+        history: a mapping from names to lists, the `keras.callbacks.History` that `fit` returns, or the path of a CSV
+            file as `keras.callbacks.CSVLogger` writes it.
+        path: PNG file to write.
+
+    Raises:
+        ValueError: if none of the names is there.
+    """
+    columns = read_history(history)
+    names = [name for name in CURVES if name in columns or f"val_{name}" in columns]
+    if not names:
+        raise ValueError(f"The history has none of {', '.join(CURVES)}, but {', '.join(columns) or 'nothing'}.")
+    figure = Figure(figsize=(3.6 * len(names), 3.2), dpi=DPI, layout="constrained")
+    FigureCanvasAgg(figure)
+    for axes, name in zip(np.atleast_1d(figure.subplots(1, len(names))), names, strict=True):
+        settled = []
+        for key, label, style in ((name, "training", "-"), (f"val_{name}", "validation", "--")):
+            if key in columns:
+                values = columns[key]
+                epochs = np.arange(1, len(values) + 1)
+                axes.plot(epochs, values, style, label=label, marker="." if len(values) < 3 else None)
+                settled.append(values[len(values) // 10 :])
+        joined = np.concatenate(settled)
+        joined = joined[np.isfinite(joined)]
+        if len(joined) and np.ptp(joined) > 0:
+            axes.set_ylim(joined.min() - 0.05 * np.ptp(joined), joined.max() + 0.05 * np.ptp(joined))
+        axes.set_title(f"{name} (nats)", fontsize=FONT + 1)
+        axes.set_xlabel("epoch")
+        axes.xaxis.get_major_locator().set_params(integer=True)
+        axes.legend(fontsize=FONT - 1, frameon=False)
+    return _saved(figure, path)
+
+
+def read_history(history: Any) -> dict[str, np.ndarray]:
+    """The columns of a history, as `training_curves` takes it, in float64; what is no number is NaN."""
+    if isinstance(history, (str, os.PathLike)):
+        with Path(history).open(newline="") as file:
+            rows = list(csv.DictReader(file))
+        columns: dict[str, Any] = {name: [row[name] for row in rows] for name in rows[0]} if rows else {}
+    else:
+        columns = getattr(history, "history", history)
+    return {name: np.array([_number(value) for value in values]) for name, values in columns.items()}
+
+
+def all_pictures(
+    vae: VAE,
+    data: Any,
+    labels: Any = None,
+    history: Any = None,
+    directory: PathLike = "pictures",
+    seed: int = 0,
+    value_range: tuple[float, float] = (0.0, 1.0),
+) -> list[Path]:
+    """Every picture that applies to the model, as PNG files.
+
+    Args:
+        vae: the model.
+        data: a finite data set, with or without labels; the test data as a rule.
+        labels: [N], in place of the data's own.
+        history: see `training_curves`; None or an empty one leaves that picture out.
+        directory: where to write; made if need be. Files of the same names are replaced.
+        seed: of the samples.
+        value_range: values drawn as black and white.
+
+    Returns:
+        The paths, in the order of writing.
+    """
+    folder, written = Path(directory), []
+
+    def draw(name: str, function: Callable[..., Figure], *args: Any, **kwargs: Any) -> None:
+        written.append(folder / f"{name}.png")
+        function(*args, path=written[-1], **kwargs)
+
+    draw("samples", samples, vae, seed=seed, value_range=value_range)
+    draw("reconstructions", reconstructions, vae, data, value_range=value_range)
+    if type(vae).infer is VAE.infer:
+        draw("interpolations", interpolations, vae, data, value_range=value_range)
+        draw("latent_scatter", latent_scatter, vae, data, labels)
+        if vae.prior.latent_dim == 2:
+            draw("manifold", manifold, vae, value_range=value_range)
+        if not codes.is_deterministic(vae):
+            draw("traversals", traversals, vae, data, value_range=value_range)
+            if codes.statistics(vae, codes.gather(data, 1)[0]).kl_per_dim is not None:
+                draw("kl_per_dimension", kl_per_dimension, vae, data)
+    if history is not None and any(name.removeprefix("val_") in CURVES for name in read_history(history)):
+        draw("training_curves", training_curves, history)
+    return written
+
+
+def _decode(vae: VAE, z: np.ndarray) -> np.ndarray:
+    """Means of p(x|z), [..., *event_shape], for z [..., L], a few hundred at a time."""
+    flat = np.asarray(z, "float32").reshape(-1, z.shape[-1])
+    parts = [np.asarray(vae.decode(flat[start : start + 256]).mean()) for start in range(0, len(flat), 256)]
+    return np.concatenate(parts).reshape(*z.shape[:-1], *vae.decoder.event_shape)
+
+
+def _prior_grid(vae: VAE, levels: np.ndarray) -> np.ndarray:
+    """[n, n, 2]: points whose coordinates are the quantiles `levels`; the second grows upwards."""
+    p = vae.prior.distribution(encoder=vae.encoder)
+    base, forward = p, lambda z: z
+    if isinstance(p, tfd.TransformedDistribution) and latents.marginals(p.distribution) is not None:
+        base, forward = p.distribution, p.bijector.forward
+    univariate = latents.marginals(base)
+    try:
+        if univariate is None:
+            raise NotImplementedError
+        quantiles = np.asarray(univariate.quantile(levels[:, None]))
+    except NotImplementedError:
+        draws = np.asarray(p.sample(10_000, seed=seeds.as_pair(0)))
+        quantiles, forward = np.quantile(draws, levels, axis=0), lambda z: z
+    across, up = np.meshgrid(quantiles[:, 0], quantiles[::-1, 1])
+    return np.asarray(forward(np.stack([across, up], axis=-1).astype("float32")))
+
+
+def _prior_moments(vae: VAE) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and standard deviation of the prior, [L] each, of 10,000 draws where TFP has no formula."""
+    p = vae.prior.distribution(encoder=vae.encoder)
+    try:
+        return np.asarray(p.mean()), np.asarray(p.stddev())
+    except NotImplementedError:
+        draws = np.asarray(p.sample(10_000, seed=seeds.as_pair(0)))
+        return draws.mean(axis=0), draws.std(axis=0)
+
+
+def _number(value: Any) -> float:
+    try:
+        return float(np.asarray(value).reshape(()))
+    except ValueError:
+        return math.nan
 
 
 # The grid that most pictures are.
@@ -118,23 +446,6 @@ def is_image(event_shape: Sequence[int]) -> bool:
             f"Pictures show images (H, W, C) or (H, W) and vectors (D,), not examples of shape {tuple(event_shape)}."
         )
     return len(event_shape) > 1
-
-
-def first(data: Any, n: int) -> np.ndarray:
-    """The first `n` examples of the data, fewer if there are fewer.
-
-    Raises:
-        ValueError: if there are none.
-    """
-    n, parts, count = _check_count(n), [], 0
-    for batch in inputs.batches(data):
-        parts.append(batch[: n - count])
-        count += len(parts[-1])
-        if count >= n:
-            break
-    if not count:
-        raise ValueError("There are no data to draw: the first batch is empty.")
-    return np.concatenate(parts)
 
 
 def _check_count(n: int) -> int:

@@ -1,0 +1,324 @@
+"""A trained encoder at work in other tasks: probes, clusters, fine-tuning, augmentation, a density of codes.
+
+features.linear_probe(vae, train, test)              # are the codes good features?
+model = keras.Sequential([features.features_model(vae.encoder), keras.layers.Dense(10)])
+augmented = train.map(features.augment(vae, seed=0))
+density = features.CodeDensity(autoencoder, train)   # makes a plain autoencoder generate
+"""
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import keras
+import numpy as np
+import rich.table
+import tensorflow as tf
+import tensorflow_probability as tfp
+from scipy.optimize import linear_sum_assignment
+from sklearn.decomposition import PCA
+from sklearn.linear_model import LogisticRegression
+from sklearn.mixture import GaussianMixture
+from sklearn.neighbors import KNeighborsClassifier
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+from keras_vae import codes, seeds
+from keras_vae.encoder import Encoder
+from keras_vae.posteriors import Posterior
+from keras_vae.serialization import Serializable, register
+from keras_vae.vae import VAE
+
+tfd = tfp.distributions
+
+
+@dataclasses.dataclass(frozen=True)
+class Probe:
+    """Accuracy on the test data of one classifier on one kind of features, trained on a fraction of the labels.
+
+    Attributes:
+        features: "latents" (points of q(z|x)), "pixels", or "pca" of as many dimensions as there are latents.
+        classifier: "linear" (logistic regression) or "knn".
+        fraction: of the training labels.
+        num_labels: as a number.
+        accuracy: on the test data, in [0, 1].
+    """
+
+    features: str
+    classifier: str
+    fraction: float
+    num_labels: int
+    accuracy: float
+
+
+def linear_probe(
+    vae: VAE,
+    train: Any,
+    test: Any,
+    fractions: Sequence[float] = (0.01, 0.1, 1.0),
+    seed: int = 0,
+    neighbors: int = 5,
+    max_train: int = 20_000,
+) -> list[Probe]:
+    """How well classes can be read from the codes: a linear classifier and nearest neighbours, against two baselines.
+
+    Logistic regression (scikit-learn, L2 with C = 1) and k nearest neighbours, both on standardised features: posterior
+    points, raw pixels, and the principal components of the pixels, as many as there are latents. Labels are taken
+    evenly from the classes, at least one of each.
+
+    Args:
+        vae: the model; it never sees a label.
+        train: (x, y), or a finite dataset of (image, label) batches.
+        test: likewise.
+        fractions: parts of the training labels that the classifiers see.
+        seed: of the choice of labels.
+        neighbors: k, or the number of labels if that is smaller.
+        max_train: number of training examples that are used at most; the fractions are parts of these.
+
+    Raises:
+        ValueError: for data without labels, and fractions outside (0, 1].
+    """
+    for fraction in fractions:
+        if not 0 < fraction <= 1:
+            raise ValueError(f"fractions must lie in (0, 1], not {fraction!r}.")
+    x, y = _with_labels(train, "train", max_train)
+    x_test, y_test = _with_labels(test, "test", None)
+    flat, flat_test = x.reshape(len(x), -1), x_test.reshape(len(x_test), -1)
+    pca = PCA(min(vae.prior.latent_dim, *flat.shape), random_state=0).fit(flat)
+    kinds = {
+        "latents": (codes.points(vae, x)[0], codes.points(vae, x_test)[0]),
+        "pixels": (flat, flat_test),
+        "pca": (pca.transform(flat), pca.transform(flat_test)),
+    }
+    probes = []
+    for fraction in fractions:
+        chosen = _evenly(y, fraction, seed)
+        classifiers = {
+            "linear": LogisticRegression(max_iter=1000, tol=1e-3),
+            "knn": KNeighborsClassifier(min(neighbors, len(chosen))),
+        }
+        for kind, (known, unknown) in kinds.items():
+            for name, classifier in classifiers.items():
+                fitted = make_pipeline(StandardScaler(), classifier).fit(known[chosen], y[chosen])
+                accuracy = float(fitted.score(unknown, y_test))
+                probes.append(Probe(kind, name, fraction, len(chosen), accuracy))
+    return probes
+
+
+def probe_table(probes: Sequence[Probe]) -> rich.table.Table:
+    """The probes as a table: one row for each classifier and kind of features, one column for each fraction."""
+    table = rich.table.Table(title="accuracy on the test data")
+    table.add_column("classifier")
+    table.add_column("features")
+    columns = dict.fromkeys((probe.fraction, probe.num_labels) for probe in probes)
+    for fraction, count in columns:
+        table.add_column(f"{fraction:.0%} ({count} labels)", justify="right")
+    rows: dict[tuple[str, str], list[str]] = {}
+    for probe in probes:
+        rows.setdefault((probe.classifier, probe.features), []).append(f"{probe.accuracy:.1%}")
+    for (classifier, kind), accuracies in sorted(rows.items(), reverse=True):
+        table.add_row(classifier, kind, *accuracies)
+    return table
+
+
+@dataclasses.dataclass(frozen=True)
+class Clustering:
+    """Clusters found without labels, compared with labels.
+
+    Attributes:
+        accuracy: fraction of examples whose label is that of their cluster, under the best one-to-one map of clusters
+            to labels (with more clusters than labels, those left over take the label most of their members have).
+        clusters: the most responsible component for each example, [N].
+        num_clusters: number of components of the prior.
+        num_used: number of those that have any example.
+    """
+
+    accuracy: float
+    clusters: np.ndarray
+    num_clusters: int
+    num_used: int
+
+
+def cluster(vae: VAE, data: Any) -> Clustering:
+    """Clusters by the responsibilities of a mixture prior: argmax_m p(m|z) at the point z of q(z|x).
+
+    After Jiang et al. 2017, "Variational deep embedding", whose measure of accuracy this is.
+
+    Args:
+        vae: a model whose prior is a mixture: `priors.NormalMixture`, `priors.VampPrior`.
+        data: (x, y), or a finite dataset of (image, label) batches.
+
+    Raises:
+        ValueError: for another prior, and data without labels.
+    """
+    p = vae.prior.distribution(encoder=vae.encoder)
+    if not isinstance(p, tfd.MixtureSameFamily):
+        raise ValueError(
+            f"Clusters are the components of a mixture prior, and this model's prior is {type(vae.prior).__name__}: "
+            "train with priors.NormalMixture(latent_dim, num_components)."
+        )
+    x, y = _with_labels(data, "data", None)
+    z, _ = codes.points(vae, x)
+    log_weights = tf.math.log_softmax(p.mixture_distribution.logits_parameter())
+    found = [
+        np.argmax(p.components_distribution.log_prob(part[:, None]) + log_weights, axis=-1)
+        for part in np.array_split(z, max(1, len(z) // 256))
+    ]
+    clusters = np.concatenate(found)
+    num_clusters = int(log_weights.shape[-1])
+    return Clustering(_best_map_accuracy(clusters, y, num_clusters), clusters, num_clusters, len(np.unique(clusters)))
+
+
+def features_model(encoder: Encoder, trainable: bool = True) -> keras.Model:
+    """The encoder as an ordinary Keras model, data [B, *event_shape] -> features [B, L], to stack a head on.
+
+        model = keras.Sequential([features_model(vae.encoder), keras.layers.Dense(10, activation="softmax")])
+        model.compile(optimizer="adam", loss="sparse_categorical_crossentropy", metrics=["accuracy"])
+        model.fit(x, y)
+
+    The features are the point of q(z|x): its mean. The weights are a copy: fine-tuning leaves the VAE as it was.
+
+    Args:
+        encoder: an encoder that was built (trained, loaded or called).
+        trainable: False freezes the copy, for training the head alone.
+
+    Raises:
+        ValueError: for an encoder that has no weights yet.
+    """
+    if not encoder.built:
+        raise ValueError("The encoder has no weights yet: train or load the VAE first, or call vae.build().")
+    shape = tuple(encoder.get_build_config()["input_shape"][1:])
+    copy = Encoder.from_config(encoder.get_config())
+    copy.build((None, *shape))
+    copy.set_weights(encoder.get_weights())
+    layers = [keras.Input(shape), copy.body, keras.layers.Flatten(dtype="float32"), PosteriorPoint(copy.posterior)]
+    model = keras.Sequential(layers, name="features")
+    model.trainable = trainable
+    return model
+
+
+@register
+class PosteriorPoint(Serializable, keras.layers.Layer):
+    """The point of a posterior as a layer: features [B, F] -> [B, L].
+
+    Args:
+        posterior: a part of `keras_vae.posteriors`.
+    """
+
+    def __init__(self, posterior: Posterior, **kwargs: Any) -> None:
+        super().__init__(**{**kwargs, "dtype": "float32"})
+        self.posterior = posterior
+
+    def build(self, input_shape: tuple) -> None:
+        """Make the posterior's projection."""
+        self.posterior.build(input_shape)
+
+    def call(self, features: tf.Tensor) -> tf.Tensor:
+        """The point of q(z|x)."""
+        return self.posterior.point(self.posterior(features))
+
+    def compute_output_shape(self, input_shape: tuple) -> tuple:
+        """[B, L]."""
+        return (input_shape[0], self.posterior.latent_dim)
+
+
+def augment(vae: VAE, seed: int = 0, temperature: float = 1.0, sample_pixels: bool = False) -> Callable[..., Any]:
+    """A function for `tf.data.Dataset.map` that turns images into variations of themselves.
+
+    Draws z ~ q(z|x) and gives the mean of p(x|z); labels and weights pass through. The draw follows from the seed and
+    the images, so that the same batch gives the same variations; for others in each epoch, repeat the data before the
+    map and shuffle them.
+
+        train = train.repeat(epochs).map(features.augment(vae, seed=0))
+
+    Args:
+        vae: the model.
+        seed: of the draws.
+        temperature: factor on the distance of z from the point of q(z|x); 0 gives reconstructions.
+        sample_pixels: whether to draw from p(x|z) instead of taking its mean.
+
+    Returns:
+        A function of a batch x, or of (x, y) and (x, y, sample_weight).
+
+    Raises:
+        ValueError: for a posterior without a density, whose variations would all be one image, and a negative
+            temperature.
+    """
+    codes.refuse_deterministic(vae, "Augmentation")
+    if not temperature >= 0:
+        raise ValueError(f"temperature must be a number >= 0, not {temperature!r}.")
+
+    def vary(x: tf.Tensor, *rest: tf.Tensor) -> Any:
+        x = tf.cast(x, tf.float32)
+        # The content decides the noise: a counter would give other images whenever the pipeline is restarted.
+        content = tf.strings.to_hash_bucket_fast(tf.strings.reduce_join(tf.io.serialize_tensor(x)), 2**31 - 1)
+        key = seeds.fold_in(seed, content)
+        q = vae.encode(x)
+        point = vae.encoder.posterior.point(q)
+        z = point + temperature * (q.sample(seed=key) - point)
+        likelihood = vae.decode(z)
+        varied = likelihood.sample(seed=seeds.fold_in(key, 1)) if sample_pixels else likelihood.mean()
+        return (varied, *rest) if rest else varied
+
+    return vary
+
+
+class CodeDensity:
+    """A density of the codes of a model, which makes a plain autoencoder generate: a mixture of Gaussians.
+
+    An autoencoder is trained to reconstruct; nothing makes its codes follow its prior, and draws from that prior decode
+    to no data. A mixture fitted to the codes afterwards is the simplest remedy (Ghosh et al. 2020, "From variational to
+    deterministic autoencoders"). By scikit-learn, with full covariances.
+
+    Args:
+        vae: the model; also of use for a VAE whose aggregate posterior is far from its prior.
+        data: a finite data set, the training data as a rule.
+        num_components: of the mixture.
+        seed: of the fit.
+
+    Raises:
+        ValueError: for fewer examples than components.
+    """
+
+    def __init__(self, vae: VAE, data: Any, num_components: int = 10, seed: int = 0) -> None:
+        z, _ = codes.points(vae, data)
+        if len(z) < 2 * num_components:
+            raise ValueError(
+                f"A mixture of {num_components} components cannot be fitted to {len(z)} codes: give more data or fewer "
+                "components."
+            )
+        self.mixture = GaussianMixture(num_components, random_state=seed, reg_covar=1e-5).fit(z.astype("float64"))
+        self._support = vae.prior.support
+
+    def sample(self, n: int, seed: int = 0) -> np.ndarray:
+        """Draws of codes, [n, L]."""
+        random = np.random.default_rng(seed)
+        members = random.choice(len(self.mixture.weights_), n, p=self.mixture.weights_)
+        noise = random.standard_normal((n, self.mixture.means_.shape[1]))
+        factors = np.linalg.cholesky(self.mixture.covariances_)
+        z = self.mixture.means_[members] + np.einsum("nij,nj->ni", factors[members], noise)
+        return np.clip(z, self._support.low, self._support.high).astype("float32")
+
+
+def _with_labels(data: Any, name: str, limit: int | None) -> tuple[np.ndarray, np.ndarray]:
+    x, y = codes.gather(data, limit)
+    if y is None:
+        raise ValueError(f"{name} has no labels: give (x, y), or load with data.load(..., labels=True).")
+    return x, y.reshape(len(y))
+
+
+def _evenly(y: np.ndarray, fraction: float, seed: int) -> np.ndarray:
+    """Indices of a fraction of the examples, the same part of each class and at least one."""
+    random = np.random.default_rng(seed)
+    members = [random.permutation(np.flatnonzero(y == label)) for label in np.unique(y)]
+    return np.sort(np.concatenate([part[: max(1, round(fraction * len(part)))] for part in members]))
+
+
+def _best_map_accuracy(clusters: np.ndarray, y: np.ndarray, num_clusters: int) -> float:
+    labels, index = np.unique(y, return_inverse=True)
+    counts = np.zeros((num_clusters, len(labels)), int)
+    np.add.at(counts, (clusters, index), 1)
+    rows, columns = linear_sum_assignment(-counts)
+    correct = counts[rows, columns].sum()
+    left_over = np.setdiff1d(np.arange(num_clusters), rows)
+    return float((correct + counts[left_over].max(axis=1, initial=0).sum()) / len(y))
