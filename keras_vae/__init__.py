@@ -24,7 +24,8 @@ if keras.backend.backend() != "tensorflow":
     )
 
 from keras_vae import (
-    # data,
+    data,
+    flows,
     likelihoods,
     networks,
     objectives,
@@ -44,6 +45,7 @@ __all__ = [
     "Encoder",
     "__version__",
     "data",
+    "flows",
     "likelihoods",
     "networks",
     "objectives",

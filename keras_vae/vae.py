@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import inspect
 import math
 import random
 import types
@@ -116,6 +117,12 @@ class VAE(Serializable, keras.Model):
         """The parts and the seed that is in use."""
         return {**super().get_config(), "seed": self.seed}
 
+    @functools.wraps(keras.Model.save)
+    def save(self, *args: Any, **kwargs: Any) -> None:
+        """Build if need be, and save."""
+        self._ensure_built()
+        super().save(*args, **kwargs)
+
     def load_own_variables(self, store: Any) -> None:
         """Load the counters, and remember that weights were loaded."""
         super().load_own_variables(store)
@@ -215,6 +222,7 @@ class VAE(Serializable, keras.Model):
         Raises:
             ValueError: for data outside the support of the likelihood.
         """
+        self._ensure_built()
         x = _array(x)
         self.decoder.likelihood.check(x)
         if len(x) == 0:
@@ -255,15 +263,20 @@ class VAE(Serializable, keras.Model):
     # Training and evaluation.
 
     @functools.wraps(keras.Model.fit)
-    def fit(self, x: Any = None, *args: Any, **kwargs: Any) -> keras.callbacks.History:
+    def fit(self, *args: Any, **kwargs: Any) -> keras.callbacks.History:
         """Look at the first batch, adapt a fresh model to the data, train."""
-        batch, x = self._look_at(x)
-        if kwargs.get("validation_data") is not None:
-            _, kwargs["validation_data"] = self._look_at(kwargs["validation_data"])
+        options = inspect.signature(keras.Model.fit).bind_partial(self, *args, **kwargs).arguments
+        del options["self"]
+        batch, x = self._look_at(options.get("x"))
+        if options.get("validation_data") is not None:
+            _, options["validation_data"] = self._look_at(options["validation_data"])
         if batch is not None and self._is_fresh():
             # A generator can be run through only once, and that is for training.
             self.adapt(batch if isinstance(x, types.GeneratorType) else x)
-        return super().fit(x, *args, **kwargs)
+        if not inputs.is_array(x):
+            # Keras shuffles arrays, and warns that it will not shuffle anything else.
+            options.setdefault("shuffle", False)
+        return super().fit(**{**options, "x": x})
 
     @functools.wraps(keras.Model.evaluate)
     def evaluate(self, x: Any = None, *args: Any, **kwargs: Any) -> Any:
@@ -329,7 +342,7 @@ class VAE(Serializable, keras.Model):
         self._ensure_built()
         is_new = int(self.adapted) == 0 and int(self.step) == 0
         # A decoder that was trained elsewhere has a bias.
-        return is_new and not np.any(keras.ops.convert_to_numpy(self.decoder.output_layer.bias))
+        return is_new and not np.any(tf.convert_to_tensor(self.decoder.output_layer.bias).numpy())
 
     def _look_at(self, data: Any) -> tuple[np.ndarray | None, Any]:
         self._ensure_built()

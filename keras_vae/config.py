@@ -1,0 +1,81 @@
+"""Checked settings to the objects they name."""
+
+import importlib
+import math
+from pathlib import Path
+from typing import Any
+
+import keras
+
+from keras_vae.decoder import Decoder
+from keras_vae.encoder import Encoder
+from keras_vae.vae import VAE
+from keras_vae_cli import catalogue
+from keras_vae_cli.settings import Settings, Train, load
+
+__all__ = ["Settings", "load", "make_optimizer", "make_part", "make_vae", "read"]
+
+
+def read(run: str | Path) -> Settings:
+    """The settings of a run folder.
+
+    Raises:
+        ConfigError: if its config.yaml is missing or damaged.
+    """
+    return load(Path(run) / "config.yaml")
+
+
+def make_vae(settings: Settings, event_shape: tuple[int, ...]) -> VAE:
+    """An untrained model for data of shape [B, *event_shape]."""
+    model = settings.model
+    implied = {"latent_dim": model.latent_dim, "event_shape": event_shape}
+
+    def part(kind: catalogue.Kind, spec: dict[str, Any]) -> Any:
+        return make_part(kind, spec, **implied)
+
+    return VAE(
+        Encoder(part("network", model.encoder), part("posterior", model.posterior)),
+        Decoder(part("network", model.decoder), part("likelihood", model.likelihood)),
+        part("prior", model.prior),
+        part("objective", model.objective),
+        seed=settings.train.seed,
+    )
+
+
+def make_part(kind: catalogue.Kind, spec: dict[str, Any] | str, **implied: Any) -> Any:
+    """The part that a name, or a mapping of a name and arguments, stands for; mappings inside it are parts too.
+
+    Args:
+        kind: what it is: "posterior", "prior", "likelihood", "objective", "network" or "schedule".
+        spec: as in a config.
+        implied: arguments that are passed where the constructor takes them: `latent_dim`, `event_shape`.
+    """
+    spec = {"name": spec} if isinstance(spec, str) else spec
+    part = catalogue.parts()[kind][spec["name"]]
+    arguments = {a.name: a for a in part.arguments}
+    values = {name: value for name, value in implied.items() if name in arguments}
+    for name, value in spec.items():
+        if name != "name":
+            inner = [k for k in catalogue.KINDS if k.capitalize() in arguments[name].annotation]
+            is_part = inner and isinstance(value, (dict, str))
+            values[name] = make_part(inner[0], value, **implied) if is_part else value
+    return getattr(importlib.import_module(part.module), part.name)(**values)
+
+
+def make_optimizer(train: Train, steps_per_epoch: int) -> keras.optimizers.Optimizer:
+    """The optimizer, with a cosine decay from `learning_rate` to `final_learning_rate` if there is one."""
+    rate: Any = train.learning_rate
+    if train.final_learning_rate is not None:
+        rate = keras.optimizers.schedules.CosineDecay(
+            train.learning_rate, train.epochs * steps_per_epoch, alpha=train.final_learning_rate / train.learning_rate
+        )
+    options: dict[str, Any] = dict(train.optimizer_arguments)
+    if train.ema_momentum is not None:
+        options.update(use_ema=True, ema_momentum=train.ema_momentum)
+    optimizer = {name.lower(): name for name in dir(keras.optimizers)}[train.optimizer]
+    return getattr(keras.optimizers, optimizer)(learning_rate=rate, **options)
+
+
+def steps_per_execution(train: Train, steps_per_epoch: int) -> int:
+    """Steps per call of the compiled function: as set, or up to 10, so that an epoch has at least about ten calls."""
+    return train.steps_per_execution or max(1, min(10, math.ceil(steps_per_epoch / 10)))

@@ -1,0 +1,113 @@
+"""The parts that a config can name and their arguments, read from the source of `keras_vae` without importing it."""
+
+import ast
+import dataclasses
+import functools
+import importlib.util
+from pathlib import Path
+from typing import Any, Literal
+
+Kind = Literal["posterior", "prior", "likelihood", "objective", "network", "schedule"]
+KINDS: tuple[Kind, ...] = ("posterior", "prior", "likelihood", "objective", "network", "schedule")
+# Filled in from the rest of the config, so that no config has to say them.
+IMPLIED = ("latent_dim", "event_shape")
+
+
+@dataclasses.dataclass(frozen=True)
+class Argument:
+    """One argument of a constructor: its annotation as written, and whether it must be given."""
+
+    name: str
+    annotation: str
+    required: bool
+
+
+@dataclasses.dataclass(frozen=True)
+class Part:
+    """A class or function that makes one part of a model.
+
+    Attributes:
+        kind: what it can stand for in a config.
+        name: what a config calls it.
+        module: where it is imported from.
+        arguments: those of its constructor, the implied ones included.
+    """
+
+    kind: Kind
+    name: str
+    module: str
+    arguments: tuple[Argument, ...]
+
+
+def package_folder() -> Path:
+    """Where `keras_vae` is installed."""
+    spec = importlib.util.find_spec("keras_vae")
+    if spec is None or not spec.submodule_search_locations:
+        raise ImportError("keras_vae is not installed.")
+    return Path(spec.submodule_search_locations[0])
+
+
+@functools.cache
+def parts() -> dict[Kind, dict[str, Part]]:
+    """All parts by kind and name."""
+    classes: dict[str, tuple[str, ast.ClassDef]] = {}
+    functions: dict[str, tuple[str, ast.FunctionDef]] = {}
+    for path in sorted(package_folder().glob("*.py")):
+        source = path.read_text(encoding="utf-8")
+        if "register" not in source:
+            continue
+        for node in ast.parse(source).body:
+            if isinstance(node, ast.ClassDef):
+                classes[node.name] = (f"keras_vae.{path.stem}", node)
+            elif isinstance(node, ast.FunctionDef):
+                functions[node.name] = (f"keras_vae.{path.stem}", node)
+    found: dict[Kind, dict[str, Part]] = {kind: {} for kind in KINDS}
+    for name, (module, node) in classes.items():
+        kind = _kind(name, classes)
+        if kind and kind != "network" and _is_registered(node):
+            found[kind][name] = Part(kind, name, module, _constructor(name, classes))
+    for name, (module, function) in functions.items():
+        returned = function.returns.id if isinstance(function.returns, ast.Name) else ""
+        if not name.startswith("_") and returned in classes and _kind(returned, classes) == "network":
+            found["network"][name] = Part("network", name, module, _arguments(function.args))
+    return found
+
+
+def _is_registered(node: ast.ClassDef) -> bool:
+    return any(isinstance(d, ast.Name) and d.id == "register" for d in node.decorator_list)
+
+
+def _kind(name: str, classes: dict[str, tuple[str, ast.ClassDef]]) -> Kind | None:
+    """The kind whose base class, `Posterior` and so on, is an ancestor of the class."""
+    for base in _bases(name, classes):
+        if base.lower() in KINDS:
+            return base.lower()  # type: ignore[return-value]
+        if kind := _kind(base, classes):
+            return kind
+    return None
+
+
+def _bases(name: str, classes: dict[str, tuple[str, ast.ClassDef]]) -> list[str]:
+    if name not in classes:
+        return []
+    bases = classes[name][1].bases
+    return [b.id if isinstance(b, ast.Name) else b.attr for b in bases if isinstance(b, (ast.Name, ast.Attribute))]
+
+
+def _constructor(name: str, classes: dict[str, tuple[str, ast.ClassDef]]) -> tuple[Argument, ...]:
+    for node in classes[name][1].body if name in classes else []:
+        if isinstance(node, ast.FunctionDef) and node.name == "__init__":
+            return _arguments(node.args)[1:]
+    for base in _bases(name, classes):
+        if arguments := _constructor(base, classes):
+            return arguments
+    return ()
+
+
+def _arguments(node: ast.arguments) -> tuple[Argument, ...]:
+    positional = [*node.posonlyargs, *node.args]
+    defaults: list[Any] = [None] * (len(positional) - len(node.defaults)) + list(node.defaults)
+    pairs = [*zip(positional, defaults, strict=True), *zip(node.kwonlyargs, node.kw_defaults, strict=True)]
+    return tuple(
+        Argument(a.arg, ast.unparse(a.annotation) if a.annotation else "Any", default is None) for a, default in pairs
+    )

@@ -1,0 +1,162 @@
+"""The commands: they parse and check their arguments, then import TensorFlow and hand over."""
+
+import importlib.metadata
+import os
+import signal
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import cyclopts
+from cyclopts import Parameter
+from rich.console import Console
+
+from keras_vae_cli import settings
+
+Many = Parameter(consume_multiple=True, negative="")
+
+app = cyclopts.App(
+    name="keras-vae",
+    help="Train, evaluate, draw and export variational autoencoders.",
+    version=lambda: importlib.metadata.version("keras-vae"),
+)
+
+
+@app.command
+def train(
+    config: str | None = None,
+    /,
+    *,
+    set_: Annotated[list[str] | None, Parameter(name="--set", consume_multiple=True, negative="")] = None,
+    run: Path | None = None,
+) -> None:
+    """Train a model. Without CONFIG it learns the handwritten digits that come with scikit-learn.
+
+    The same command resumes a run that was interrupted.
+
+    Parameters
+    ----------
+    config
+        A YAML file, or the name of a config of the package.
+    set_
+        Changes to the config: key=value, such as train.epochs=1 model.posterior=MultivariateNormalTriL.
+    run
+        The folder of the run. Default: runs/NAME of the config.
+    """
+    overrides = list(set_ or [])
+    # `--set a=1 my.yaml`: the option has swallowed the config that follows it.
+    if config is None and overrides and "=" not in overrides[-1]:
+        config = overrides.pop()
+    checked = settings.load(config, overrides)
+    folder = run or Path("runs") / settings.find(config).stem
+    _quiet_tensorflow()
+    from keras_vae import training
+
+    _hand_over(training.train, checked, folder)
+
+
+@app.command
+def evaluate(run: Path, /, *, num_samples: int = 1000, seed: int = 0, limit: int | None = None) -> None:
+    """Report the likelihood of the test data and diagnose the model of a finished run.
+
+    Parameters
+    ----------
+    run
+        The folder of a run.
+    num_samples
+        Draws for each image of the importance-weighted log-likelihood.
+    seed
+        Of the draws.
+    limit
+        Use only the first test images.
+    """
+    _require_run(run)
+    _quiet_tensorflow()
+    from keras_vae import runs
+
+    _hand_over(runs.evaluate, run, num_samples=num_samples, seed=seed, limit=limit)
+
+
+@app.command
+def plot(run: Path, /) -> None:
+    """Draw the pictures of a finished run anew.
+
+    Parameters
+    ----------
+    run
+        The folder of a run.
+    """
+    _require_run(run)
+    _quiet_tensorflow()
+    from keras_vae import runs
+
+    _hand_over(runs.plot, run)
+
+
+@app.command
+def export(
+    run: Path,
+    /,
+    *,
+    format_: Annotated[list[Literal["saved_model", "tflite"]] | None, Parameter(name="--format", consume_multiple=True, negative="")] = None,
+    quantize: Annotated[list[Literal["none", "float16", "dynamic", "int8"]] | None, Many] = None,
+    version: int | None = None,
+) -> None:
+    """Export the model of a run for TensorFlow Serving and for devices, and prove that the files work.
+
+    Parameters
+    ----------
+    run
+        The folder of a run.
+    format_
+        What to write. Default: both.
+    quantize
+        Kinds of .tflite files to write. Default: none, that is float32.
+    version
+        Of the SavedModel. Default: one more than the highest there is.
+    """
+    _require_run(run)
+    _quiet_tensorflow()
+    from keras_vae import runs
+
+    _hand_over(runs.export, run, formats=format_, quantizations=quantize, version=version)
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run the command line; the exit code is 0, 1 for a failure, 2 for a wrong call or config, 130 for Ctrl-C."""
+    try:
+        app(arguments)
+    except settings.ConfigError as error:
+        _fail(str(error), 2)
+    except KeyboardInterrupt:
+        _fail("Interrupted.", 130)
+
+
+def _require_run(run: Path) -> None:
+    if not run.is_dir():
+        raise settings.ConfigError(f"There is no run folder {str(run)!r}.")
+    if not (run / "config.yaml").is_file():
+        raise settings.ConfigError(
+            f"{str(run)!r} is not a run folder of keras-vae train: it holds no config.yaml."
+        )
+
+
+def _hand_over(work: Callable[..., Any], *arguments: Any, **options: Any) -> None:
+    try:
+        work(*arguments, **options)
+    except (ValueError, TypeError, OSError, RuntimeError) as error:
+        if os.environ.get("KERAS_VAE_TRACEBACK"):
+            raise
+        _fail(f"{error}", 1)
+
+
+def _fail(message: str, code: int) -> None:
+    Console(stderr=True, highlight=False, soft_wrap=True).print(f"keras-vae: {message}", style="red", markup=False)
+    sys.exit(code)
+
+
+def _quiet_tensorflow() -> None:
+    # Before its import, or the first lines that a user sees are about CUDA drivers and CPU instructions.
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    signal.signal(signal.SIGTERM, signal.default_int_handler)

@@ -1,0 +1,300 @@
+"""YAML to checked settings. Unknown keys, wrong types and impossible values are errors that name the key."""
+
+import copy
+import difflib
+import functools
+import math
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import pydantic
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, StringConstraints
+
+from keras_vae_cli import catalogue
+
+DEFAULT_CONFIG = "digits"
+
+Name = Annotated[str, StringConstraints(min_length=1)]
+Fraction = Annotated[float, Field(ge=0.0, lt=1.0)]
+# Annotations whose values can be checked without TensorFlow, and what they are called in an error; a part checks the
+# rest when it is made.
+CHECKABLE: dict[str, tuple[Any, str]] = {
+    "int": (int, "an int"),
+    "float": (float, "a number"),
+    "str": (str, "a word"),
+    "bool": (bool, "true or false"),
+    "Sequence[int]": (list[int], "a list of ints such as [512, 256]"),
+    "int | None": (int | None, "an int"),
+    "float | None": (float | None, "a number"),
+    "float | str": (float | str, "a number or a word"),
+}
+
+
+class ConfigError(ValueError):
+    """A config that cannot be used; the message names the key, the value and what is allowed."""
+
+
+class Section(BaseModel):
+    """A section of a config: unknown keys are errors, and a number must be written as a number."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+
+class Data(Section):
+    """Where the images come from and how they are batched."""
+
+    name: Name | None = Field(None, description="a data set of tensorflow-datasets, or digits")
+    path: Name | None = Field(None, description="a folder of images, or an .npy or .npz file")
+    binarize: Literal["dynamic", "threshold"] | None = None
+    batch_size: PositiveInt = 128
+    validation_split: Fraction = Field(0.1, description="fraction of the training images that picks the best epoch")
+    test_split: Fraction = Field(0.1, description="fraction held out for the test where the source has no test split")
+    resize: tuple[PositiveInt, PositiveInt] | None = None
+    data_dir: Name | None = Field(None, description="where tensorflow-datasets keeps its files")
+    on_bad_file: Literal["error", "skip"] = "error"
+
+    @pydantic.field_validator("resize", mode="before")
+    @classmethod
+    def _pair(cls, value: Any) -> Any:
+        return tuple(value) if isinstance(value, list) else value
+
+    @pydantic.model_validator(mode="after")
+    def _one_source(self) -> "Data":
+        if (self.name is None) == (self.path is None):
+            raise ValueError("give either name (a data set) or path (your own files), and not both")
+        return self
+
+
+class Model(Section):
+    """The parts of the model: each a name, or a mapping of a name and arguments."""
+
+    latent_dim: PositiveInt = 16
+    encoder: dict[str, Any] = {"name": "mlp", "units": [512, 256]}
+    posterior: dict[str, Any] = {"name": "MultivariateNormalDiag"}
+    prior: dict[str, Any] = {"name": "StandardNormal"}
+    decoder: dict[str, Any] = {"name": "mlp", "units": [256, 512]}
+    likelihood: dict[str, Any] = {"name": "Bernoulli"}
+    objective: dict[str, Any] = {"name": "ELBO"}
+
+    @pydantic.field_validator("encoder", "posterior", "prior", "decoder", "likelihood", "objective", mode="before")
+    @classmethod
+    def _part(cls, value: Any, info: pydantic.ValidationInfo) -> dict[str, Any]:
+        kind: catalogue.Kind = "network" if info.field_name in ("encoder", "decoder") else info.field_name  # type: ignore[assignment]
+        return check_part(kind, value)
+
+
+class Train(Section):
+    """How the model is trained."""
+
+    epochs: PositiveInt = 50
+    optimizer: Literal["adam", "adamw", "adamax", "nadam", "rmsprop", "sgd", "lion"] = "adam"
+    optimizer_arguments: dict[str, float] = Field({}, description="such as {beta_1: 0.99, epsilon: 1.0e-4}")
+    learning_rate: PositiveFloat = 1e-3
+    final_learning_rate: PositiveFloat | None = Field(None, description="reached by cosine decay at the last step")
+    ema_momentum: Annotated[float, Field(gt=0.0, lt=1.0)] | None = Field(
+        None, description="evaluate and keep averaged weights"
+    )
+    precision: Literal["float32", "mixed_float16", "mixed_bfloat16"] = "float32"
+    jit_compile: Literal["auto"] | bool = "auto"
+    steps_per_execution: PositiveInt | None = Field(None, description="None: chosen from the length of an epoch")
+    early_stopping: PositiveInt | None = Field(None, description="epochs without a better validation ELBO")
+    checkpoint_seconds: Annotated[float, Field(ge=0.0)] = Field(60.0, description="at the end of an epoch, at most")
+    seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
+    distribute: Literal["mirrored"] | None = None
+
+
+class Export(Section):
+    """What is exported when training has ended."""
+
+    formats: list[Literal["saved_model", "tflite"]] = ["saved_model", "tflite"]
+    quantize: list[Literal["none", "float16", "dynamic", "int8"]] = ["none"]
+
+
+class Settings(Section):
+    """One run: data, model, training, export."""
+
+    data: Data
+    model: Model = Model()
+    train: Train = Train()
+    export: Export = Export()
+
+    def as_yaml(self) -> str:
+        """Every value, the defaults included."""
+        return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False)
+
+
+def check_part(kind: catalogue.Kind, value: Any) -> dict[str, Any]:
+    """A part as a mapping with a known name and known arguments.
+
+    Raises:
+        ValueError: naming what is allowed.
+    """
+    spec = {"name": value} if isinstance(value, str) else value
+    if not isinstance(spec, dict) or not isinstance(spec.get("name"), str):
+        raise ValueError(f"must be a name or a mapping {{name: ..., argument: ...}}, not {value!r}")
+    known = catalogue.parts()[kind]
+    name = spec["name"]
+    if name not in known:
+        raise ValueError(f"no {kind} is called {name!r}; {_allowed(name, known)}")
+    arguments = {a.name: a for a in known[name].arguments if a.name not in catalogue.IMPLIED}
+    checked: dict[str, Any] = {"name": name}
+    for key, given in spec.items():
+        if key == "name":
+            continue
+        if key in catalogue.IMPLIED:
+            raise ValueError(f"{key} is not given here: model.latent_dim and the data determine it")
+        if key not in arguments:
+            raise ValueError(f"{name} has no argument {key!r}; {_allowed(key, arguments)}")
+        checked[key] = _check_argument(arguments[key], given)
+    missing = [a.name for a in arguments.values() if a.required and a.name not in spec]
+    if missing:
+        raise ValueError(f"{name} needs the argument {missing[0]!r}: {{name: {name}, {missing[0]}: ...}}")
+    return checked
+
+
+def _check_argument(argument: catalogue.Argument, value: Any) -> Any:
+    for kind in catalogue.KINDS:
+        # A part inside a part, such as the base of a flow or the schedule of a weight.
+        if kind.capitalize() in argument.annotation and isinstance(value, (dict, str)):
+            return check_part(kind, value)
+    if argument.annotation in CHECKABLE:
+        return _check_type(argument, *CHECKABLE[argument.annotation], value)
+    return value
+
+
+def _check_type(argument: catalogue.Argument, expected: Any, description: str, value: Any) -> Any:
+    try:
+        checked = _adapter(expected).validate_python(value, strict=True)
+    except pydantic.ValidationError as error:
+        raise ValueError(f"{argument.name} must be {description}, not {value!r}") from error
+    if isinstance(checked, float) and not math.isfinite(checked):
+        raise ValueError(f"{argument.name} must be finite, not {value!r}")
+    return checked
+
+
+@functools.cache
+def _adapter(expected: Any) -> pydantic.TypeAdapter:
+    return pydantic.TypeAdapter(expected)
+
+
+def _allowed(name: str, known: Any) -> str:
+    near = difflib.get_close_matches(name, known, n=1, cutoff=0.6)
+    guess = f"did you mean {near[0]!r}? " if near else ""
+    return f"{guess}allowed: {', '.join(known) or 'none'}"
+
+
+def load(config: str | Path | None = None, overrides: Sequence[str] = ()) -> Settings:
+    """The settings of a YAML file, or of a config that comes with the package.
+
+    Args:
+        config: path of a YAML file, or the name of a config of the package; None is the default, `digits`.
+        overrides: of the form "train.epochs=1", the values in YAML.
+
+    Raises:
+        ConfigError: with one line for each thing that is wrong.
+    """
+    path = find(config)
+    try:
+        values = yaml.load(path.read_text(encoding="utf-8"), Loader=StrictLoader)
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path} is not a YAML file: {error}") from None
+    except OSError as error:
+        raise ConfigError(f"{path} cannot be read: {error.strerror}.") from None
+    if not isinstance(values, dict):
+        raise ConfigError(f"{path} must hold the sections {', '.join(Settings.model_fields)}, not {values!r}.")
+    for override in overrides:
+        _override(values, override)
+    return check(values, str(path))
+
+
+def check(values: dict[str, Any], source: str) -> Settings:
+    """The settings made of a mapping.
+
+    Raises:
+        ConfigError: naming `source` and every key that is wrong.
+    """
+    try:
+        return Settings.model_validate(values)
+    except pydantic.ValidationError as error:
+        lines = "\n".join(f"  {_describe(details)}" for details in error.errors())
+        raise ConfigError(f"{source}:\n{lines}") from None
+
+
+def find(config: str | Path | None) -> Path:
+    """The file of a config given by path or by name.
+
+    Raises:
+        ConfigError: if there is none, with the names that there are.
+    """
+    config = DEFAULT_CONFIG if config is None else config
+    folder = catalogue.package_folder() / "configs"
+    for path in (Path(config), folder / f"{config}.yaml"):
+        if path.is_file():
+            return path
+    names = ", ".join(sorted(str(p.relative_to(folder).with_suffix("")) for p in folder.rglob("*.yaml")))
+    raise ConfigError(f"There is no config file {str(config)!r}. Give a path, or one of the names: {names}.")
+
+
+class StrictLoader(yaml.SafeLoader):
+    """YAML's safe loader, which also reads 1e-3 as a number and refuses a key that is given twice."""
+
+    def construct_mapping(self, node: Any, deep: bool = False) -> dict:
+        """The mapping, if no key occurs twice."""
+        keys = [self.construct_object(key, deep=True) for key, _ in node.value]
+        twice = next((key for key in keys if keys.count(key) > 1), None)
+        if twice is not None:
+            raise yaml.constructor.ConstructorError(None, None, f"the key {twice!r} stands twice", node.start_mark)
+        return super().construct_mapping(node, deep)
+
+
+# YAML 1.1 takes 1e-3 for a word.
+StrictLoader.add_implicit_resolver(
+    "tag:yaml.org,2002:float", re.compile(r"^[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+$"), list("-+.0123456789")
+)
+
+
+def _override(values: dict[str, Any], override: str) -> None:
+    key, separator, text = override.partition("=")
+    if not separator or not all(key.split(".")):
+        raise ConfigError(f"--set takes key=value such as train.epochs=1, not {override!r}.")
+    try:
+        value = yaml.load(text, Loader=StrictLoader)
+    except yaml.YAMLError:
+        raise ConfigError(f"--set {key}: {text!r} is not a YAML value.") from None
+    *sections, last = key.split(".")
+    place = values
+    for section in sections:
+        inner = place.setdefault(section, _default_part(section) if place is values.get("model") else {})
+        if isinstance(inner, str):
+            # A part that is only named: giving it an argument makes a mapping of it.
+            inner = place[section] = {"name": inner}
+        if not isinstance(inner, dict):
+            raise ConfigError(f"--set {override}: {section} is {inner!r}, which has no keys.")
+        place = inner
+    place[last] = value
+    # One source of data replaces the other.
+    if key in ("data.path", "data.name") and value is not None:
+        place.pop("name" if last == "path" else "path", None)
+
+
+def _default_part(name: str) -> Any:
+    field = Model.model_fields.get(name)
+    return copy.deepcopy(field.default) if field and isinstance(field.default, dict) else {}
+
+
+def _describe(details: Any) -> str:
+    key = ".".join(str(part) for part in details["loc"]) or "config"
+    if details["type"] == "value_error":
+        return f"{key}: {details['msg'].removeprefix('Value error, ')}"
+    if details["type"] == "extra_forbidden":
+        section: Any = Settings
+        for part in details["loc"][:-1]:
+            section = section.model_fields[part].annotation
+        return f"{key}: unknown key; {_allowed(str(details['loc'][-1]), list(section.model_fields))}"
+    if details["type"] == "missing":
+        return f"{key}: is missing"
+    message = details["msg"]
+    return f"{key}: {message[0].lower()}{message[1:]}, not {details['input']!r}"

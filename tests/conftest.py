@@ -1,0 +1,25 @@
+"""What all tests share."""
+
+import os
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+import keras
+import numpy as np
+import pytest
+from sklearn.datasets import load_digits
+
+
+@pytest.fixture(autouse=True)
+def _fresh_keras():
+    """Each test starts from the same seed, the float32 policy and no other test's names."""
+    keras.backend.clear_session()
+    keras.utils.set_random_seed(0)
+    yield
+    keras.config.set_dtype_policy("float32")
+
+
+@pytest.fixture(scope="session")
+def digits() -> np.ndarray:
+    """Scikit-learn's handwritten digits in black and white, [1797, 8, 8, 1]."""
+    return (load_digits().images[..., None] > 8).astype("float32")
