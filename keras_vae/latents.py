@@ -94,9 +94,15 @@ class Terms:
 
 
 def latent_group(q: tfd.Distribution, p: tfd.Distribution, z: tf.Tensor, log_q: tf.Tensor | None = None) -> LatentGroup:
-    """The group for draws `z` [K, B, L] of `q`, with KL(q || p) in closed form wherever TFP has one."""
-    log_q = q.log_prob(z) if log_q is None else log_q
+    """The group for draws `z` [K, B, L] of `q`, with KL(q || p) in closed form wherever there is one.
+
+    For a point mass, where log q(z|x) does not exist, `log_q` is NaN and `kl` zero.
+    """
     log_p = p.log_prob(z)
+    if isinstance(q, tfd.VectorDeterministic):
+        # A point mass has no density. TFP's "KL" for it is -log p(z), and its log q is log 1.
+        return LatentGroup(q, p, z, log_p * math.nan, log_p, tf.zeros_like(log_p[0]), False, None)
+    log_q = q.log_prob(z) if log_q is None else log_q
     kl_per_dim = _kl_per_dim(q, p)
     if kl_per_dim is not None:
         kl, exact = tf.reduce_sum(kl_per_dim, axis=-1), True
@@ -162,3 +168,15 @@ def check_latent_dim(latent_dim: int) -> int:
     if isinstance(latent_dim, bool) or not isinstance(latent_dim, int) or latent_dim < 1:
         raise ValueError(f"latent_dim must be a positive int, not {latent_dim!r}.")
     return latent_dim
+
+
+def check_interval(low: float, high: float) -> Support:
+    """The interval [low, high].
+
+    Raises:
+        ValueError: unless low < high, both finite numbers.
+    """
+    is_number = all(isinstance(end, (int, float)) and not isinstance(end, bool) for end in (low, high))
+    if not is_number or not -math.inf < low < high < math.inf:
+        raise ValueError(f"low and high must be finite numbers with low < high, not {low!r} and {high!r}.")
+    return Support(float(low), float(high))

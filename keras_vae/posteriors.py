@@ -13,20 +13,21 @@ A posterior of your own is a subclass with two methods:
             return tfd.Independent(tfd.Laplace(loc, posteriors.positive(raw_scale)), 1)
 """
 
-import math
+import inspect
 from typing import Any
 
 import keras
 import tensorflow as tf
 import tensorflow_probability as tfp
 
-from keras_vae.latents import REAL, Support, check_latent_dim
+from keras_vae import orthogonal
+from keras_vae.constraints import bounded, positive
+from keras_vae.kumaraswamy import IntervalKumaraswamy
+from keras_vae.latents import REAL, UNIT, Support, check_interval, check_latent_dim
 from keras_vae.serialization import Serializable, register
 
 tfd = tfp.distributions
 tfpl = tfp.layers
-
-MIN_SCALE = 1e-5
 
 
 class Posterior(Serializable, keras.layers.Layer):
@@ -68,7 +69,7 @@ class Posterior(Serializable, keras.layers.Layer):
 
     def call(self, features: tf.Tensor) -> tfd.Distribution:
         """q(z|x) from features [B, F]."""
-        return self.head(self.projection(features))
+        return self.head(self.projection(features)).tensor_distribution
 
 
 @register
@@ -89,7 +90,170 @@ class MultivariateNormalDiag(Posterior):
         return tfd.MultivariateNormalDiag(loc, positive(raw_scale))
 
 
-def positive(raw: tf.Tensor) -> tf.Tensor:
-    """softplus(raw + log(e - 1)) + 1e-5: a positive scale that is one at raw = 0 and grows linearly."""
-    return tf.nn.softplus(raw + math.log(math.e - 1.0)) + MIN_SCALE
+@register
+class MultivariateNormalTriL(Posterior):
+    """q(z|x) = N(z; mu, A A^T) with a full covariance, A lower triangular: its Cholesky factor.
 
+    mu and A are linear in the features, but for the diagonal of A, a softplus as in `MultivariateNormalDiag`. The
+    posterior of Kingma and Welling 2019, "An introduction to variational autoencoders", section 2.5.1.
+    """
+
+    @property
+    def params_size(self) -> int:
+        """L + L (L + 1) / 2: location and triangle."""
+        return self.latent_dim + self.latent_dim * (self.latent_dim + 1) // 2
+
+    def distribution(self, params: tf.Tensor) -> tfd.Distribution:
+        """N(mu, A A^T) from [B, params_size]."""
+        loc, raw = params[..., : self.latent_dim], params[..., self.latent_dim :]
+        triangle = tfp.math.fill_triangular(raw)
+        diagonal = positive(tf.linalg.diag_part(triangle))
+        return tfd.MultivariateNormalTriL(loc, tf.linalg.set_diag(triangle, diagonal))
+
+
+@register
+class MultivariateNormalEigen(Posterior):
+    """q(z|x) = N(z; mu, Q D Q^T) with a full covariance in terms of its eigenvectors Q and eigenvalues D.
+
+    z = mu + A eps, A = Q D^(1/2). Q is orthogonal by construction, a product of L - 1 Householder reflections
+    H_i = I - 2 v_i v_i^T / |v_i|^2 whose axes v_i are zero above their i-th entry, one at it, and linear in the
+    features below: the form in which LAPACK keeps the Q of a QR decomposition. It reaches every covariance, with as
+    many numbers as a covariance has, L (L + 1) / 2. Reflections in posteriors are due to Tomczak and Welling 2016,
+    "Improving variational auto-encoders using Householder flow".
+    """
+
+    @property
+    def params_size(self) -> int:
+        """2 L + L (L - 1) / 2: location, raw square roots of the eigenvalues, reflections."""
+        return 2 * self.latent_dim + self.latent_dim * (self.latent_dim - 1) // 2
+
+    def distribution(self, params: tf.Tensor) -> tfd.Distribution:
+        """N(mu, Q D Q^T) from [B, params_size]."""
+        size = self.latent_dim
+        loc, raw_scale, raw_axes = params[..., :size], params[..., size : 2 * size], params[..., 2 * size :]
+        scale = tf.linalg.LinearOperatorDiag(positive(raw_scale), is_non_singular=True)
+        if size > 1:
+            rotation = orthogonal.Orthogonal(orthogonal.householder_product(raw_axes))
+            scale = tf.linalg.LinearOperatorComposition([rotation, scale], is_non_singular=True)
+        return tfd.MultivariateNormalLinearOperator(loc, scale)
+
+
+@register
+class MultivariateNormalLowRank(Posterior):
+    """q(z|x) = N(z; mu, A A^T), A = D^(1/2) (I + V V^T) D^(1/2): correlations along `rank` directions.
+
+    (rank + 2) L parameters in place of the (L + 3) L / 2 of a full covariance. It is the *scale* A that is diagonal
+    plus low rank, as in `tfd.MultivariateNormalDiagPlusLowRank`; the distribution whose *covariance* is (Rezende et al.
+    2014, "Stochastic backpropagation and approximate inference", is of that kind) has no closed-form KL in TFP. The
+    entries of V stay in [-10, 10], which keeps the factorisation of I + V^T V safe in float32.
+
+    Args:
+        latent_dim: L.
+        rank: number of columns of V, at most L.
+
+    Raises:
+        ValueError: for a rank that is not an int from 1 to L.
+    """
+
+    MAX_FACTOR = 10.0
+
+    def __init__(self, latent_dim: int, rank: int, **kwargs: Any) -> None:
+        super().__init__(latent_dim, **kwargs)
+        if isinstance(rank, bool) or not isinstance(rank, int) or not 1 <= rank <= latent_dim:
+            raise ValueError(f"rank must be an int from 1 to latent_dim = {latent_dim}, not {rank!r}.")
+        self.rank = rank
+
+    @property
+    def params_size(self) -> int:
+        """(rank + 2) L: location, raw scale, factor."""
+        return (self.rank + 2) * self.latent_dim
+
+    def distribution(self, params: tf.Tensor) -> tfd.Distribution:
+        """N(mu, A A^T) from [B, params_size]."""
+        size = self.latent_dim
+        loc, raw_scale, raw_factor = params[..., :size], params[..., size : 2 * size], params[..., 2 * size :]
+        scale = positive(raw_scale)
+        factor = tf.reshape(raw_factor, tf.concat([tf.shape(loc), [self.rank]], axis=0))
+        factor = bounded(factor, self.MAX_FACTOR) * tf.sqrt(scale)[..., tf.newaxis]
+        # Declared positive definite, which TFP's own class is not, it is factorised by Cholesky: XLA has no LU.
+        base = tf.linalg.LinearOperatorDiag(scale, is_non_singular=True, is_positive_definite=True)
+        operator = tf.linalg.LinearOperatorLowRankUpdate(
+            base,
+            u=factor,
+            is_diag_update_positive=True,
+            is_self_adjoint=True,
+            is_positive_definite=True,
+            is_non_singular=True,
+        )
+        return tfd.MultivariateNormalLinearOperator(loc, operator)
+
+
+@register
+class Kumaraswamy(Posterior):
+    """Independent draws on [low, high], for priors on an interval: see `kumaraswamy.IntervalKumaraswamy`.
+
+    The concentrations are 1 + exp(linear), within [1.01, 100] and [1, 10^6], and start at two: the density is bounded,
+    and goes to the uniform one as both go to one. `point` is the mean. The KL to
+    `priors.Uniform` has a closed form. Proposed for this by Nalisnick and Smyth 2017, "Stick-breaking variational
+    autoencoders".
+
+    Args:
+        latent_dim: L.
+        low: lower end of the interval, for all dimensions.
+        high: upper end.
+
+    Raises:
+        ValueError: unless low < high, both finite.
+    """
+
+    support = UNIT
+    MAX_LOG = (4.6, 13.8)  # of a - 1 and b - 1
+
+    def __init__(self, latent_dim: int, low: float = 0.0, high: float = 1.0, **kwargs: Any) -> None:
+        super().__init__(latent_dim, **kwargs)
+        self.support = check_interval(low, high)
+
+    @property
+    def params_size(self) -> int:
+        """2 L: raw logarithms of both concentrations."""
+        return 2 * self.latent_dim
+
+    def distribution(self, params: tf.Tensor) -> tfd.Distribution:
+        """Independent Kumaraswamy variables from [B, 2 L]."""
+        raw = tf.split(params, 2, axis=-1)
+        a, b = (1.0 + tf.exp(bounded(r, limit)) for r, limit in zip(raw, self.MAX_LOG, strict=True))
+        return tfd.Independent(IntervalKumaraswamy(a, b, *self.support), 1)
+
+
+@register
+class Deterministic(Posterior):
+    """z = mu(x) without noise: the code of a plain autoencoder, for the objective `Reconstruction`.
+
+    A point mass has no density: log q(z|x) does not exist, and KL(q || p) is infinite for every continuous prior. So
+    `kl` is reported as zero and `elbo` is the log-likelihood of the reconstruction, no bound on log p(x).
+    """
+
+    @property
+    def params_size(self) -> int:
+        """L: the location."""
+        return self.latent_dim
+
+    def distribution(self, params: tf.Tensor) -> tfd.Distribution:
+        """The point mass at [B, L]."""
+        return tfd.VectorDeterministic(params)
+
+
+def fitting(support: Support) -> list[str]:
+    """Constructor calls of the posteriors, the user's own included, whose support lies inside `support`."""
+    calls = []
+    for cls in _subclasses(Posterior):
+        arguments = [name for name in inspect.signature(cls).parameters if name != "kwargs"]
+        if support == REAL or support.contains(cls.support):
+            calls.append(f"{cls.__name__}({', '.join(arguments)})")
+        elif {"low", "high"} <= set(arguments):
+            calls.append(f"{cls.__name__}(latent_dim, low={support.low:g}, high={support.high:g})")
+    return calls
+
+
+def _subclasses(cls: type) -> list[type]:
+    return [each for child in cls.__subclasses__() for each in [child, *_subclasses(child)]]
