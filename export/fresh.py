@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 import tempfile
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -105,3 +106,14 @@ def run(path: Path, calls: list[Call], *, timeout: float = 600.0) -> Response:
         for name, (inputs, outputs) in response.get("signatures", {}).items()
     }
     return Response(response["load"], signatures, results)
+
+
+def run_both(path: Path, calls: list[Call], others: list[Call]) -> tuple[Response, Response]:
+    """Two fresh processes at the same time, which therefore cannot hand each other anything.
+
+    Raises:
+        FreshProcessError: from either of them.
+    """
+    with ThreadPoolExecutor(max_workers=2) as threads:
+        first, second = threads.submit(run, path, calls), threads.submit(run, path, others)
+        return first.result(), second.result()

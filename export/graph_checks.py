@@ -3,13 +3,16 @@
 import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import tensorflow as tf
 from tensorflow.core.framework import graph_pb2, node_def_pb2, types_pb2
 from tensorflow.core.protobuf import meta_graph_pb2, saved_model_pb2
 
 from keras_vae.export.canonical import read_saved_model
 from keras_vae.export.report import Check
+from keras_vae.export.run_saved_model import parse_signatures
 
 _RANDOM = re.compile(
     r"^(Random(?!IndexShuffle)\w+|TruncatedNormal|ParameterizedTruncatedNormal|Multinomial|NonDeterministicInts"
@@ -55,6 +58,23 @@ def check_graph(directory: Path) -> list[Check]:
     return [*checks, _check_weights(directory, graph), _check_signatures(graph)]
 
 
+def read_signatures(directory: Path) -> dict[str, Any]:
+    """The signatures as a fresh process reports them: name -> (inputs, outputs), each name -> (dtype, shape).
+
+    Raises:
+        ValueError: the file cannot be read, has no graph with the tag `serve`, or an input is of unknown rank.
+    """
+    graphs = [graph for graph in read_saved_model(directory).meta_graphs if "serve" in graph.meta_info_def.tags]
+    if not graphs:
+        raise ValueError("there is no graph with the tag `serve`")
+    signatures = {}
+    for name, sides in parse_signatures(graphs[0].SerializeToString()).items():
+        if any(not info.shape for info in sides[0].values()):
+            raise ValueError(f"an input of {name} has no dimension for the rows")
+        signatures[name] = tuple({key: (info.dtype, info.shape) for key, info in side.items()} for side in sides)
+    return signatures
+
+
 def _check_weights(directory: Path, graph: meta_graph_pb2.MetaGraphDef) -> Check:
     """One handle per weight, one place in the checkpoint per handle.
 
@@ -81,6 +101,9 @@ def _check_weights(directory: Path, graph: meta_graph_pb2.MetaGraphDef) -> Check
             f"{len(handles)} variable handles, but {len(stored)} stored weights: the C++ loader restores one handle of "
             "each weight (save a bare tf.Module that owns the raw tf.Variables)",
         )
+    broken = [key for key in shapes if dtypes[key].is_floating and not np.isfinite(reader.get_tensor(key)).all()]
+    if broken:
+        return Check("weights", False, f"{len(broken)} stored weights hold NaN or infinity")
     return Check("weights", True, f"{len(handles)} handles, each restored from one stored weight")
 
 

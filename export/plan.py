@@ -126,7 +126,7 @@ class Plan:
             other = repeated[name, str(rows)]
             drift, _ = requests.errors(other.outputs, result.outputs)
             if drift > tolerance.rows:
-                problems.append(f"batch {rows}: two processes differ by {drift:.1e}, so it draws random numbers")
+                problems.append(f"batch {rows}: two processes differ by {drift:.1e} for the same request")
             if rows in expected:
                 largest, mean = requests.errors(result.outputs, expected[rows])
                 report.errors[name] |= {f"batch {rows}, max": largest, f"batch {rows}, mean": mean}

@@ -52,8 +52,7 @@ def check_tflite(file: Path, expected: Expected | None = None, given: dict[str, 
         if not loaded:
             return report
         plan = Plan(listed.signatures, given=given)
-        response = fresh.run(file, plan.calls)
-        again = fresh.run(file, plan.good_calls)
+        response, again = fresh.run_both(file, plan.calls, plan.good_calls)
     except fresh.FreshProcessError as error:
         report.checks.append(Check("LiteRT", False, str(error)))
         return report

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from keras_vae.export import fresh, publish, requests, warmup
 from keras_vae.export.errors import ExportError
-from keras_vae.export.graph_checks import check_graph
+from keras_vae.export.graph_checks import check_graph, read_signatures
 from keras_vae.export.plan import Expected, Plan, Tolerance
 from keras_vae.export.report import FILE, Check, Report, changed_files, measure_files
 from keras_vae.export.tflite_checks import check_tflite
@@ -64,17 +64,19 @@ def check_saved_model(directory: Path, expected: Expected | None = None) -> Repo
         records = []
         report.checks.append(Check("warm-up", False, str(error)))
     try:
-        signatures = fresh.run(directory, [])
-        if signatures.load != "OK":
-            report.checks.append(Check("C++ loader", False, signatures.load))
-            return report
-        report.checks.append(Check("C++ loader", True, "loads with XLA disabled"))
-        plan = Plan(signatures.signatures, refusal="INVALID_ARGUMENT")
-        replay = [fresh.Call(record.signature, record.inputs) for record in records]
-        response = fresh.run(directory, plan.calls + replay)
-        again = fresh.run(directory, plan.good_calls)
+        plan = Plan(read_signatures(directory), refusal="INVALID_ARGUMENT")
+    except ValueError as error:
+        report.checks.append(Check("signatures", False, str(error)))
+        return report
+    replay = [fresh.Call(record.signature, record.inputs) for record in records]
+    try:
+        response, again = fresh.run_both(directory, plan.calls + replay, plan.good_calls)
     except fresh.FreshProcessError as error:
         report.checks.append(Check("C++ loader", False, str(error)))
+        return report
+    loaded = response.load == "OK"
+    report.checks.append(Check("C++ loader", loaded, "loads with XLA disabled" if loaded else response.load))
+    if not loaded:
         return report
     plan.judge(report, response.results, again.results, expected or {}, TOLERANCE)
     if records:
