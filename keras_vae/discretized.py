@@ -174,7 +174,8 @@ class GridBinomial(Grid):
 
     def _level_log_prob(self, k: tf.Tensor) -> tf.Tensor:
         log_choose = tf.gather(log_binomial_coefficients(self.total_count), tf.cast(k, tf.int32))
-        return log_choose + k * self.logits - self._top * tf.nn.softplus(self.logits)
+        failures = self._top - k
+        return log_choose - k * tf.nn.softplus(-self.logits) - failures * tf.nn.softplus(self.logits)
 
     def _sample_levels(self, n: tf.Tensor, seed: Any) -> tf.Tensor:
         return tfd.Binomial(self._top, logits=self.logits).sample(n, seed=seed)

@@ -17,7 +17,8 @@ from keras_vae import inputs, seeds
 from keras_vae.decoder import Decoder
 from keras_vae.encoder import Encoder
 from keras_vae.latents import Terms, latent_group, pathwise
-from keras_vae.objectives import ELBO, Objective
+from keras_vae.objectives import ELBO, Objective, Reconstruction
+from keras_vae.posteriors import Deterministic, fitting
 from keras_vae.priors import Prior
 from keras_vae.serialization import Serializable, register
 
@@ -56,7 +57,8 @@ class VAE(Serializable, keras.Model):
 
     Raises:
         ValueError: if posterior and prior differ in `latent_dim`, or the support of the posterior is not inside the
-            prior's, where KL(q || p) is infinite.
+            prior's, where KL(q || p) is infinite; for a `Deterministic` posterior with another objective than
+            `Reconstruction`.
     """
 
     def __init__(
@@ -70,11 +72,12 @@ class VAE(Serializable, keras.Model):
     ) -> None:
         # An automatic cast to half precision would round the data before their likelihood is taken.
         super().__init__(autocast=False, **kwargs)
+        objective = ELBO() if objective is None else objective
         _check_parts(encoder, decoder, prior, objective)
         self.encoder = encoder
         self.decoder = decoder
         self.prior = prior
-        self.objective = objective or ELBO()
+        self.objective = objective
         self.seed = random.randrange(2**31) if seed is None else seed
         # `optimizer.iterations` stands still when a step is accumulated or skipped; noise and schedules must not.
         self.step = self._counter("step")
@@ -374,7 +377,7 @@ class BatchIndex(keras.metrics.Metric):
 
 
 def _check_parts(encoder: Any, decoder: Any, prior: Any, objective: Any) -> None:
-    expected = {"encoder": Encoder, "decoder": Decoder, "prior": Prior, "objective": (Objective, type(None))}
+    expected = {"encoder": Encoder, "decoder": Decoder, "prior": Prior, "objective": Objective}
     given = {"encoder": encoder, "decoder": decoder, "prior": prior, "objective": objective}
     for name, part in given.items():
         if not isinstance(part, expected[name]):  # type: ignore[arg-type]
@@ -388,7 +391,15 @@ def _check_parts(encoder: Any, decoder: Any, prior: Any, objective: Any) -> None
     if not prior.support.contains(posterior.support):
         raise ValueError(
             f"The posterior {type(posterior).__name__} has its support on {posterior.support}, which is not inside the "
-            f"support of the prior {type(prior).__name__}, {prior.support}: KL(q || p) would be infinite."
+            f"support of the prior {type(prior).__name__}, {prior.support}: KL(q || p) would be infinite. Posteriors "
+            f"that fit: {', '.join(fitting(prior.support))}."
+        )
+    if isinstance(posterior, Deterministic) and not isinstance(objective, Reconstruction):
+        raise ValueError(
+            "A Deterministic posterior has no density, so that log q(z|x) and KL(q || p), of which "
+            f"{type(objective).__name__} is made, do not exist. Give the VAE "
+            "objective=objectives.Reconstruction(), which makes a plain autoencoder, or a posterior with a density, "
+            "such as MultivariateNormalDiag."
         )
 
 

@@ -1,0 +1,109 @@
+"""The one table of constructors. A line here gives a part the whole battery of test_composition and its fellows.
+
+Everything is tiny, and odd where it can be: images of 6 x 5 x 2, three latent dimensions, layers of eight units.
+"""
+
+import itertools
+
+import numpy as np
+
+from keras_vae import flows, likelihoods, networks, objectives, posteriors, priors, schedules
+
+SHAPE = (6, 5, 2)
+L = 3
+
+POSTERIORS = {
+    "diag": lambda: posteriors.MultivariateNormalDiag(L),
+    "tril": lambda: posteriors.MultivariateNormalTriL(L),
+    "eigen": lambda: posteriors.MultivariateNormalEigen(L),
+    "low_rank": lambda: posteriors.MultivariateNormalLowRank(L, rank=1),
+    "kumaraswamy": lambda: posteriors.Kumaraswamy(L),
+    "deterministic": lambda: posteriors.Deterministic(L),
+    "iaf": lambda: flows.Flow(posteriors.MultivariateNormalDiag(L), kind="iaf", num_layers=1, units=(8,)),
+    "coupling": lambda: flows.Flow(posteriors.MultivariateNormalTriL(L), kind="coupling", num_layers=2, units=(8,)),
+}
+
+PRIORS = {
+    "standard_normal": lambda: priors.StandardNormal(L),
+    "uniform": lambda: priors.Uniform(L),
+    "mixture": lambda: priors.NormalMixture(L, num_components=2),
+    "vamp": lambda: priors.VampPrior(L, num_pseudo_inputs=3),
+    "real_nvp": lambda: priors.RealNVP(L, num_layers=2, units=(8,)),
+}
+
+LIKELIHOODS = {
+    "bernoulli": lambda: likelihoods.Bernoulli(SHAPE),
+    "continuous_bernoulli": lambda: likelihoods.ContinuousBernoulli(SHAPE),
+    "normal": lambda: likelihoods.Normal(SHAPE),
+    "normal_per_pixel": lambda: likelihoods.Normal(SHAPE, scale="per_pixel"),
+    "logistic": lambda: likelihoods.DiscretizedLogistic(SHAPE, levels=16),
+    "logistic_mixture": lambda: likelihoods.DiscretizedLogisticMixture(SHAPE, levels=16, num_components=2),
+    "categorical": lambda: likelihoods.Categorical(SHAPE, levels=4),
+    "binomial": lambda: likelihoods.Binomial(SHAPE, total_count=3),
+}
+
+OBJECTIVES = {
+    "elbo": lambda: objectives.ELBO(),
+    "weighted": lambda: objectives.ELBO(kl_weight=schedules.Linear(4, 2.0, 1.0), free_bits=0.1, num_samples=2),
+    "capacity": lambda: objectives.Capacity(1.0, kl_weight=2.0),
+    "iwae": lambda: objectives.ImportanceWeighted(2),
+    "stl": lambda: objectives.ImportanceWeighted(2, estimator="stl"),
+    "dreg": lambda: objectives.ImportanceWeighted(2, estimator="dreg"),
+    "reconstruction": lambda: objectives.Reconstruction(),
+}
+
+NETWORKS = {
+    "mlp": lambda sizes: networks.mlp(sizes),
+    "gated_mlp": lambda sizes: networks.gated_mlp(sizes),
+    "conv": lambda sizes: networks.conv(sizes),
+    "residual": lambda sizes: networks.residual(sizes),
+}
+
+
+def data(likelihood: likelihoods.Likelihood, n: int = 32) -> np.ndarray:
+    """Images that `likelihood` accepts, [n, *event_shape], with two factors of variation and a little noise."""
+    shape = likelihood.event_shape
+    rng = np.random.default_rng(0)
+    grid = np.linspace(0.0, 1.0, int(np.prod(shape))).reshape(shape)
+    phase, height = (rng.random((n,) + (1,) * len(shape)) for _ in range(2))
+    x = height * (0.5 + 0.5 * np.sin(6.0 * (grid + phase))) + 0.05 * rng.random((n, *shape))
+    x = np.clip(x, 0.0, 1.0)
+    if likelihood.levels is not None:
+        x = np.round(x * (likelihood.levels - 1)) / (likelihood.levels - 1)
+    return x.astype("float32")
+
+
+def pairwise(factors: dict[str, list[str]], allowed) -> list[dict[str, str]]:
+    """Rows in which every allowed pair of values of every two factors occurs, greedily few, always the same.
+
+    Args:
+        factors: the values of each factor.
+        allowed: whether a row, of all factors or of some of them, can be completed to one that works.
+    """
+    missing = {}
+    for a, b in itertools.combinations(factors, 2):
+        for u, v in itertools.product(factors[a], factors[b]):
+            if allowed({a: u, b: v}):
+                missing[a, u, b, v] = True
+    rows = []
+    while missing:
+        a, u, b, v = next(iter(missing))
+        row = {a: u, b: v}
+        for name in factors:
+            if name not in row:
+                choices = [value for value in factors[name] if allowed({**row, name: value})]
+                used = {value: sum(r[name] == value for r in rows) for value in choices}
+                row[name] = max(choices, key=lambda value: (_gain({**row, name: value}, missing), -used[value]))
+        for pair in _pairs(row):
+            missing.pop(pair, None)
+        rows.append({name: row[name] for name in factors})
+    return rows
+
+
+def _gain(row, missing) -> int:
+    return sum(pair in missing for pair in _pairs(row))
+
+
+def _pairs(row):
+    for a, b in itertools.permutations(row, 2):
+        yield a, row[a], b, row[b]

@@ -1,0 +1,127 @@
+"""Any posterior x any prior x any likelihood x any objective x any network, in every precision and mode."""
+
+import functools
+import itertools
+
+import keras
+import numpy as np
+import parts
+import pytest
+
+import keras_vae as kv
+
+FACTORS = {
+    "posterior": list(parts.POSTERIORS),
+    "likelihood": list(parts.LIKELIHOODS),
+    "objective": list(parts.OBJECTIVES),
+    "prior": list(parts.PRIORS),
+    "network": list(parts.NETWORKS),
+    "precision": ["float32", "mixed_bfloat16", "mixed_float16"],
+    "mode": ["eager", "graph", "xla"],
+}
+
+
+def build(posterior, prior, likelihood, objective, network="mlp"):
+    make = parts.NETWORKS[network]
+    return kv.VAE(
+        kv.Encoder(make([8, 4]), parts.POSTERIORS[posterior]()),
+        kv.Decoder(make([4, 8]), parts.LIKELIHOODS[likelihood]()),
+        parts.PRIORS[prior](),
+        parts.OBJECTIVES[objective](),
+        seed=1,
+    )
+
+
+@functools.cache
+def refusal(posterior, prior, objective):
+    """The error with which `VAE` refuses three parts, or None."""
+    try:
+        build(posterior, prior, "normal", objective)
+    except ValueError as error:
+        return str(error)
+    return None
+
+
+def allowed(row):
+    """Whether the parts in `row` can be part of a VAE, by the rules of the VAE itself."""
+    choices = [[row[name]] if name in row else FACTORS[name] for name in ("posterior", "prior", "objective")]
+    return any(refusal(*triple) is None for triple in itertools.product(*choices))
+
+
+def check(row, folder):
+    keras.config.set_dtype_policy(row["precision"])
+    vae = build(*(row[name] for name in ("posterior", "prior", "likelihood", "objective", "network")))
+    x = parts.data(vae.decoder.likelihood)
+    vae.compile(keras.optimizers.Adam(0.01), run_eagerly=row["mode"] == "eager", jit_compile=row["mode"] == "xla")
+    vae.adapt(x)
+    losses = vae.fit(x, batch_size=16, epochs=6, verbose=0).history["loss"]
+    assert np.all(np.isfinite(losses))
+    assert losses[-1] < losses[0]
+    vae.save(folder / "vae.keras")
+    loaded = keras.saving.load_model(folder / "vae.keras")
+    # What `log_prob` computes, without the tracing.
+    terms, again = (model.infer(x[:4], num_samples=2, seed=0) for model in (vae, loaded))
+    np.testing.assert_array_equal(again.log_weights, terms.log_weights)
+    np.testing.assert_array_equal(again.likelihood.mean(), terms.likelihood.mean())
+    samples = loaded.sample(3, seed=0)
+    assert samples.shape == (3, *parts.SHAPE)
+    assert np.all(np.isfinite(samples))
+    support = vae.decoder.likelihood.support
+    assert support.low <= samples.min() and samples.max() <= support.high
+
+
+ROWS = parts.pairwise(FACTORS, allowed)
+
+
+@pytest.mark.parametrize("row", ROWS, ids=["-".join(row.values()) for row in ROWS])
+def test_every_pair_of_parts_trains_saves_and_samples(row, tmp_path):
+    check(row, tmp_path)
+
+
+def test_the_rows_cover_every_pair_and_leave_out_only_what_is_refused():
+    covered = {pair for row in ROWS for pair in itertools.combinations(sorted(row.items()), 2)}
+    for a, b in itertools.combinations(sorted(FACTORS), 2):
+        for u, v in itertools.product(FACTORS[a], FACTORS[b]):
+            assert (((a, u), (b, v)) in covered) == allowed({a: u, b: v})
+    assert len(ROWS) < 100
+
+
+def full_product():
+    parts_only = [FACTORS[name] for name in ("posterior", "prior", "likelihood", "objective", "network")]
+    turns = itertools.cycle(itertools.product(FACTORS["precision"], FACTORS["mode"]))
+    for posterior, prior, likelihood, objective, network in itertools.product(*parts_only):
+        if refusal(posterior, prior, objective) is None:
+            precision, mode = next(turns)
+            yield {
+                "posterior": posterior,
+                "prior": prior,
+                "likelihood": likelihood,
+                "objective": objective,
+                "network": network,
+                "precision": precision,
+                "mode": mode,
+            }
+
+
+@pytest.mark.slow
+def test_the_full_product(tmp_path):
+    for row in full_product():
+        keras.backend.clear_session()
+        try:
+            check(row, tmp_path)
+        except Exception as error:
+            error.add_note(f"in {row}")
+            raise
+
+
+def test_only_what_has_no_meaning_is_refused():
+    triples = itertools.product(FACTORS["posterior"], FACTORS["prior"], FACTORS["objective"])
+    for posterior, prior, objective in triples:
+        reason = refusal(posterior, prior, objective)
+        if prior == "uniform" and posterior != "kumaraswamy":
+            assert "KL(q || p) would be infinite" in reason
+            assert "Kumaraswamy(latent_dim" in reason
+        elif posterior == "deterministic" and objective != "reconstruction":
+            assert "objectives.Reconstruction()" in reason
+        else:
+            assert reason is None
