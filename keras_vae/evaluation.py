@@ -7,18 +7,36 @@ evaluation.evaluate(vae, test, train)                       # everything, JSON-r
 
 import dataclasses
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
 import rich.console
+import rich.markup
 import rich.progress
+import rich.table
 import tensorflow as tf
 import tensorflow_probability as tfp
 
-from keras_vae import codes, inputs, seeds
+from keras_vae import codes, diagnosis, inputs, seeds
+from keras_vae.features import Clustering, Probe, cluster, linear_probe, probe_table
 from keras_vae.latents import REAL
 from keras_vae.vae import VAE
+
+__all__ = [
+    "AnnealedEstimate",
+    "Clustering",
+    "LogLikelihood",
+    "Probe",
+    "annealed_importance_sampling",
+    "bits_per_dim",
+    "cluster",
+    "evaluate",
+    "linear_probe",
+    "log_likelihood",
+    "probe_table",
+    "report_table",
+]
 
 tfb = tfp.bijectors
 tfd = tfp.distributions
@@ -100,7 +118,7 @@ def log_likelihood(vae: VAE, data: Any, num_samples: int = 5000, seed: int = 0, 
     codes.refuse_deterministic(vae, "Importance sampling")
     rows = int(np.clip(CHUNK_VALUES // math.prod(vae.decoder.event_shape), MIN_ROWS, MAX_ROWS))
     block = max(1, rows // min(num_samples, DRAWS))
-    results = []
+    results: list[np.ndarray] = []
     with _progress(verbose) as progress:
         task = progress.add_task(f"log p(x), {num_samples} samples", total=_num_examples(data))
         run = None
@@ -212,6 +230,154 @@ def annealed_importance_sampling(
         acceptance=float(acceptance),
         values=values,
     )
+
+
+def evaluate(
+    vae: VAE,
+    test: Any,
+    train: Any = None,
+    history: Mapping[str, Any] | None = None,
+    num_samples: int = 5000,
+    max_examples: int | None = None,
+    annealed: bool = False,
+    seed: int = 0,
+    verbose: bool = True,
+) -> dict[str, Any]:
+    """Everything that can be said about a model in numbers, JSON-ready, in nats per example.
+
+    `report["test"]` (and `report["train"]`, if training data are given, without the expensive estimates) holds
+
+    - `elbo`, its `standard_error`, `rate` (the mean KL) and `distortion` (the mean -log p(x|z)), `elbo_bits_per_dim`;
+    - `kl_is_exact`, `kl_per_dim` (None if the KL does not split), `active_units`, `latent_dim`;
+    - `log_likelihood`: `mean`, `standard_error`, `num_samples` and the rest of `LogLikelihood`;
+    - `annealed_importance_sampling`, if asked for, with the importance-weighted mean of the same examples beside it;
+    - `aggregate_posterior`: `mutual_information`, `marginal_kl` and how they were estimated.
+
+    What a plain autoencoder does not have is None. `report["findings"]` is the diagnosis.
+
+    Args:
+        vae: the model.
+        test: a finite data set, with or without labels.
+        train: training data, for the gap between training and test.
+        history: of `fit`, for the diagnosis.
+        num_samples: of the importance-weighted estimate.
+        max_examples: use only as many examples of each data set; None for all.
+        annealed: whether to run annealed importance sampling on the first 64 examples: minutes for a large model.
+        seed: of all draws.
+        verbose: whether to show a progress bar.
+
+    Raises:
+        ValueError: for data outside the support of the likelihood, and no data.
+    """
+    report: dict[str, Any] = {}
+    found, x = {}, {}
+    for name, data in (("test", test), ("train", train)):
+        if data is not None:
+            x[name], _ = codes.gather(data, max_examples)
+            found[name] = codes.statistics(vae, x[name], seed)
+            report[name] = _describe(vae, found[name])
+    report["test"].update(log_likelihood=None, annealed_importance_sampling=None, aggregate_posterior=None)
+    healthy = found["test"].num_nonfinite == 0
+    if healthy and not codes.is_deterministic(vae):
+        estimate = log_likelihood(vae, x["test"], num_samples, seed, verbose)
+        report["test"]["log_likelihood"] = _plain(estimate.as_dict())
+        if type(vae).infer is VAE.infer:
+            report["test"]["aggregate_posterior"] = _describe_aggregate(codes.aggregate(vae, x["test"], seed=seed))
+            if annealed:
+                other = annealed_importance_sampling(vae, x["test"], seed=seed)
+                same = float(estimate.values[: len(other.values)].mean())
+                report["test"]["annealed_importance_sampling"] = _plain(
+                    {**other.as_dict(), "importance_weighted_mean_of_the_same": same}
+                )
+    if history is None and "train" in found:
+        history = {"elbo": [found["train"].elbo], "val_elbo": [found["test"].elbo]}
+    findings = diagnosis.examine(vae, found["test"], x["test"][: diagnosis.SCALE_EXAMPLES], history)
+    report["findings"] = [finding.as_dict() for finding in findings]
+    return report
+
+
+def report_table(report: Mapping[str, Any]) -> rich.console.Group:
+    """The report of `evaluate` as a table for people, with the findings below."""
+    names = [name for name in ("test", "train") if name in report]
+    table = rich.table.Table(title="nats per example, unless another unit is named")
+    table.add_column("")
+    for name in names:
+        table.add_column(name, justify="right")
+
+    def add(label: str, value: Callable[[Mapping[str, Any]], str | None]) -> None:
+        cells = [value(report[name]) for name in names]
+        if any(cells):
+            table.add_row(label, *(cell or "" for cell in cells))
+
+    def number(key: str, group: str | None = None, error: str | None = None, digits: int = 2) -> Callable:
+        def text(part: Mapping[str, Any]) -> str | None:
+            numbers = part if group is None else part.get(group) or {}
+            if numbers.get(key) is None:
+                return None
+            plus_minus = f" ± {numbers[error]:.{digits}f}" if error and numbers.get(error) is not None else ""
+            return f"{numbers[key]:,.{digits}f}{plus_minus}"
+
+        return text
+
+    samples = (report["test"].get("log_likelihood") or {}).get("num_samples")
+    add("examples", number("num_examples", digits=0))
+    add("ELBO", number("elbo", error="standard_error"))
+    add("  rate: KL(q(z|x) || p(z))", number("rate"))
+    add("  distortion: -log p(x|z)", number("distortion"))
+    add("  bits per dimension", number("elbo_bits_per_dim", digits=4))
+    add(f"log p(x), {samples} importance samples", number("mean", "log_likelihood", "standard_error"))
+    add("  bits per dimension", number("bits_per_dim", "log_likelihood", digits=4))
+    add("  effective sample size", number("effective_sample_size", "log_likelihood", digits=1))
+    add("  Monte Carlo error", number("monte_carlo_error", "log_likelihood", digits=3))
+    annealed = "annealed_importance_sampling"
+    add("log p(x), annealed, on a subset", number("mean", annealed, "monte_carlo_error"))
+    add("  importance-weighted, the same subset", number("importance_weighted_mean_of_the_same", annealed))
+    add("active latent dimensions", lambda part: f"{part['active_units']} of {part['latent_dim']}")
+    aggregate = "aggregate_posterior"
+    add("mutual information of x and z", number("mutual_information", aggregate, "mutual_information_error"))
+    add("KL(aggregate posterior || prior)", number("marginal_kl", aggregate, "marginal_kl_error"))
+    part = report["test"].get(aggregate) or {}
+    if part:
+        table.caption = part["estimator"]
+    words = [
+        f"[bold]{'!' if finding['is_harmful'] else '-'} {finding['name'].replace('_', ' ')}[/bold]: "
+        f"{rich.markup.escape(finding['message'])} {rich.markup.escape(finding['remedy'])}"
+        for finding in report["findings"]
+    ]
+    return rich.console.Group(table, *(words or ["Nothing wrong was found."]))
+
+
+def _describe(vae: VAE, found: codes.Statistics) -> dict[str, Any]:
+    numbers = {
+        "num_examples": found.num_examples,
+        "elbo": found.elbo,
+        "standard_error": found.standard_error,
+        "rate": found.rate,
+        "distortion": found.distortion,
+        "elbo_bits_per_dim": bits_per_dim(vae, found.elbo),
+        "kl_is_exact": found.kl_is_exact,
+        "kl_per_dim": None if found.kl_per_dim is None else found.kl_per_dim.tolist(),
+        "active_units": int(found.active.sum()),
+        "latent_dim": len(found.active),
+    }
+    if codes.is_deterministic(vae):
+        numbers.update(elbo=None, standard_error=None, rate=None, elbo_bits_per_dim=None, kl_is_exact=None)
+    return _plain(numbers)
+
+
+def _describe_aggregate(aggregate: codes.Aggregate) -> dict[str, Any]:
+    n = aggregate.num_examples
+    limit = f"at most log {n} = {math.log(n):.2f} nats" + (", reached" if aggregate.is_saturated else "")
+    text = f"Mutual information and aggregate posterior: mixture of the posteriors of {n} examples ({limit})."
+    return _plain({**dataclasses.asdict(aggregate), "is_saturated": aggregate.is_saturated, "estimator": text})
+
+
+def _plain(numbers: dict[str, Any]) -> dict[str, Any]:
+    """With None for numbers that JSON does not have."""
+    return {
+        name: None if isinstance(value, float) and not math.isfinite(value) else value
+        for name, value in numbers.items()
+    }
 
 
 def _anneal(

@@ -6,6 +6,7 @@ or in colour; what is no image is drawn as curves. Values are clipped to `value_
 """
 
 import csv
+import io
 import math
 import os
 import tempfile
@@ -21,7 +22,7 @@ from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
 from sklearn.decomposition import PCA
 
-from keras_vae import codes, latents, seeds
+from keras_vae import codes, features, latents, seeds
 from keras_vae.vae import VAE
 
 tfd = tfp.distributions
@@ -29,8 +30,9 @@ tfd = tfp.distributions
 PathLike = str | os.PathLike[str]
 
 DPI = 100
-# Screen pixels: the width that a grid of images aims at, the gap between two images, the height of a line of text.
-TARGET, GAP, LINE = 720, 2, 20
+# Screen pixels: the most that a grid of images takes if its pixels are enlarged; the gap between two images; the height
+# of a line of text.
+WIDTH, HEIGHT, GAP, LINE = 840, 1120, 2, 20
 FONT = 9
 CHARACTER = 7.8  # width of a character of that size, generously
 # Examples that decide the order of traversals.
@@ -39,7 +41,12 @@ CURVES = ("elbo", "log_likelihood", "kl")
 
 
 def samples(
-    vae: VAE, n: int = 64, seed: int = 0, path: PathLike | None = None, value_range: tuple[float, float] = (0.0, 1.0)
+    vae: VAE,
+    n: int = 64,
+    seed: int = 0,
+    path: PathLike | None = None,
+    value_range: tuple[float, float] = (0.0, 1.0),
+    density: features.CodeDensity | None = None,
 ) -> Figure:
     """Draws from the model: means of p(x|z), z ~ p(z).
 
@@ -47,11 +54,13 @@ def samples(
         vae: the model.
         n: number of draws.
         seed: of the draws; the same seed gives the same picture.
+        density: takes the place of the prior; what makes a plain autoencoder generate.
         path: PNG file to write.
         value_range: values drawn as black and white.
     """
     n = _check_count(n)
-    tiles = _grid(vae.sample(n, seed=seed), math.ceil(math.sqrt(n)))
+    images = vae.sample(n, seed=seed) if density is None else _decode(vae, density.sample(n, seed))
+    tiles = _grid(images, math.ceil(math.sqrt(n)))
     return _saved(draw_tiles(tiles, value_range=value_range), path)
 
 
@@ -144,6 +153,7 @@ def traversals(
     max_dims: int = 16,
     path: PathLike | None = None,
     value_range: tuple[float, float] = (0.0, 1.0),
+    found: codes.Statistics | None = None,
 ) -> Figure:
     """What each latent dimension does: one row each, from -span to +span standard deviations of the prior.
 
@@ -159,11 +169,11 @@ def traversals(
         max_dims: number of rows at most.
         path: PNG file to write.
         value_range: values drawn as black and white.
+        found: what `codes.statistics` found in the data, if that is known already.
     """
-    x, _ = codes.gather(data, ORDERED_BY)
-    found = codes.statistics(vae, x)
+    found = found or codes.statistics(vae, codes.gather(data, ORDERED_BY)[0])
     by_kl = found.kl_per_dim is not None
-    worth = found.kl_per_dim if by_kl else found.variance_of_means
+    worth = found.variance_of_means if found.kl_per_dim is None else found.kl_per_dim
     order = np.argsort(-worth)[:max_dims]
     mean, deviation = _prior_moments(vae)
     low, high = vae.prior.support
@@ -226,7 +236,9 @@ def latent_scatter(
     return _saved(figure, path)
 
 
-def kl_per_dimension(vae: VAE, data: Any, path: PathLike | None = None) -> Figure:
+def kl_per_dimension(
+    vae: VAE, data: Any, path: PathLike | None = None, found: codes.Statistics | None = None
+) -> Figure:
     """The mean KL(q(z_l|x) || p(z_l)) of each latent dimension over the data, in nats, as bars in descending order.
 
     Dimensions that are not active (variance of their posterior mean at most 0.01, Burda et al. 2016) are gray.
@@ -235,11 +247,12 @@ def kl_per_dimension(vae: VAE, data: Any, path: PathLike | None = None) -> Figur
         vae: a model whose posterior and prior factorise over the dimensions.
         data: a finite data set.
         path: PNG file to write.
+        found: what `codes.statistics` found in the data, if that is known already.
 
     Raises:
         ValueError: if the KL does not split into dimensions.
     """
-    found = codes.statistics(vae, data)
+    found = found or codes.statistics(vae, data)
     if found.kl_per_dim is None:
         raise ValueError(
             "The KL of this model does not split into latent dimensions: that needs a posterior and a prior that "
@@ -253,6 +266,7 @@ def kl_per_dimension(vae: VAE, data: Any, path: PathLike | None = None) -> Figur
     at = np.arange(len(order))
     axes.bar(at, found.kl_per_dim[order], color=np.where(active, "tab:blue", "0.7"))
     axes.set_xlim(-0.6, len(order) - 0.4)
+    axes.set_ylim(0.0, max(0.1, 1.05 * float(found.kl_per_dim.max())))
     shown = at[:: max(1, math.ceil(len(order) / 40))]
     axes.set_xticks(shown, [str(order[i]) for i in shown], fontsize=FONT - 2)
     axes.set_xlabel("latent dimension")
@@ -346,10 +360,15 @@ def all_pictures(
         draw("latent_scatter", latent_scatter, vae, data, labels)
         if vae.prior.latent_dim == 2:
             draw("manifold", manifold, vae, value_range=value_range)
-        if not codes.is_deterministic(vae):
-            draw("traversals", traversals, vae, data, value_range=value_range)
-            if codes.statistics(vae, codes.gather(data, 1)[0]).kl_per_dim is not None:
-                draw("kl_per_dimension", kl_per_dimension, vae, data)
+        if codes.is_deterministic(vae) and len(codes.gather(data, 100)[0]) == 100:
+            # Its prior is not where its codes are, and the two pictures show it.
+            density = features.CodeDensity(vae, data)
+            draw("samples_of_code_density", samples, vae, seed=seed, value_range=value_range, density=density)
+        elif not codes.is_deterministic(vae):
+            found = codes.statistics(vae, data)
+            draw("traversals", traversals, vae, data, value_range=value_range, found=found)
+            if found.kl_per_dim is not None:
+                draw("kl_per_dimension", kl_per_dimension, vae, data, found=found)
     if history is not None and any(name.removeprefix("val_") in CURVES for name in read_history(history)):
         draw("training_curves", training_curves, history)
     return written
@@ -481,7 +500,7 @@ def _as_rgb(tiles: np.ndarray, value_range: tuple[float, float]) -> np.ndarray:
 def _mosaic(rgb: np.ndarray, gap: int) -> np.ndarray:
     """One picture [pixels, pixels, 3] from [R, C, H, W, 3], each pixel enlarged to a square of whole screen pixels."""
     rows, columns, height, width, _ = rgb.shape
-    scale = max(1, min(TARGET // (columns * width), TARGET // (rows * height), 16))
+    scale = max(1, min(WIDTH // (columns * width), HEIGHT // (rows * height), 11))
     cell = (height * scale + gap, width * scale + gap)
     picture = np.full((rows * cell[0] - gap, columns * cell[1] - gap, 3), 255, "uint8")
     enlarged = rgb.repeat(scale, axis=2).repeat(scale, axis=3)
@@ -503,7 +522,7 @@ def _draw_curves(
     shown = tiles if overlay is None else np.stack([tiles, np.asarray(overlay, "float32")])
     low, high = float(np.nanmin(shown)), float(np.nanmax(shown))
     note = f"each cell: values {low:.3g} to {high:.3g} against index 0 to {size - 1}"
-    width = max(TARGET, 40 * columns)
+    width = max(WIDTH, 40 * columns)
     height = rows * min(max(40, width // columns * 2 // 3), 160)
     title = f"{title} ({note})" if title else note
     figure, axes = _sheet(width, height, row_labels, column_labels, title)
@@ -538,18 +557,29 @@ def _sheet(
     FigureCanvasAgg(figure)
     axes = figure.add_axes((left / total_width, margin / total_height, width / total_width, height / total_height))
     axes.set_axis_off()
-    text = {"fontsize": FONT, "va": "center"}
 
     def at(x: float, y: float, label: str, align: str) -> None:
-        figure.text(x / total_width, 1.0 - y / total_height, label, ha=align, **text)
+        figure.text(x / total_width, 1.0 - y / total_height, label, ha=align, va="center", fontsize=FONT)
 
     for index, label in enumerate(row_labels):
         at(left - 5, top + (index + 0.5) * height / len(row_labels), label, "right")
+    widest = max((CHARACTER * len(label) for label in column_labels), default=0)
+    if widest > width / max(1, len(column_labels)):
+        # Too narrow for all: the ends and the middle.
+        shown = {0, len(column_labels) // 2, len(column_labels) - 1}
+        column_labels = [label if index in shown else "" for index, label in enumerate(column_labels)]
     for index, label in enumerate(column_labels):
         at(left + (index + 0.5) * width / len(column_labels), top - LINE / 2 + 1, label, "center")
     if title:
         at(margin if not row_labels else left, margin + LINE / 2 - 3, title, "left")
     return figure, axes
+
+
+def png(figure: Figure) -> bytes:
+    """The figure as the bytes of a PNG file."""
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=DPI)
+    return buffer.getvalue()
 
 
 def _saved(figure: Figure, path: PathLike | None) -> Figure:
@@ -560,10 +590,11 @@ def _saved(figure: Figure, path: PathLike | None) -> Figure:
     if target.suffix.lower() != ".png":
         raise ValueError(f"Pictures are PNG files: give a path that ends in .png, not {str(path)!r}.")
     target.parent.mkdir(parents=True, exist_ok=True)
+    content = png(figure)
     descriptor, name = tempfile.mkstemp(suffix=".png", prefix=".", dir=target.parent)
     try:
         with os.fdopen(descriptor, "wb") as file:
-            figure.savefig(file, format="png", dpi=DPI)
+            file.write(content)
         Path(name).chmod(0o644)
         Path(name).replace(target)
     except BaseException:
