@@ -90,6 +90,7 @@ def _check_weights(directory: Path, graph: meta_graph_pb2.MetaGraphDef) -> Check
     try:
         reader = tf.train.load_checkpoint(str(prefix))
         shapes, dtypes = reader.get_variable_to_shape_map(), reader.get_variable_to_dtype_map()
+        broken = [key for key in shapes if dtypes[key].is_floating and not np.isfinite(reader.get_tensor(key)).all()]
     except (tf.errors.OpError, ValueError, RuntimeError) as error:
         return Check("weights", False, f"the checkpoint cannot be read: {error}")
     stored = sorted((tuple(shapes[key]), dtypes[key].as_datatype_enum) for key in shapes if dtypes[key] != tf.string)
@@ -101,7 +102,6 @@ def _check_weights(directory: Path, graph: meta_graph_pb2.MetaGraphDef) -> Check
             f"{len(handles)} variable handles, but {len(stored)} stored weights: the C++ loader restores one handle of "
             "each weight (save a bare tf.Module that owns the raw tf.Variables)",
         )
-    broken = [key for key in shapes if dtypes[key].is_floating and not np.isfinite(reader.get_tensor(key)).all()]
     if broken:
         return Check("weights", False, f"{len(broken)} stored weights hold NaN or infinity")
     return Check("weights", True, f"{len(handles)} handles, each restored from one stored weight")

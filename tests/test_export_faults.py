@@ -5,6 +5,7 @@ import pytest
 
 from keras_vae import export
 
+# Those of everyday are tried every day, the rest when slow tests are asked for.
 FAULTS = {
     "tracked_model": ("weights", "runs serving_default"),
     "random_head": ("no random state", "runs serving_default"),
@@ -22,7 +23,8 @@ FAULTS = {
     "broadcasting": ("refuses bad requests to serving_default",),
     "absolute_path": ("no absolute path",),
 }
-DEVICE_FAULTS = {
+DEVICE_# Those of everyday are tried every day, the rest when slow tests are asked for.
+FAULTS = {
     "tracked_device": ("no variable", "runs serving_default"),
     "flex": ("builtin ops only", "no variable", "runs serving_default"),
     "random_device": ("no random state", "runs serving_default"),
@@ -40,7 +42,7 @@ def test_a_sound_model_passes(tmp_path):
     assert report.ok and report.path == tmp_path / "1"
 
 
-@pytest.mark.parametrize("fault", FAULTS)
+@pytest.mark.parametrize("fault", [n if n in EVERYDAY else pytest.param(n, marks=pytest.mark.slow) for n in FAULTS])
 def test_a_faulty_saved_model_is_rejected(fault, tmp_path):
     getattr(export_faults, fault)(tmp_path / "1")
     with pytest.raises(export.VerificationError) as caught:
