@@ -24,11 +24,17 @@ if keras.backend.backend() != "tensorflow":
     )
 
 from keras_vae import (
+    callbacks,
     data,
+    diagnosis,
+    evaluation,
+    export,
+    features,
     flows,
     likelihoods,
     networks,
     objectives,
+    pictures,
     posteriors,
     priors,
     schedules,

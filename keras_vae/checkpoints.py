@@ -23,7 +23,7 @@ def save_model(vae: VAE, path: Path) -> None:
     temporary = path.with_name(f".writing-{os.getpid()}-{path.name}")
     try:
         vae.save(temporary)
-        os.replace(temporary, path)
+        temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
 
@@ -31,9 +31,9 @@ def save_model(vae: VAE, path: Path) -> None:
 class Checkpoints(keras.callbacks.Callback):
     """Keeps the best weights by validation ELBO, and saves the run at the ends of epochs.
 
-    A checkpoint is a folder `epoch-NNNNNN` with the model as it trains (`vae.keras`: weights, optimizer, step), the best
-    model so far (`best.keras`), and `state.json` with what callbacks hold (a reduced learning rate's patience, the best
-    value). It must be the last of the callbacks, so that it restores what the others reset at the start of training.
+    A checkpoint is a folder `epoch-NNNNNN` with the model as it trains (`vae.keras`: weights, optimizer, step), the
+    best model so far (`best.keras`), and `state.json` with what callbacks hold (a patience, the best value). It must
+    stand after those callbacks, so that it restores what they reset at the start of training.
 
     Args:
         folder: of the checkpoints.
@@ -115,7 +115,7 @@ class Checkpoints(keras.callbacks.Callback):
         }
         (temporary / STATE).write_text(json.dumps(state, indent=1), encoding="utf-8")
         shutil.rmtree(target, ignore_errors=True)
-        os.replace(temporary, target)
+        temporary.replace(target)
         for old in sorted(self.folder.glob("epoch-*"))[:-KEPT]:
             shutil.rmtree(old)
         save_copy(target / "best.keras", self.best_path)
@@ -137,7 +137,7 @@ def save_copy(source: Path, target: Path) -> None:
     """Copy a file such that `target` always holds a whole one."""
     temporary = target.with_name(f".writing-{target.name}")
     shutil.copyfile(source, temporary)
-    os.replace(temporary, target)
+    temporary.replace(target)
 
 
 def _plain_state(callback: keras.callbacks.Callback) -> dict[str, Any]:

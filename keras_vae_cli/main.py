@@ -1,18 +1,19 @@
 """The commands: they parse and check their arguments, then import TensorFlow and hand over."""
 
+import contextlib
 import importlib.metadata
 import os
 import signal
 import sys
-from collections.abc import Callable
+import tempfile
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import cyclopts
 from cyclopts import Parameter
-from rich.console import Console
 
-from keras_vae_cli import settings
+from keras_vae_cli.errors import ConfigError
 
 Many = Parameter(consume_multiple=True, negative="")
 
@@ -44,20 +45,23 @@ def train(
     run
         The folder of the run. Default: runs/NAME of the config.
     """
+    # Neither YAML nor the checks are needed to say how the command is used.
+    from keras_vae_cli import settings
+
     overrides = list(set_ or [])
     # `--set a=1 my.yaml`: the option has swallowed the config that follows it.
     if config is None and overrides and "=" not in overrides[-1]:
         config = overrides.pop()
     checked = settings.load(config, overrides)
     folder = run or Path("runs") / settings.find(config).stem
-    _quiet_tensorflow()
-    from keras_vae import training
+    with _quiet_start():
+        from keras_vae import training
 
     _hand_over(training.train, checked, folder)
 
 
 @app.command
-def evaluate(run: Path, /, *, num_samples: int = 1000, seed: int = 0, limit: int | None = None) -> None:
+def evaluate(run: Path, /, *, num_samples: int = 5000, seed: int = 0, limit: int | None = None) -> None:
     """Report the likelihood of the test data and diagnose the model of a finished run.
 
     Parameters
@@ -72,8 +76,8 @@ def evaluate(run: Path, /, *, num_samples: int = 1000, seed: int = 0, limit: int
         Use only the first test images.
     """
     _require_run(run)
-    _quiet_tensorflow()
-    from keras_vae import runs
+    with _quiet_start():
+        from keras_vae import runs
 
     _hand_over(runs.evaluate, run, num_samples=num_samples, seed=seed, limit=limit)
 
@@ -88,8 +92,8 @@ def plot(run: Path, /) -> None:
         The folder of a run.
     """
     _require_run(run)
-    _quiet_tensorflow()
-    from keras_vae import runs
+    with _quiet_start():
+        from keras_vae import runs
 
     _hand_over(runs.plot, run)
 
@@ -99,7 +103,9 @@ def export(
     run: Path,
     /,
     *,
-    format_: Annotated[list[Literal["saved_model", "tflite"]] | None, Parameter(name="--format", consume_multiple=True, negative="")] = None,
+    format_: Annotated[
+        list[Literal["saved_model", "tflite"]] | None, Parameter(name="--format", consume_multiple=True, negative="")
+    ] = None,
     quantize: Annotated[list[Literal["none", "float16", "dynamic", "int8"]] | None, Many] = None,
     version: int | None = None,
 ) -> None:
@@ -117,8 +123,8 @@ def export(
         Of the SavedModel. Default: one more than the highest there is.
     """
     _require_run(run)
-    _quiet_tensorflow()
-    from keras_vae import runs
+    with _quiet_start():
+        from keras_vae import runs
 
     _hand_over(runs.export, run, formats=format_, quantizations=quantize, version=version)
 
@@ -127,7 +133,7 @@ def main(arguments: list[str] | None = None) -> None:
     """Run the command line; the exit code is 0, 1 for a failure, 2 for a wrong call or config, 130 for Ctrl-C."""
     try:
         app(arguments)
-    except settings.ConfigError as error:
+    except ConfigError as error:
         _fail(str(error), 2)
     except KeyboardInterrupt:
         _fail("Interrupted.", 130)
@@ -135,11 +141,9 @@ def main(arguments: list[str] | None = None) -> None:
 
 def _require_run(run: Path) -> None:
     if not run.is_dir():
-        raise settings.ConfigError(f"There is no run folder {str(run)!r}.")
+        raise ConfigError(f"There is no run folder {str(run)!r}.")
     if not (run / "config.yaml").is_file():
-        raise settings.ConfigError(
-            f"{str(run)!r} is not a run folder of keras-vae train: it holds no config.yaml."
-        )
+        raise ConfigError(f"{str(run)!r} is not a run folder of keras-vae train: it holds no config.yaml.")
 
 
 def _hand_over(work: Callable[..., Any], *arguments: Any, **options: Any) -> None:
@@ -152,11 +156,29 @@ def _hand_over(work: Callable[..., Any], *arguments: Any, **options: Any) -> Non
 
 
 def _fail(message: str, code: int) -> None:
-    Console(stderr=True, highlight=False, soft_wrap=True).print(f"keras-vae: {message}", style="red", markup=False)
+    print(f"keras-vae: {message}", file=sys.stderr)
     sys.exit(code)
 
 
-def _quiet_tensorflow() -> None:
-    # Before its import, or the first lines that a user sees are about CUDA drivers and CPU instructions.
+@contextlib.contextmanager
+def _quiet_start() -> Iterator[None]:
+    """Hold back what TensorFlow's libraries print while they are imported, unless the import fails.
+
+    The first lines that a user sees would be about CUDA drivers and CPU instructions; they are written before any
+    setting of a log level is read.
+    """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     signal.signal(signal.SIGTERM, signal.default_int_handler)
+    sys.stderr.flush()
+    original = os.dup(2)
+    with tempfile.TemporaryFile() as held:
+        os.dup2(held.fileno(), 2)
+        try:
+            yield
+        except BaseException:
+            held.seek(0)
+            os.write(original, held.read())
+            raise
+        finally:
+            os.dup2(original, 2)
+            os.close(original)

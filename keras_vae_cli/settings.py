@@ -14,6 +14,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, StringConstraints
 
 from keras_vae_cli import catalogue
+from keras_vae_cli.errors import ConfigError
 
 DEFAULT_CONFIG = "digits"
 
@@ -31,10 +32,6 @@ CHECKABLE: dict[str, tuple[Any, str]] = {
     "float | None": (float | None, "a number"),
     "float | str": (float | str, "a number or a word"),
 }
-
-
-class ConfigError(ValueError):
-    """A config that cannot be used; the message names the key, the value and what is allowed."""
 
 
 class Section(BaseModel):

@@ -245,7 +245,9 @@ def test_a_model_that_was_only_called_part_by_part_reloads_with_its_weights(digi
     vae.save(tmp_path / "vae.keras")
     loaded = keras.saving.load_model(tmp_path / "vae.keras")
     np.testing.assert_array_equal(loaded.decoder(np.zeros((2, 4), "float32")).mean(), images)
-    np.testing.assert_array_equal(keras.saving.load_model(tmp_path / "vae.keras").sample(2, seed=0), vae.sample(2, seed=0))
+    np.testing.assert_array_equal(
+        keras.saving.load_model(tmp_path / "vae.keras").sample(2, seed=0), vae.sample(2, seed=0)
+    )
 
 
 def test_schedules_and_parts_survive_saving(tmp_path):

@@ -1,0 +1,189 @@
+"""The command line, in processes of its own."""
+
+import csv
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import keras
+import numpy as np
+import pytest
+import yaml
+from PIL import Image
+
+SMALL = ["--set", "train.epochs=2", "model.latent_dim=2", "model.encoder.units=[16]", "model.decoder.units=[16]"]
+NO_EXPORT = ["export.formats=[]"]
+
+
+def command(*arguments, **options):
+    program = [sys.executable, "-c", "from keras_vae_cli import main; main()", *map(str, arguments)]
+    return subprocess.run(program, capture_output=True, text=True, **options)
+
+
+def start(*arguments):
+    program = [sys.executable, "-c", "from keras_vae_cli import main; main()", *map(str, arguments)]
+    return subprocess.Popen(program, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    """The default job, made small."""
+    folder = tmp_path_factory.mktemp("runs") / "digits"
+    result = command("train", *SMALL, "--run", folder)
+    assert result.returncode == 0, result.stderr
+    return folder, result.stdout
+
+
+def test_the_default_job_leaves_a_run_folder(run):
+    folder, output = run
+    for name in (
+        "config.yaml",
+        "vae.keras",
+        "checkpoints",
+        "history.csv",
+        "report.json",
+        "pictures",
+        "export",
+        "tensorboard",
+    ):
+        assert (folder / name).exists(), name
+        assert name in output
+    for word in ("elbo", "log_likelihood", "kl", "validation", "test: elbo", "keras-vae evaluate", "keras-vae export"):
+        assert word in output, word
+    rows = list(csv.DictReader((folder / "history.csv").open()))
+    assert [row["epoch"] for row in rows] == ["0", "1"]
+    assert {"loss", "elbo", "log_likelihood", "kl", "val_elbo", "val_log_likelihood", "val_kl"} <= set(rows[0])
+    assert yaml.safe_load((folder / "config.yaml").read_text())["train"]["epochs"] == 2
+    report = json.loads((folder / "report.json").read_text())
+    assert report["training"]["test_elbo"] < 0
+    vae = keras.saving.load_model(folder / "vae.keras")
+    assert vae.sample(2, seed=0).shape == (2, 8, 8, 1)
+    for name in ("samples", "reconstructions", "manifold"):
+        assert Image.open(folder / "pictures" / f"{name}.png").size[0] > 200
+    assert list((folder / "export").rglob("saved_model.pb"))
+    assert list((folder / "export").rglob("*.tflite"))
+
+
+def test_a_finished_run_is_left_alone(run):
+    folder, _ = run
+    before = {p: p.stat().st_mtime_ns for p in folder.rglob("*") if p.is_file()}
+    result = command("train", *SMALL, "--run", folder)
+    assert result.returncode == 0
+    assert "finished" in result.stdout
+    assert {p: p.stat().st_mtime_ns for p in folder.rglob("*") if p.is_file()} == before
+
+
+def test_another_config_does_not_go_into_the_same_folder(run):
+    folder, _ = run
+    result = command("train", *SMALL, "train.seed=3", "--run", folder)
+    assert result.returncode == 1
+    assert "seed: 0" in result.stderr and "seed: 3" in result.stderr and "--run" in result.stderr
+
+
+def test_a_foreign_folder_is_not_touched(tmp_path):
+    (tmp_path / "thesis.txt").write_text("years of work")
+    result = command("train", *SMALL, "--run", tmp_path)
+    assert result.returncode == 1
+    assert "no run folder" in result.stderr
+    assert [p.name for p in tmp_path.iterdir()] == ["thesis.txt"]
+
+
+@pytest.mark.parametrize("name", ["evaluate", "plot", "export"])
+def test_folders_that_are_no_runs_are_refused(tmp_path, name):
+    for folder in (tmp_path, tmp_path / "nowhere"):
+        result = command(name, folder)
+        assert result.returncode == 2
+        assert "run folder" in result.stderr and "Traceback" not in result.stderr
+    (tmp_path / "config.yaml").write_text("data: {name: digits}")
+    result = command(name, tmp_path)
+    assert result.returncode == 1
+    assert "vae.keras" in result.stderr and "Traceback" not in result.stderr
+
+
+def test_help_and_errors_do_not_wait_for_tensorflow(tmp_path):
+    check = "import sys; from keras_vae_cli import main\ntry: main(sys.argv[1:])\nfinally: print('tensorflow' in sys.modules)"
+    for arguments, code in ((["--help"], 0), (["train", "--set", "train.epochs=x"], 2), (["train", "--nonsense"], 2)):
+        result = subprocess.run([sys.executable, "-c", check, *arguments], capture_output=True, text=True)
+        assert result.returncode == code
+        assert result.stdout.strip().endswith("False")
+
+
+def test_the_config_may_follow_the_overrides(tmp_path):
+    config = tmp_path / "my.yaml"
+    config.write_text("data: {name: digits}")
+    result = command("train", "--set", "train.epochs=zero", config)
+    assert result.returncode == 2
+    assert "my.yaml" in result.stderr and "train.epochs" in result.stderr
+
+
+def test_data_that_are_missing_are_an_error_of_one_line(tmp_path):
+    result = command("train", "image_folder", "--set", "data.path=nowhere", "--run", tmp_path / "run")
+    assert result.returncode == 1
+    assert result.stderr.startswith("keras-vae: ") and "nowhere" in result.stderr
+    assert "Traceback" not in result.stderr
+
+
+def test_a_folder_of_pictures(tmp_path):
+    generator = np.random.default_rng(0)
+    (tmp_path / "pictures").mkdir()
+    for index in range(40):
+        size = (20, 16) if index % 4 else (24, 24)
+        pixels = generator.integers(0, 256, (*size, 3), dtype="uint8")
+        Image.fromarray(pixels).save(tmp_path / "pictures" / f"{index}.png")
+    (tmp_path / "pictures" / "broken.jpg").write_bytes(b"not a picture")
+    changes = ["data.path=pictures", "data.resize=[13, 9]", "data.batch_size=8", "model.latent_dim=3", "train.epochs=1"]
+    networks = ["model.encoder.filters=[4, 4]", "model.decoder.filters=[4, 4]", *NO_EXPORT]
+    result = command("train", "image_folder", "--set", *changes, *networks, "--run", "run", cwd=tmp_path)
+    assert result.returncode == 0, result.stderr
+    assert "13x9x3" in result.stdout
+    assert "broken.jpg" in result.stderr + result.stdout
+    assert keras.saving.load_model(tmp_path / "run" / "vae.keras").sample(1, seed=0).shape == (1, 13, 9, 3)
+
+
+LONG = ["--set", "train.epochs=60", "train.checkpoint_seconds=0", "train.early_stopping=50", *SMALL[2:], *NO_EXPORT]
+
+
+def wait_for(path, process, seconds=120):
+    deadline = time.monotonic() + seconds
+    while not any(path.parent.glob(path.name)):
+        assert process.poll() is None, process.stdout.read()
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def test_an_interrupted_run_keeps_what_was_learned_and_goes_on(tmp_path):
+    process = start("train", *LONG, "--run", tmp_path / "run")
+    wait_for(tmp_path / "run" / "checkpoints" / "epoch-*", process)
+    process.send_signal(signal.SIGINT)
+    output = process.communicate(timeout=60)[0]
+    assert process.returncode == 130, output
+    assert "Traceback" not in output and "the same command goes on" in output
+    assert keras.saving.load_model(tmp_path / "run" / "vae.keras").sample(1, seed=0).shape == (1, 8, 8, 1)
+
+
+def test_a_killed_run_resumes_and_ends_with_the_weights_of_an_uninterrupted_one(tmp_path):
+    assert command("train", *LONG, "--run", tmp_path / "whole").returncode == 0
+    process = start("train", *LONG, "--run", tmp_path / "killed")
+    wait_for(tmp_path / "killed" / "checkpoints" / "epoch-*3", process)
+    process.kill()
+    process.communicate()
+    newest = sorted((tmp_path / "killed" / "checkpoints").glob("epoch-*"))[-1]
+    (newest / "vae.keras").write_bytes(b"half a file")
+    result = command("train", *LONG, "--run", tmp_path / "killed")
+    assert result.returncode == 0, result.stderr
+    assert "damaged" in result.stdout and "resumed from step" in result.stdout
+    whole, killed = (keras.saving.load_model(tmp_path / name / "vae.keras") for name in ("whole", "killed"))
+    for a, b in zip(whole.get_weights(), killed.get_weights(), strict=True):
+        np.testing.assert_array_equal(a, b)
+    histories = [(tmp_path / name / "history.csv").read_text() for name in ("whole", "killed")]
+    assert histories[0] == histories[1]
+
+
+@pytest.mark.skipif("TFDS_DATA_DIR" not in os.environ, reason="needs TFDS_DATA_DIR with MNIST prepared")
+def test_mnist_by_name(tmp_path):
+    result = command("train", "mnist", *SMALL, "train.epochs=1", *NO_EXPORT, "--run", tmp_path / "run")
+    assert result.returncode == 0, result.stderr
+    assert "57,000 training, 3,000 validation, 10,000 test examples of shape 28x28x1" in result.stdout

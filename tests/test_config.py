@@ -1,0 +1,124 @@
+"""YAML to checked settings to parts."""
+
+import keras
+import pytest
+
+from keras_vae import config
+from keras_vae_cli import catalogue, settings
+from keras_vae_cli.errors import ConfigError
+
+
+@pytest.mark.parametrize(
+    "override, message",
+    [
+        ("train.epochs=abc", r"train\.epochs: .*integer.*'abc'"),
+        ("train.epochs=0", r"train\.epochs: .*greater than 0"),
+        ("train.epochs=true", r"train\.epochs: .*integer"),
+        ("train.lr=1", r"train\.lr: unknown key; allowed: epochs, .*learning_rate"),
+        ("train.epoch=1", r"did you mean 'epochs'"),
+        ("trainer.epochs=1", r"trainer: unknown key; .*train"),
+        ("data.binarize=yes please", r"data\.binarize: .*'dynamic' or 'threshold'"),
+        ("data.validation_split=1.5", r"data\.validation_split: .*less than 1"),
+        ("model.posterior=MultivariateNormalTrill", r"did you mean 'MultivariateNormalTriL'.*allowed: "),
+        ("model.posterior.latent_dim=3", r"model\.latent_dim"),
+        ("model.encoder.units=[3, x]", r"model\.encoder: units must be a list of ints.*\[3, 'x'\]"),
+        ("model.encoder.widths=[3]", r"mlp has no argument 'widths'; .*allowed: units, activation"),
+        ("model.encoder=conv", r"conv needs the argument 'filters'"),
+        ("model.objective.free_bits=many", r"free_bits must be a number"),
+        (
+            "model.objective.kl_weight={name: Linear, stepss: 3}",
+            r"Linear has no argument 'stepss'; did you mean 'steps'",
+        ),
+        ("model.latent_dim", r"--set takes key=value"),
+        ("=3", r"--set takes key=value"),
+        ("data.name.x.y=[", "not a YAML value"),
+        ("data.batch_size.x=1", "which has no keys"),
+    ],
+)
+def test_what_is_wrong_is_named(override, message):
+    with pytest.raises(ConfigError, match=message):
+        settings.load(None, [override])
+
+
+@pytest.mark.parametrize(
+    "text, message",
+    [
+        ("data: [", "not a YAML file"),
+        ("just words", "must hold the sections data, model"),
+        ("data: {name: digits, name: mnist}", "the key 'name' stands twice"),
+        ("model: {latent_dim: 3}", "data: is missing"),
+        ("data: {name: digits, path: x}", "either name .* or path"),
+        ("data: {}", "either name .* or path"),
+        ("data: {name: digits}\nmodel: {prior: !!python/object/apply:os.system [ls]}", "not a YAML file"),
+    ],
+)
+def test_files_that_are_wrong(tmp_path, text, message):
+    path = tmp_path / "my.yaml"
+    path.write_text(text)
+    with pytest.raises(ConfigError, match=message):
+        settings.load(path)
+
+
+def test_a_file_that_is_missing_names_what_there_is():
+    with pytest.raises(ConfigError, match=r"'nowhere\.yaml'.*digits"):
+        settings.load("nowhere.yaml")
+
+
+def test_overrides_work_with_any_config():
+    changed = settings.load(
+        "image_folder",
+        [
+            "data.path=elsewhere",
+            "model.posterior=MultivariateNormalTriL",
+            "train.learning_rate=1e-2",
+            "model.objective.kl_weight=2",
+        ],
+    )
+    assert changed.data.path == "elsewhere"
+    assert changed.model.posterior == {"name": "MultivariateNormalTriL"}
+    assert changed.train.learning_rate == 0.01
+    assert changed.model.objective == {"name": "ELBO", "kl_weight": 2}
+    assert settings.load(None, ["data.path=mine"]).data.name is None
+
+
+def test_every_value_is_written_and_read_back(tmp_path):
+    first = settings.load("mnist", ["train.seed=5", "data.resize=[14, 14]"])
+    (tmp_path / "config.yaml").write_text(first.as_yaml())
+    assert config.read(tmp_path) == first
+    assert "checkpoint_seconds" in first.as_yaml()
+
+
+@pytest.mark.parametrize("path", sorted((catalogue.package_folder() / "configs").rglob("*.yaml")), ids=lambda p: p.stem)
+def test_the_configs_of_the_package_make_models(path):
+    loaded = settings.load(path)
+    vae = config.make_vae(loaded, (32, 32, 3) if loaded.data.path else (28, 28, 1))
+    vae.build()
+    assert vae.count_params() > 0
+    head = path.read_text().split("\ndata:")[0]
+    assert "keras-vae train" in head and all(line.startswith("#") for line in head.splitlines())
+
+
+def test_the_catalogue_is_what_can_be_imported():
+    for kind, parts in catalogue.parts().items():
+        assert parts, kind
+        for part in parts.values():
+            made = getattr(__import__(part.module, fromlist=[part.name]), part.name)
+            assert callable(made)
+    assert {a.name for a in catalogue.parts()["likelihood"]["Normal"].arguments} == {"event_shape", "scale"}
+
+
+def test_parts_inside_parts_are_made():
+    spec = {"name": "ELBO", "kl_weight": {"name": "Linear", "steps": 7}}
+    assert config.make_part("objective", settings.check_part("objective", spec)).kl_weight.steps == 7
+
+
+def test_the_optimizer_follows_the_settings():
+    train = settings.load(
+        None, ["train.epochs=10", "train.optimizer=adamw", "train.optimizer_arguments.beta_1=0.5"]
+    ).train
+    optimizer = config.make_optimizer(train, steps_per_epoch=20)
+    assert isinstance(optimizer, keras.optimizers.AdamW)
+    assert optimizer.beta_1 == 0.5
+    schedule = optimizer._learning_rate
+    assert float(schedule(0)) == pytest.approx(train.learning_rate)
+    assert float(schedule(200)) == pytest.approx(train.final_learning_rate)
