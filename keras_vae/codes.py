@@ -139,7 +139,7 @@ def measure(vae: VAE, seed: int = 0) -> Measure:
         exact = all(group.kl_is_exact for group in terms.groups)
         return {**values, "exact": tf.fill(tf.shape(terms.kl), float(exact))}
 
-    return _batchwise(run)  # type: ignore[no-any-return]
+    return _batchwise(run)
 
 
 def statistics(vae: VAE, data: Any, seed: int = 0, run: Measure | None = None) -> Statistics:

@@ -24,8 +24,8 @@ COLLAPSED_NATS = 0.1
 UNUSED_NATS = 0.01
 # A scale within this factor of its bound has hit it.
 NEAR_BOUND = 1.05
-# The validation ELBO is too far below the training ELBO if it lies lower by more than this part of the KL, which is what
-# the latents carry, or has fallen from its best by more than that part; and by more than so many nats in any case.
+# The validation ELBO is too far below the training ELBO if it lies lower by more than this part of the KL, which is
+# what the latents carry, or has fallen from its best by more than that part; and by more than so many nats in any case.
 GAP_OF_KL, FALL_OF_KL, GAP_NATS = 0.5, 0.1, 1.0
 # Scales are looked at for this many examples.
 SCALE_EXAMPLES = 256
@@ -174,8 +174,8 @@ def _gap(found: codes.Statistics, history: Mapping[str, Any]) -> list[Finding]:
             "train_validation_gap",
             gap,
             f"The ELBO is {train[-1]:.2f} nats on the training data and {validation[-1]:.2f} on the validation data, a "
-            f"gap of {gap:.2f} where the KL is {kl:.2f}; the best validation ELBO was {validation.max():.2f}. The model "
-            "learns its training data by heart.",
+            f"gap of {gap:.2f} where the KL is {kl:.2f}; the best validation ELBO was {validation.max():.2f}. The "
+            "model learns its training data by heart.",
             "Stop earlier (keras.callbacks.EarlyStopping('val_elbo', mode='max', restore_best_weights=True)), use a "
             'smaller network or more data, and draw binary images anew (data.load(..., binarize="dynamic")).',
         )

@@ -234,117 +234,115 @@ def annealed_importance_sampling(
 
 def evaluate(
     vae: VAE,
-    test: Any,
+    data: Any,
+    num_samples: int = 5000,
+    seed: int = 0,
     train: Any = None,
     history: Mapping[str, Any] | None = None,
-    num_samples: int = 5000,
-    max_examples: int | None = None,
     annealed: bool = False,
-    seed: int = 0,
-    verbose: bool = True,
+    console: rich.console.Console | None = None,
 ) -> dict[str, Any]:
     """Everything that can be said about a model in numbers, JSON-ready, in nats per example.
 
-    `report["test"]` (and `report["train"]`, if training data are given, without the expensive estimates) holds
+    The report holds
 
-    - `elbo`, its `standard_error`, `rate` (the mean KL) and `distortion` (the mean -log p(x|z)), `elbo_bits_per_dim`;
+    - `elbo`, its `standard_error`, `rate` (the mean KL), `distortion` (the mean -log p(x|z)), `elbo_bits_per_dim`;
     - `kl_is_exact`, `kl_per_dim` (None if the KL does not split), `active_units`, `latent_dim`;
     - `log_likelihood`: `mean`, `standard_error`, `num_samples` and the rest of `LogLikelihood`;
     - `annealed_importance_sampling`, if asked for, with the importance-weighted mean of the same examples beside it;
-    - `aggregate_posterior`: `mutual_information`, `marginal_kl` and how they were estimated.
+    - `aggregate_posterior`: `mutual_information`, `marginal_kl` and how they were estimated;
+    - `train`: the numbers of the first two lines for the training data, if they are given;
+    - `findings`: the diagnosis in words.
 
-    What a plain autoencoder does not have is None. `report["findings"]` is the diagnosis.
+    What a plain autoencoder does not have is None, as is any number that is not finite.
 
     Args:
         vae: the model.
-        test: a finite data set, with or without labels.
-        train: training data, for the gap between training and test.
-        history: of `fit`, for the diagnosis.
+        data: a finite data set, the test data as a rule, with or without labels.
         num_samples: of the importance-weighted estimate.
-        max_examples: use only as many examples of each data set; None for all.
-        annealed: whether to run annealed importance sampling on the first 64 examples: minutes for a large model.
         seed: of all draws.
-        verbose: whether to show a progress bar.
+        train: training data, for the gap between the two.
+        history: of `fit`, for the diagnosis; see `diagnosis.diagnose`.
+        annealed: whether to run annealed importance sampling on the first 64 examples: minutes for a large model.
+        console: where to show progress and the table; None is silent.
 
     Raises:
         ValueError: for data outside the support of the likelihood, and no data.
     """
-    report: dict[str, Any] = {}
-    found, x = {}, {}
-    for name, data in (("test", test), ("train", train)):
-        if data is not None:
-            x[name], _ = codes.gather(data, max_examples)
-            found[name] = codes.statistics(vae, x[name], seed)
-            report[name] = _describe(vae, found[name])
-    report["test"].update(log_likelihood=None, annealed_importance_sampling=None, aggregate_posterior=None)
-    healthy = found["test"].num_nonfinite == 0
-    if healthy and not codes.is_deterministic(vae):
-        estimate = log_likelihood(vae, x["test"], num_samples, seed, verbose)
-        report["test"]["log_likelihood"] = _plain(estimate.as_dict())
+    x, _ = codes.gather(data)
+    found = codes.statistics(vae, x, seed)
+    report = _describe(vae, found)
+    report.update(log_likelihood=None, annealed_importance_sampling=None, aggregate_posterior=None, train=None)
+    if found.num_nonfinite == 0 and not codes.is_deterministic(vae):
+        estimate = log_likelihood(vae, x, num_samples, seed, verbose=console is not None)
+        report["log_likelihood"] = _plain(estimate.as_dict())
         if type(vae).infer is VAE.infer:
-            report["test"]["aggregate_posterior"] = _describe_aggregate(codes.aggregate(vae, x["test"], seed=seed))
+            report["aggregate_posterior"] = _describe_aggregate(codes.aggregate(vae, x, seed=seed))
             if annealed:
-                other = annealed_importance_sampling(vae, x["test"], seed=seed)
+                other = annealed_importance_sampling(vae, x, seed=seed)
                 same = float(estimate.values[: len(other.values)].mean())
-                report["test"]["annealed_importance_sampling"] = _plain(
-                    {**other.as_dict(), "importance_weighted_mean_of_the_same": same}
-                )
-    if history is None and "train" in found:
-        history = {"elbo": [found["train"].elbo], "val_elbo": [found["test"].elbo]}
-    findings = diagnosis.examine(vae, found["test"], x["test"][: diagnosis.SCALE_EXAMPLES], history)
+                numbers = {**other.as_dict(), "importance_weighted_mean_of_the_same": same}
+                report["annealed_importance_sampling"] = _plain(numbers)
+    if train is not None:
+        known = codes.statistics(vae, train, seed)
+        report["train"] = _describe(vae, known)
+        history = history or {"elbo": [known.elbo], "val_elbo": [found.elbo]}
+    findings = diagnosis.examine(vae, found, x[: diagnosis.SCALE_EXAMPLES], history)
     report["findings"] = [finding.as_dict() for finding in findings]
+    if console is not None:
+        console.print(report_table(report))
     return report
 
 
 def report_table(report: Mapping[str, Any]) -> rich.console.Group:
     """The report of `evaluate` as a table for people, with the findings below."""
-    names = [name for name in ("test", "train") if name in report]
-    table = rich.table.Table(title="nats per example, unless another unit is named")
-    table.add_column("")
-    for name in names:
+    parts = [report, report["train"]] if report.get("train") else [report]
+    table = rich.table.Table("", title="nats per example, unless another unit is named")
+    for name in ("data", "training data")[: len(parts)]:
         table.add_column(name, justify="right")
-
-    def add(label: str, value: Callable[[Mapping[str, Any]], str | None]) -> None:
-        cells = [value(report[name]) for name in names]
+    num_samples = (report["log_likelihood"] or {}).get("num_samples")
+    for label, key, error, digits in (
+        ("examples", "num_examples", None, 0),
+        ("ELBO", "elbo", "standard_error", 2),
+        ("  rate: KL(q(z|x) || p(z))", "rate", None, 2),
+        ("  distortion: -log p(x|z)", "distortion", None, 2),
+        ("  bits per dimension", "elbo_bits_per_dim", None, 4),
+        (f"log p(x), {num_samples} importance samples", "log_likelihood.mean", "standard_error", 2),
+        ("  bits per dimension", "log_likelihood.bits_per_dim", None, 4),
+        ("  effective sample size", "log_likelihood.effective_sample_size", None, 1),
+        ("  Monte Carlo error", "log_likelihood.monte_carlo_error", None, 3),
+        ("log p(x), annealed, on a subset", "annealed_importance_sampling.mean", "monte_carlo_error", 2),
+        (
+            "  importance-weighted, the same subset",
+            "annealed_importance_sampling.importance_weighted_mean_of_the_same",
+            None,
+            2,
+        ),
+        ("active units", "active_units", None, 0),
+        ("  of latent dimensions", "latent_dim", None, 0),
+        ("mutual information of x and z", "aggregate_posterior.mutual_information", "mutual_information_error", 2),
+        ("KL(aggregate posterior || prior)", "aggregate_posterior.marginal_kl", "marginal_kl_error", 2),
+    ):
+        cells = [_cell(part, key, error, digits) for part in parts]
         if any(cells):
-            table.add_row(label, *(cell or "" for cell in cells))
-
-    def number(key: str, group: str | None = None, error: str | None = None, digits: int = 2) -> Callable:
-        def text(part: Mapping[str, Any]) -> str | None:
-            numbers = part if group is None else part.get(group) or {}
-            if numbers.get(key) is None:
-                return None
-            plus_minus = f" ± {numbers[error]:.{digits}f}" if error and numbers.get(error) is not None else ""
-            return f"{numbers[key]:,.{digits}f}{plus_minus}"
-
-        return text
-
-    samples = (report["test"].get("log_likelihood") or {}).get("num_samples")
-    add("examples", number("num_examples", digits=0))
-    add("ELBO", number("elbo", error="standard_error"))
-    add("  rate: KL(q(z|x) || p(z))", number("rate"))
-    add("  distortion: -log p(x|z)", number("distortion"))
-    add("  bits per dimension", number("elbo_bits_per_dim", digits=4))
-    add(f"log p(x), {samples} importance samples", number("mean", "log_likelihood", "standard_error"))
-    add("  bits per dimension", number("bits_per_dim", "log_likelihood", digits=4))
-    add("  effective sample size", number("effective_sample_size", "log_likelihood", digits=1))
-    add("  Monte Carlo error", number("monte_carlo_error", "log_likelihood", digits=3))
-    annealed = "annealed_importance_sampling"
-    add("log p(x), annealed, on a subset", number("mean", annealed, "monte_carlo_error"))
-    add("  importance-weighted, the same subset", number("importance_weighted_mean_of_the_same", annealed))
-    add("active latent dimensions", lambda part: f"{part['active_units']} of {part['latent_dim']}")
-    aggregate = "aggregate_posterior"
-    add("mutual information of x and z", number("mutual_information", aggregate, "mutual_information_error"))
-    add("KL(aggregate posterior || prior)", number("marginal_kl", aggregate, "marginal_kl_error"))
-    part = report["test"].get(aggregate) or {}
-    if part:
-        table.caption = part["estimator"]
+            table.add_row(label, *cells)
+    if report["aggregate_posterior"]:
+        table.caption = report["aggregate_posterior"]["estimator"]
     words = [
         f"[bold]{'!' if finding['is_harmful'] else '-'} {finding['name'].replace('_', ' ')}[/bold]: "
         f"{rich.markup.escape(finding['message'])} {rich.markup.escape(finding['remedy'])}"
         for finding in report["findings"]
     ]
     return rich.console.Group(table, *(words or ["Nothing wrong was found."]))
+
+
+def _cell(part: Mapping[str, Any], key: str, error: str | None, digits: int) -> str:
+    group, _, name = key.rpartition(".")
+    numbers = (part.get(group) or {}) if group else part
+    if numbers.get(name) is None:
+        return ""
+    plus_minus = f" ± {numbers[error]:.{digits}f}" if error and numbers.get(error) is not None else ""
+    return f"{numbers[name]:,.{digits}f}{plus_minus}"
 
 
 def _describe(vae: VAE, found: codes.Statistics) -> dict[str, Any]:
@@ -472,7 +470,7 @@ def _importance_sampler(vae: VAE, num_samples: int, rows_each: int) -> Callable[
         )
         return tf.stack([total - math.log(num_samples), tf.exp(2.0 * total - squares)])
 
-    return run  # type: ignore[no-any-return]
+    return run
 
 
 def _log_weights(vae: VAE, x: tf.Tensor) -> LogWeights:
