@@ -34,25 +34,21 @@ class Conditioner(keras.layers.Layer):
 
     def __init__(self, order: Sequence[int], units: Sequence[int], context_size: int = 0, **kwargs: Any) -> None:
         super().__init__(**{**kwargs, "dtype": "float32"})
-        self.order = tuple(int(rank) for rank in order)
-        self.units, self.context_size = tuple(units), context_size
-
-    def build(self, input_shape: tuple) -> None:
-        """Make the weights; `input_shape` is (..., L)."""
-        if self.built:
-            return
-        order = np.asarray(self.order)
-        seen = order  # the ranks that the units of the layer below have seen
-        self.masks, self.kernels, self.biases = [], [], []
-        for index, size in enumerate(self.units):
-            ranks = np.arange(size) % max(1, order.max())
+        self.order = np.asarray(order)
+        self.masks: list[np.ndarray] = []
+        self.kernels: list[keras.Variable] = []
+        self.biases: list[keras.Variable] = []
+        last = max(1, self.order.max())
+        seen = self.order  # the highest rank that each unit of the layer below depends on
+        for index, size in enumerate(units):
+            ranks = np.arange(size) * last // size
             self._add_layer(f"hidden_{index}", seen[:, None] <= ranks, "glorot_uniform")
             seen = ranks
-        self._add_layer("output", np.tile(seen[:, None] < order, 2), "zeros")
-        if self.context_size:
-            shape = (self.context_size, self.units[0])
+        self._add_layer("output", np.tile(seen[:, None] < self.order, 2), "zeros")
+        if context_size:
+            shape = (context_size, units[0])
             self.context_kernel = self.add_weight(name="context_hidden_kernel", shape=shape)
-            shape = (self.context_size, 2 * len(order))
+            shape = (context_size, 2 * len(self.order))
             self.context_output = self.add_weight(name="context_output_kernel", shape=shape, initializer="zeros")
 
     def _add_layer(self, name: str, mask: np.ndarray, initializer: str) -> None:
@@ -63,7 +59,7 @@ class Conditioner(keras.layers.Layer):
     def call(self, x: tf.Tensor, context: tf.Tensor | None = None) -> tuple[tf.Tensor, tf.Tensor]:
         """Shift and log-scale for x [..., L], given a context [..., C] that broadcasts with it."""
         for index, (mask, kernel, bias) in enumerate(zip(self.masks, self.kernels, self.biases, strict=True)):
-            is_output = index == len(self.units)
+            is_output = index == len(self.kernels) - 1
             x = tf.tensordot(x, kernel * mask, axes=1) + bias
             if context is not None and index == 0:
                 x += tf.tensordot(context, tf.convert_to_tensor(self.context_kernel), axes=1)
@@ -100,7 +96,7 @@ class MaskedAffine(tfb.Bijector):
         return x * tf.exp(log_scale) + shift
 
     def _inverse(self, y: tf.Tensor) -> tf.Tensor:
-        x, order = y, np.asarray(self.conditioner.order)
+        x, order = y, self.conditioner.order
         for rank in range(order.max() + 1):
             shift, log_scale = self.conditioner(x, self.context)
             # Dimensions whose turn has not come stay at y: what they would get is wrong, and might overflow.
@@ -114,7 +110,7 @@ class MaskedAffine(tfb.Bijector):
 def conditioners(
     kind: str, latent_dim: int, num_layers: int, units: Sequence[int], context_size: int = 0
 ) -> list[Conditioner]:
-    """The conditioners of `num_layers` flow layers, not yet built.
+    """The conditioners of `num_layers` flow layers.
 
     Autoregressive layers run through the dimensions forwards and backwards in turn. Coupling layers change the second
     half given the first, the first given the second, then the odd dimensions given the even, and the reverse.
@@ -125,7 +121,7 @@ def conditioners(
     else:
         half, odd = (index >= latent_dim // 2).astype(int), index % 2
         cycle = [half, 1 - half, odd, 1 - odd]
-    return [Conditioner(cycle[i % len(cycle)], units, context_size) for i in range(num_layers)]
+    return [Conditioner(cycle[i % len(cycle)].tolist(), units, context_size) for i in range(num_layers)]
 
 
 def chain(layers: Sequence[Conditioner], context: tf.Tensor | None = None) -> tfb.Bijector:

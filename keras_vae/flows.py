@@ -76,12 +76,6 @@ class Flow(Posterior):
         """Parameters of the base and the context h."""
         return self.base.params_size + self.context_size
 
-    def build(self, input_shape: tuple) -> None:
-        """Make the projection from features of shape [B, F], and the layers of the flow."""
-        super().build(input_shape)
-        for layer in self.layers:
-            layer.build((None, self.latent_dim))
-
     def distribution(self, params: tf.Tensor) -> tfd.Distribution:
         """f(u; h), u ~ base, from [B, params_size]."""
         size = self.base.params_size

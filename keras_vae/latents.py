@@ -153,7 +153,8 @@ def marginals(distribution: tfd.Distribution) -> tfd.Distribution | None:
     """The univariate marginals of a distribution over [L] that factorises, batch [..., L]; None if it does not."""
     if isinstance(distribution, tfd.MultivariateNormalDiag):
         return tfd.Normal(distribution.loc, distribution.stddev())
-    if isinstance(distribution, tfd.Independent) and distribution.event_shape.rank == 1:
+    # `tfd.Independent` of a distribution that is no composite tensor is not an instance of `tfd.Independent`.
+    if hasattr(distribution, "reinterpreted_batch_ndims") and distribution.event_shape.rank == 1:
         inner = distribution.distribution
         return inner if inner.event_shape.rank == 0 else None
     return None

@@ -14,20 +14,20 @@ A posterior of your own is a subclass with two methods:
 """
 
 import inspect
+import math
 from typing import Any
 
 import keras
 import tensorflow as tf
 import tensorflow_probability as tfp
+from tensorflow_probability import distributions as tfd
+from tensorflow_probability import layers as tfpl
 
 from keras_vae import orthogonal
 from keras_vae.constraints import bounded, positive
 from keras_vae.kumaraswamy import IntervalKumaraswamy
 from keras_vae.latents import REAL, UNIT, Support, check_interval, check_latent_dim
 from keras_vae.serialization import Serializable, register
-
-tfd = tfp.distributions
-tfpl = tfp.layers
 
 
 class Posterior(Serializable, keras.layers.Layer):
@@ -248,12 +248,13 @@ def fitting(support: Support) -> list[str]:
     calls = []
     for cls in _subclasses(Posterior):
         arguments = [name for name in inspect.signature(cls).parameters if name != "kwargs"]
-        if support == REAL or support.contains(cls.support):
-            calls.append(f"{cls.__name__}({', '.join(arguments)})")
-        elif {"low", "high"} <= set(arguments):
+        if {"low", "high"} <= set(arguments) and math.isfinite(support.high - support.low):
             calls.append(f"{cls.__name__}(latent_dim, low={support.low:g}, high={support.high:g})")
+        elif support.contains(cls.support):
+            calls.append(f"{cls.__name__}({', '.join(arguments)})")
     return calls
 
 
-def _subclasses(cls: type) -> list[type]:
-    return [each for child in cls.__subclasses__() for each in [child, *_subclasses(child)]]
+def _subclasses(cls: type[Posterior]) -> list[type[Posterior]]:
+    children: list[type[Posterior]] = cls.__subclasses__()
+    return [each for child in children for each in [child, *_subclasses(child)]]

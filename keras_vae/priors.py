@@ -14,17 +14,15 @@ from typing import Any
 import keras
 import numpy as np
 import tensorflow as tf
-import tensorflow_probability as tfp
+from tensorflow_probability import bijectors as tfb
+from tensorflow_probability import distributions as tfd
+from tensorflow_probability import layers as tfpl
 
 from keras_vae import bijectors
 from keras_vae.constraints import positive
 from keras_vae.latents import REAL, UNIT, Support, check_interval, check_latent_dim
 from keras_vae.networks import check_sizes
 from keras_vae.serialization import Serializable, register
-
-tfb = tfp.bijectors
-tfd = tfp.distributions
-tfpl = tfp.layers
 
 
 class Prior(Serializable, keras.layers.Layer):
@@ -117,11 +115,6 @@ class NormalMixture(Prior):
         super().__init__(latent_dim, **kwargs)
         (self.num_components,) = check_sizes("num_components", [num_components])
         self.head = tfpl.DistributionLambda(self._mixture, convert_to_tensor_fn=tfd.Distribution.mean)
-
-    def build(self, input_shape: tuple) -> None:
-        """Make the weights of the mixture."""
-        if self.built:
-            return
         shape = (self.num_components, self.latent_dim)
         spread = keras.initializers.RandomNormal(stddev=0.5)
         self.logits = self.add_weight(name="logits", shape=shape[:1], initializer="zeros")
@@ -229,11 +222,6 @@ class RealNVP(Prior):
         self.layers = bijectors.conditioners("coupling", latent_dim, num_layers, check_sizes("units", units))
         # What the head converts to is not used, and must not use the weights: a Keras 2 layer complains of those.
         self.head = tfpl.DistributionLambda(self._flow, convert_to_tensor_fn=lambda p: p.distribution.mean())
-
-    def build(self, input_shape: tuple) -> None:
-        """Make the layers of the flow."""
-        for layer in self.layers:
-            layer.build((None, self.latent_dim))
 
     def _flow(self, loc: tf.Tensor) -> tfd.Distribution:
         base = tfd.MultivariateNormalDiag(loc, tf.ones_like(loc))
