@@ -31,14 +31,14 @@ def read(model: bytes) -> dict[str, Any]:
 
 
 def write(model: bytes, facts: dict[str, Any]) -> bytes:
-    """The TFLite model with these facts in it."""
+    """The TFLite model with these facts in it, instead of those it may have had."""
     root = schema.ModelT.InitFromObj(schema.Model.GetRootAs(model, 0))
     buffer = schema.BufferT()
     buffer.data = list(json.dumps(facts, sort_keys=True).encode())
     root.buffers.append(buffer)
     entry = schema.MetadataT()
     entry.name, entry.buffer = NAME, len(root.buffers) - 1
-    root.metadata = [*(root.metadata or []), entry]
+    root.metadata = [*(other for other in root.metadata or [] if other.name != NAME), entry]
     builder = _Builder(len(model) + 4096)
     builder.Finish(root.Pack(builder), file_identifier=_IDENTIFIER)
     return bytes(builder.Output())

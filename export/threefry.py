@@ -56,6 +56,18 @@ def _unit(bits: tf.Tensor) -> tf.Tensor:
     return (tf.cast(tf.bitwise.right_shift(bits, tf.constant(9, tf.uint32)), tf.float32) + 0.5) * 2.0**-23
 
 
+def _unit_pairs(seed: tf.Tensor, pairs: int, stream: int) -> tuple[tf.Tensor, tf.Tensor]:
+    """Two [N, pairs] tensors of uniforms; pair j of row i is made from the block (key seed i, counter (j, stream))."""
+    words = tf.cast(seed, tf.uint32)
+    counter: Any = tf.constant([list(range(pairs))], tf.uint32), tf.constant([[stream] * pairs], tf.uint32)
+    x0, x1 = threefry2x32((words[:, :1], words[:, 1:2]), counter)
+    return _unit(x0), _unit(x1)
+
+
+def _interleaved(even: tf.Tensor, odd: tf.Tensor, size: int) -> tf.Tensor:
+    return tf.reshape(tf.stack([even, odd], axis=2), [-1, 2 * int(even.shape[1])])[:, :size]
+
+
 def uniforms(seed: tf.Tensor, size: int, stream: int = 0) -> tf.Tensor:
     """Uniform numbers in (0, 1): row i depends on seed i alone, numbers 2 j and 2 j + 1 on (seed i, stream, j) alone.
 
@@ -67,11 +79,7 @@ def uniforms(seed: tf.Tensor, size: int, stream: int = 0) -> tf.Tensor:
     Returns:
         float32 [N, size], each (k + 1/2) / 2^23 with k uniform in {0, ..., 2^23 - 1}.
     """
-    pairs = -(-size // 2)
-    words = tf.cast(seed, tf.uint32)
-    counter: Any = tf.constant([list(range(pairs))], tf.uint32), tf.constant([[stream] * pairs], tf.uint32)
-    x0, x1 = threefry2x32((words[:, :1], words[:, 1:2]), counter)
-    return tf.reshape(tf.stack([_unit(x0), _unit(x1)], axis=2), [-1, 2 * pairs])[:, :size]
+    return _interleaved(*_unit_pairs(seed, -(-size // 2), stream), size)
 
 
 def normals(seed: tf.Tensor, size: int, stream: int = 0) -> tf.Tensor:
@@ -89,10 +97,7 @@ def normals(seed: tf.Tensor, size: int, stream: int = 0) -> tf.Tensor:
     """
     # Vector instructions round the logarithm otherwise than the scalar ones that finish an array of odd length do:
     # with whole vectors in each row, its bits do not depend on the other rows.
-    pairs = -(-size // (2 * _VECTOR)) * _VECTOR
-    numbers = uniforms(seed, 2 * pairs, stream)
-    u, v = tf.unstack(tf.reshape(numbers, [-1, pairs, 2]), axis=2)
+    u, v = _unit_pairs(seed, -(-size // (2 * _VECTOR)) * _VECTOR, stream)
     radius = tf.sqrt(-2.0 * tf.math.log(u))
     angle = _TWO_PI[0] * v + _TWO_PI[1] * v
-    both = tf.stack([radius * tf.cos(angle), radius * tf.sin(angle)], axis=2)
-    return tf.reshape(both, [-1, 2 * pairs])[:, :size]
+    return _interleaved(radius * tf.cos(angle), radius * tf.sin(angle), size)

@@ -23,8 +23,16 @@ FAULTS = {
     "broadcasting": ("refuses bad requests to serving_default",),
     "absolute_path": ("no absolute path",),
 }
-DEVICE_# Those of everyday are tried every day, the rest when slow tests are asked for.
-FAULTS = {
+EVERYDAY = (
+    "tracked_model",
+    "random_head",
+    "compiled",
+    "half_precision",
+    "policy_switched_in_place",
+    "without_variables",
+    "stored_generator",
+)
+DEVICE_FAULTS = {
     "tracked_device": ("no variable", "runs serving_default"),
     "flex": ("builtin ops only", "no variable", "runs serving_default"),
     "random_device": ("no random state", "runs serving_default"),

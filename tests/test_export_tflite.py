@@ -1,0 +1,216 @@
+"""`export.to_tflite`: what runs on a device, without TensorFlow, answers as Keras does as far as its width allows."""
+
+import json
+
+import export_models
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from ai_edge_litert import schema_py_generated as schema
+
+from keras_vae import export, likelihoods, posteriors, priors
+from keras_vae.export import fresh, metadata, tflite
+
+L, EVENT = export_models.LATENT, export_models.EVENT
+# Largest and mean error against eager Keras, and bytes per weight.
+TOLERANCES = {None: (1e-5, 1e-5, 4), "float16": (5e-3, 5e-3, 2), "dynamic": (0.1, 5e-3, 1), "int8": (0.25, 1e-2, 1)}
+
+
+@pytest.fixture(scope="module")
+def vae(digits):
+    keras.utils.set_random_seed(0)
+    return export_models.trained(digits, "conv")
+
+
+@pytest.fixture(scope="module")
+def folder(vae, tmp_path_factory):
+    """The convolutional decoder at every width."""
+    folder = tmp_path_factory.mktemp("devices")
+    for quantization in TOLERANCES:
+        export.to_tflite(vae, folder / f"{quantization}.tflite", quantization)
+    return folder
+
+
+def z_of(rows, seed=5):
+    return np.random.default_rng(seed).standard_normal((rows, L)).astype("float32")
+
+
+@pytest.mark.parametrize("quantization", TOLERANCES)
+def test_every_signature_answers_as_keras_does(quantization, vae, folder):
+    z = z_of(64)
+    calls = [fresh.Call("serving_default", {"z": z}), fresh.Call("serving_default", {"z": z[:5]})]
+    calls += [fresh.Call("decode_1", {"z": z[:1]}), fresh.Call("decode_64", {"z": z})]
+    response = fresh.run(folder / f"{quantization}.tflite", calls)
+    with_sample = {"sample"} if quantization != "int8" else set()
+    assert set(response.signatures) == {"serving_default", "decode_1", "decode_64"} | with_sample
+    expected = np.asarray(vae.decode(z).mean())
+    largest, mean, _ = TOLERANCES[quantization]
+    for result, rows in zip(response.results, (64, 5, 1, 64), strict=True):
+        assert result.ok, result.message
+        difference = np.abs(result.outputs["mean"] - expected[:rows])
+        assert result.outputs["mean"].dtype == np.float32 and difference.max() <= largest and difference.mean() <= mean
+
+
+@pytest.mark.parametrize("quantization", TOLERANCES)
+def test_a_file_holds_its_weights_once_and_builtin_ops_only(quantization, vae, folder):
+    content = (folder / f"{quantization}.tflite").read_bytes()
+    facts = metadata.read(content)
+    _, _, width = TOLERANCES[quantization]
+    assert facts["num_weights"] == vae.decoder.count_params()
+    assert 0.9 * width * facts["num_weights"] < len(content) < width * facts["num_weights"] + 100_000
+    assert not [name for name in metadata.operators(content) if name.startswith("CUSTOM") or "VAR" in name]
+    root = schema.Model.GetRootAs(content, 0)
+    large = [root.Buffers(i).DataAsNumpy() for i in range(root.BuffersLength()) if root.Buffers(i).DataLength() > 1024]
+    start = np.frombuffer(content, np.uint8).ctypes.data
+    assert large and all((data.ctypes.data - start) % 16 == 0 for data in large)
+
+
+def test_the_file_says_what_it_is(vae, folder):
+    facts = metadata.read((folder / "int8.tflite").read_bytes())
+    assert (facts["latent_dim"], facts["event_shape"], facts["quantization"]) == (L, list(EVENT), "int8")
+    assert (facts["likelihood"], facts["prior"], facts["value_range"]) == ("Bernoulli", "StandardNormal", [0.0, 1.0])
+    same = metadata.read((folder / "None.tflite").read_bytes())
+    assert same["weights_sha256"] == facts["weights_sha256"] and len(facts["weights_sha256"]) == 64
+
+
+def test_metadata_leave_the_model_as_it_was(folder):
+    content = (folder / "None.tflite").read_bytes()
+    twice = metadata.write(content, {"latent_dim": 9})
+    (folder / "twice.tflite").write_bytes(twice)
+    call = fresh.Call("decode_1", {"z": z_of(1)})
+    first, second = (fresh.run(folder / name, [call]).results[0] for name in ("None.tflite", "twice.tflite"))
+    np.testing.assert_array_equal(first.outputs["mean"], second.outputs["mean"])
+    (folder / "twice.tflite").unlink()
+
+
+def test_sample_gives_the_same_z_as_the_saved_model_at_every_width(vae, folder, tmp_path):
+    seeds = np.random.default_rng(0).integers(-(2**31), 2**31, (50, 2)).astype("int32")
+    served = tf.function(lambda seed: export_signature(vae)(seed=seed))(tf.constant(seeds))["z"].numpy()
+    for quantization in (None, "float16", "dynamic"):
+        calls = [fresh.Call("sample", {"seed": rows}) for rows in (seeds, seeds[9:10])]
+        batch, alone = (result.outputs for result in fresh.run(folder / f"{quantization}.tflite", calls).results)
+        np.testing.assert_allclose(batch["z"], served, atol=1e-5)
+        np.testing.assert_array_equal(alone["z"][0], batch["z"][9])
+        assert np.abs(batch["mean"] - np.asarray(vae.decode(served).mean())).max() <= TOLERANCES[quantization][0]
+
+
+def export_signature(vae):
+    from keras_vae.export.signatures import signatures
+
+    return signatures(vae)["sample"].function
+
+
+@pytest.mark.parametrize("quantization", TOLERANCES)
+def test_bad_requests_are_refused_and_harm_nobody(quantization, folder):
+    z = z_of(64)
+    poisoned = z.copy()
+    poisoned[2], poisoned[4] = np.nan, np.inf
+    others = [row for row in range(64) if row not in (2, 4)]
+    bad = [z[:, :-1], np.hstack([z, z]), z[0], z[None], z.astype("int32"), z.astype("float64")]
+    calls = [fresh.Call(name, {"z": array}) for name in ("serving_default", "decode_64") for array in bad]
+    calls += [fresh.Call("decode_64", {"z": z}), fresh.Call("decode_64", {"z": poisoned})]
+    calls += [fresh.Call("serving_default", {"z": z[:0]})]
+    results = fresh.run(folder / f"{quantization}.tflite", calls).results
+    assert not any(result.ok for result in results[:-3])
+    clean, touched, empty = (result.outputs["mean"] for result in results[-3:])
+    np.testing.assert_array_equal(touched[others], clean[others])
+    assert empty.shape == (0, *EVENT)
+
+
+def test_export_json_beside_the_files_has_every_measurement(folder):
+    record = json.loads((folder / "export.json").read_text())
+    assert set(record["models"]) == {f"{quantization}.tflite" for quantization in TOLERANCES}
+    for name, entry in record["models"].items():
+        assert entry["files"][name]["bytes"] == (folder / name).stat().st_size
+        assert all(check["passed"] for check in entry["checks"])
+        assert {"batch 1, max", "batch 64, mean"} <= set(entry["errors"]["serving_default"])
+        assert set(entry["milliseconds_per_row"]["serving_default"]) == {"1", "64"}
+    errors = {name: record["models"][f"{name}.tflite"]["errors"]["decode_64"]["batch 64, max"] for name in TOLERANCES}
+    assert 0.0 < errors[None] < errors["float16"] < errors["dynamic"]
+
+
+def test_a_changed_file_is_noticed(folder, tmp_path):
+    for name in ("None.tflite", "export.json"):
+        (tmp_path / name).write_bytes((folder / name).read_bytes())
+    assert export.verify(tmp_path / "None.tflite").ok
+    content = bytearray((tmp_path / "None.tflite").read_bytes())
+    content[content.index(b'"latent_dim": ') + 14] ^= 1
+    (tmp_path / "None.tflite").write_bytes(content)
+    with pytest.raises(export.VerificationError, match="changed since the export"):
+        export.verify(tmp_path / "None.tflite")
+
+
+def test_a_file_without_its_weights_is_noticed(folder, tmp_path):
+    content = (folder / "None.tflite").read_bytes()
+    facts = metadata.read(content)
+    (tmp_path / "small.tflite").write_bytes(
+        metadata.write(content, {**facts, "num_weights": 10 * facts["num_weights"]})
+    )
+    with pytest.raises(export.VerificationError, match="size"):
+        export.verify(tmp_path / "small.tflite")
+
+
+@pytest.mark.parametrize("quantization", [None, "int8"])
+def test_two_exports_of_one_model_are_the_same_bytes(quantization, vae, folder, tmp_path):
+    vae.save(tmp_path / "vae.keras")
+    export.to_tflite(tmp_path / "vae.keras", tmp_path / "again.tflite", quantization)
+    assert (tmp_path / "again.tflite").read_bytes() == (folder / f"{quantization}.tflite").read_bytes()
+
+
+def test_a_prior_of_builtin_draws_keeps_its_sample_and_int8_sees_its_range(tmp_path):
+    vae = export_models.make(prior=priors.StandardNormal(2), posterior=posteriors.MultivariateNormalDiag(2))
+    z = tflite._draws(vae, 4096, seed=0)
+    assert z.shape == (4096, 2) and abs(z.std() - 1.0) < 0.05
+    np.testing.assert_array_equal(z, tflite._draws(vae, 4096, seed=0))
+    assert not np.array_equal(z, tflite._draws(vae, 4096, seed=1))
+
+
+# What is refused.
+
+
+@pytest.mark.parametrize("quantization", ["int4", "INT8", "", "none", 8])
+def test_an_unknown_quantization_is_refused(quantization, vae, tmp_path):
+    with pytest.raises(export.ExportError, match=r"one of None, 'float16', 'dynamic', 'int8'"):
+        export.to_tflite(vae, tmp_path / "decoder.tflite", quantization)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_small_calibration_set_is_refused(vae, tmp_path):
+    with pytest.raises(export.ExportError, match="at least 2048"):
+        export.to_tflite(vae, tmp_path / "decoder.tflite", "int8", calibration_size=512)
+
+
+def test_paths_that_cannot_be_a_file_are_refused(vae, tmp_path):
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "file").write_text("mine")
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "export.json").write_text('{"mine": true}')
+    for path, message in {
+        tmp_path / "folder": "is a folder",
+        tmp_path / "file" / "decoder.tflite": "is a file",
+        tmp_path / "other" / "decoder.tflite": "belongs to something else",
+    }.items():
+        with pytest.raises(export.ExportError, match=message):
+            export.to_tflite(vae, path)
+    assert len(list(tmp_path.rglob("*"))) == 4
+
+
+def test_a_failed_export_keeps_the_file_that_was_there(tmp_path, vae, monkeypatch):
+    (tmp_path / "decoder.tflite").write_text("the old one")
+    monkeypatch.setattr(metadata, "write", lambda model, facts: model[: len(model) // 2])
+    with pytest.raises(export.VerificationError):
+        export.to_tflite(vae, tmp_path / "decoder.tflite")
+    assert [path.name for path in tmp_path.iterdir()] == ["decoder.tflite"]
+    assert (tmp_path / "decoder.tflite").read_text() == "the old one"
+
+
+def test_a_vector_model_with_an_unbounded_likelihood(tmp_path):
+    vae = export_models.make(likelihood=likelihoods.Normal((10,), scale=0.5))
+    vae.decoder.output_layer.bias.assign(np.linspace(-40.0, 40.0, 10))
+    for quantization in (None, "dynamic"):
+        report = export.to_tflite(vae, tmp_path / "decoder.tflite", quantization)
+        facts = metadata.read((tmp_path / "decoder.tflite").read_bytes())
+        assert facts["value_range"] == [None, None] and facts["event_shape"] == [10]
+    result = fresh.run(report.path, [fresh.Call("decode_1", {"z": z_of(1)})]).results[0]
+    assert result.outputs["mean"].shape == (1, 10)
