@@ -56,7 +56,7 @@ def check(row, folder):
     vae.adapt(x)
     losses = vae.fit(x, batch_size=16, epochs=6, verbose=0).history["loss"]
     assert np.all(np.isfinite(losses))
-    assert losses[-1] < losses[0]
+    assert losses[-1] < losses[0], losses
     vae.save(folder / "vae.keras")
     loaded = keras.saving.load_model(folder / "vae.keras")
     # What `log_prob` computes, without the tracing.

@@ -1,0 +1,180 @@
+"""Bodies of networks: shapes, sizes, precision; and models that stay finite whatever they are fed."""
+
+import keras
+import numpy as np
+import parts
+import pytest
+import tensorflow as tf
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import keras_vae as kv
+from keras_vae import likelihoods, networks, objectives, posteriors, priors
+
+IMAGES = ["conv", "residual"]
+SHAPES = [(28, 28, 1), (7, 5, 3), (1, 1, 2), (1, 9, 1), (13, 2, 4)]
+
+
+def outputs(body, x):
+    """The shape after each layer."""
+    shapes = []
+    for layer in body.layers:
+        x = layer(x)
+        shapes.append(tuple(x.shape[1:]))
+    return shapes
+
+
+@pytest.mark.parametrize("name", parts.NETWORKS)
+@pytest.mark.parametrize("shape", SHAPES)
+def test_any_height_width_and_number_of_channels(name, shape):
+    make = parts.NETWORKS[name]
+    encoder = kv.Encoder(make([4, 3]), posteriors.MultivariateNormalDiag(2))
+    decoder = kv.Decoder(make([3, 4]), likelihoods.Normal(shape))
+    assert encoder(tf.zeros((2, *shape))).event_shape == (2,)
+    assert decoder(tf.zeros((2, 2))).mean().shape == (2, *shape)
+
+
+@pytest.mark.parametrize("name", ["mlp", "gated_mlp"])
+def test_dense_networks_take_vectors_and_sizes_in_order(name):
+    make = parts.NETWORKS[name]
+    assert outputs(make([7, 3]).encoder_body((5,), "float32"), tf.zeros((2, 5)))[-2:] == [(7,), (3,)]
+    assert outputs(make([3, 7]).decoder_body((5,), "float32"), tf.zeros((2, 2))) == [(3,), (7,)]
+
+
+@pytest.mark.parametrize("name", IMAGES)
+def test_convolutions_halve_and_double_with_sizes_in_order(name):
+    make = parts.NETWORKS[name]
+    down = outputs(make([7, 3]).encoder_body((9, 12, 2), "float32"), tf.zeros((2, 9, 12, 2)))
+    assert [s for i, s in enumerate(down) if s not in down[:i]] == [(5, 6, 7), (3, 3, 3)]
+    up = outputs(make([3, 7]).decoder_body((9, 12, 2), "float32"), tf.zeros((2, 2)))
+    assert next(s for s in up if len(s) == 3) == (3, 3, 3)
+    assert up[-1] == (9, 12, 7)
+
+
+@pytest.mark.parametrize("name", IMAGES)
+def test_convolutions_refuse_vectors_by_name(name):
+    network = parts.NETWORKS[name]([4])
+    for body in (network.encoder_body, network.decoder_body):
+        with pytest.raises(ValueError, match=f"networks.{name} works on images"):
+            body((5,), "float32")
+
+
+def test_an_empty_mlp_is_the_identity():
+    z = tf.random.stateless_normal((2, 3), [1, 2])
+    np.testing.assert_array_equal(networks.mlp([]).decoder_body((5,), "float32")(z), z)
+    np.testing.assert_array_equal(networks.gated_mlp([]).decoder_body((5,), "float32")(z), z)
+
+
+def test_the_gate_is_the_formula():
+    layer = networks.GatedDense(4)
+    x = tf.random.stateless_normal((2, 3), [1, 2])
+    h = layer(x)
+    (w1, b1), (w2, b2) = layer.values.weights, layer.gates.weights
+    np.testing.assert_allclose(h, (x @ w1 + b1) / (1 + np.exp(-(x @ w2 + b2))), rtol=1e-5)
+
+
+def test_a_residual_block_starts_as_the_identity_and_learns():
+    block = networks.ResidualBlock(3)
+    x = tf.random.stateless_normal((2, 5, 4, 3), [1, 2])
+    with tf.GradientTape() as tape:
+        loss = tf.reduce_sum(tf.square(block(x)))
+    np.testing.assert_array_equal(block(x), x)
+    assert np.any(np.asarray(tape.gradient(loss, block.second.kernel)) != 0)
+
+
+def test_residual_has_as_many_blocks_as_asked_for():
+    body = networks.residual([4, 3], blocks=2).encoder_body((8, 8, 1), "float32")
+    assert [type(layer).__name__ for layer in body.layers] == ["Conv2D", "ResidualBlock", "ResidualBlock"] * 2
+
+
+@pytest.mark.parametrize("policy", ["float32", "mixed_bfloat16", "mixed_float16"])
+@pytest.mark.parametrize("name", parts.NETWORKS)
+def test_layers_have_the_policy_that_is_handed_in(name, policy):
+    make = parts.NETWORKS[name]
+    for body, shape in (
+        (make([4]).encoder_body((6, 5, 2), policy), (2, 6, 5, 2)),
+        (make([4]).decoder_body((6, 5, 2), policy), (2, 3)),
+    ):
+        features = body(tf.zeros(shape))
+        assert features.dtype == keras.DTypePolicy(policy).compute_dtype
+        for layer in body._flatten_layers(include_self=False):
+            assert layer.dtype_policy.name == policy
+        assert all(weight.dtype == "float32" for weight in body.weights)
+
+
+@pytest.mark.parametrize("name", parts.NETWORKS)
+def test_recipes_come_back_from_their_config(name):
+    network = parts.NETWORKS[name]([4, 3])
+    again = keras.saving.deserialize_keras_object(keras.saving.serialize_keras_object(network))
+    assert type(again) is type(network)
+    assert vars(again) == vars(network)
+
+
+@pytest.mark.parametrize("activation", ["relu", "gelu", "tanh", "silu", "linear"])
+@pytest.mark.parametrize("make", [networks.mlp, networks.gated_mlp, networks.conv, networks.residual])
+def test_any_activation_by_name(make, activation):
+    body = make([4], activation=activation).encoder_body((6, 5, 2), "float32")
+    assert np.all(np.isfinite(body(tf.ones((2, 6, 5, 2)))))
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: networks.gated_mlp([4, 0]), "units must be a list of positive ints"),
+        (lambda: networks.gated_mlp(4), "units must be a list of positive ints"),
+        (lambda: networks.residual([]), "filters must name at least one layer"),
+        (lambda: networks.residual([4], blocks=0), "blocks must be"),
+        (lambda: networks.residual([4], activation="swoosh"), "swoosh"),
+        (lambda: networks.gated_mlp([4], activation=tf.nn.relu), "must be the name of a Keras activation"),
+    ],
+)
+def test_wrong_arguments_are_refused_by_name(make, message):
+    with pytest.raises(ValueError, match=message):
+        make()
+
+
+def loss_and_gradients(vae, x):
+    with tf.GradientTape() as tape:
+        terms = vae.infer(x, vae.objective.num_samples, seed=0, training=True)
+        loss, _ = vae.objective(terms, tf.constant(0, tf.int64))
+    gradients = [g for g in tape.gradient(loss, vae.trainable_variables) if g is not None]
+    return loss, gradients
+
+
+@settings(max_examples=15, deadline=None, derandomize=True)
+@given(
+    height=st.integers(1, 7),
+    width=st.integers(1, 7),
+    channels=st.integers(1, 4),
+    latent_dim=st.integers(1, 6),
+    network=st.sampled_from(list(parts.NETWORKS)),
+    fill=st.sampled_from([0.0, 1.0]),
+)
+def test_all_shapes_and_latent_sizes_are_finite_on_blank_images(height, width, channels, latent_dim, network, fill):
+    make, shape = parts.NETWORKS[network], (height, width, channels)
+    vae = kv.VAE(
+        kv.Encoder(make([4]), posteriors.MultivariateNormalDiag(latent_dim)),
+        kv.Decoder(make([4]), likelihoods.Bernoulli(shape)),
+        priors.StandardNormal(latent_dim),
+    )
+    loss, gradients = loss_and_gradients(vae, np.full((2, *shape), fill, "float32"))
+    assert np.isfinite(loss)
+    assert all(np.all(np.isfinite(g)) for g in gradients)
+
+
+@pytest.mark.parametrize("posterior", parts.POSTERIORS)
+def test_huge_activations_of_the_encoder_keep_loss_and_gradients_finite(posterior):
+    make = parts.POSTERIORS[posterior]
+    objective = objectives.Reconstruction() if posterior == "deterministic" else objectives.ELBO()
+    for name in ("bernoulli", "normal_per_pixel", "logistic_mixture"):
+        huge = keras.Sequential([keras.layers.Flatten(), keras.layers.Rescaling(1e4)])
+        vae = kv.VAE(
+            kv.Encoder(huge, make()),
+            kv.Decoder(networks.mlp([8]), parts.LIKELIHOODS[name]()),
+            priors.StandardNormal(parts.L),
+            objective,
+        )
+        for x in (np.ones((2, *parts.SHAPE), "float32"), parts.data(vae.decoder.likelihood, 2)):
+            loss, gradients = loss_and_gradients(vae, x)
+            assert np.isfinite(loss), name
+            assert all(np.all(np.isfinite(g)) for g in gradients), name
