@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import tensorflow_probability as tfp
 from matplotlib import colormaps
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.collections import LineCollection
@@ -24,8 +23,6 @@ from sklearn.decomposition import PCA
 
 from keras_vae import codes, features, latents, seeds
 from keras_vae.vae import VAE
-
-tfd = tfp.distributions
 
 PathLike = str | os.PathLike[str]
 
@@ -384,10 +381,9 @@ def _decode(vae: VAE, z: np.ndarray) -> np.ndarray:
 def _prior_grid(vae: VAE, levels: np.ndarray) -> np.ndarray:
     """[n, n, 2]: points whose coordinates are the quantiles `levels`; the second grows upwards."""
     p = vae.prior.distribution(encoder=vae.encoder)
-    base, forward = p, lambda z: z
-    if isinstance(p, tfd.TransformedDistribution) and latents.marginals(p.distribution) is not None:
-        base, forward = p.distribution, p.bijector.forward
-    univariate = latents.marginals(base)
+    univariate, forward = latents.marginals(p), lambda z: z
+    if univariate is None and hasattr(p, "bijector"):
+        univariate, forward = latents.marginals(p.distribution), p.bijector.forward
     try:
         if univariate is None:
             raise NotImplementedError

@@ -1,0 +1,129 @@
+"""Models that are broken on purpose, and one that is not."""
+
+import json
+
+import keras
+import numpy as np
+import pytest
+
+import keras_vae as kv
+from keras_vae import diagnosis, likelihoods, networks, objectives, posteriors, priors
+
+
+def make(shape=(8, 8, 1), likelihood=None, latent_dim=4, objective=None, prior=None) -> kv.VAE:
+    vae = kv.VAE(
+        kv.Encoder(networks.mlp([64]), posteriors.MultivariateNormalDiag(latent_dim)),
+        kv.Decoder(networks.mlp([128, 128]), likelihood or likelihoods.Bernoulli(shape)),
+        prior or priors.StandardNormal(latent_dim),
+        objective,
+        seed=0,
+    )
+    vae.compile(optimizer=keras.optimizers.Adam(2e-3), steps_per_execution=10)
+    return vae
+
+
+def names(findings) -> list[str]:
+    return [finding.name for finding in findings]
+
+
+def test_collapse_is_found_and_health_is_not(digits):
+    train, test = digits[:1200], digits[1200:]
+    healthy = make()
+    history = healthy.fit(train, validation_data=test, epochs=6, verbose=0)
+    assert diagnosis.diagnose(healthy, test, history.history) == []
+    collapsed = make(objective=objectives.ELBO(kl_weight=50.0))
+    collapsed.fit(train, epochs=6, verbose=0)
+    (finding,) = diagnosis.diagnose(collapsed, test)
+    assert finding.name == "posterior_collapse"
+    assert finding.value < 0.1
+    assert "nats" in finding.message
+    assert "kl_weight" in finding.remedy
+    assert str(finding).startswith("posterior collapse: ")
+    json.dumps(finding.as_dict(), allow_nan=False)
+
+
+def test_unused_dimensions_are_named():
+    vae = make((6,), likelihoods.Normal((6,), scale=0.5))
+    vae.build()
+    projection = vae.encoder.posterior.projection
+    kernel = keras.ops.convert_to_numpy(projection.kernel).copy()
+    kernel[:, [1, 5]] = 0.0  # location and scale of dimension 1
+    kernel[:, :4] *= 3.0
+    projection.kernel.assign(kernel)
+    (finding,) = diagnosis.diagnose(vae, np.random.default_rng(0).normal(size=(200, 6)).astype("float32"))
+    assert finding.name == "unused_dimensions"
+    assert finding.value == 1
+    assert "(1;" in finding.message
+    assert not finding.is_harmful
+
+
+@pytest.mark.parametrize(("log_scale", "bound"), [(-9.0, "lower bound of 0.001"), (9.0, "upper bound of 1000")])
+@pytest.mark.parametrize("scale", ["learned", "per_pixel"])
+def test_a_scale_at_its_bound(scale, log_scale, bound):
+    vae = make((6,), likelihoods.Normal((6,), scale=scale))
+    vae.build()
+    if scale == "learned":
+        (weight,) = vae.decoder.likelihood.weights
+        weight.assign(log_scale)
+    else:
+        bias = keras.ops.convert_to_numpy(vae.decoder.output_layer.bias).copy()
+        bias[6:] = log_scale
+        vae.decoder.output_layer.bias.assign(bias)
+    x = np.random.default_rng(0).normal(size=(50, 6)).astype("float32")
+    found = [finding for finding in diagnosis.diagnose(vae, x) if finding.name == "scale_at_bound"]
+    assert len(found) == 1
+    assert bound in found[0].message
+    assert "100.0% of the values" in found[0].message
+
+
+def test_a_fixed_scale_is_at_no_bound():
+    vae = make((6,), likelihoods.Normal((6,), scale=0.001))
+    vae.build()
+    assert "scale_at_bound" not in names(diagnosis.diagnose(vae, np.zeros((5, 6), "float32")))
+
+
+@pytest.mark.parametrize(
+    ("history", "gap"),
+    [
+        ({"elbo": [-90.0, -80.0], "val_elbo": [-95.0, -120.0]}, 40.0),
+        ({"elbo": [-90.0, -80.0], "val_elbo": [-90.0, -80.1]}, None),
+        ({"elbo": -80.0, "val_elbo": -120.0}, 40.0),
+        ({"elbo": [-80.0]}, None),
+        ({"epoch": ["a"], "elbo": [-80.0], "val_elbo": [-60.0]}, None),
+    ],
+)
+def test_a_gap_between_training_and_validation(history, gap):
+    vae = make((6,), likelihoods.Normal((6,), scale=0.5))
+    x = np.random.default_rng(0).normal(size=(50, 6)).astype("float32")
+    found = [f for f in diagnosis.diagnose(vae, x, history) if f.name == "train_validation_gap"]
+    assert [finding.value for finding in found] == ([] if gap is None else [gap])
+
+
+def test_values_that_are_not_finite_are_the_only_finding():
+    vae = make((6,), likelihoods.Normal((6,), scale=0.5))
+    x = np.random.default_rng(0).normal(size=(50, 6)).astype("float32")
+    (finding,) = diagnosis.diagnose(vae, x, {"loss": [1.0, float("nan")]})
+    assert finding.name == "nonfinite"
+    assert "loss" in finding.message
+    assert finding.as_dict()["value"] is None
+    bias = vae.decoder.output_layer.bias
+    bias.assign(np.full(bias.shape, np.nan))
+    (finding,) = diagnosis.diagnose(vae, x)
+    assert "1 weights hold NaN" in finding.message
+    assert "learning rate" in finding.remedy
+
+
+def test_a_range_without_limits_is_no_finding():
+    vae = make((6,), likelihoods.Normal((6,), scale=0.5), prior=priors.VampPrior(4, 3))
+    x = np.random.default_rng(0).normal(size=(50, 6)).astype("float32")
+    assert "nonfinite" not in names(diagnosis.diagnose(vae, x))
+
+
+def test_autoencoders_do_not_collapse():
+    vae = kv.VAE(
+        kv.Encoder(networks.mlp([]), posteriors.Deterministic(2)),
+        kv.Decoder(networks.mlp([]), likelihoods.Normal((6,), scale=1.0)),
+        priors.StandardNormal(2),
+        objectives.Reconstruction(),
+    )
+    assert diagnosis.diagnose(vae, np.random.default_rng(0).normal(size=(50, 6)).astype("float32")) == []

@@ -1,0 +1,283 @@
+"""Pictures are read back as pixels."""
+
+import keras
+import numpy as np
+import PIL.Image
+import pytest
+import tensorflow as tf
+
+import keras_vae as kv
+from keras_vae import features, likelihoods, networks, objectives, pictures, posteriors, priors
+
+
+def make(shape, latent_dim=2, posterior=None, prior=None, objective=None, likelihood=None) -> kv.VAE:
+    vae = kv.VAE(
+        kv.Encoder(networks.mlp([8]), posterior or posteriors.MultivariateNormalDiag(latent_dim)),
+        kv.Decoder(networks.mlp([8]), likelihood or likelihoods.Normal(shape, scale=0.1)),
+        prior or priors.StandardNormal(latent_dim),
+        objective,
+        seed=0,
+    )
+    vae.build()
+    return vae
+
+
+def pixels(path) -> np.ndarray:
+    return np.asarray(PIL.Image.open(path).convert("RGB"))
+
+
+def drawn(figure, tmp_path) -> np.ndarray:
+    pictures._saved(figure, tmp_path / "x.png")
+    return pixels(tmp_path / "x.png")
+
+
+def cells(picture: np.ndarray, rows: int, columns: int, height: int, width: int, left: int = 6, top: int = 6):
+    """The pixels of the tiles again, [R, C, H, W, 3], of a grid without labels."""
+    gap, margin = pictures.GAP, 6
+    scale = (picture.shape[1] - left - margin + gap) // columns - gap
+    scale //= width
+    block = picture[top : picture.shape[0] - margin, left : picture.shape[1] - margin]
+    step = (height * scale + gap, width * scale + gap)
+    return np.array(
+        [
+            [
+                block[
+                    r * step[0] : r * step[0] + height * scale : scale,
+                    c * step[1] : c * step[1] + width * scale : scale,
+                ]
+                for c in range(columns)
+            ]
+            for r in range(rows)
+        ]
+    )
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_every_pixel_of_an_image_is_on_the_screen(channels, tmp_path):
+    images = np.random.default_rng(0).random((2, 3, 5, 4, channels)).astype("float32")
+    picture = drawn(pictures.draw_tiles(images), tmp_path)
+    expected = np.broadcast_to(np.round(255 * images), (2, 3, 5, 4, 3))
+    np.testing.assert_array_equal(cells(picture, 2, 3, 5, 4), expected)
+
+
+def test_margins_are_white_and_values_are_clipped(tmp_path):
+    images = np.stack([np.full((4, 4, 1), -3.0), np.full((4, 4, 1), 7.0), np.full((4, 4, 1), np.nan)])[None]
+    picture = drawn(pictures.draw_tiles(images), tmp_path)
+    assert (picture[:6] == 255).all()
+    assert (picture[-6:] == 255).all()
+    assert (picture[:, :6] == 255).all()
+    found = cells(picture, 1, 3, 4, 4)
+    assert (found[0, 0] == 0).all()
+    assert (found[0, 1] == 255).all()
+    assert (found[0, 2] == 255).all()  # nothing there
+
+
+def test_a_broken_pixel_is_red(tmp_path):
+    images = np.zeros((1, 1, 4, 4, 1))
+    images[0, 0, 1, 2] = np.nan
+    found = cells(drawn(pictures.draw_tiles(images), tmp_path), 1, 1, 4, 4)
+    np.testing.assert_array_equal(found[0, 0, 1, 2], [255, 0, 0])
+    assert (found[0, 0, 0] == 0).all()
+
+
+def test_other_channels_stand_side_by_side(tmp_path):
+    image = np.zeros((1, 1, 3, 3, 2))
+    image[..., 1] = 1.0
+    found = cells(drawn(pictures.draw_tiles(image), tmp_path), 1, 1, 3, 6)[0, 0]
+    assert (found[:, :3] == 0).all()
+    assert (found[:, 3:] == 255).all()
+
+
+def test_another_value_range(tmp_path):
+    found = cells(drawn(pictures.draw_tiles(np.zeros((1, 1, 4, 4, 1)), value_range=(-1, 1)), tmp_path), 1, 1, 4, 4)
+    assert (found == 128).all()
+
+
+def test_reconstructions_show_data_above_means(tmp_path):
+    vae = make((6, 5, 1))
+    x = np.random.default_rng(0).random((3, 6, 5, 1)).astype("float32")
+    dataset = tf.data.Dataset.from_tensor_slices((x, [0, 1, 2])).batch(2)
+    figure = pictures.reconstructions(vae, dataset, n=3, path=tmp_path / "deep" / "r.png")
+    picture = pixels(tmp_path / "deep" / "r.png")
+    left = picture.shape[1] - 6 - (3 * (11 * 5 + 2) - 2)
+    found = cells(picture, 2, 3, 6, 5, left=left)
+    np.testing.assert_array_equal(found[0, ..., 0], np.round(255 * x[..., 0]))
+    np.testing.assert_allclose(found[1, ..., 0], np.clip(255 * vae.reconstruct(x)[..., 0], 0, 255), atol=1)
+    assert [text.get_text() for text in figure.texts] == ["data", "model"]
+    assert not any(axes.axison for axes in figure.axes)
+    assert [path.name for path in (tmp_path / "deep").iterdir()] == ["r.png"]
+
+
+def test_samples_are_those_of_the_model(tmp_path):
+    vae = make((6, 5, 1))
+    pictures.samples(vae, n=4, seed=7, path=tmp_path / "s.png")
+    found = cells(pixels(tmp_path / "s.png"), 2, 2, 6, 5).reshape(4, 6, 5, 3)[..., 0]
+    np.testing.assert_allclose(found, np.clip(255 * vae.sample(4, seed=7)[..., 0], 0, 255), atol=1)
+
+
+def test_manifold_is_the_grid_of_the_quantiles(tmp_path):
+    vae = make((6, 5, 1))
+    z = pictures._prior_grid(vae, np.array([0.025, 0.5, 0.975], "float32"))
+    np.testing.assert_allclose(z[0, 0], [-1.96, 1.96], atol=0.01)
+    np.testing.assert_allclose(z[1, 1], 0.0, atol=1e-6)
+    np.testing.assert_allclose(z[2, 2], [1.96, -1.96], atol=0.01)
+    figure = pictures.manifold(vae, n=4, path=tmp_path / "m.png")
+    assert not figure.texts
+    with pytest.raises(ValueError, match="latent_dim 2"):
+        pictures.manifold(make((6, 5, 1), latent_dim=3))
+
+
+def test_manifold_of_other_priors():
+    levels = np.array([0.25, 0.75], "float32")
+    uniform = make((4,), posterior=posteriors.Kumaraswamy(2), prior=priors.Uniform(2))
+    np.testing.assert_allclose(pictures._prior_grid(uniform, levels)[0], [[0.25, 0.75], [0.75, 0.75]], atol=1e-6)
+    mixture = make((4,), prior=priors.NormalMixture(2, 3))
+    draws = np.asarray(mixture.prior.distribution().sample(20_000, seed=[1, 2]))
+    np.testing.assert_allclose(
+        pictures._prior_grid(mixture, levels)[1, 1, 0], np.quantile(draws[:, 0], 0.75), atol=0.08
+    )
+    # An untrained flow is the identity: its grid is that of its base.
+    flow = make((4,), prior=priors.RealNVP(2, num_layers=2, units=(4,)))
+    np.testing.assert_allclose(pictures._prior_grid(flow, levels)[1, 1], [0.674, -0.674], atol=0.01)
+
+
+def test_traversals_are_ordered_and_labelled(tmp_path):
+    vae = make((6, 5, 1), latent_dim=3)
+    projection = vae.encoder.posterior.projection
+    kernel, bias = np.zeros(projection.kernel.shape), np.zeros(projection.bias.shape)
+    bias[:3] = [0.1, 2.0, 1.0]
+    projection.kernel.assign(kernel)
+    projection.bias.assign(bias)
+    x = np.random.default_rng(0).random((5, 6, 5, 1)).astype("float32")
+    figure = pictures.traversals(vae, x, steps=5, span=2.0, path=tmp_path / "t.png")
+    words = [text.get_text() for text in figure.texts]
+    assert [word.split()[0] for word in words[:3]] == ["z1", "z2", "z0"]
+    assert words[0].endswith("2.00")
+    assert words[3:8] == ["-2.0", "-1.0", "0", "+1.0", "+2.0"]
+    assert "standard deviations" in words[8]
+
+
+def test_traversals_stay_inside_an_interval():
+    vae = make((4,), posterior=posteriors.Kumaraswamy(2), prior=priors.Uniform(2))
+    figure = pictures.traversals(vae, np.random.default_rng(0).random((5, 4)).astype("float32"), steps=3)
+    assert [text.get_text() for text in figure.texts][2:5] == ["-1.7", "0", "+1.7"]
+
+
+def test_interpolations_run_from_data_to_data(tmp_path):
+    vae = make((6, 5, 1))
+    x = np.random.default_rng(0).random((4, 6, 5, 1)).astype("float32")
+    figure = pictures.interpolations(vae, x, n=2, steps=3, path=tmp_path / "i.png")
+    assert [text.get_text() for text in figure.texts] == ["data", "0", "0.5", "1", "data"]
+    picture = pixels(tmp_path / "i.png")
+    found = cells(picture, 2, 5, 6, 5, top=26)[..., 0]
+    np.testing.assert_array_equal(found[:, 0], np.round(255 * x[:2, ..., 0]))
+    np.testing.assert_array_equal(found[:, 4], np.round(255 * x[2:, ..., 0]))
+    ends = vae.reconstruct(x)[..., 0]
+    np.testing.assert_allclose(found[:, 1], np.clip(255 * ends[:2], 0, 255), atol=1)
+    with pytest.raises(ValueError, match="two examples"):
+        pictures.interpolations(vae, x[:1])
+
+
+def test_scatter_says_what_it_shows():
+    x = np.random.default_rng(0).random((30, 4)).astype("float32")
+    plane = pictures.latent_scatter(make((4,)), (x, np.arange(30) % 3))
+    assert plane.axes[0].get_title() == "posterior means"
+    assert [text.get_text() for text in plane.legends[0].get_texts()] == ["0", "1", "2"]
+    space = pictures.latent_scatter(make((4,), latent_dim=3), x, labels=np.linspace(0, 1, 30))
+    assert "PCA of 3 dimensions" in space.axes[0].get_title()
+    assert len(space.axes) == 2  # a scale of colours
+    line = pictures.latent_scatter(make((4,), latent_dim=1), x)
+    assert line.axes[0].get_xlabel() == "z0"
+
+
+def test_bars_are_in_descending_order():
+    x = np.random.default_rng(0).random((30, 4)).astype("float32")
+    figure = pictures.kl_per_dimension(make((4,), latent_dim=3), x)
+    heights = [bar.get_height() for bar in figure.axes[0].patches]
+    assert heights == sorted(heights, reverse=True)
+    assert "of 3 dimensions active" in figure.axes[0].get_title()
+    with pytest.raises(ValueError, match="does not split"):
+        pictures.kl_per_dimension(make((4,), prior=priors.NormalMixture(2, 2)), x)
+
+
+def test_curves_from_a_csv_file(tmp_path):
+    path = tmp_path / "history.csv"
+    path.write_text("epoch,elbo,kl,val_elbo\n0,-300,1,-90\n1,-100,2,nan\n2,-90,3,\n")
+    figure = pictures.training_curves(path)
+    assert [axes.get_title() for axes in figure.axes] == ["elbo (nats)", "kl (nats)"]
+    np.testing.assert_array_equal(figure.axes[0].lines[0].get_ydata(), [-300, -100, -90])
+    assert len(figure.axes[0].lines) == 2
+    history = keras.callbacks.History()
+    history.history = {"elbo": [1.0, 2.0]}
+    assert len(pictures.training_curves(history).axes) == 1
+    with pytest.raises(ValueError, match="none of elbo"):
+        pictures.training_curves({"loss": [1.0]})
+
+
+def test_vectors_are_curves(tmp_path):
+    vae = make((4,))
+    x = np.random.default_rng(0).random((5, 4)).astype("float32")
+    figure = pictures.reconstructions(vae, x, path=tmp_path / "v.png")
+    assert "black: data, red: model" in figure.texts[0].get_text()
+    assert (pixels(tmp_path / "v.png")[..., 0] > pixels(tmp_path / "v.png")[..., 1] + 50).any()
+    assert len(pictures.samples(vae, 3).axes) == 1
+
+
+def test_what_cannot_be_drawn_is_refused(tmp_path):
+    vae = make((4,))
+    with pytest.raises(ValueError, match="images"):
+        pictures.draw_tiles(np.zeros((1, 1, 2, 2, 2, 2)))
+    with pytest.raises(ValueError, match="nothing to draw"):
+        pictures.draw_tiles(np.zeros((0, 1, 2, 2, 1)))
+    with pytest.raises(ValueError, match="n must be"):
+        pictures.samples(vae, 0)
+    with pytest.raises(ValueError, match="no data"):
+        pictures.reconstructions(vae, np.zeros((0, 4), "float32"))
+    with pytest.raises(ValueError, match=r"\.png"):
+        pictures.samples(vae, 2, path=tmp_path / "x.jpg")
+
+
+def test_a_failed_write_leaves_the_old_picture(tmp_path, monkeypatch):
+    path = tmp_path / "s.png"
+    path.write_bytes(b"old")
+
+    def fail(*args):
+        raise OSError("disk full")
+
+    figure = pictures.draw_tiles(np.zeros((1, 1, 2, 2, 1)))
+    monkeypatch.setattr(pictures.Path, "replace", fail)
+    with pytest.raises(OSError, match="disk full"):
+        pictures._saved(figure, path)
+    assert path.read_bytes() == b"old"
+    assert [each.name for each in tmp_path.iterdir()] == ["s.png"]
+
+
+def test_all_pictures_that_apply(tmp_path):
+    x = np.random.default_rng(0).random((40, 6, 5, 1)).astype("float32")
+    written = pictures.all_pictures(make((6, 5, 1)), x, history={"elbo": [1.0, 2.0]}, directory=tmp_path)
+    names = [path.stem for path in written]
+    assert names == [
+        "samples",
+        "reconstructions",
+        "interpolations",
+        "latent_scatter",
+        "manifold",
+        "traversals",
+        "kl_per_dimension",
+        "training_curves",
+    ]
+    assert all(pixels(path).std() > 0 for path in written)
+    autoencoder = make((4,), 3, posteriors.Deterministic(3), objective=objectives.Reconstruction())
+    x = np.random.default_rng(0).random((120, 4)).astype("float32")
+    names = [path.stem for path in pictures.all_pictures(autoencoder, x, directory=tmp_path / "ae")]
+    assert names == ["samples", "reconstructions", "interpolations", "latent_scatter", "samples_of_code_density"]
+
+
+def test_samples_of_a_density(tmp_path):
+    vae = make((6, 5, 1), 2, posteriors.Deterministic(2), objective=objectives.Reconstruction())
+    x = np.random.default_rng(0).random((60, 6, 5, 1)).astype("float32")
+    density = features.CodeDensity(vae, x, num_components=2)
+    pictures.samples(vae, 4, path=tmp_path / "d.png", density=density)
+    found = cells(pixels(tmp_path / "d.png"), 2, 2, 6, 5).reshape(4, 6, 5, 3)[..., 0]
+    expected = np.asarray(vae.decode(density.sample(4)).mean())[..., 0]
+    np.testing.assert_allclose(found, np.clip(255 * expected, 0, 255), atol=1)
