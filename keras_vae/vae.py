@@ -17,7 +17,7 @@ from keras_vae import inputs, seeds
 from keras_vae.decoder import Decoder
 from keras_vae.encoder import Encoder
 from keras_vae.latents import Terms, latent_group, pathwise
-from keras_vae.objectives import ELBO, Objective, Reconstruction
+from keras_vae.objectives import ELBO, Objective
 from keras_vae.posteriors import Deterministic, fitting
 from keras_vae.priors import Prior
 from keras_vae.serialization import Serializable, register
@@ -276,10 +276,11 @@ class VAE(Serializable, keras.Model):
         if batch is not None and self._is_fresh():
             # A generator can be run through only once, and that is for training.
             self.adapt(batch if isinstance(x, types.GeneratorType) else x)
-        if not inputs.is_array(x):
+        options = inputs.serve_arrays({**options, "x": x}, seed=random.randrange(2**31))
+        if not inputs.is_array(options["x"]):
             # Keras shuffles arrays, and warns that it will not shuffle anything else.
             options.setdefault("shuffle", False)
-        return super().fit(**{**options, "x": x})
+        return super().fit(**options)
 
     @functools.wraps(keras.Model.evaluate)
     def evaluate(self, x: Any = None, *args: Any, **kwargs: Any) -> Any:
@@ -297,7 +298,9 @@ class VAE(Serializable, keras.Model):
             )
             scaled = self.optimizer.scale_loss(loss / tf.distribute.get_strategy().num_replicas_in_sync)
         variables = self.trainable_variables
-        self.optimizer.apply(tape.gradient(scaled, variables), variables)
+        # Keras warns of weights without a gradient: rightly so, but for a prior that the objective leaves alone.
+        unconnected = tf.UnconnectedGradients.NONE if self.objective.uses_prior else tf.UnconnectedGradients.ZERO
+        self.optimizer.apply(tape.gradient(scaled, variables, unconnected_gradients=unconnected), variables)
         self.step.assign_add(1)
         return self._logs(terms, loss, extra)
 
@@ -394,7 +397,7 @@ def _check_parts(encoder: Any, decoder: Any, prior: Any, objective: Any) -> None
             f"support of the prior {type(prior).__name__}, {prior.support}: KL(q || p) would be infinite. Posteriors "
             f"that fit: {', '.join(fitting(prior.support))}."
         )
-    if isinstance(posterior, Deterministic) and not isinstance(objective, Reconstruction):
+    if isinstance(posterior, Deterministic) and objective.uses_prior:
         raise ValueError(
             "A Deterministic posterior has no density, so that log q(z|x) and KL(q || p), of which "
             f"{type(objective).__name__} is made, do not exist. Give the VAE "

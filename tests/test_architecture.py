@@ -22,7 +22,7 @@ LEVELS = {
     "kumaraswamy": 0,
     "orthogonal": 0,
     "constraints": 0,
-    "inputs": 0,
+    "inputs": 1,
     "schedules": 1,
     "data": 1,
     "latents": 1,
