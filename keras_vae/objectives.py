@@ -21,11 +21,14 @@ class Objective(Serializable):
         num_samples: number K of draws from the posterior for each example.
         needs: names of optional terms that the model computes in training: "pathwise" for `Terms.pathwise`.
         metric_names: names of the extra numbers that a call returns.
+        uses_prior: False for a loss of log p(x|z) alone, which leaves the prior as it is, and under which the posterior
+            needs no density.
     """
 
     num_samples: int = 1
     needs: frozenset[str] = frozenset()
     metric_names: tuple[str, ...] = ()
+    uses_prior: bool = True
 
     def __call__(self, terms: Terms, step: tf.Tensor) -> tuple[tf.Tensor, dict[str, tf.Tensor]]:
         """The loss, a scalar in nats per example, and the numbers named by `metric_names`.
@@ -160,11 +163,13 @@ class ImportanceWeighted(Objective):
 class Reconstruction(Objective):
     """loss = -E_q[log p(x|z)]: an autoencoder, with noise in its code unless the posterior is `Deterministic`.
 
-    Nothing holds q(z|x) near the prior: draws from the prior need not look like data.
+    Nothing holds q(z|x) near the prior, whose weights are not trained: draws from the prior need not look like data.
 
     Args:
         num_samples: number K of draws from the posterior.
     """
+
+    uses_prior = False
 
     def __init__(self, num_samples: int = 1) -> None:
         self.num_samples = check_num_samples(num_samples)
