@@ -52,25 +52,33 @@ def _draw(p: tfd.Distribution, seed: tf.Tensor, streams: Iterator[int]) -> tf.Te
     p = getattr(p, "tensor_distribution", p)  # what a tfp layer wraps
     shape = [int(n) for n in (*p.batch_shape, *p.event_shape)]
     size = math.prod(shape)
-    if isinstance(p, tfd.MultivariateNormalLinearOperator):
+    if _is(p, "MultivariateNormalLinearOperator"):
         noise = tf.reshape(threefry.normals(seed, size, next(streams)), [-1, *shape])
         return p.loc + p.scale.matvec(noise)
-    if isinstance(p, tfd.TransformedDistribution):
+    if _is(p, "TransformedDistribution"):
         return p.bijector.forward(_draw(p.distribution, seed, streams))
-    if isinstance(p, tfd.Independent):
+    if _is(p, "Independent"):
         return _draw(p.distribution, seed, streams)
-    if isinstance(p, tfd.Sample) and not p.distribution.batch_shape.rank and not p.distribution.event_shape.rank:
+    if _is(p, "Sample") and not p.distribution.batch_shape.rank and not p.distribution.event_shape.rank:
         return _elementwise(p.distribution, seed, streams, shape)
-    if isinstance(p, tfd.MixtureSameFamily) and not p.batch_shape.rank:
+    if _is(p, "MixtureSameFamily") and not p.batch_shape.rank:
         return _mixture(p, seed, streams)
     return _elementwise(p, seed, streams, shape)
 
 
+def _is(p: tfd.Distribution, name: str) -> bool:
+    """Whether p is of a class of TFP, or of the private twin that TFP makes where parameters are no tensors."""
+    return any(
+        base.__name__.lstrip("_") == name and base.__module__.startswith("tensorflow_probability.")
+        for base in type(p).__mro__
+    )
+
+
 def _elementwise(p: tfd.Distribution, seed: tf.Tensor, streams: Iterator[int], shape: list[int]) -> tf.Tensor:
     size = math.prod(shape)
-    if isinstance(p, tfd.Normal):
+    if _is(p, "Normal"):
         return p.loc + p.scale * tf.reshape(threefry.normals(seed, size, next(streams)), [-1, *shape])
-    if isinstance(p, tfd.Uniform):
+    if _is(p, "Uniform"):
         return p.low + (p.high - p.low) * tf.reshape(threefry.uniforms(seed, size, next(streams)), [-1, *shape])
     raise NoTransform(f"{type(p).__name__} is not made of normals and uniforms")
 

@@ -59,17 +59,20 @@ class Report:
         """Size of all files, in bytes."""
         return sum(entry["bytes"] for entry in self.files.values())
 
-    def require(self, what: str) -> "Report":
+    def require(self, what: str, remedy: str = "") -> "Report":
         """The report itself.
+
+        Args:
+            what: was checked, for the message.
+            remedy: the end of the message.
 
         Raises:
             VerificationError: a check failed; the message lists each failure.
         """
         failed = [f"  {check.name}: {check.detail}" for check in self.checks if not check.passed]
         if failed:
-            raise VerificationError(
-                "\n".join([f"{what} failed {len(failed)} of {len(self.checks)} checks:", *failed]), self
-            )
+            lines = [f"{what} failed {len(failed)} of {len(self.checks)} checks:", *failed]
+            raise VerificationError("\n".join(lines) + remedy, self)
         return self
 
     def to_dict(self) -> dict[str, Any]:

@@ -36,7 +36,7 @@ def signatures(vae: VAE) -> dict[str, Signature]:
     | `sample` | `seed` int32 [None, 2] | `z` [None, L] from the prior, `mean` |
     | `encode` | `x` [None, *event_shape] | `loc` and `scale` of q(z given x); `point` if it has neither |
     | `reconstruct` | `x` | `mean` of p(x given z) at the posterior's point |
-    | `log_prob` | `z`, `x` | log p(x given z) [None], in nats |
+    | `log_prob` | `z`, `x` | log p(x given z) [None], in nats; NaN where x has values outside the support |
 
     `serving_default` is `decode`. A `scale` is [None, L] where the posterior factorises, else the [None, L, L] matrix
     S of loc + S eps.
@@ -72,8 +72,13 @@ def signatures(vae: VAE) -> dict[str, Signature]:
         # Fails where z and x have different numbers of rows; the optimizer may remove a reshape that would.
         values = math.prod(event[1:])
         both = tf.concat([tf.reshape(x, [-1, values]), z], axis=1)
-        x = tf.reshape(both[:, :values], [-1, *event[1:]])
-        return {"log_prob": vae.decoder(z, training=False).log_prob(x)}
+        flat = both[:, :values]
+        # A value outside the support would be an index outside a table of levels, and fail the other rows as well.
+        low, high = vae.decoder.likelihood.support
+        inside = tf.math.is_finite(flat) & (flat >= low) & (flat <= high)
+        x = tf.reshape(tf.where(inside, flat, tf.ones_like(flat) * min(max(0.0, low), high)), [-1, *event[1:]])
+        log_prob = vae.decoder(z, training=False).log_prob(x)
+        return {"log_prob": tf.where(tf.reduce_all(inside, axis=1), log_prob, math.nan)}
 
     sampler, sample_note = _sampler(vae)
     return {

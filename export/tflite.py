@@ -37,7 +37,7 @@ def to_tflite(
 ) -> Report:
     """Writes the decoder as a TFLite file of builtin ops only, after it passed every check.
 
-    Signatures: `serving_default` (z [any, L]), `decode_1` and `decode_64` (faster, fixed batches), which share their
+    Signatures: `serving_default` (z [any, L]), `decode_1` and `decode_64` (fixed batches, faster), which share their
     weights and give `mean` [batch, *event_shape] as float32; and `sample` (seed int32 [any, 2] -> `z`, `mean`, with the
     z of the SavedModel) where the prior can be drawn from by builtin ops and the file is not int8. An existing file is
     replaced at the end. `export.json` beside it holds what was measured.
@@ -78,7 +78,8 @@ def to_tflite(
         report.left_out = left_out
         report.notes += precision_note(facts)
         report.files = {path.name: report.files[temporary.name]}
-        report.require(f"The export to {path}")
+        remedy = '; try quantization="dynamic"' if quantization == "int8" else ""
+        report.require(f"The export to {path}", remedy)
     report.path = path
     record["models"][path.name] = {"created": now(), **report.to_dict()}
     record["models"] = dict(sorted(record["models"].items()))
@@ -111,9 +112,7 @@ def _functions(vae: VAE, quantization: str | None) -> tuple[Functions, dict[str,
         return lambda tensor: function(with_zeros(tensor)[:-1])
 
     def resizable(function: Callable[..., Outputs]) -> Callable[..., Outputs]:
-        if quantization != "dynamic":
-            return fixed(function)
-        # LiteRT's transposed convolution with 8-bit weights fails on an empty batch: the row of zeros is computed too.
+        # Several kernels of LiteRT fail on an empty batch, so the row of zeros is computed too.
         return lambda tensor: {name: output[:-1] for name, output in function(with_zeros(tensor)).items()}
 
     def decode(z: tf.Tensor) -> Outputs:

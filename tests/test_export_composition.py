@@ -1,0 +1,178 @@
+"""Exports of every part: each line of the table of constructors in some combination, and the two precisions."""
+
+import export_models
+import keras
+import numpy as np
+import parts
+import pytest
+import tensorflow as tf
+
+import keras_vae as kv
+from keras_vae import export, objectives, posteriors, priors
+from keras_vae.export import fresh, saved_model
+
+# Posterior, prior, likelihood, network: together every line of the table, each in a combination that is allowed.
+COMBINATIONS = [
+    ("diag", "standard_normal", "bernoulli", "conv"),
+    ("tril", "mixture", "continuous_bernoulli", "residual"),
+    ("eigen", "vamp", "normal", "gated_mlp"),
+    ("low_rank", "real_nvp", "normal_per_pixel", "mlp"),
+    ("kumaraswamy", "uniform", "logistic", "conv"),
+    ("deterministic", "standard_normal", "logistic_mixture", "residual"),
+    ("iaf", "mixture", "categorical", "conv"),
+    ("coupling", "vamp", "binomial", "residual"),
+]
+TABLES = (parts.POSTERIORS, parts.PRIORS, parts.LIKELIHOODS, parts.NETWORKS)
+
+
+def make(posterior, prior, likelihood, network):
+    recipe = parts.NETWORKS[network]
+    vae = kv.VAE(
+        kv.Encoder(recipe([8]), parts.POSTERIORS[posterior]()),
+        kv.Decoder(recipe([8]), parts.LIKELIHOODS[likelihood]()),
+        parts.PRIORS[prior](),
+        objectives.Reconstruction() if posterior == "deterministic" else None,
+    )
+    vae.build()
+    vae.adapt(parts.data(vae.decoder.likelihood))
+    return vae
+
+
+def test_the_combinations_have_every_line_of_the_table():
+    for column, table in enumerate(TABLES):
+        assert {row[column] for row in COMBINATIONS} == set(table)
+
+
+@pytest.mark.parametrize("combination", COMBINATIONS, ids="-".join)
+def test_every_part_has_every_signature(combination):
+    """Without writing anything: the graphs of all signatures, and their answers to rows that are alone or not."""
+    vae = make(*combination)
+    traced, left_out = saved_model._trace(vae)
+    assert set(traced) == {"decode", "sample", "encode", "reconstruct", "log_prob"}, left_out
+    x = parts.data(vae.decoder.likelihood, 5)
+    seeds = np.arange(10, dtype="int32").reshape(5, 2)
+    call = {name: function for name, (_, function) in traced.items()}
+    drawn = call["sample"](seed=tf.constant(seeds))
+    z = drawn["z"]
+    assert z.shape == (5, parts.L) and np.isfinite(z).all()
+    np.testing.assert_allclose(drawn["mean"], vae.decode(z).mean(), atol=1e-5)
+    np.testing.assert_allclose(call["sample"](seed=tf.constant(seeds[3:4]))["z"][0], z[3], atol=1e-5)
+    np.testing.assert_allclose(call["reconstruct"](x=tf.constant(x))["mean"], vae.reconstruct(x), atol=1e-5)
+    expected = vae.decode(z).log_prob(x)
+    np.testing.assert_allclose(call["log_prob"](z=z, x=tf.constant(x))["log_prob"], expected, rtol=1e-4, atol=1e-3)
+    encoded = call["encode"](x=tf.constant(x))
+    assert set(encoded) in ({"loc", "scale"}, {"loc"}, {"point"})
+    assert all(np.isfinite(value).all() and value.shape[0] == 5 for value in encoded.values())
+    assert call["decode"](z=z[:0])["mean"].shape == (0, *vae.decoder.event_shape)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("combination", COMBINATIONS, ids="-".join)
+def test_every_part_is_exported_or_refused_in_plain_words(combination, tmp_path):
+    vae = make(*combination)
+    report = export.to_saved_model(vae, tmp_path / "decoder")
+    assert report.ok and not report.left_out
+    for quantization in (None, "float16", "dynamic"):
+        assert export.to_tflite(vae, tmp_path / "decoder.tflite", quantization).ok
+    try:
+        export.to_tflite(vae, tmp_path / "int8.tflite", "int8")
+    except export.ExportError as error:
+        # A likelihood whose mean divides by a small number cannot do so in 8 bits.
+        assert 'try quantization="dynamic"' in str(error)
+        assert combination[2] in ("continuous_bernoulli", "normal_per_pixel")
+        assert not (tmp_path / "int8.tflite").exists()
+
+
+def test_an_assertion_of_a_likelihood_is_taken_out_and_values_outside_its_support_harm_nobody(tmp_path):
+    vae = make("diag", "standard_normal", "categorical", "mlp")
+    report = export.to_saved_model(vae, tmp_path / "decoder")
+    x = parts.data(vae.decoder.likelihood, 6)
+    z = np.zeros((6, parts.L), "float32")
+    wrong = x.copy()
+    wrong[1, 0, 0, 0], wrong[2, 0, 0, 0], wrong[4, 0, 0, 0] = np.nan, 7.0, -1.0
+    calls = [fresh.Call("log_prob", {"z": z, "x": rows}) for rows in (x, wrong)]
+    clean, touched = (result.outputs["log_prob"] for result in fresh.run(report.path, calls).results)
+    np.testing.assert_allclose(clean, vae.decode(z).log_prob(x), rtol=1e-5)
+    np.testing.assert_array_equal(touched[[0, 3, 5]], clean[[0, 3, 5]])
+    assert np.isnan(touched[[1, 2, 4]]).all()
+
+
+POLICIES = [
+    pytest.param(network, policy, marks=() if (network, policy) == ("dense", "mixed_float16") else pytest.mark.slow)
+    for network in ("dense", "conv")
+    for policy in ("float32", "mixed_float16", "mixed_bfloat16")
+]
+
+
+@pytest.mark.parametrize(("network", "policy"), POLICIES)
+def test_models_trained_in_every_precision_are_exported_from_their_run_folder(
+    network, policy, digits, tmp_path, capsys
+):
+    vae = export_models.trained(digits, network, policy, epochs=1)
+    vae.save(tmp_path / "vae.keras")
+    reports = export.export_run(tmp_path, quantizations=("none", "float16", "dynamic", "int8"))
+    files = [report.path.relative_to(tmp_path / "export").as_posix() for report in reports]
+    kinds = ["decoder_float16.tflite", "decoder_dynamic.tflite", "decoder_int8.tflite"]
+    assert files == ["saved_model/1", "decoder.tflite", *kinds]
+    printed = capsys.readouterr().out
+    assert all(name in printed for name in ("saved_model/1", "decoder.tflite", "largest error"))
+    assert ("exported in float32" in printed) == (policy != "float32")
+    z = np.random.default_rng(0).standard_normal((64, export_models.LATENT)).astype("float32")
+    expected = np.asarray(vae.decode(z).mean())
+    half = 0.0 if policy == "float32" else 0.02
+    for report, tolerance in zip(reports, (1e-5, 1e-5, 5e-3, 0.1, 0.25), strict=True):
+        served = fresh.run(report.path, [fresh.Call("serving_default", {"z": z})]).results[0].outputs["mean"]
+        assert np.abs(served - expected).max() <= tolerance + half
+        assert export.verify(report.path).ok
+    second = export.export_run(tmp_path, formats=("saved_model",))
+    assert [report.path.name for report in second] == ["2"]
+
+
+def test_unknown_formats_and_quantizations_of_a_run_are_refused(tmp_path):
+    for wrong in ({"formats": ("onnx",)}, {"formats": ()}, {"quantizations": ("int4",)}, {"quantizations": ()}):
+        with pytest.raises(export.ExportError, match="must be one of"):
+            export.export_run(tmp_path, **wrong)
+    with pytest.raises(export.ExportError, match=r"holds no vae.keras"):
+        export.export_run(tmp_path)
+
+
+@kv.register
+class Stubborn(posteriors.MultivariateNormalDiag):
+    """A posterior whose point is drawn anew at each call, which no export may hold."""
+
+    def point(self, q):
+        return q.sample()
+
+
+def test_a_signature_that_a_model_cannot_have_is_left_out_and_named(tmp_path, capsys):
+    vae = export_models.make(posterior=Stubborn(export_models.LATENT))
+    report = export.to_saved_model(vae, tmp_path / "decoder")
+    assert (
+        set(report.left_out) == {"encode", "reconstruct", "log_prob"} - {"log_prob"} or "reconstruct" in report.left_out
+    )
+    assert "random state" in report.left_out["reconstruct"]
+    assert "reconstruct" not in fresh.run(report.path, []).signatures
+    report.print()
+    assert "without the signature reconstruct" in capsys.readouterr().out
+
+
+def test_a_decoder_that_cannot_be_exported_is_refused(tmp_path):
+    vae = export_models.make()
+    network = keras.Sequential([keras.layers.Dense(8), Noise()])
+    noisy = kv.VAE(
+        vae.encoder, kv.Decoder(network, vae.decoder.likelihood), priors.StandardNormal(export_models.LATENT)
+    )
+    noisy.build()
+    with pytest.raises(export.ExportError, match=r"decoder cannot be exported.*random state"):
+        export.to_saved_model(noisy, tmp_path / "decoder")
+    with pytest.raises(export.ExportError, match="random"):
+        export.to_tflite(noisy, tmp_path / "decoder.tflite")
+    assert not list(tmp_path.iterdir())
+
+
+@keras.saving.register_keras_serializable("tests")
+class Noise(keras.layers.Layer):
+    """Noise at inference as well as in training."""
+
+    def call(self, x):
+        return x + tf.random.normal(tf.shape(x))
