@@ -29,7 +29,6 @@ class Arrays:
         divisor: 255 for images in uint8.
         binarize: None; "threshold" for 1 where the value is at least 0.5 and 0 elsewhere; "dynamic" for a new Bernoulli
             draw, with the value as its probability, whenever a batch is made.
-        rows: the rows that count, in this order; None for all.
         share: whether to use the memory of `values` itself where possible; it must not be written to afterwards.
 
     Raises:
@@ -42,7 +41,6 @@ class Arrays:
         *extras: Any,
         divisor: float = 1.0,
         binarize: Binarize | None = None,
-        rows: Any = None,
         share: bool = False,
     ) -> None:
         arrays = [np.asarray(array) for array in (values, *extras)]
@@ -53,7 +51,7 @@ class Arrays:
         self._tensors = [_shared(self._values), *(_on_host(extra) for extra in arrays[1:])]
         self._divisor = divisor
         self._binarize = checked_binarize(binarize)
-        self._rows = np.arange(lengths[0]) if rows is None else np.asarray(rows, np.int64)
+        self._rows = np.arange(lengths[0], dtype=np.int64)
         if binarize is not None:
             low, high = float(self._values.min()) / divisor, float(self._values.max()) / divisor
             if not (low >= 0.0 and high <= 1.0):
