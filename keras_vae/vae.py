@@ -298,9 +298,12 @@ class VAE(Serializable, keras.Model):
             )
             scaled = self.optimizer.scale_loss(loss / tf.distribute.get_strategy().num_replicas_in_sync)
         variables = self.trainable_variables
-        # Keras warns of weights without a gradient: rightly so, but for a prior that the objective leaves alone.
-        unconnected = tf.UnconnectedGradients.NONE if self.objective.uses_prior else tf.UnconnectedGradients.ZERO
-        self.optimizer.apply(tape.gradient(scaled, variables, unconnected_gradients=unconnected), variables)
+        gradients = tape.gradient(scaled, variables)
+        if not self.objective.uses_prior:
+            # Keras warns of weights without a gradient: rightly so, but for a prior that the objective leaves alone.
+            pairs = zip(gradients, variables, strict=True)
+            gradients = [keras.ops.zeros_like(v) if gradient is None else gradient for gradient, v in pairs]
+        self.optimizer.apply(gradients, variables)
         self.step.assign_add(1)
         return self._logs(terms, loss, extra)
 
