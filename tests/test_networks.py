@@ -97,8 +97,9 @@ def test_layers_have_the_policy_that_is_handed_in(name, policy):
     ):
         features = body(tf.zeros(shape))
         assert features.dtype == keras.DTypePolicy(policy).compute_dtype
-        for layer in body._flatten_layers(include_self=False):
-            assert layer.dtype_policy.name == policy
+        for layer in body.layers:
+            for each in layer._flatten_layers():
+                assert each.dtype_policy.name == policy
         assert all(weight.dtype == "float32" for weight in body.weights)
 
 

@@ -160,7 +160,7 @@ def test_stl_and_dreg_agree_with_the_plain_gradient_in_expectation_and_are_less_
     other, same_decoder = gradients(estimator, num_samples, seed=[3, 4])
     error = np.sqrt((plain.var(axis=0) + other.var(axis=0)) / B)
     assert np.all(np.abs(plain.mean(axis=0) - other.mean(axis=0)) < 4.5 * error)
-    assert other.var(axis=0).sum() < 0.7 * plain.var(axis=0).sum()
+    assert np.all(other.var(axis=0) < 0.95 * plain.var(axis=0))
     np.testing.assert_allclose(same_decoder, gradients("iwae", num_samples, seed=[3, 4])[1], rtol=1e-3, atol=1e-4)
 
 
