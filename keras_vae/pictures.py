@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import PIL.Image
 from matplotlib import colormaps
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.collections import LineCollection
@@ -572,10 +573,14 @@ def _sheet(
 
 
 def png(figure: Figure) -> bytes:
-    """The figure as the bytes of a PNG file."""
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=DPI)
-    return buffer.getvalue()
+    """The figure as the bytes of a PNG file, gray if it has no colours."""
+    drawn, small = io.BytesIO(), io.BytesIO()
+    figure.savefig(drawn, format="png", dpi=DPI)
+    with PIL.Image.open(drawn) as image:
+        rgb = np.asarray(image.convert("RGB"))
+    is_gray = bool((rgb == rgb[..., :1]).all())
+    PIL.Image.fromarray(rgb[..., 0] if is_gray else rgb).save(small, format="png", optimize=True)
+    return small.getvalue()
 
 
 def _saved(figure: Figure, path: PathLike | None) -> Figure:

@@ -34,8 +34,8 @@ def test_each_finding_is_printed_once(digits):
 
 def test_nothing_is_printed_of_a_healthy_model(digits):
     lines = []
-    callback = callbacks.Diagnosis((digits[:200], None), every=3, write=lines.append)
-    make().fit(digits[:500], epochs=4, verbose=0, callbacks=[callback])
+    callback = callbacks.Diagnosis((digits[:200], None), every=7, write=lines.append)
+    make().fit(digits[:1200], epochs=8, verbose=0, callbacks=[callback])
     assert lines == []
     assert callback.findings == []
 
@@ -63,7 +63,8 @@ def test_pictures_are_written_for_tensorboard(digits, tmp_path):
         assert value.metadata.plugin_data.plugin_name == "images"
         width, height, png = value.tensor.string_val
         (tmp_path / "x.png").write_bytes(png)
-        assert PIL.Image.open(tmp_path / "x.png").size == (int(width), int(height))
+        with PIL.Image.open(tmp_path / "x.png") as image:
+            assert image.size == (int(width), int(height))
 
 
 def test_refusals(digits, tmp_path):

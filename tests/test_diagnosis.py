@@ -18,7 +18,7 @@ def make(shape=(8, 8, 1), likelihood=None, latent_dim=4, objective=None, prior=N
         objective,
         seed=0,
     )
-    vae.compile(optimizer=keras.optimizers.Adam(2e-3), steps_per_execution=10)
+    vae.compile(optimizer=keras.optimizers.Adam(2e-3))
     return vae
 
 

@@ -28,7 +28,7 @@ def make(posterior=None, prior=None, objective=None, latent_dim=8) -> kv.VAE:
         objective,
         seed=0,
     )
-    vae.compile(optimizer=keras.optimizers.Adam(2e-3), steps_per_execution=10)
+    vae.compile(optimizer=keras.optimizers.Adam(2e-3))
     vae.build()
     return vae
 
@@ -143,7 +143,7 @@ def test_fine_tuning_beats_training_from_scratch_at_one_percent_of_mnist():
     )
     vae.build()
     fresh = features.features_model(vae.encoder)
-    vae.compile(optimizer=keras.optimizers.Adam(1e-3), steps_per_execution=10)
+    vae.compile(optimizer=keras.optimizers.Adam(1e-3))
     vae.fit(x, epochs=5, batch_size=128, verbose=0)
     few = features._evenly(y, 0.01, seed=0)
     accuracies = []

@@ -23,7 +23,8 @@ def make(shape, latent_dim=2, posterior=None, prior=None, objective=None, likeli
 
 
 def pixels(path) -> np.ndarray:
-    return np.asarray(PIL.Image.open(path).convert("RGB"))
+    with PIL.Image.open(path) as image:
+        return np.asarray(image.convert("RGB"))
 
 
 def drawn(figure, tmp_path) -> np.ndarray:
