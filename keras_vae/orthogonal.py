@@ -23,7 +23,8 @@ def householder_product(raw: tf.Tensor) -> tf.Tensor:
     axes = tf.pad(free, [*paddings, [1, 0], [0, 0]])
     axes += tf.eye(axes.shape[-2], axes.shape[-1])
     gram = tf.matmul(axes, axes, transpose_a=True)
-    triangle = tf.linalg.set_diag(tf.linalg.band_part(gram, 0, -1), 0.5 * tf.linalg.diag_part(gram))
+    # Not by set_diag, whose gradient XLA cannot compile for batches of unknown size.
+    triangle = tf.linalg.band_part(gram, 0, -1) - tf.linalg.diag(0.5 * tf.linalg.diag_part(gram))
     solved = tf.linalg.triangular_solve(triangle, tf.linalg.matrix_transpose(axes), lower=False)
     return tf.eye(axes.shape[-2]) - tf.matmul(axes, solved)
 

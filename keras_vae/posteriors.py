@@ -108,7 +108,9 @@ class MultivariateNormalTriL(Posterior):
         loc, raw = params[..., : self.latent_dim], params[..., self.latent_dim :]
         triangle = tfp.math.fill_triangular(raw)
         diagonal = positive(tf.linalg.diag_part(triangle))
-        return tfd.MultivariateNormalTriL(loc, tf.linalg.set_diag(triangle, diagonal))
+        # Not by set_diag, whose gradient XLA cannot compile for batches of unknown size.
+        scale_tril = triangle * (1.0 - tf.eye(self.latent_dim)) + tf.linalg.diag(diagonal)
+        return tfd.MultivariateNormalTriL(loc, scale_tril)
 
 
 @register

@@ -77,7 +77,7 @@ def pairwise(factors: dict[str, list[str]], allowed) -> list[dict[str, str]]:
     """Rows in which every allowed pair of values of every two factors occurs, greedily few, always the same.
 
     Args:
-        factors: the values of each factor.
+        factors: the values of each factor, the cheapest first: it is taken where the choice is free.
         allowed: whether a row, of all factors or of some of them, can be completed to one that works.
     """
     missing = {}
@@ -92,8 +92,7 @@ def pairwise(factors: dict[str, list[str]], allowed) -> list[dict[str, str]]:
         for name in factors:
             if name not in row:
                 choices = [value for value in factors[name] if allowed({**row, name: value})]
-                used = {value: sum(r[name] == value for r in rows) for value in choices}
-                row[name] = max(choices, key=lambda value: (_gain({**row, name: value}, missing), -used[value]))
+                row[name] = max(choices, key=lambda value: _gain({**row, name: value}, missing))
         for pair in _pairs(row):
             missing.pop(pair, None)
         rows.append({name: row[name] for name in factors})

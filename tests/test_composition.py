@@ -17,7 +17,7 @@ FACTORS = {
     "prior": list(parts.PRIORS),
     "network": list(parts.NETWORKS),
     "precision": ["float32", "mixed_bfloat16", "mixed_float16"],
-    "mode": ["eager", "graph", "xla"],
+    "mode": ["eager", "graph", "xla"],  # compiling for XLA takes several times as long
 }
 
 
