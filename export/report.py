@@ -119,7 +119,7 @@ class Report:
                 console.print(f"  [red]failed[/red] {check.name}: {check.detail}", highlight=False)
 
 
-_HEADINGS = ("bytes", "largest error", "ms/row, batch 1", "ms/row, batch 64")
+_HEADINGS = ("bytes", "largest error", "ms/row at 1", "ms/row at 64")
 
 
 def print_reports(reports: list[Report], root: Path, console: Console | None = None) -> None:

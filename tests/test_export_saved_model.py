@@ -18,7 +18,7 @@ from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 
 import keras_vae as kv
 from keras_vae import export, likelihoods, networks, posteriors, priors
-from keras_vae.export import fresh, saved_model, warmup
+from keras_vae.export import fresh, publish, saved_model, warmup
 
 L, EVENT = export_models.LATENT, export_models.EVENT
 SIGNATURES = {"serving_default", "decode", "sample", "encode", "reconstruct", "log_prob"}
@@ -323,11 +323,12 @@ def test_an_existing_version_is_never_overwritten(vae, base):
     assert contents(base) == before
 
 
-def test_the_next_version_is_the_highest_plus_one(vae, tmp_path):
-    (tmp_path / "3").mkdir()
-    (tmp_path / "12").mkdir()
-    (tmp_path / "notes").mkdir()
-    assert export.to_saved_model(vae, tmp_path, name="decoder").path == tmp_path / "13"
+def test_the_next_version_is_the_highest_plus_one(tmp_path):
+    assert publish.check_version(tmp_path / "new", None) == 1
+    for name in ("3", "12", "notes", ".tmp-40"):
+        (tmp_path / name).mkdir()
+    assert publish.check_version(tmp_path, None) == 13
+    assert publish.check_version(tmp_path, 5) == 5
 
 
 @pytest.mark.parametrize("version", [0, -1, 1.5, "2", True])
@@ -412,7 +413,15 @@ export.to_saved_model(sys.argv[1], sys.argv[2])
 """
 
 
-def test_a_killed_export_leaves_no_version_and_the_next_one_cleans_up(vae, base, tmp_path):
+MOMENTS = [
+    pytest.param("", marks=pytest.mark.slow),
+    "saved_model.pb",
+    pytest.param("assets.extra/tf_serving_warmup_requests", marks=pytest.mark.slow),
+]
+
+
+@pytest.mark.parametrize("moment", MOMENTS)
+def test_a_killed_export_leaves_no_version_and_the_next_one_cleans_up(moment, vae, tmp_path):
     vae.save(tmp_path / "vae.keras")
     served = tmp_path / "decoder"
     root = str(Path(kv.__file__).parent.parent)
@@ -420,7 +429,7 @@ def test_a_killed_export_leaves_no_version_and_the_next_one_cleans_up(vae, base,
     process = subprocess.Popen(command, env={**os.environ, "PYTHONPATH": root}, stderr=subprocess.DEVNULL)
     try:
         deadline = time.monotonic() + 120
-        while not (served / ".tmp-1" / "saved_model.pb").exists():
+        while not (served / ".tmp-1" / moment).exists():
             assert process.poll() is None and time.monotonic() < deadline, "the export ended before it could be killed"
             time.sleep(0.001)
     finally:
@@ -433,8 +442,6 @@ def test_a_killed_export_leaves_no_version_and_the_next_one_cleans_up(vae, base,
 
 
 def test_two_exports_at_once_do_not_disturb_each_other(vae, tmp_path):
-    from keras_vae.export import publish
-
     base = tmp_path / "decoder"
     with publish.staged_version(base, 1) as folder:
         (folder / "saved_model.pb").write_text("in the making")
