@@ -25,7 +25,7 @@ def open_data(settings: Settings) -> data.Splits:
 
     def opened(labels: bool) -> data.Splits:
         return data.open_source(
-            settings.data.name or settings.data.path,
+            settings.data.name or Path(settings.data.path or ""),
             binarize=settings.data.binarize,
             seed=settings.train.seed,
             labels=labels,

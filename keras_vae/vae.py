@@ -120,6 +120,12 @@ class VAE(Serializable, keras.Model):
         """The parts and the seed that is in use."""
         return {**super().get_config(), "seed": self.seed}
 
+    @property
+    def kl_is_exact(self) -> bool:
+        """Whether KL(q(z|x) || p(z)) has a closed form; if not, it is a mean over the draws."""
+        nothing = np.zeros((1, *self.decoder.event_shape), "float32")
+        return all(group.kl_is_exact for group in self.infer(nothing, seed=0).groups)
+
     @functools.wraps(keras.Model.save)
     def save(self, *args: Any, **kwargs: Any) -> None:
         """Build if need be, and save."""
@@ -133,7 +139,9 @@ class VAE(Serializable, keras.Model):
 
     def _ensure_built(self) -> None:
         if not self.built:
-            self.build((None, *self.decoder.event_shape))
+            # Whoever comes first, the weights belong to the strategy under which the model was made.
+            with self.distribute_strategy.scope():
+                self.build((None, *self.decoder.event_shape))
 
     # The two seams: everything below is made of them.
 
@@ -261,7 +269,27 @@ class VAE(Serializable, keras.Model):
             raise ValueError("There are no data to adapt to: the first batch is empty.")
         self.decoder.adapt(total / count)
         self.prior.adapt(first)
+        self._follow_chief()
         self.adapted.assign(1)
+
+    def _follow_chief(self) -> None:
+        """Give all workers the chief's weights: each may have adapted to its own part of the data."""
+        strategy = self.distribute_strategy
+        if not isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy):
+            return
+
+        @tf.function
+        def chief_values() -> list[tf.Tensor]:
+            def on_replica() -> list[tf.Tensor]:
+                replica = tf.distribute.get_replica_context()
+                is_chief = tf.equal(replica.replica_id_in_sync_group, 0)
+                values = [tf.convert_to_tensor(weight) for weight in self.trainable_variables]
+                return [replica.all_reduce("SUM", tf.where(is_chief, v, tf.zeros_like(v))) for v in values]
+
+            return strategy.run(on_replica)
+
+        for weight, value in zip(self.trainable_variables, chief_values(), strict=True):
+            weight.assign(strategy.experimental_local_results(value)[0])
 
     # Training and evaluation.
 
@@ -337,7 +365,11 @@ class VAE(Serializable, keras.Model):
         }
         for name, value in values.items():
             self._means[name].update_state(value, sample_weight=count)
-        return {name: mean.result() for name, mean in self._means.items()}
+        results = {name: mean.result() for name, mean in self._means.items()}
+        if isinstance(tf.distribute.get_strategy(), tf.distribute.MultiWorkerMirroredStrategy):
+            # Keras averages the workers' results over their first axis, which a scalar does not have.
+            results = {name: result[tf.newaxis] for name, result in results.items()}
+        return results
 
     @property
     def metrics(self) -> list[keras.metrics.Metric]:
@@ -349,7 +381,7 @@ class VAE(Serializable, keras.Model):
 
     def _is_fresh(self) -> bool:
         self._ensure_built()
-        is_new = int(self.adapted) == 0 and int(self.step) == 0
+        is_new = not any(tf.convert_to_tensor(counter).numpy() for counter in (self.adapted, self.step))
         # A decoder that was trained elsewhere has a bias.
         return is_new and not np.any(tf.convert_to_tensor(self.decoder.output_layer.bias).numpy())
 
