@@ -13,7 +13,7 @@ from sklearn.datasets import load_digits
 @pytest.fixture(autouse=True)
 def _fresh_keras():
     """Each test starts from the same seed, the float32 policy and no other test's names."""
-    keras.backend.clear_session()
+    keras.backend.clear_session(free_memory=False)
     keras.utils.set_random_seed(0)
     yield
     keras.config.set_dtype_policy("float32")
