@@ -77,6 +77,8 @@ class MultivariateNormalDiag(Posterior):
     """q(z|x) = N(z; mu, diag(sigma^2)), the posterior of Kingma and Welling 2014, "Auto-encoding variational Bayes".
 
     mu is linear in the features, sigma = softplus(linear) + 1e-5, shifted so that a projection of zero gives one.
+    Against the standard normal, KL(q || p) = 1/2 sum_i (sigma_i^2 + mu_i^2 - 1 - log sigma_i^2) nats. Lectures often
+    give 1/2 sum_i (1 + log sigma_i^2 - mu_i^2 - sigma_i^2) under that name: that is -KL, as it stands in the ELBO.
     """
 
     @property
