@@ -88,7 +88,12 @@ def run(path: Path, calls: list[Call], *, timeout: float = 600.0) -> Response:
             raise FreshProcessError(f"{path} did not answer within {timeout:.0f} s in a fresh process") from error
         if process.returncode or not response_file.exists():
             tail = process.stderr.decode(errors="replace").strip()[-2000:]
-            raise FreshProcessError(f"the fresh process that ran {path} ended with {process.returncode}:\n{tail}")
+            how = (
+                f"exit code {process.returncode}"
+                if process.returncode >= 0
+                else f"a crash, signal {-process.returncode}"
+            )
+            raise FreshProcessError(f"the fresh process that ran {path} ended with {how}:\n{tail}")
         with np.load(response_file) as answer:
             response: dict[str, Any] = json.loads(bytes(answer["response"]))
             results = [
