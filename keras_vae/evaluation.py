@@ -234,73 +234,75 @@ def annealed_importance_sampling(
 
 def evaluate(
     vae: VAE,
-    data: Any,
-    num_samples: int = 5000,
-    seed: int = 0,
+    test: Any,
     train: Any = None,
     history: Mapping[str, Any] | None = None,
+    num_samples: int = 5000,
+    max_examples: int | None = None,
     annealed: bool = False,
-    console: rich.console.Console | None = None,
+    seed: int = 0,
+    verbose: bool = True,
 ) -> dict[str, Any]:
     """Everything that can be said about a model in numbers, JSON-ready, in nats per example.
 
-    The report holds
+    `report["test"]` (and `report["train"]`, if training data are given, without the expensive estimates) holds
 
-    - `elbo`, its `standard_error`, `rate` (the mean KL), `distortion` (the mean -log p(x|z)), `elbo_bits_per_dim`;
+    - `elbo`, its `standard_error`, `rate` (the mean KL) and `distortion` (the mean -log p(x|z)), `elbo_bits_per_dim`;
     - `kl_is_exact`, `kl_per_dim` (None if the KL does not split), `active_units`, `latent_dim`;
     - `log_likelihood`: `mean`, `standard_error`, `num_samples` and the rest of `LogLikelihood`;
     - `annealed_importance_sampling`, if asked for, with the importance-weighted mean of the same examples beside it;
-    - `aggregate_posterior`: `mutual_information`, `marginal_kl` and how they were estimated;
-    - `train`: the numbers of the first two lines for the training data, if they are given;
-    - `findings`: the diagnosis in words.
+    - `aggregate_posterior`: `mutual_information`, `marginal_kl` and how they were estimated.
 
-    What a plain autoencoder does not have is None, as is any number that is not finite.
+    What a plain autoencoder does not have is None. `report["findings"]` is the diagnosis.
 
     Args:
         vae: the model.
-        data: a finite data set, the test data as a rule, with or without labels.
+        test: a finite data set, with or without labels.
+        train: training data, for the gap between training and test.
+        history: of `fit`, for the diagnosis.
         num_samples: of the importance-weighted estimate.
-        seed: of all draws.
-        train: training data, for the gap between the two.
-        history: of `fit`, for the diagnosis; see `diagnosis.diagnose`.
+        max_examples: use only as many examples of each data set; None for all.
         annealed: whether to run annealed importance sampling on the first 64 examples: minutes for a large model.
-        console: where to show progress and the table; None is silent.
+        seed: of all draws.
+        verbose: whether to show a progress bar.
 
     Raises:
         ValueError: for data outside the support of the likelihood, and no data.
     """
-    x, _ = codes.gather(data)
-    found = codes.statistics(vae, x, seed)
-    report = _describe(vae, found)
-    report.update(log_likelihood=None, annealed_importance_sampling=None, aggregate_posterior=None, train=None)
-    if found.num_nonfinite == 0 and not codes.is_deterministic(vae):
-        estimate = log_likelihood(vae, x, num_samples, seed, verbose=console is not None)
-        report["log_likelihood"] = _plain(estimate.as_dict())
+    report: dict[str, Any] = {}
+    found, x = {}, {}
+    for name, data in (("test", test), ("train", train)):
+        if data is not None:
+            x[name], _ = codes.gather(data, max_examples)
+            found[name] = codes.statistics(vae, x[name], seed)
+            report[name] = _describe(vae, found[name])
+    report["test"].update(log_likelihood=None, annealed_importance_sampling=None, aggregate_posterior=None)
+    healthy = found["test"].num_nonfinite == 0
+    if healthy and not codes.is_deterministic(vae):
+        estimate = log_likelihood(vae, x["test"], num_samples, seed, verbose)
+        report["test"]["log_likelihood"] = _plain(estimate.as_dict())
         if type(vae).infer is VAE.infer:
-            report["aggregate_posterior"] = _describe_aggregate(codes.aggregate(vae, x, seed=seed))
+            report["test"]["aggregate_posterior"] = _describe_aggregate(codes.aggregate(vae, x["test"], seed=seed))
             if annealed:
-                other = annealed_importance_sampling(vae, x, seed=seed)
+                other = annealed_importance_sampling(vae, x["test"], seed=seed)
                 same = float(estimate.values[: len(other.values)].mean())
-                numbers = {**other.as_dict(), "importance_weighted_mean_of_the_same": same}
-                report["annealed_importance_sampling"] = _plain(numbers)
-    if train is not None:
-        known = codes.statistics(vae, train, seed)
-        report["train"] = _describe(vae, known)
-        history = history or {"elbo": [known.elbo], "val_elbo": [found.elbo]}
-    findings = diagnosis.examine(vae, found, x[: diagnosis.SCALE_EXAMPLES], history)
+                report["test"]["annealed_importance_sampling"] = _plain(
+                    {**other.as_dict(), "importance_weighted_mean_of_the_same": same}
+                )
+    if history is None and "train" in found:
+        history = {"elbo": [found["train"].elbo], "val_elbo": [found["test"].elbo]}
+    findings = diagnosis.examine(vae, found["test"], x["test"][: diagnosis.SCALE_EXAMPLES], history)
     report["findings"] = [finding.as_dict() for finding in findings]
-    if console is not None:
-        console.print(report_table(report))
     return report
 
 
 def report_table(report: Mapping[str, Any]) -> rich.console.Group:
     """The report of `evaluate` as a table for people, with the findings below."""
-    parts = [report, report["train"]] if report.get("train") else [report]
+    parts = {name: report[name] for name in ("test", "train") if name in report}
     table = rich.table.Table("", title="nats per example, unless another unit is named")
-    for name in ("data", "training data")[: len(parts)]:
+    for name in parts:
         table.add_column(name, justify="right")
-    num_samples = (report["log_likelihood"] or {}).get("num_samples")
+    num_samples = (report["test"]["log_likelihood"] or {}).get("num_samples")
     for label, key, error, digits in (
         ("examples", "num_examples", None, 0),
         ("ELBO", "elbo", "standard_error", 2),
@@ -323,11 +325,11 @@ def report_table(report: Mapping[str, Any]) -> rich.console.Group:
         ("mutual information of x and z", "aggregate_posterior.mutual_information", "mutual_information_error", 2),
         ("KL(aggregate posterior || prior)", "aggregate_posterior.marginal_kl", "marginal_kl_error", 2),
     ):
-        cells = [_cell(part, key, error, digits) for part in parts]
+        cells = [_cell(part, key, error, digits) for part in parts.values()]
         if any(cells):
             table.add_row(label, *cells)
-    if report["aggregate_posterior"]:
-        table.caption = report["aggregate_posterior"]["estimator"]
+    if report["test"]["aggregate_posterior"]:
+        table.caption = report["test"]["aggregate_posterior"]["estimator"]
     words = [
         f"[bold]{'!' if finding['is_harmful'] else '-'} {finding['name'].replace('_', ' ')}[/bold]: "
         f"{rich.markup.escape(finding['message'])} {rich.markup.escape(finding['remedy'])}"

@@ -202,10 +202,10 @@ def test_autoencoders_have_no_likelihood():
     for estimate in (evaluation.log_likelihood, evaluation.annealed_importance_sampling, codes.aggregate):
         with pytest.raises(ValueError, match="single point"):
             estimate(vae, x)
-    report = evaluation.evaluate(vae, x)
-    assert report["log_likelihood"] is None
-    assert report["elbo"] is None
-    assert report["distortion"] > 0
+    report = evaluation.evaluate(vae, x, verbose=False)
+    assert report["test"]["log_likelihood"] is None
+    assert report["test"]["elbo"] is None
+    assert report["test"]["distortion"] > 0
     json.dumps(report, allow_nan=False)
 
 
@@ -244,23 +244,26 @@ def test_inactive_units_are_counted(model, x):
 def test_report_is_json_and_a_table(model, x):
     out = io.StringIO()
     console = rich.console.Console(file=out, width=100)
-    report = evaluation.evaluate(model, x, num_samples=50, train=x[:50], annealed=True, console=console)
-    again = json.loads(json.dumps(report, allow_nan=False))
+    report = evaluation.evaluate(model, x, x[:50], num_samples=50, annealed=True, verbose=False)
+    console.print(evaluation.report_table(report))
+    whole = json.loads(json.dumps(report, allow_nan=False))
+    again = whole["test"]
     assert again["log_likelihood"]["num_samples"] == 50
     assert {"mean", "standard_error", "effective_sample_size", "bits_per_dim"} <= set(again["log_likelihood"])
     annealed = again["annealed_importance_sampling"]
     assert abs(annealed["mean"] - annealed["importance_weighted_mean_of_the_same"]) < 0.3
     assert again["active_units"] == again["latent_dim"] == L
-    assert again["train"]["num_examples"] == 50
+    assert whole["train"]["num_examples"] == 50
+    assert whole["findings"] == []
     text = out.getvalue()
-    for words in ("50 importance samples", f"{report['elbo']:.2f}", "effective sample size", "training data", "nats"):
+    for words in ("50 importance samples", f"{again['elbo']:.2f}", "effective sample size", "train", "nats"):
         assert words in text
 
 
 def test_a_single_example_has_no_error_and_stays_json(model, x):
-    report = evaluation.evaluate(model, x[:1], num_samples=1)
-    assert report["log_likelihood"]["standard_error"] is None
-    assert report["log_likelihood"]["monte_carlo_error"] is None
+    report = evaluation.evaluate(model, x, num_samples=1, max_examples=1, verbose=False)
+    assert report["test"]["log_likelihood"]["standard_error"] is None
+    assert report["test"]["log_likelihood"]["monte_carlo_error"] is None
     json.dumps(report, allow_nan=False)
 
 

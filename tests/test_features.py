@@ -135,16 +135,19 @@ def test_fine_tuning_beats_training_from_scratch_at_one_percent_of_mnist():
         return loaded["image"].astype("float32") / 255, loaded["label"]
 
     (x, y), (x_test, y_test) = arrays("train"), arrays("test")
+    # The network of configs/mnist.yaml. The gain depends on it: for ReLU layers, 32 latents and a Normal likelihood of
+    # scale 0.2, training from scratch reached 90.1% and fine-tuning 90.2%.
     vae = kv.VAE(
-        kv.Encoder(networks.mlp([200, 200]), posteriors.MultivariateNormalDiag(32)),
-        kv.Decoder(networks.mlp([200, 200]), likelihoods.Normal((28, 28, 1), scale=0.2)),
-        priors.StandardNormal(32),
+        kv.Encoder(networks.mlp([200, 200], "tanh"), posteriors.MultivariateNormalDiag(50)),
+        kv.Decoder(networks.mlp([200, 200], "tanh"), likelihoods.Bernoulli((28, 28, 1))),
+        priors.StandardNormal(50),
         seed=0,
     )
     vae.build()
     fresh = features.features_model(vae.encoder)
     vae.compile(optimizer=keras.optimizers.Adam(1e-3))
-    vae.fit(x, epochs=5, batch_size=128, verbose=0)
+    binary = (np.random.default_rng(0).random(x.shape) < x).astype("float32")
+    vae.fit(binary, epochs=8, batch_size=128, verbose=0)
     few = features._evenly(y, 0.01, seed=0)
     accuracies = []
     for start in (fresh, features.features_model(vae.encoder)):
