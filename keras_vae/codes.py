@@ -12,12 +12,10 @@ from typing import Any
 import keras
 import numpy as np
 import tensorflow as tf
-import tensorflow_probability as tfp
+from tensorflow_probability import distributions as tfd
 
 from keras_vae import inputs, seeds
 from keras_vae.vae import VAE
-
-tfd = tfp.distributions
 
 BATCH = 256
 # Log-densities of the aggregate posterior are taken in chunks of about this many numbers.

@@ -5,13 +5,11 @@ from typing import Any
 import keras
 import numpy as np
 import tensorflow as tf
-import tensorflow_probability as tfp
+from tensorflow_probability import distributions as tfd
 
 from keras_vae.likelihoods import Likelihood
 from keras_vae.networks import Network, check_network, feature_shape, refuse_condition
 from keras_vae.serialization import Serializable, register
-
-tfd = tfp.distributions
 
 
 @register
@@ -50,8 +48,8 @@ class Decoder(Serializable, keras.Model):
         if self.built:
             return
         shape = self.likelihood.params_shape
-        is_recipe = isinstance(self.network, Network)
-        self.body = self.network.decoder_body(shape, self.dtype_policy) if is_recipe else self.network
+        network = self.network
+        self.body = network.decoder_body(shape, self.dtype_policy) if isinstance(network, Network) else network
         features = feature_shape(self.body, (None, input_shape[-1]))
         if len(shape) == 3 and features[:-1] == shape[:-1]:
             layers = [keras.layers.Conv2D(shape[-1], 1, dtype="float32", name="params")]

@@ -5,13 +5,11 @@ from typing import Any
 
 import keras
 import tensorflow as tf
-import tensorflow_probability as tfp
+from tensorflow_probability import distributions as tfd
 
 from keras_vae.networks import Network, check_network, feature_shape, refuse_condition
 from keras_vae.posteriors import Posterior
 from keras_vae.serialization import Serializable, register
-
-tfd = tfp.distributions
 
 
 @register
@@ -47,15 +45,18 @@ class Encoder(Serializable, keras.Model):
         """Make the layers for data of shape [B, *event_shape]."""
         if self.built:
             return
-        is_recipe = isinstance(self.network, Network)
-        self.body = self.network.encoder_body(tuple(input_shape[1:]), self.dtype_policy) if is_recipe else self.network
+        network = self.network
+        if isinstance(network, Network):
+            network = network.encoder_body(tuple(input_shape[1:]), self.dtype_policy)
+        self.body = network
         features = feature_shape(self.body, (None, *input_shape[1:]))
-        if None in features:
+        sizes = [n for n in features if n is not None]
+        if len(sizes) < len(features):
             raise ValueError(
                 f"The encoder's network gives features of shape {features}, whose size is not fixed: end it with "
                 "keras.layers.Flatten or GlobalAveragePooling2D."
             )
-        self.num_features = math.prod(features)
+        self.num_features = math.prod(sizes)
         self.posterior.build((None, self.num_features))
 
     def call(self, x: tf.Tensor, condition: tf.Tensor | None = None, training: bool | None = None) -> tfd.Distribution:

@@ -17,6 +17,7 @@ import rich.progress
 import rich.table
 import tensorflow as tf
 import tensorflow_probability as tfp
+from tensorflow_probability import distributions as tfd
 
 from keras_vae import codes, diagnosis, inputs, seeds
 from keras_vae.features import Clustering, Probe, cluster, linear_probe, probe_table
@@ -39,7 +40,6 @@ __all__ = [
 ]
 
 tfb = tfp.bijectors
-tfd = tfp.distributions
 
 # One chunk of draws gives about this many numbers at the decoder's output: matrix products are then at their full
 # speed and memory stays small, whatever the number of samples.

@@ -56,10 +56,11 @@ class Serializable:
 
 
 def _named_arguments(cls: type, args: tuple, kwargs: dict[str, Any]) -> dict[str, Any]:
-    signature = inspect.signature(cls.__init__)
+    constructor = cls.__init__  # type: ignore[misc]
+    signature = inspect.signature(constructor)
     for parameter in signature.parameters.values():
         if parameter.kind in (parameter.POSITIONAL_ONLY, parameter.VAR_POSITIONAL) and parameter.name != "self":
-            if cls.__init__ is object.__init__:
+            if constructor is object.__init__:
                 return {}
             raise TypeError(
                 f"{cls.__name__}.__init__ takes {parameter}, which a config cannot name: "

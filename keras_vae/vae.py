@@ -12,6 +12,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 import tensorflow_probability as tfp
+from tensorflow_probability import distributions as tfd
 
 from keras_vae import inputs, seeds
 from keras_vae.decoder import Decoder
@@ -21,8 +22,6 @@ from keras_vae.objectives import ELBO, Objective
 from keras_vae.posteriors import Deterministic, fitting
 from keras_vae.priors import Prior
 from keras_vae.serialization import Serializable, register
-
-tfd = tfp.distributions
 
 # Draws of one call of `log_prob` are taken in chunks of about this many values of x, to bound the memory.
 CHUNK_VALUES = 2**24
@@ -126,11 +125,10 @@ class VAE(Serializable, keras.Model):
         nothing = np.zeros((1, *self.decoder.event_shape), "float32")
         return all(group.kl_is_exact for group in self.infer(nothing, seed=0).groups)
 
-    @functools.wraps(keras.Model.save)
-    def save(self, *args: Any, **kwargs: Any) -> None:
+    def save(self, filepath: Any, overwrite: bool = True, **kwargs: Any) -> None:
         """Build if need be, and save."""
         self._ensure_built()
-        super().save(*args, **kwargs)
+        super().save(filepath, overwrite=overwrite, **kwargs)
 
     def load_own_variables(self, store: Any) -> None:
         """Load the counters, and remember that weights were loaded."""
@@ -167,7 +165,9 @@ class VAE(Serializable, keras.Model):
         q = self.encoder(x, condition=condition, training=training)
         p = self.prior.distribution(encoder=self.encoder, condition=condition)
         if seed is None:
-            z, log_q = self.encoder.posterior.point(q)[tf.newaxis], None
+            point = self.encoder.posterior.point(q)
+            # At the very tensor that a flow gave: it remembers where that came from, and inverts nothing.
+            z, log_q = point[tf.newaxis], q.log_prob(point)[tf.newaxis]
         else:
             z, log_q = q.experimental_sample_and_log_prob(num_samples, seed=seeds.as_pair(seed))
 
@@ -231,8 +231,13 @@ class VAE(Serializable, keras.Model):
             condition: what the model is conditioned on.
 
         Raises:
-            ValueError: for data outside the support of the likelihood.
+            ValueError: for data outside the support of the likelihood, and for a posterior without a density.
         """
+        if isinstance(self.encoder.posterior, Deterministic):
+            raise ValueError(
+                "A Deterministic posterior has no density, so that log p(x) cannot be estimated from it: a plain "
+                "autoencoder is judged by its reconstructions (evaluate)."
+            )
         self._ensure_built()
         x = _array(x)
         self.decoder.likelihood.check(x)
@@ -260,7 +265,7 @@ class VAE(Serializable, keras.Model):
             data: array, tensor, dataset or other iterable of batches; of endless data, 100 batches are used.
         """
         self._ensure_built()
-        total, count, first = 0.0, 0, None
+        total, count, first = np.zeros(()), 0, None
         limit = ADAPT_BATCHES if inputs.is_endless(data) else None
         for batch in inputs.batches(data, limit=limit):
             first = batch if first is None else first
@@ -418,7 +423,7 @@ def _check_parts(encoder: Any, decoder: Any, prior: Any, objective: Any) -> None
     expected = {"encoder": Encoder, "decoder": Decoder, "prior": Prior, "objective": Objective}
     given = {"encoder": encoder, "decoder": decoder, "prior": prior, "objective": objective}
     for name, part in given.items():
-        if not isinstance(part, expected[name]):  # type: ignore[arg-type]
+        if not isinstance(part, expected[name]):
             raise TypeError(f"{name} must be a keras_vae {name}, not {part!r}.")
     posterior = encoder.posterior
     if posterior.latent_dim != prior.latent_dim:

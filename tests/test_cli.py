@@ -14,6 +14,8 @@ import pytest
 import yaml
 from PIL import Image
 
+import keras_vae  # noqa: F401 - load_model finds the classes of imported packages only
+
 SMALL = ["--set", "train.epochs=2", "model.latent_dim=2", "model.encoder.units=[16]", "model.decoder.units=[16]"]
 NO_EXPORT = ["export.formats=[]"]
 
@@ -23,9 +25,20 @@ def command(*arguments, **options):
     return subprocess.run(program, capture_output=True, text=True, **options)
 
 
-def start(*arguments):
-    program = [sys.executable, "-c", "from keras_vae_cli import main; main()", *map(str, arguments)]
-    return subprocess.Popen(program, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+@pytest.fixture
+def start():
+    """Start a command that goes on in the background, and end it with the test."""
+    processes = []
+
+    def begin(*arguments):
+        program = [sys.executable, "-c", "from keras_vae_cli import main; main()", *map(str, arguments)]
+        processes.append(subprocess.Popen(program, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True))
+        return processes[-1]
+
+    yield begin
+    for process in processes:
+        process.kill()
+        process.communicate()
 
 
 @pytest.fixture(scope="module")
@@ -53,7 +66,7 @@ def test_the_default_job_leaves_a_run_folder(run):
         assert name in output
     for word in ("elbo", "log_likelihood", "kl", "validation", "test: elbo", "keras-vae evaluate", "keras-vae export"):
         assert word in output, word
-    rows = list(csv.DictReader((folder / "history.csv").open()))
+    rows = list(csv.DictReader((folder / "history.csv").read_text().splitlines()))
     assert [row["epoch"] for row in rows] == ["0", "1"]
     assert {"loss", "elbo", "log_likelihood", "kl", "val_elbo", "val_log_likelihood", "val_kl"} <= set(rows[0])
     assert yaml.safe_load((folder / "config.yaml").read_text())["train"]["epochs"] == 2
@@ -104,7 +117,8 @@ def test_folders_that_are_no_runs_are_refused(tmp_path, name):
 
 
 def test_help_and_errors_do_not_wait_for_tensorflow(tmp_path):
-    check = "import sys; from keras_vae_cli import main\ntry: main(sys.argv[1:])\nfinally: print('tensorflow' in sys.modules)"
+    check = "import sys; from keras_vae_cli import main\ntry: main(sys.argv[1:])\n"
+    check += "finally: print('tensorflow' in sys.modules)"
     for arguments, code in ((["--help"], 0), (["train", "--set", "train.epochs=x"], 2), (["train", "--nonsense"], 2)):
         result = subprocess.run([sys.executable, "-c", check, *arguments], capture_output=True, text=True)
         assert result.returncode == code
@@ -154,7 +168,7 @@ def wait_for(path, process, seconds=120):
         time.sleep(0.05)
 
 
-def test_an_interrupted_run_keeps_what_was_learned_and_goes_on(tmp_path):
+def test_an_interrupted_run_keeps_what_was_learned_and_goes_on(start, tmp_path):
     process = start("train", *LONG, "--run", tmp_path / "run")
     wait_for(tmp_path / "run" / "checkpoints" / "epoch-*", process)
     process.send_signal(signal.SIGINT)
@@ -164,7 +178,7 @@ def test_an_interrupted_run_keeps_what_was_learned_and_goes_on(tmp_path):
     assert keras.saving.load_model(tmp_path / "run" / "vae.keras").sample(1, seed=0).shape == (1, 8, 8, 1)
 
 
-def test_a_killed_run_resumes_and_ends_with_the_weights_of_an_uninterrupted_one(tmp_path):
+def test_a_killed_run_resumes_and_ends_with_the_weights_of_an_uninterrupted_one(start, tmp_path):
     assert command("train", *LONG, "--run", tmp_path / "whole").returncode == 0
     process = start("train", *LONG, "--run", tmp_path / "killed")
     wait_for(tmp_path / "killed" / "checkpoints" / "epoch-*3", process)

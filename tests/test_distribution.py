@@ -62,7 +62,8 @@ def test_two_replicas_draw_different_noise_and_stay_equal():
         batches = strategy.experimental_distribute_dataset(tf.data.Dataset.from_tensor_slices(same).batch(2))
         z = strategy.experimental_local_results(strategy.run(infer, args=(next(iter(batches)),)))
         print(json.dumps({
-            "elbo": history["elbo"], "steps": int(tf.convert_to_tensor(vae.step)), "z": [np.asarray(v).tolist() for v in z],
+            "elbo": history["elbo"], "steps": int(tf.convert_to_tensor(vae.step)),
+            "z": [np.asarray(v).tolist() for v in z],
             "evaluate": vae.evaluate(x, return_dict=True, verbose=0),
         }))
     """
