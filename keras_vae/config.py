@@ -1,7 +1,6 @@
 """Checked settings to the objects they name."""
 
 import importlib
-import math
 from pathlib import Path
 from typing import Any
 
@@ -77,5 +76,9 @@ def make_optimizer(train: Train, steps_per_epoch: int) -> keras.optimizers.Optim
 
 
 def steps_per_execution(train: Train, steps_per_epoch: int) -> int:
-    """Steps per call of the compiled function: as set, or up to 10, so that an epoch has at least about ten calls."""
-    return train.steps_per_execution or max(1, min(10, math.ceil(steps_per_epoch / 10)))
+    """Steps per call of the compiled function: the largest divisor of an epoch's steps up to the setting, or to 10.
+
+    Keras makes whole calls: without a divisor, epochs of an endless stream would be longer than the data.
+    """
+    most = train.steps_per_execution or 10
+    return max(n for n in range(1, most + 1) if steps_per_epoch % n == 0)

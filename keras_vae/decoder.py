@@ -76,12 +76,18 @@ class Decoder(Serializable, keras.Model):
         """The dense layer or 1x1 convolution that gives the likelihood's parameters."""
         return self.projection.get_layer("params")
 
-    def adapt(self, mean: np.ndarray) -> None:
-        """Set the output bias such that p(x|z) starts at the mean of the data, [*event_shape]."""
+    def adapt(self, mean: np.ndarray, spread: float = 1.0) -> None:
+        """Set the output bias such that p(x|z) starts at the mean of the data, and as wide as they are.
+
+        Args:
+            mean: mean of the data, [*event_shape].
+            spread: their standard deviation around it.
+        """
         bias = self.output_layer.bias
         per_channel = len(bias.shape) == 1 and bias.shape[0] == self.likelihood.params_shape[-1]
         if per_channel and len(self.event_shape) > 1:
             mean = mean.mean(axis=tuple(range(mean.ndim - 1)))
-        initial = self.likelihood.initial_bias(mean)
+        self.likelihood.adapt(spread)
+        initial = self.likelihood.initial_bias(mean, spread)
         if initial is not None:
             bias.assign(np.reshape(initial, bias.shape))

@@ -64,16 +64,20 @@ class Likelihood(Serializable, keras.layers.Layer):
         """
         raise TypeError(f"{type(self).__name__} must define distribution(*params).")
 
-    def initial_bias(self, mean: np.ndarray) -> np.ndarray | None:
+    def initial_bias(self, mean: np.ndarray, spread: float = 1.0) -> np.ndarray | None:
         """The output bias that gives the mean of the data, or None where that means nothing.
 
         Args:
             mean: mean of the data, [..., C].
+            spread: standard deviation of the data around their mean.
 
         Returns:
             Array [..., C * n].
         """
         return None
+
+    def adapt(self, spread: float) -> None:
+        """Initialise weights of its own, if any, from the standard deviation of the data around their mean."""
 
     def check_values(self, x: np.ndarray) -> None:
         """Refuse finite floats of the right shape that lie outside the support.
@@ -155,7 +159,7 @@ class Bernoulli(Likelihood):
         """Independent Bernoulli variables with `logits` [..., *event_shape]."""
         return self._independent(LogitBernoulli(logits=logits, dtype=tf.float32))
 
-    def initial_bias(self, mean: np.ndarray) -> np.ndarray:
+    def initial_bias(self, mean: np.ndarray, spread: float = 1.0) -> np.ndarray:
         """logit(mean), the mean clipped to [0.001, 0.999] as in the code of Burda et al. 2016."""
         return logit(inside(mean))
 
@@ -186,7 +190,7 @@ class ContinuousBernoulli(Likelihood):
         """Independent continuous Bernoulli variables with `logits` [..., *event_shape]."""
         return self._independent(tfd.ContinuousBernoulli(logits=logits))
 
-    def initial_bias(self, mean: np.ndarray) -> np.ndarray:
+    def initial_bias(self, mean: np.ndarray, spread: float = 1.0) -> np.ndarray:
         """The logits whose mean, 1 / (1 - exp(-logit)) - 1 / logit, is that of the data."""
         midpoints = (np.arange(2000) + 0.5) / 2000
         return tilted_logits(inside(mean), midpoints)
@@ -223,7 +227,7 @@ class Normal(Likelihood):
         self.scale = scale
         self.params_per_value = 2 if scale == "per_pixel" else 1
         if scale == "learned":
-            self.add_weight(name="log_scale", shape=(), initializer="zeros")
+            self.log_scale = self.add_weight(name="log_scale", shape=(), initializer="zeros")
 
     def distribution(self, loc: tf.Tensor, log_scale: tf.Tensor | None = None) -> tfd.Distribution:
         """Independent normal variables with mean `loc` [..., *event_shape]."""
@@ -231,9 +235,19 @@ class Normal(Likelihood):
             tfd.Normal(loc, self.scale if log_scale is None else bounded_exp(log_scale, self.SCALES))
         )
 
-    def initial_bias(self, mean: np.ndarray) -> np.ndarray:
-        """The mean, and a scale of one."""
-        return np.concatenate([mean] + [np.zeros_like(mean)] * (self.params_per_value - 1), axis=-1)
+    def initial_bias(self, mean: np.ndarray, spread: float = 1.0) -> np.ndarray:
+        """The mean, and the spread as the scale."""
+        log_scale = np.full_like(mean, self._log(spread))
+        return np.concatenate([mean] + [log_scale] * (self.params_per_value - 1), axis=-1)
+
+    def adapt(self, spread: float) -> None:
+        """Start a learned scale at the spread: from far above it, the latents would not be worth their KL."""
+        if self.scale == "learned":
+            self.log_scale.assign(self._log(spread))
+
+    def _log(self, spread: float) -> float:
+        # Inside the bounds by a factor, where the clip is the identity and has a gradient.
+        return math.log(min(max(spread, 2.0 * self.SCALES.low), 0.5 * self.SCALES.high))
 
 
 class Levels(Likelihood):
@@ -281,7 +295,7 @@ class DiscretizedLogistic(Levels):
         """Independent variables on the grid, with location and log-scale [..., *event_shape]."""
         return self._independent(QuantizedLogistic(loc, self._scale(log_scale), self.levels))
 
-    def initial_bias(self, mean: np.ndarray) -> np.ndarray:
+    def initial_bias(self, mean: np.ndarray, spread: float = 1.0) -> np.ndarray:
         """The location that gives the mean, and a scale of 0.1."""
         loc = clipped_logistic_loc(inside(mean), self.INITIAL_SCALE)
         return np.concatenate([loc, np.zeros_like(loc)], axis=-1)
@@ -315,7 +329,7 @@ class DiscretizedLogisticMixture(DiscretizedLogistic):
         logits, loc, log_scale = tf.split(tf.stack(params, axis=-1), 3, axis=-1)
         return self._independent(QuantizedLogisticMixture(logits, loc, self._scale(log_scale), self.levels))
 
-    def initial_bias(self, mean: np.ndarray) -> np.ndarray:
+    def initial_bias(self, mean: np.ndarray, spread: float = 1.0) -> np.ndarray:
         """Equal components with that mean; the decoder's kernel tells them apart."""
         loc = clipped_logistic_loc(inside(mean), self.INITIAL_SCALE)
         zeros = [np.zeros_like(loc)] * self.num_components
@@ -339,7 +353,7 @@ class Categorical(Levels):
         """Independent categorical variables, from the logits of each level [..., *event_shape]."""
         return self._independent(GridCategorical(tf.stack(logits, axis=-1)))
 
-    def initial_bias(self, mean: np.ndarray) -> np.ndarray:
+    def initial_bias(self, mean: np.ndarray, spread: float = 1.0) -> np.ndarray:
         """The logits t k, linear in the level, that give the mean: of all such distributions the most uncertain."""
         grid = np.arange(self.levels) / (self.levels - 1)
         slope = tilted_logits(inside(mean), grid)
@@ -365,7 +379,7 @@ class Binomial(Levels):
         """Independent binomial variables with `logits` [..., *event_shape]."""
         return self._independent(GridBinomial(logits, self.total_count))
 
-    def initial_bias(self, mean: np.ndarray) -> np.ndarray:
+    def initial_bias(self, mean: np.ndarray, spread: float = 1.0) -> np.ndarray:
         """logit(mean), the mean clipped to [0.001, 0.999]."""
         return logit(inside(mean))
 

@@ -142,6 +142,13 @@ class MultivariateNormalEigen(Posterior):
         return tfd.MultivariateNormalLinearOperator(loc, scale)
 
 
+class LowRankUpdate(tf.linalg.LinearOperatorLowRankUpdate):
+    """L + U U^T, whose I + U^T L^-1 U is not made by set_diag, which XLA cannot differentiate here."""
+
+    def _make_capacitance(self, u: tf.Tensor, v: tf.Tensor) -> tf.Tensor:
+        return tf.eye(u.shape[-1]) + tf.matmul(v, self.base_operator.solve(u), transpose_a=True)
+
+
 @register
 class MultivariateNormalLowRank(Posterior):
     """q(z|x) = N(z; mu, A A^T), A = D^(1/2) (I + V V^T) D^(1/2): correlations along `rank` directions.
@@ -181,7 +188,7 @@ class MultivariateNormalLowRank(Posterior):
         factor = bounded(factor, self.MAX_FACTOR) * tf.sqrt(scale)[..., tf.newaxis]
         # Declared positive definite, which TFP's own class is not, it is factorised by Cholesky: XLA has no LU.
         base = tf.linalg.LinearOperatorDiag(scale, is_non_singular=True, is_positive_definite=True)
-        operator = tf.linalg.LinearOperatorLowRankUpdate(
+        operator = LowRankUpdate(
             base,
             u=factor,
             is_diag_update_positive=True,

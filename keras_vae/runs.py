@@ -115,8 +115,13 @@ def update_report(run: Path, **sections: Any) -> None:
 
 def write_text(path: Path, text: str) -> None:
     """Write a file such that `path` always holds a whole one."""
+    write_bytes(path, text.encode())
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Write a file such that `path` always holds a whole one."""
     temporary = path.with_name(f".writing-{path.name}")
-    temporary.write_text(text, encoding="utf-8")
+    temporary.write_bytes(content)
     temporary.replace(path)
 
 

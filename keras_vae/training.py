@@ -1,6 +1,5 @@
 """`keras-vae train`: from settings to a run folder."""
 
-import csv
 import datetime
 import difflib
 import json
@@ -84,7 +83,7 @@ class _Session:
         _trim_history(self.run / runs.HISTORY, first)
         batch_size = self.settings.data.batch_size
         self.vae.fit(
-            self.splits.train.stream(batch_size, self.settings.train.seed, start_step=first * self.steps),
+            self.splits.train.stream(batch_size, self.settings.train.seed, start_step=int(self.vae.step)),
             validation_data=self.splits.validation and self.splits.validation.dataset(batch_size),
             epochs=self.settings.train.epochs,
             initial_epoch=first,
@@ -156,14 +155,11 @@ def _is_finished(run: Path) -> bool:
 
 
 def _trim_history(path: Path, epochs: int) -> None:
-    """Drop the rows of epochs that will be trained again."""
-    if not path.is_file():
-        return
-    with path.open(newline="", encoding="utf-8") as file:
-        header, *rows = [*csv.reader(file)] or [[]]
-    kept = [row for row in rows if len(row) == len(header) and int(row[0]) < epochs]
-    lines = [",".join(row) for row in [header, *kept]]
-    runs.write_text(path, "\n".join(lines) + "\n")
+    """Drop the rows of epochs that will be trained again, and a row that was cut off."""
+    if path.is_file():
+        header, *rows = path.read_bytes().splitlines(keepends=True) or [b""]
+        kept = [row for row in rows if row.endswith(b"\n") and int(row.split(b",")[0]) < epochs]
+        runs.write_bytes(path, b"".join([header, *kept]))
 
 
 def _describe(settings: Settings, splits: data.Splits) -> str:

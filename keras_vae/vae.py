@@ -256,7 +256,8 @@ class VAE(Serializable, keras.Model):
         return self.infer(x, num_samples, seed, condition=condition).log_weights
 
     def adapt(self, data: Any) -> None:
-        """Initialise from the data what is better not random: the output bias gives their mean.
+        """Initialise from the data what is better not random: the output bias gives their mean, a learned scale their
+        spread, pseudo-inputs look like them.
 
         The mean pixel alone is worth hundreds of nats at the start. `fit` calls this by itself on a model whose weights
         were never trained, loaded or adapted.
@@ -265,14 +266,17 @@ class VAE(Serializable, keras.Model):
             data: array, tensor, dataset or other iterable of batches; of endless data, 100 batches are used.
         """
         self._ensure_built()
-        total, count, first = np.zeros(()), 0, None
+        total, squares, count, first = np.zeros(()), np.zeros(()), 0, None
         limit = ADAPT_BATCHES if inputs.is_endless(data) else None
         for batch in inputs.batches(data, limit=limit):
             first = batch if first is None else first
-            total, count = total + batch.sum(axis=0, dtype="float64"), count + len(batch)
+            values = batch.astype("float64")
+            total, squares, count = total + values.sum(axis=0), squares + (values**2).sum(axis=0), count + len(batch)
         if first is None:
             raise ValueError("There are no data to adapt to: the first batch is empty.")
-        self.decoder.adapt(total / count)
+        mean = total / count
+        spread = math.sqrt(max(0.0, float(np.mean(squares / count - mean**2))))
+        self.decoder.adapt(mean, spread)
         self.prior.adapt(first)
         self._follow_chief()
         self.adapted.assign(1)

@@ -96,7 +96,7 @@ class Train(Section):
     )
     precision: Literal["float32", "mixed_float16", "mixed_bfloat16"] = "float32"
     jit_compile: Literal["auto"] | bool = "auto"
-    steps_per_execution: PositiveInt | None = Field(None, description="None: chosen from the length of an epoch")
+    steps_per_execution: PositiveInt | None = Field(None, description="at most; a divisor of an epoch's steps is taken")
     early_stopping: PositiveInt | None = Field(None, description="epochs without a better validation ELBO")
     checkpoint_seconds: Annotated[float, Field(ge=0.0)] = Field(60.0, description="at the end of an epoch, at most")
     seed: Annotated[int, Field(ge=0, lt=2**31)] = 0

@@ -75,7 +75,8 @@ def test_the_default_job_leaves_a_run_folder(run):
     vae = keras.saving.load_model(folder / "vae.keras")
     assert vae.sample(2, seed=0).shape == (2, 8, 8, 1)
     for name in ("samples", "reconstructions", "manifold"):
-        assert Image.open(folder / "pictures" / f"{name}.png").size[0] > 200
+        with Image.open(folder / "pictures" / f"{name}.png") as picture:
+            assert picture.size[0] > 200
     assert list((folder / "export").rglob("saved_model.pb"))
     assert list((folder / "export").rglob("*.tflite"))
 

@@ -122,3 +122,9 @@ def test_the_optimizer_follows_the_settings():
     schedule = optimizer._learning_rate
     assert float(schedule(0)) == pytest.approx(train.learning_rate)
     assert float(schedule(200)) == pytest.approx(train.final_learning_rate)
+
+
+def test_calls_of_several_steps_make_whole_epochs():
+    train = settings.load().train
+    assert [config.steps_per_execution(train, n) for n in (11, 12, 285, 7, 1, 100)] == [1, 6, 5, 7, 1, 10]
+    assert config.steps_per_execution(settings.load(None, ["train.steps_per_execution=3"]).train, 10) == 2

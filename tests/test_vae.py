@@ -363,8 +363,20 @@ class TestAdapt:
     def test_a_convolution_starts_at_the_mean_of_each_channel(self):
         x = np.stack([np.full((4, 6, 6), 0.2), np.full((4, 6, 6), 0.7)], axis=-1).astype("float32")
         vae = make_vae(networks.conv, (4,), likelihood=likelihoods.Normal((6, 6, 2), scale="per_pixel"))
+        x[::2] += 0.1
         vae.adapt(x)
-        np.testing.assert_allclose(vae.decoder.output_layer.bias, [0.2, 0.7, 0.0, 0.0], rtol=1e-6)
+        np.testing.assert_allclose(vae.decoder.output_layer.bias, [0.25, 0.75, *[np.log(0.05)] * 2], rtol=1e-5)
+
+    def test_a_learned_scale_starts_at_the_spread_of_the_data(self, digits):
+        vae = make_vae(likelihood=likelihoods.Normal((8, 8, 1)))
+        vae.adapt(digits)
+        spread = np.sqrt(digits.var(axis=0).mean())
+        assert vae.decode(np.zeros((1, 4))).distribution.scale.numpy() == pytest.approx(spread, rel=1e-4)
+
+    def test_constant_data_leave_a_scale_that_can_learn(self):
+        vae = make_vae(likelihood=likelihoods.Normal((4,)))
+        vae.adapt(np.ones((10, 4), "float32"))
+        assert vae.decode(np.zeros((1, 4))).distribution.scale.numpy() == pytest.approx(2e-3, rel=1e-3)
 
     @pytest.mark.parametrize("endless", [False, True])
     def test_fit_adapts_a_fresh_model_from_datasets(self, digits, endless):
