@@ -36,7 +36,10 @@ def build(posterior, prior, likelihood, objective, network="mlp"):
 def refusal(posterior, prior, objective):
     """The error with which `VAE` refuses three parts, or None."""
     try:
-        build(posterior, prior, "normal", objective)
+        vae = build(posterior, prior, "normal", objective)
+        if posterior == "deterministic":
+            vae.build()
+            vae.prior.distribution(encoder=vae.encoder)  # a mixture of posteriors needs their densities
     except ValueError as error:
         return str(error)
     return None
@@ -127,5 +130,7 @@ def test_only_what_has_no_meaning_is_refused():
             assert "Kumaraswamy(latent_dim" in reason
         elif posterior == "deterministic" and objective != "reconstruction":
             assert "objectives.Reconstruction()" in reason
+        elif posterior == "deterministic" and prior == "vamp":
+            assert "VampPrior is a mixture of the densities" in reason
         else:
             assert reason is None
