@@ -12,6 +12,7 @@ from rich.console import Console
 from keras_vae import data, evaluation, pictures
 from keras_vae.config import Settings, read
 from keras_vae.export import export_run
+from keras_vae.export.run import FORMATS
 from keras_vae.vae import VAE
 from keras_vae_cli.errors import ConfigError
 
@@ -100,10 +101,10 @@ def export(
     quantizations: Sequence[str] | None = None,
     version: int | None = None,
 ) -> None:
-    """Export the model of a run into RUN/export; None means what its config says."""
+    """Export the model of a run into RUN/export; None means what its config says, or both formats if that says none."""
     settings = read(run)
     load_model(run)
-    export_run(run, formats or settings.export.formats, quantizations or settings.export.quantize, version)
+    export_run(run, formats or settings.export.formats or FORMATS, quantizations or settings.export.quantize, version)
 
 
 def update_report(run: Path, **sections: Any) -> None:
