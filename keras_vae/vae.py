@@ -15,11 +15,14 @@ import tensorflow_probability as tfp
 from tensorflow_probability import distributions as tfd
 
 from keras_vae import inputs, seeds
+from keras_vae.compatibility import check_parts
 from keras_vae.decoder import Decoder
+from keras_vae.distribution import follow_chief
 from keras_vae.encoder import Encoder
 from keras_vae.latents import Terms, latent_group, pathwise
+from keras_vae.metrics import BatchIndex
 from keras_vae.objectives import ELBO, Objective
-from keras_vae.posteriors import Deterministic, fitting
+from keras_vae.posteriors import Deterministic
 from keras_vae.priors import Prior
 from keras_vae.serialization import Serializable, register
 
@@ -72,7 +75,7 @@ class VAE(Serializable, keras.Model):
         # An automatic cast to half precision would round the data before their likelihood is taken.
         super().__init__(autocast=False, **kwargs)
         objective = ELBO() if objective is None else objective
-        _check_parts(encoder, decoder, prior, objective)
+        check_parts(encoder, decoder, prior, objective)
         self.encoder = encoder
         self.decoder = decoder
         self.prior = prior
@@ -278,27 +281,8 @@ class VAE(Serializable, keras.Model):
         spread = math.sqrt(max(0.0, float(np.mean(squares / count - mean**2))))
         self.decoder.adapt(mean, spread)
         self.prior.adapt(first)
-        self._follow_chief()
+        follow_chief(self.distribute_strategy, self.trainable_variables)
         self.adapted.assign(1)
-
-    def _follow_chief(self) -> None:
-        """Give all workers the chief's weights: each may have adapted to its own part of the data."""
-        strategy = self.distribute_strategy
-        if not isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy):
-            return
-
-        @tf.function
-        def chief_values() -> list[tf.Tensor]:
-            def on_replica() -> list[tf.Tensor]:
-                replica = tf.distribute.get_replica_context()
-                is_chief = tf.equal(replica.replica_id_in_sync_group, 0)
-                values = [tf.convert_to_tensor(weight) for weight in self.trainable_variables]
-                return [replica.all_reduce("SUM", tf.where(is_chief, v, tf.zeros_like(v))) for v in values]
-
-            return strategy.run(on_replica)
-
-        for weight, value in zip(self.trainable_variables, chief_values(), strict=True):
-            weight.assign(strategy.experimental_local_results(value)[0])
 
     # Training and evaluation.
 
@@ -400,54 +384,6 @@ class VAE(Serializable, keras.Model):
         if batch is not None:
             self.decoder.likelihood.check(batch)
         return batch, data
-
-
-class BatchIndex(keras.metrics.Metric):
-    """Counts the batches of an evaluation: like any metric it starts from zero whenever metrics are reset."""
-
-    def __init__(self, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        self.index = self.add_variable((), "zeros", dtype="int32", name="index")
-
-    def next(self) -> tf.Tensor:
-        """The number of batches so far."""
-        index = tf.identity(tf.convert_to_tensor(self.index))
-        self.index.assign_add(1)
-        return index
-
-    def update_state(self, *args: Any, **kwargs: Any) -> None:
-        """Nothing: `next` counts."""
-
-    def result(self) -> tf.Tensor:
-        """The number of batches so far."""
-        return tf.convert_to_tensor(self.index)
-
-
-def _check_parts(encoder: Any, decoder: Any, prior: Any, objective: Any) -> None:
-    expected = {"encoder": Encoder, "decoder": Decoder, "prior": Prior, "objective": Objective}
-    given = {"encoder": encoder, "decoder": decoder, "prior": prior, "objective": objective}
-    for name, part in given.items():
-        if not isinstance(part, expected[name]):
-            raise TypeError(f"{name} must be a keras_vae {name}, not {part!r}.")
-    posterior = encoder.posterior
-    if posterior.latent_dim != prior.latent_dim:
-        raise ValueError(
-            f"The posterior has {posterior.latent_dim} latent dimensions and the prior {prior.latent_dim}: "
-            "give both the same latent_dim."
-        )
-    if not prior.support.contains(posterior.support):
-        raise ValueError(
-            f"The posterior {type(posterior).__name__} has its support on {posterior.support}, which is not inside the "
-            f"support of the prior {type(prior).__name__}, {prior.support}: KL(q || p) would be infinite. Posteriors "
-            f"that fit: {', '.join(fitting(prior.support))}."
-        )
-    if isinstance(posterior, Deterministic) and objective.uses_prior:
-        raise ValueError(
-            "A Deterministic posterior has no density, so that log q(z|x) and KL(q || p), of which "
-            f"{type(objective).__name__} is made, do not exist. Give the VAE "
-            "objective=objectives.Reconstruction(), which makes a plain autoencoder, or a posterior with a density, "
-            "such as MultivariateNormalDiag."
-        )
 
 
 def _array(values: Any) -> np.ndarray:

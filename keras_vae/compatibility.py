@@ -1,0 +1,42 @@
+"""Which parts make a VAE together: equal latent dimensions, supports inside each other, densities where needed."""
+
+from typing import Any
+
+from keras_vae.decoder import Decoder
+from keras_vae.encoder import Encoder
+from keras_vae.objectives import Objective
+from keras_vae.posteriors import Deterministic, fitting
+from keras_vae.priors import Prior
+
+
+def check_parts(encoder: Any, decoder: Any, prior: Any, objective: Any) -> None:
+    """Refuse parts that are of the wrong kind or cannot work together.
+
+    Raises:
+        TypeError: for a part of the wrong kind.
+        ValueError: for different latent dimensions, a support outside the prior's, a missing density.
+    """
+    expected = {"encoder": Encoder, "decoder": Decoder, "prior": Prior, "objective": Objective}
+    given = {"encoder": encoder, "decoder": decoder, "prior": prior, "objective": objective}
+    for name, part in given.items():
+        if not isinstance(part, expected[name]):
+            raise TypeError(f"{name} must be a keras_vae {name}, not {part!r}.")
+    posterior = encoder.posterior
+    if posterior.latent_dim != prior.latent_dim:
+        raise ValueError(
+            f"The posterior has {posterior.latent_dim} latent dimensions and the prior {prior.latent_dim}: "
+            "give both the same latent_dim."
+        )
+    if not prior.support.contains(posterior.support):
+        raise ValueError(
+            f"The posterior {type(posterior).__name__} has its support on {posterior.support}, which is not inside the "
+            f"support of the prior {type(prior).__name__}, {prior.support}: KL(q || p) would be infinite. Posteriors "
+            f"that fit: {', '.join(fitting(prior.support))}."
+        )
+    if isinstance(posterior, Deterministic) and objective.uses_prior:
+        raise ValueError(
+            "A Deterministic posterior has no density, so that log q(z|x) and KL(q || p), of which "
+            f"{type(objective).__name__} is made, do not exist. Give the VAE "
+            "objective=objectives.Reconstruction(), which makes a plain autoencoder, or a posterior with a density, "
+            "such as MultivariateNormalDiag."
+        )
