@@ -13,7 +13,7 @@ import tensorflow as tf
 from scipy.stats import multivariate_normal
 
 import keras_vae as kv
-from keras_vae import codes, evaluation, likelihoods, networks, objectives, posteriors, priors
+from keras_vae import codes, evaluation, importance, likelihoods, networks, objectives, posteriors, priors
 
 D, L, SCALE = 6, 2, 0.7
 
@@ -125,8 +125,8 @@ def test_result_depends_on_the_seed_and_not_on_the_batches(model, x):
 
 def test_chunks_do_not_change_what_is_estimated(model, x, monkeypatch):
     """Ten samples in one chunk, and in four of three with two of them surplus: other noise, the same expectation."""
-    monkeypatch.setattr(evaluation, "MAX_ROWS", 64)
-    monkeypatch.setattr(evaluation, "DRAWS", 3)
+    monkeypatch.setattr(importance, "MAX_ROWS", 64)
+    monkeypatch.setattr(importance, "DRAWS", 3)
     small = evaluation.log_likelihood(model, x, num_samples=1000, verbose=False)
     assert abs(small.mean - exact(model, x).mean()) < 4 * small.monte_carlo_error
     assert small.effective_sample_size < 1000
@@ -135,7 +135,7 @@ def test_chunks_do_not_change_what_is_estimated(model, x, monkeypatch):
 def test_memory_does_not_grow_with_the_samples(model, x, monkeypatch):
     """No operation of the compiled function has an axis that grows with the number of samples."""
     sizes = set()
-    inner = evaluation._log_weights
+    inner = importance._log_weights
 
     def spy(vae, data):
         log_weights = inner(vae, data)
@@ -146,10 +146,10 @@ def test_memory_does_not_grow_with_the_samples(model, x, monkeypatch):
 
         return count
 
-    monkeypatch.setattr(evaluation, "_log_weights", spy)
+    monkeypatch.setattr(importance, "_log_weights", spy)
     for num_samples in (1_000, 20_000):
         evaluation.log_likelihood(model, x[:64], num_samples=num_samples, verbose=False)
-    assert max(sizes) * 64 <= evaluation.MAX_ROWS
+    assert max(sizes) * 64 <= importance.MAX_ROWS
 
 
 def bernoulli_model(levels: bool = False) -> kv.VAE:
@@ -174,7 +174,7 @@ def test_binary_data_have_bits_per_dimension_and_the_fast_path_is_right():
     vae.decoder.output_layer.kernel.assign(300.0 * vae.decoder.output_layer.kernel)
     z = np.random.default_rng(1).normal(size=(3, 40, 3)).astype("float32")
     p = vae.decode(z)
-    np.testing.assert_allclose(evaluation._log_prob(p, tf.constant(x)), p.log_prob(x), rtol=1e-5, atol=1e-4)
+    np.testing.assert_allclose(importance._log_prob(p, tf.constant(x)), p.log_prob(x), rtol=1e-5, atol=1e-4)
 
 
 def test_refusals(model, x):

@@ -7,7 +7,7 @@ import pytest
 import tensorflow as tf
 
 import keras_vae as kv
-from keras_vae import features, likelihoods, networks, objectives, pictures, posteriors, priors
+from keras_vae import drawing, features, likelihoods, networks, objectives, pictures, posteriors, priors
 
 
 def make(shape, latent_dim=2, posterior=None, prior=None, objective=None, likelihood=None) -> kv.VAE:
@@ -28,13 +28,13 @@ def pixels(path) -> np.ndarray:
 
 
 def drawn(figure, tmp_path) -> np.ndarray:
-    pictures._saved(figure, tmp_path / "x.png")
+    drawing.saved(figure, tmp_path / "x.png")
     return pixels(tmp_path / "x.png")
 
 
 def cells(picture: np.ndarray, rows: int, columns: int, height: int, width: int, left: int = 6, top: int = 6):
     """The pixels of the tiles again, [R, C, H, W, 3], of a grid without labels."""
-    gap, margin = pictures.GAP, 6
+    gap, margin = drawing.GAP, 6
     scale = (picture.shape[1] - left - margin + gap) // columns - gap
     scale //= width
     block = picture[top : picture.shape[0] - margin, left : picture.shape[1] - margin]
@@ -246,9 +246,9 @@ def test_a_failed_write_leaves_the_old_picture(tmp_path, monkeypatch):
         raise OSError("disk full")
 
     figure = pictures.draw_tiles(np.zeros((1, 1, 2, 2, 1)))
-    monkeypatch.setattr(pictures.Path, "replace", fail)
+    monkeypatch.setattr(drawing.Path, "replace", fail)
     with pytest.raises(OSError, match="disk full"):
-        pictures._saved(figure, path)
+        drawing.saved(figure, path)
     assert path.read_bytes() == b"old"
     assert [each.name for each in tmp_path.iterdir()] == ["s.png"]
 
