@@ -10,6 +10,7 @@ from keras_vae.decoder import Decoder
 from keras_vae.encoder import Encoder
 from keras_vae.vae import VAE
 from keras_vae_cli import catalogue
+from keras_vae_cli.errors import ConfigError
 from keras_vae_cli.settings import Settings, Train, load
 
 __all__ = ["Settings", "load", "make_optimizer", "make_part", "make_vae", "read"]
@@ -19,9 +20,12 @@ def read(run: str | Path) -> Settings:
     """The settings of a run folder.
 
     Raises:
-        ConfigError: if its config.yaml is missing or damaged.
+        ConfigError: if its config.yaml is missing, damaged or of something else.
     """
-    return load(Path(run) / "config.yaml")
+    try:
+        return load(Path(run) / "config.yaml")
+    except ConfigError as error:
+        raise ConfigError(f"{run} is no run folder of keras-vae train, or its config was changed.\n{error}") from None
 
 
 def make_vae(settings: Settings, event_shape: tuple[int, ...]) -> VAE:

@@ -64,3 +64,54 @@ class Encoder(Serializable, keras.Model):
         refuse_condition(condition, "encoder")
         features = self.body(x, training=training)
         return self.posterior(tf.reshape(features, [-1, self.num_features]))
+
+    def features_model(self, trainable: bool = True) -> keras.Model:
+        """The encoder as an ordinary Keras model, data [B, *event_shape] -> features [B, L], to stack a head on.
+
+            model = keras.Sequential([vae.encoder.features_model(), keras.layers.Dense(10, activation="softmax")])
+            model.compile(optimizer="adam", loss="sparse_categorical_crossentropy", metrics=["accuracy"])
+            model.fit(x, y)
+
+        The features are the point of q(z|x): its mean. The weights are a copy: fine-tuning leaves the VAE as it was.
+
+        Args:
+            trainable: False freezes the copy, for training the head alone.
+
+        Raises:
+            ValueError: for an encoder that has no weights yet.
+        """
+        if not self.built:
+            raise ValueError("The encoder has no weights yet: train or load the VAE first, or call vae.build().")
+        shape = tuple(self.get_build_config()["input_shape"][1:])
+        copy = type(self).from_config(self.get_config())
+        copy.build((None, *shape))
+        copy.set_weights(self.get_weights())
+        layers = [keras.Input(shape), copy.body, keras.layers.Flatten(dtype="float32"), PosteriorPoint(copy.posterior)]
+        model = keras.Sequential(layers, name="features")
+        model.trainable = trainable
+        return model
+
+
+@register
+class PosteriorPoint(Serializable, keras.layers.Layer):
+    """The point of a posterior as a layer: features [B, F] -> [B, L].
+
+    Args:
+        posterior: a part of `keras_vae.posteriors`.
+    """
+
+    def __init__(self, posterior: Posterior, **kwargs: Any) -> None:
+        super().__init__(**{**kwargs, "dtype": "float32"})
+        self.posterior = posterior
+
+    def build(self, input_shape: tuple) -> None:
+        """Make the posterior's projection."""
+        self.posterior.build(input_shape)
+
+    def call(self, features: tf.Tensor) -> tf.Tensor:
+        """The point of q(z|x)."""
+        return self.posterior.point(self.posterior(features))
+
+    def compute_output_shape(self, input_shape: tuple) -> tuple:
+        """[B, L]."""
+        return (input_shape[0], self.posterior.latent_dim)

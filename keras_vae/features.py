@@ -1,7 +1,7 @@
 """A trained encoder at work in other tasks: probes, clusters, fine-tuning, augmentation, a density of codes.
 
 features.linear_probe(vae, train, test)              # are the codes good features?
-model = keras.Sequential([features.features_model(vae.encoder), keras.layers.Dense(10)])
+model = keras.Sequential([vae.encoder.features_model(), keras.layers.Dense(10)])
 augmented = train.map(features.augment(vae, seed=0))
 density = features.CodeDensity(autoencoder, train)   # makes a plain autoencoder generate
 """
@@ -25,8 +25,6 @@ from sklearn.preprocessing import StandardScaler
 
 from keras_vae import codes, seeds
 from keras_vae.encoder import Encoder
-from keras_vae.posteriors import Posterior
-from keras_vae.serialization import Serializable, register
 from keras_vae.vae import VAE
 
 tfd = tfp.distributions
@@ -170,56 +168,8 @@ def cluster(vae: VAE, data: Any) -> Clustering:
 
 
 def features_model(encoder: Encoder, trainable: bool = True) -> keras.Model:
-    """The encoder as an ordinary Keras model, data [B, *event_shape] -> features [B, L], to stack a head on.
-
-        model = keras.Sequential([features_model(vae.encoder), keras.layers.Dense(10, activation="softmax")])
-        model.compile(optimizer="adam", loss="sparse_categorical_crossentropy", metrics=["accuracy"])
-        model.fit(x, y)
-
-    The features are the point of q(z|x): its mean. The weights are a copy: fine-tuning leaves the VAE as it was.
-
-    Args:
-        encoder: an encoder that was built (trained, loaded or called).
-        trainable: False freezes the copy, for training the head alone.
-
-    Raises:
-        ValueError: for an encoder that has no weights yet.
-    """
-    if not encoder.built:
-        raise ValueError("The encoder has no weights yet: train or load the VAE first, or call vae.build().")
-    shape = tuple(encoder.get_build_config()["input_shape"][1:])
-    copy = Encoder.from_config(encoder.get_config())
-    copy.build((None, *shape))
-    copy.set_weights(encoder.get_weights())
-    layers = [keras.Input(shape), copy.body, keras.layers.Flatten(dtype="float32"), PosteriorPoint(copy.posterior)]
-    model = keras.Sequential(layers, name="features")
-    model.trainable = trainable
-    return model
-
-
-@register
-class PosteriorPoint(Serializable, keras.layers.Layer):
-    """The point of a posterior as a layer: features [B, F] -> [B, L].
-
-    Args:
-        posterior: a part of `keras_vae.posteriors`.
-    """
-
-    def __init__(self, posterior: Posterior, **kwargs: Any) -> None:
-        super().__init__(**{**kwargs, "dtype": "float32"})
-        self.posterior = posterior
-
-    def build(self, input_shape: tuple) -> None:
-        """Make the posterior's projection."""
-        self.posterior.build(input_shape)
-
-    def call(self, features: tf.Tensor) -> tf.Tensor:
-        """The point of q(z|x)."""
-        return self.posterior.point(self.posterior(features))
-
-    def compute_output_shape(self, input_shape: tuple) -> tuple:
-        """[B, L]."""
-        return (input_shape[0], self.posterior.latent_dim)
+    """The same as `encoder.features_model(trainable)`: the encoder as an ordinary Keras model."""
+    return encoder.features_model(trainable)
 
 
 def augment(vae: VAE, seed: int = 0, temperature: float = 1.0, sample_pixels: bool = False) -> Callable[..., Any]:

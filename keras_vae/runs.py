@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from keras_vae_cli.errors import ConfigError
 CONFIG, MODEL, HISTORY, REPORT, PICTURES = "config.yaml", "vae.keras", "history.csv", "report.json", "pictures"
 # Pictures look at no more than this many test examples, the gap to training at no more than this many training ones.
 SHOWN, MAX_TRAIN = 2000, 10_000
+RESTORE = "Put back a copy (the folder's checkpoints hold some), or train anew in another folder."
 
 
 def open_data(settings: Settings) -> data.Splits:
@@ -48,19 +50,44 @@ def load_model(run: Path) -> VAE:
     """The model of a run.
 
     Raises:
-        ConfigError: if the run has not got that far.
+        ConfigError: if the run has not got that far, or the file is damaged or of something else.
     """
     path = run / MODEL
     if not path.is_file():
         raise ConfigError(f"{run} holds no {MODEL} yet: let keras-vae train finish first.")
-    return keras.saving.load_model(path, compile=False)
+    if not zipfile.is_zipfile(path):
+        raise ConfigError(f"{path} is damaged: it is no .keras file, or the end of it is missing. {RESTORE}")
+    try:
+        model = keras.saving.load_model(path, compile=False)
+    except Exception as error:  # what a damaged archive raises depends on where the damage is
+        raise ConfigError(f"{path} cannot be loaded. {str(error) or type(error).__name__}\n{RESTORE}") from error
+    if not isinstance(model, VAE):
+        raise ConfigError(f"{path} holds a {type(model).__name__}, and not a model that keras-vae train has written.")
+    return model
+
+
+def open_run(run: Path) -> tuple[Settings, VAE, data.Splits]:
+    """Settings, model and data of a run that has a model.
+
+    Raises:
+        ConfigError: if one of them is missing or damaged, or they do not belong together.
+    """
+    settings = read(run)
+    vae, splits = load_model(run), open_data(settings)
+    made_for, given = tuple(vae.decoder.event_shape), tuple(splits.test.event_shape)
+    if made_for != given:
+        raise ConfigError(
+            f"{run / MODEL} is a model of examples of shape {made_for}, but the data that {run / CONFIG} names, "
+            f"{settings.data.name or settings.data.path}, have the shape {given}: they are not of the same run."
+        )
+    return settings, vae, splits
 
 
 def plot(run: Path) -> None:
     """Draw the pictures of a run anew."""
     console = _console()
-    settings = read(run)
-    draw(run, load_model(run), open_data(settings).test, console)
+    _, vae, splits = open_run(run)
+    draw(run, vae, splits.test, console)
 
 
 def draw(run: Path, vae: VAE, test: data.Arrays, console: Console) -> None:
@@ -76,8 +103,8 @@ def draw(run: Path, vae: VAE, test: data.Arrays, console: Console) -> None:
 def evaluate(run: Path, num_samples: int = 5000, seed: int = 0, limit: int | None = None) -> None:
     """Evaluate the model of a run on its test data, and add what is found to RUN/report.json."""
     console = _console()
-    settings = read(run)
-    vae, splits = load_model(run), open_data(settings)
+    read_report(run)  # a damaged one is better found before the work than after
+    settings, vae, splits = open_run(run)
     batch_size, history = settings.data.batch_size, run / HISTORY
     few = splits.train.subset(range(min(len(splits.train), MAX_TRAIN)))
     found = evaluation.evaluate(
@@ -90,8 +117,8 @@ def evaluate(run: Path, num_samples: int = 5000, seed: int = 0, limit: int | Non
         seed=seed,
         verbose=console.is_terminal,
     )
-    update_report(run, **found)
     console.print(evaluation.report_table(found))
+    update_report(run, **found)
     console.print(f"Written to {run / REPORT}.")
 
 
@@ -107,11 +134,25 @@ def export(
     export_run(run, formats or settings.export.formats or FORMATS, quantizations or settings.export.quantize, version)
 
 
+def read_report(run: Path) -> dict[str, Any]:
+    """RUN/report.json, empty if there is none yet.
+
+    Raises:
+        ConfigError: if it is damaged.
+    """
+    path = run / REPORT
+    try:
+        report = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    except ValueError as error:
+        raise ConfigError(f"{path} is damaged ({error}): delete or mend it, what it lacks is added again.") from error
+    if not isinstance(report, dict):
+        raise ConfigError(f"{path} is not the report of a run: it holds no mapping. Move it elsewhere.")
+    return report
+
+
 def update_report(run: Path, **sections: Any) -> None:
     """Add or replace sections of RUN/report.json."""
-    path = run / REPORT
-    report = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
-    write_text(path, json.dumps({**report, **sections}, indent=2) + "\n")
+    write_text(run / REPORT, json.dumps({**read_report(run), **sections}, indent=2) + "\n")
 
 
 def write_text(path: Path, text: str) -> None:

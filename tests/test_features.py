@@ -98,7 +98,7 @@ def test_best_map_of_clusters_to_labels():
 
 def test_features_model_is_an_ordinary_model(trained, labelled, tmp_path):
     x, y = labelled
-    model = features.features_model(trained.encoder)
+    model = trained.encoder.features_model()
     expected = np.asarray(trained.encode(x[:50]).mean())
     np.testing.assert_allclose(model.predict(x[:50], verbose=0), expected, atol=1e-5)
     model.save(tmp_path / "features.keras")
@@ -111,17 +111,17 @@ def test_features_model_is_an_ordinary_model(trained, labelled, tmp_path):
     # Fine-tuning moved the copy and left the VAE as it was.
     assert np.abs(model.predict(x[:50], verbose=0) - expected).max() > 0.01
     np.testing.assert_allclose(np.asarray(trained.encode(x[:50]).mean()), expected, atol=1e-6)
-    assert not features.features_model(trained.encoder, trainable=False).trainable_weights
+    assert not trained.encoder.features_model(trainable=False).trainable_weights
 
 
 def test_features_of_a_users_own_network():
     network = keras.Sequential([keras.layers.Conv2D(4, 3), keras.layers.GlobalAveragePooling2D()])
     encoder = kv.Encoder(network, posteriors.MultivariateNormalDiag(2))
     with pytest.raises(ValueError, match="no weights yet"):
-        features.features_model(encoder)
+        encoder.features_model()
     x = np.random.default_rng(0).random((3, 8, 8, 1)).astype("float32")
     encoder.build((None, 8, 8, 1))
-    model = features.features_model(encoder)
+    model = encoder.features_model()
     np.testing.assert_allclose(model(x), encoder(x).mean(), atol=1e-6)
 
 
@@ -144,13 +144,13 @@ def test_fine_tuning_beats_training_from_scratch_at_one_percent_of_mnist():
         seed=0,
     )
     vae.build()
-    fresh = features.features_model(vae.encoder)
+    fresh = vae.encoder.features_model()
     vae.compile(optimizer=keras.optimizers.Adam(1e-3))
     binary = (np.random.default_rng(0).random(x.shape) < x).astype("float32")
     vae.fit(binary, epochs=8, batch_size=128, verbose=0)
     few = features._evenly(y, 0.01, seed=0)
     accuracies = []
-    for start in (fresh, features.features_model(vae.encoder)):
+    for start in (fresh, vae.encoder.features_model()):
         classifier = keras.Sequential([start, keras.layers.Dense(10, activation="softmax")])
         classifier.compile(optimizer="adam", loss="sparse_categorical_crossentropy", metrics=["accuracy"])
         classifier.fit(x[few], y[few], epochs=40, verbose=0)

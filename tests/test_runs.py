@@ -1,0 +1,83 @@
+"""Run folders that are whole, incomplete, damaged and somebody else's, in one process."""
+
+import json
+import zipfile
+
+import keras
+import pytest
+
+from keras_vae import config, runs
+from keras_vae_cli.errors import ConfigError
+
+MODEL = "{latent_dim: 2, encoder: {name: mlp, units: [8]}, decoder: {name: mlp, units: [8]}}"
+
+
+@pytest.fixture
+def run(tmp_path):
+    """A run folder as training leaves it, but for the training."""
+    (tmp_path / "config.yaml").write_text(f"data: {{name: digits, binarize: threshold}}\nmodel: {MODEL}\n")
+    vae = config.make_vae(config.read(tmp_path), (8, 8, 1))
+    vae.save(tmp_path / "vae.keras")
+    (tmp_path / "history.csv").write_text("epoch,elbo,val_elbo\n0,-40.0,-41.0\n1,-39.0,-40.0\n")
+    (tmp_path / "report.json").write_text(json.dumps({"finished": True}))
+    return tmp_path
+
+
+def test_a_run_is_evaluated_and_drawn(run, capsys):
+    runs.evaluate(run, num_samples=3, limit=40)
+    report = json.loads((run / "report.json").read_text())
+    assert report["finished"]
+    assert report["test"]["num_examples"] == 40
+    assert report["test"]["log_likelihood"]["num_samples"] == 3
+    assert "3 importance samples" in capsys.readouterr().out
+    runs.plot(run)
+    assert {"samples.png", "manifold.png", "traversals.png"} <= {path.name for path in (run / "pictures").iterdir()}
+
+
+def replaced(run, content):
+    (run / "vae.keras").write_bytes(content)
+
+
+def with_half_the_weights(run):
+    with zipfile.ZipFile(run / "vae.keras") as archive:
+        members = {name: archive.read(name) for name in archive.namelist()}
+    with zipfile.ZipFile(run / "vae.keras", "w") as archive:
+        for name, content in members.items():
+            archive.writestr(name, content[: len(content) // 2] if name.endswith(".h5") else content)
+
+
+def of_another_kind(run):
+    keras.Sequential([keras.Input((3,)), keras.layers.Dense(2)]).save(run / "vae.keras")
+
+
+def of_other_data(run):
+    config.make_vae(config.read(run), (28, 20, 1)).save(run / "vae.keras")
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (lambda run: (run / "vae.keras").unlink(), "holds no vae.keras yet"),
+        (lambda run: replaced(run, b"thesis"), "vae.keras is damaged"),
+        (lambda run: replaced(run, (run / "vae.keras").read_bytes()[:-5000]), "vae.keras is damaged"),
+        (with_half_the_weights, "vae.keras cannot be loaded.*\n.*copy"),
+        (of_another_kind, "holds a Sequential"),
+        (of_other_data, r"\(28, 20, 1\).*digits.*\(8, 8, 1\)"),
+        (lambda run: (run / "config.yaml").write_text("site_name: x"), "no run folder.*\n.*\n.*data: is missing"),
+        (lambda run: (run / "config.yaml").write_text(": : ["), "no run folder.*\n.*not a YAML file"),
+    ],
+)
+def test_folders_that_are_damaged_or_foreign_are_refused(run, damage, message):
+    damage(run)
+    before = sorted(path.name for path in run.iterdir())
+    for command in (runs.evaluate, runs.plot):
+        with pytest.raises(ConfigError, match=message):
+            command(run)
+    assert sorted(path.name for path in run.iterdir()) == before
+
+
+def test_a_damaged_report_is_found_before_the_work(run):
+    (run / "report.json").write_text("{")
+    with pytest.raises(ConfigError, match=r"report\.json is damaged"):
+        runs.evaluate(run)
+    assert (run / "report.json").read_text() == "{"
