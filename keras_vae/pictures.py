@@ -48,6 +48,8 @@ def samples(
 ) -> Figure:
     """Draws from the model: means of p(x|z), z ~ p(z).
 
+    A plain autoencoder has no codes where its prior is; the picture says so, and takes a density of its codes.
+
     Args:
         vae: the model.
         n: number of draws.
@@ -59,7 +61,12 @@ def samples(
     n = _check_count(n)
     images = vae.sample(n, seed=seed) if density is None else _decode(vae, density.sample(n, seed))
     tiles = grid(images, math.ceil(math.sqrt(n)))
-    return saved(draw_tiles(tiles, value_range=value_range), path)
+    title = ""
+    if codes.is_deterministic(vae):
+        title = (
+            "z from the prior, which nothing ties to the codes" if density is None else "z from a density of the codes"
+        )
+    return saved(draw_tiles(tiles, title=title, value_range=value_range), path)
 
 
 def reconstructions(

@@ -99,6 +99,42 @@ def test_a_gap_between_training_and_validation(history, gap):
     assert [finding.value for finding in found] == ([] if gap is None else [gap])
 
 
+def test_a_gap_without_a_fall_is_no_harm_and_one_within_its_error_is_none():
+    vae = make((6,), likelihoods.Normal((6,), scale=0.5))
+    x = np.random.default_rng(0).normal(size=(50, 6)).astype("float32")
+    (finding,) = [
+        f
+        for f in diagnosis.diagnose(vae, x, {"elbo": [-90.0, -40.0], "val_elbo": [-95.0, -80.0]})
+        if f.name == "train_validation_gap"
+    ]
+    assert not finding.is_harmful
+    assert "has not fallen" in finding.message
+    # Examples that differ by hundreds of nats: their mean is not known to ten.
+    noisy = vae.evaluate(100.0 * x, return_dict=True, verbose=0)["elbo"]
+    history = {"elbo": [noisy + 10.0], "val_elbo": [noisy]}
+    assert "train_validation_gap" not in names(diagnosis.diagnose(vae, 100.0 * x, history))
+
+
+def test_dimensions_are_used_on_whatever_scale():
+    """A prior on [0, 0.1]: the variance of every mean is far below 0.01, and q(z|x) is narrow."""
+    vae = kv.VAE(
+        kv.Encoder(networks.mlp([]), posteriors.Kumaraswamy(2, 0.0, 0.1)),
+        kv.Decoder(networks.mlp([16]), likelihoods.Normal((6,), scale=0.5)),
+        priors.Uniform(2, 0.0, 0.1),
+        seed=0,
+    )
+    vae.build()
+    projection = vae.encoder.posterior.projection
+    kernel, bias = np.zeros(projection.kernel.shape), np.zeros(projection.bias.shape)
+    x = np.random.default_rng(0).normal(size=(200, 6)).astype("float32")
+    projection.kernel.assign(kernel)
+    assert names(diagnosis.diagnose(vae, x)) == ["posterior_collapse"]
+    kernel[:2], bias[:] = 3.0 * np.random.default_rng(1).normal(size=(2, kernel.shape[1])), 2.0
+    projection.kernel.assign(kernel)
+    projection.bias.assign(bias)
+    assert names(diagnosis.diagnose(vae, x)) == []
+
+
 def test_values_that_are_not_finite_are_the_only_finding():
     vae = make((6,), likelihoods.Normal((6,), scale=0.5))
     x = np.random.default_rng(0).normal(size=(50, 6)).astype("float32")
