@@ -1,4 +1,4 @@
-"""Callbacks for `fit`: a diagnosis in words while the model trains, and pictures for TensorBoard."""
+"""Callbacks for `fit`: checkpoints to resume from, a diagnosis in words, and pictures for TensorBoard."""
 
 import math
 import os
@@ -9,6 +9,10 @@ import keras
 import tensorflow as tf
 
 from keras_vae import codes, diagnosis, pictures
+from keras_vae.checkpoints import Checkpoints
+from keras_vae.skipped import SkippedSteps, TrainingDiverged
+
+__all__ = ["Checkpoints", "Diagnosis", "SkippedSteps", "TensorBoardPictures", "TrainingDiverged", "write_image"]
 
 # What TensorBoard's image panel reads: its plugin's name in the summary, and strings (width, height, PNG).
 IMAGE_PLUGIN = "images"

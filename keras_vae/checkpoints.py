@@ -1,125 +1,267 @@
-"""Checkpoints of a training run: written atomically, rotated, and skipped when damaged."""
+"""Checkpoints of a training run, from which it goes on as if it had never been interrupted."""
 
-import json
+import inspect
 import math
 import os
-import shutil
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import keras
 import numpy as np
+import tensorflow as tf
 
+from keras_vae import checkpoint_files, inputs
+from keras_vae.skipped import SkippedSteps
 from keras_vae.vae import VAE
 
-STATE = "state.json"
-KEPT = 2
+# Callbacks whose state decides how training goes on.
+WITH_STATE = (
+    keras.callbacks.EarlyStopping,
+    keras.callbacks.ReduceLROnPlateau,
+    keras.callbacks.ModelCheckpoint,
+    SkippedSteps,
+)
 
 
-def save_model(vae: VAE, path: Path) -> None:
-    """Write a `.keras` file such that `path` always holds a whole one."""
-    temporary = path.with_name(f".writing-{os.getpid()}-{path.name}")
-    try:
-        vae.save(temporary)
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+class Position(NamedTuple):
+    """How far a run has come: steps in all, whole epochs, and steps of the epoch that has begun."""
+
+    step: int
+    epoch: int
+    batches: int
+
+    def __str__(self) -> str:
+        within = f" and {self.batches} steps" if self.batches else ""
+        return f"step {self.step} ({self.epoch} epochs{within})"
 
 
 class Checkpoints(keras.callbacks.Callback):
-    """Keeps the best weights by validation ELBO, and saves the run at the ends of epochs.
+    """Saves a run every so many seconds or steps, and lets the same `fit` in a new process go on from there.
 
-    A checkpoint is a folder `epoch-NNNNNN` with the model as it trains (`vae.keras`: weights, optimizer, step), the
-    best model so far (`best.keras`), and `state.json` with what callbacks hold (a patience, the best value). It must
-    stand after those callbacks, so that it restores what they reset at the start of training.
+    A checkpoint holds all that does not follow from the step: weights, optimizer (with averaged weights, the scale of
+    the loss and a reduced learning rate), states of random generators, the running means of the epoch, what other
+    callbacks hold (a patience, a best value, best weights), and the best model so far. It is written whole or not at
+    all, with checksums; a damaged one is reported and skipped for the one before. If one cannot be written, training
+    goes on and says so.
+
+    The weights at the end are, bit for bit, those of a run without interruption if the data can be had from any step
+    on: arrays, the datasets of `data.load`, and others that repeat themselves in every epoch. Within an epoch
+    checkpoints are made of runs on arrays and datasets whose steps per epoch are known and a multiple of
+    `steps_per_execution`.
+
+    It stands behind the callbacks whose state is kept, and before `SwapEMAWeights`.
 
     Args:
-        folder: of the checkpoints.
-        best: file of the best model, replaced at every checkpoint.
-        others: callbacks whose state belongs to the run.
-        seconds: least time between checkpoints.
+        folder: of the checkpoints; the last two are kept.
+        best: file of the best model by validation ELBO (of the current one if there is no validation), replaced at
+            each checkpoint where it is another one.
+        seconds: least time between checkpoints; None counts only steps.
+        steps: least number of steps between checkpoints; None counts only seconds.
+        write: what prints a line.
     """
 
     def __init__(
-        self, folder: Path, best: Path, others: Sequence[keras.callbacks.Callback] = (), seconds: float = 60.0
+        self,
+        folder: str | os.PathLike[str],
+        best: str | os.PathLike[str] | None = None,
+        seconds: float | None = 60.0,
+        steps: int | None = None,
+        write: Callable[[str], Any] = print,
     ) -> None:
         super().__init__()
-        self.folder, self.best_path, self.others, self.seconds = folder, best, list(others), seconds
+        self.folder, self.best_path = Path(folder), None if best is None else Path(best)
+        self.seconds, self.every, self.report = seconds, steps, write
         self.best_elbo = -math.inf
         self.best_epoch: int | None = None
         self.best_weights: list[np.ndarray] | None = None
-        self._epoch = 0
-        self._candidate: tuple[float, list[np.ndarray]] | None = None
-        self._saved_at = time.monotonic()
-        self._restored: dict[str, Any] | None = None
+        self.saved: Position | None = None
+        self.is_cut = False
+        self._others: dict[str, keras.callbacks.Callback] = {}
+        self._first_step = self._epoch = self._epoch_start = self._offset = 0
+        self._has_position = True
+        self._best_is_new = False
+        self._is_failing = False
+        self._saved_at, self._saved_step = time.monotonic(), 0
+        self._restored: tuple[dict[str, Any], dict[str, np.ndarray]] | None = None
 
-    def restore(self, vae: VAE) -> int | None:
-        """Load the newest whole checkpoint into `vae`, which is compiled; the number of epochs done, or None."""
-        for path in sorted(self.folder.glob("epoch-*"), reverse=True):
-            try:
-                state = json.loads((path / STATE).read_text(encoding="utf-8"))
-                saved = keras.saving.load_model(path / "vae.keras")
-                best = keras.saving.load_model(path / "best.keras", compile=False)
-            except (OSError, ValueError, KeyError, TypeError) as error:
-                print(f"The checkpoint {path} is damaged and skipped ({type(error).__name__}: {error}).")
-                continue
-            vae.set_weights(saved.get_weights())
+    # Before training: `VAE.fit` calls `prepare` and `serve`.
+
+    def restore(self, vae: VAE) -> Position | None:
+        """Load the newest whole checkpoint into `vae`, which is compiled; how far it had come, or None.
+
+        Raises:
+            ValueError: if the checkpoint is of another model or optimizer.
+        """
+        found = checkpoint_files.newest(self.folder, self.report)
+        if found is None:
+            return None
+        state, arrays = found
+        vae.build()
+        if not vae.optimizer.built:
             vae.optimizer.build(vae.trainable_variables)
-            for variable, value in zip(vae.optimizer.variables, saved.optimizer.variables, strict=True):
-                variable.assign(value)
-            self.best_elbo, self.best_epoch = state["best_elbo"], state["best_epoch"]
-            self.best_weights = best.get_weights()
-            self._restored = state["callbacks"]
-            return int(state["epoch"])
-        return None
+        variables = _variables(vae)
+        if {name: list(variable.shape) for name, variable in variables.items()} != state["shapes"]:
+            raise ValueError(
+                f"The checkpoints in {self.folder} are of another model or optimizer. Make them as they were, or give "
+                "another folder."
+            )
+        for name, variable in variables.items():
+            _assign(variable, arrays[name])
+        if vae.seed != state["seed"]:
+            # The seed is a constant of the compiled steps.
+            vae.seed, vae.train_function, vae.test_function = state["seed"], None, None
+        self.best_elbo, self.best_epoch = state["best_elbo"], state["best_epoch"]
+        self.best_weights = _list(arrays, "best")
+        self._best_is_new = self.best_weights is not None
+        self._restored, self._first_step = found, state["first_step"]
+        self.saved = Position(*state["position"])
+        self._saved_step, self._offset = self.saved.step, self.saved.batches
+        return self.saved
+
+    def prepare(self, vae: VAE, options: dict[str, Any]) -> None:
+        """Restore, unless that was done, and put into the arguments of `fit` where it goes on.
+
+        Raises:
+            ValueError: if a callback whose state is to be saved stands behind this one.
+        """
+        callbacks = options["callbacks"]
+        late = [c for c in callbacks[callbacks.index(self) + 1 :] if isinstance(c, WITH_STATE)]
+        if late:
+            name = type(late[0]).__name__
+            raise ValueError(f"Checkpoints saves the state of {name} and must stand behind it: put it last.")
+        kept = [c for c in callbacks if isinstance(c, WITH_STATE)]
+        self._others = {f"{index} {type(c).__name__}": c for index, c in enumerate(kept)}
+        self._has_position = True
+        if self._restored is None and self.saved is None:
+            self._first_step = _number(vae.step)
+            if self.restore(vae) is not None:
+                self.report(f"resumed from {self.saved}")
+            self._has_position = False
+        if self._restored is not None and self.saved is not None:
+            # A run that was stopped early stays so.
+            stopped = self._restored[0]["stopped"]
+            options["initial_epoch"] = options.get("epochs", 1) if stopped else self.saved.epoch
+            options["callbacks"] = [_ResumedEpoch(self), *callbacks]
+
+    def serve(self, vae: VAE, options: dict[str, Any]) -> dict[str, Any]:
+        """The arguments of `fit` with data that begin where training goes on."""
+        if self._has_position:  # whoever restored by hand has seen to the data, too
+            return options
+        start = _number(vae.step) - self._first_step
+        if inputs.is_array(options["x"]):
+            options = inputs.serve_arrays(options, seed=vae.seed + self._first_step)
+        x, per_epoch = options["x"], options.get("steps_per_epoch")
+        if not isinstance(x, tf.data.Dataset):
+            return options
+        number = int(x.cardinality())
+        if per_epoch:
+            return {**options, "x": x.skip(start)} if start else options
+        if number <= 0 or number % vae.steps_per_execution:
+            return options
+        if hasattr(x, "as_stream"):
+            return {**options, "x": x.as_stream(start_step=start), "steps_per_epoch": number, "shuffle": False}
+        if self._offset:
+            rest = x.skip(self._offset).concatenate(x.repeat())
+            return {**options, "x": rest, "steps_per_epoch": number}
+        return options
+
+    # During training.
 
     def on_train_begin(self, logs: dict | None = None) -> None:
-        """Give the callbacks back what they held."""
-        if self._restored is not None:
-            for callback in self.others:
-                vars(callback).update(self._restored.get(type(callback).__name__, {}))
+        """Give the callbacks back what they held: they have just been reset."""
+        if self._restored is None:
+            return
+        state, arrays = self._restored
+        for name, callback in self._others.items():
+            vars(callback).update(state["callbacks"].get(name, {}))
+            vars(callback).update({key: _list(arrays, f"{name}.{key}") for key in state["lists"].get(name, [])})
 
     def on_epoch_begin(self, epoch: int, logs: dict | None = None) -> None:
-        """Remember the epoch."""
-        self._epoch, self._candidate = epoch, None
+        """Remember the epoch; at the first one give back what its start has reset."""
+        self._epoch, self._epoch_start, self.is_cut = epoch, _number(self.model.step), False
+        self._give_back()
+
+    def on_train_batch_end(self, batch: int, logs: dict | None = None) -> None:
+        """Save, if it is time."""
+        steps, done = self.params.get("steps"), self._offset + batch + 1
+        if not steps or steps % self.model.steps_per_execution:
+            return
+        if done < steps:
+            if self._is_time(self._epoch_start + batch + 1):
+                self._try_to_save(self._epoch, done)
+        elif self._offset and not self.model.stop_training:
+            self.model.stop_training = self.is_cut = True
 
     def on_test_end(self, logs: dict | None = None) -> None:
         """Keep the weights, averaged ones if they are on, if they are the best so far."""
         elbo = float((logs or {}).get("elbo", math.nan))
         if elbo > self.best_elbo:
             self.best_elbo, self.best_epoch = elbo, self._epoch
-            self.best_weights = self.model.get_weights()
+            self.best_weights, self._best_is_new = self.model.get_weights(), True
 
     def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
-        """Save, if the last checkpoint is old enough."""
-        self._epoch = epoch
-        if time.monotonic() - self._saved_at >= self.seconds:
-            self.save(epoch + 1)
+        """Save, if it is time; always when training ends."""
+        self._offset = 0
+        is_last = epoch + 1 == self.params.get("epochs") or self.model.stop_training
+        if is_last or self._is_time(_number(self.model.step)):
+            self._try_to_save(epoch + 1, 0, logs)
 
-    def save(self, epochs_done: int) -> None:
-        """Write a checkpoint and the best model."""
-        self.folder.mkdir(parents=True, exist_ok=True)
-        target = self.folder / f"epoch-{epochs_done:06d}"
-        temporary = self.folder / f".writing-{target.name}"
-        shutil.rmtree(temporary, ignore_errors=True)
-        temporary.mkdir()
-        self.model.save(temporary / "vae.keras")
-        self.save_best(temporary / "best.keras")
+    def on_train_end(self, logs: dict | None = None) -> None:
+        """Give back the history, if nothing was left to train."""
+        self._give_back()
+
+    # Saving.
+
+    def save(self, epoch: int, batches: int = 0, logs: Mapping[str, Any] | None = None) -> None:
+        """Write a checkpoint, and the best model if it is another one.
+
+        Args:
+            epoch: number of whole epochs.
+            batches: number of steps of the epoch that has begun.
+            logs: those of the last epoch, if it has just ended.
+
+        Raises:
+            OSError: if the disk refuses.
+            ValueError: if the weights are not finite.
+        """
+        _check_finite(self.model)
+        variables = _variables(self.model)
+        arrays = {name: _value(variable) for name, variable in variables.items()}
+        if batches:
+            arrays |= {name: _value(variable) for name, variable in _metric_variables(self.model).items()}
+        for index, weight in enumerate(self.best_weights or []):
+            arrays[f"best.{index}"] = weight
+        lists = {}
+        for name, callback in self._others.items():
+            found = {key: value for key, value in vars(callback).items() if _is_list_of_arrays(value)}
+            lists[name] = list(found)
+            for key, values in found.items():
+                arrays |= {f"{name}.{key}.{index}": value for index, value in enumerate(values)}
+        history = self.model.history
+        ended = {name: [float(np.squeeze(value))] for name, value in (logs or {}).items()}
+        position = Position(_number(self.model.step), epoch, batches)
         state = {
-            "epoch": epochs_done,
+            "position": list(position),
+            "first_step": self._first_step,
+            "seed": self.model.seed,
+            "stopped": bool(self.model.stop_training) and not self.is_cut,
             "best_elbo": self.best_elbo,
             "best_epoch": self.best_epoch,
-            "callbacks": {type(callback).__name__: _plain_state(callback) for callback in self.others},
+            "shapes": {name: list(variable.shape) for name, variable in variables.items()},
+            "callbacks": {name: _plain_state(callback) for name, callback in self._others.items()},
+            "lists": lists,
+            "epochs": [*history.epoch, *([epoch - 1] if ended else [])],
+            "history": {
+                name: [*map(float, history.history.get(name, [])), *ended.get(name, [])]
+                for name in [*history.history, *(n for n in ended if n not in history.history)]
+            },
         }
-        (temporary / STATE).write_text(json.dumps(state, indent=1), encoding="utf-8")
-        shutil.rmtree(target, ignore_errors=True)
-        temporary.replace(target)
-        for old in sorted(self.folder.glob("epoch-*"))[:-KEPT]:
-            shutil.rmtree(old)
-        save_copy(target / "best.keras", self.best_path)
-        self._saved_at = time.monotonic()
+        checkpoint_files.write(self.folder, position.step, state, arrays)
+        self.saved, self._saved_step = position, position.step
+        if self.best_path is not None and (self._best_is_new or self.best_weights is None):
+            self.save_best(self.best_path)
 
     def save_best(self, path: Path) -> None:
         """Write the best model: the current one if there was no validation."""
@@ -128,22 +270,120 @@ class Checkpoints(keras.callbacks.Callback):
             self.model.set_weights(self.best_weights)
         try:
             save_model(self.model, path)
+            self._best_is_new = False
         finally:
             if current is not None:
                 self.model.set_weights(current)
 
+    def _is_time(self, step: int) -> bool:
+        by_steps = self.every is not None and step - self._saved_step >= self.every
+        return by_steps or (self.seconds is not None and time.monotonic() - self._saved_at >= self.seconds)
 
-def save_copy(source: Path, target: Path) -> None:
-    """Copy a file such that `target` always holds a whole one."""
-    temporary = target.with_name(f".writing-{target.name}")
-    shutil.copyfile(source, temporary)
-    temporary.replace(target)
+    def _try_to_save(self, epoch: int, batches: int, logs: Mapping[str, Any] | None = None) -> None:
+        try:
+            self.save(epoch, batches, logs)
+        except (OSError, RuntimeError, ValueError) as error:
+            if not self._is_failing:
+                last = f"the last one is of {self.saved}" if self.saved else "there is none yet"
+                self.report(f"No checkpoint could be written in {self.folder} ({error}). Training goes on; {last}.")
+            self._is_failing = True
+        else:
+            if self._is_failing:
+                self.report(f"Checkpoints are written again: {self.saved}.")
+            self._is_failing = False
+        self._saved_at = time.monotonic()
+
+    def _give_back(self) -> None:
+        """The epoch that has begun, and the history."""
+        if self._restored is None:
+            return
+        state, arrays = self._restored
+        self._restored = None
+        if self._offset:
+            for name, variable in _metric_variables(self.model).items():
+                _assign(variable, arrays[name])
+            for name, callback in self._others.items():
+                held = state["callbacks"][name]
+                vars(callback).update({key: held[key] for key in getattr(callback, "OF_THE_EPOCH", ())})
+        self.model.history.epoch = [*state["epochs"]]
+        self.model.history.history = {name: [*values] for name, values in state["history"].items()}
+
+
+class _ResumedEpoch(keras.callbacks.Callback):
+    """Lets training go on after the rest of an epoch, which is shorter than the epochs that Keras counts."""
+
+    def __init__(self, checkpoints: Checkpoints) -> None:
+        super().__init__()
+        self.checkpoints = checkpoints
+
+    def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
+        """Take back that training is to stop, before the other callbacks decide on that."""
+        if self.checkpoints.is_cut:
+            self.model.stop_training = self.checkpoints.is_cut = False
+
+
+def save_model(vae: VAE, path: Path) -> None:
+    """Write a `.keras` file such that `path` always holds a whole one.
+
+    Raises:
+        OSError: if the disk refuses.
+        ValueError: if the weights are not finite.
+    """
+    _check_finite(vae)
+    temporary = path.with_name(f".writing-{os.getpid()}-{path.name}")
+    try:
+        vae.save(temporary)
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _check_finite(vae: VAE) -> None:
+    bad = [v.path for v in vae.trainable_variables if not np.isfinite(_value(v).astype("float32")).all()]
+    if bad:
+        raise ValueError(f"{len(bad)} weights hold NaN or infinity: {', '.join(bad[:3])}")
+
+
+def _variables(vae: VAE) -> dict[str, Any]:
+    named = {f"model.{index}": variable for index, variable in enumerate(vae.variables)}
+    named |= {f"optimizer.{index}": variable for index, variable in enumerate(vae.optimizer.variables)}
+    return {**named, "skipped": vae.skip_counts.counts}
+
+
+def _metric_variables(vae: VAE) -> dict[str, Any]:
+    variables = [variable for metric in vae.metrics for variable in metric.variables]
+    return {f"metric.{index}": variable for index, variable in enumerate(variables)}
+
+
+def _value(variable: Any) -> np.ndarray:
+    return np.asarray(keras.ops.convert_to_numpy(variable))
+
+
+def _number(variable: Any) -> int:
+    return int(keras.ops.convert_to_numpy(variable))
+
+
+def _assign(variable: Any, value: np.ndarray) -> None:
+    # NumPy reads back bfloat16 as two bytes without a meaning.
+    dtype = tf.as_dtype(keras.backend.standardize_dtype(variable.dtype)).as_numpy_dtype
+    variable.assign(value.view(dtype) if value.dtype.kind == "V" else value)
+
+
+def _list(arrays: Mapping[str, np.ndarray], name: str) -> list[np.ndarray] | None:
+    found = [arrays[f"{name}.{index}"] for index in range(sum(key.startswith(f"{name}.") for key in arrays))]
+    return found or None
+
+
+def _is_list_of_arrays(value: Any) -> bool:
+    return isinstance(value, list) and bool(value) and all(isinstance(item, (np.ndarray, np.generic)) for item in value)
 
 
 def _plain_state(callback: keras.callbacks.Callback) -> dict[str, Any]:
+    """The numbers and words that a callback holds, but for the arguments it was made with."""
+    arguments = inspect.signature(type(callback)).parameters
     state = {}
     for name, value in vars(callback).items():
         plain = value.item() if isinstance(value, np.generic) else value
-        if plain is None or isinstance(plain, (bool, int, float, str)):
+        if name not in arguments and (plain is None or isinstance(plain, (bool, int, float, str))):
             state[name] = plain
     return state

@@ -42,6 +42,7 @@ def make_vae(settings: Settings, event_shape: tuple[int, ...]) -> VAE:
         part("prior", model.prior),
         part("objective", model.objective),
         seed=settings.train.seed,
+        gradient_skip_norm=settings.train.gradient_skip_norm,
     )
 
 
@@ -75,6 +76,8 @@ def make_optimizer(train: Train, steps_per_epoch: int) -> keras.optimizers.Optim
     options: dict[str, Any] = dict(train.optimizer_arguments)
     if train.ema_momentum is not None:
         options.update(use_ema=True, ema_momentum=train.ema_momentum)
+    if train.gradient_clip_norm is not None:
+        options.update(global_clipnorm=train.gradient_clip_norm)
     optimizer = {name.lower(): name for name in dir(keras.optimizers)}[train.optimizer]
     return getattr(keras.optimizers, optimizer)(learning_rate=rate, **options)
 

@@ -23,6 +23,7 @@ class TrainingProgress(keras.callbacks.Callback):
     def __init__(self, epochs: int, console: Console) -> None:
         super().__init__()
         self.epochs, self.console = epochs, console
+        self.offset = 0  # steps of the first epoch that were taken before an interruption
         self._every = max(1, epochs // LINES)
         self._printed = 0
         self._bar = Progress(
@@ -45,7 +46,7 @@ class TrainingProgress(keras.callbacks.Callback):
 
     def on_epoch_begin(self, epoch: int, logs: dict | None = None) -> None:
         """Move to the epoch; a resumed run starts in the middle."""
-        self._bar.update(self._task, epoch=epoch + 1, completed=epoch * (self.params.get("steps") or 0))
+        self._bar.update(self._task, epoch=epoch + 1, completed=epoch * (self.params.get("steps") or 0) + self.offset)
 
     def on_train_batch_end(self, batch: int, logs: dict | None = None) -> None:
         """Move the bar."""
@@ -53,12 +54,13 @@ class TrainingProgress(keras.callbacks.Callback):
             return
         steps = self.params.get("steps") or 0
         task = self._bar.tasks[0]
-        self._bar.update(self._task, completed=(task.fields["epoch"] - 1) * steps + batch + 1)
+        self._bar.update(self._task, completed=(task.fields["epoch"] - 1) * steps + self.offset + batch + 1)
         if logs and "elbo" in logs:
             self._bar.update(self._task, elbo=f"{float(tf.squeeze(logs['elbo'])):.2f}")
 
     def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
         """Print a line, if it is time."""
+        self.offset = 0
         done = epoch + 1
         if done == 1 or done % self._every == 0 or done == self.epochs or self.model.stop_training:
             self.console.print(f"epoch {done:>{len(str(self.epochs))}}/{self.epochs}  {describe(logs or {})}")
@@ -79,4 +81,5 @@ def describe(logs: dict[str, Any]) -> str:
         return "  ".join(f"{name} {logs[prefix + name]:.2f}" for name in NAMES if prefix + name in logs)
 
     validation = numbers("val_")
-    return f"train: {numbers('')}" + (f"   validation: {validation}" if validation else "")
+    skipped = f"   {logs['skipped_steps']} steps skipped" if logs.get("skipped_steps") else ""
+    return f"train: {numbers('')}" + (f"   validation: {validation}" if validation else "") + skipped

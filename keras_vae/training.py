@@ -14,21 +14,33 @@ from keras_vae import config, data, runs
 from keras_vae.checkpoints import Checkpoints
 from keras_vae.config import Settings
 from keras_vae.progress import TrainingProgress
+from keras_vae.skipped import SkippedSteps, TrainingDiverged
 from keras_vae.vae import VAE
 from keras_vae_cli.errors import ConfigError
 
+# Of the learning rate on a plateau.
+REDUCTION = 0.5
 
-def train(settings: Settings, run: Path, console: Console | None = None) -> None:
+
+def train(settings: Settings, run: Path, console: Console | None = None, accept_changes: bool = False) -> None:
     """Train the model of `settings` in the folder `run`, or go on where an interrupted run stopped.
 
     Leaves config.yaml, vae.keras, checkpoints/, history.csv, report.json, pictures/, export/ and tensorboard/.
 
+    Args:
+        settings: checked.
+        run: the folder.
+        console: where to write.
+        accept_changes: whether a run with other settings goes on with these.
+
     Raises:
         ConfigError: if the folder holds something else, or a run with other settings.
+        TrainingDiverged: if too many steps in a row had to be skipped.
+        OSError: if the folder cannot be written.
         KeyboardInterrupt: after what was learned so far has been saved.
     """
     console = console or Console(highlight=False, soft_wrap=True)
-    if not _claim(settings, run, console):
+    if not _claim(settings, run, console, accept_changes):
         return
     started = time.monotonic()
     keras.utils.set_random_seed(settings.train.seed)
@@ -41,14 +53,18 @@ def train(settings: Settings, run: Path, console: Console | None = None) -> None
         session = _Session(settings, splits, run, console)
     try:
         session.fit()
+        vae = session.finish()
     except KeyboardInterrupt:
         session.stop()
-        console.print(
-            f"Interrupted. {run / runs.MODEL} holds the best model so far; the same command goes on from the last "
-            "checkpoint."
-        )
+        console.print(f"Interrupted. {session.how_to_go_on()}")
         raise
-    vae = session.finish()
+    except TrainingDiverged as error:
+        session.stop()
+        advice = "With other settings: --set train.learning_rate=... --accept-changes."
+        raise TrainingDiverged(f"{error}\n{session.how_to_go_on()} {advice}") from None
+    except OSError as error:
+        session.progress.close()
+        raise OSError(f"Training stopped: {error}.\n{session.how_to_go_on()}") from error
     _report(settings, splits, run, vae, session, time.monotonic() - started, console)
 
 
@@ -67,19 +83,23 @@ class _Session:
             steps_per_execution=config.steps_per_execution(train, self.steps),
         )
         self.progress = TrainingProgress(train.epochs, console)
-        self.stoppers = self._stoppers()
         self.checkpoints = Checkpoints(
-            run / "checkpoints", run / runs.MODEL, self.stoppers, seconds=train.checkpoint_seconds
+            run / "checkpoints",
+            run / runs.MODEL,
+            seconds=train.checkpoint_seconds,
+            steps=train.checkpoint_steps,
+            write=lambda line: console.print(line, markup=False),
         )
 
     def fit(self) -> None:
         """Train, from the last checkpoint if there is one."""
-        first = self.checkpoints.restore(self.vae)
-        if first is None:
+        position = self.checkpoints.restore(self.vae)
+        if position is None:
             self.vae.adapt(self.splits.train.dataset(self.settings.data.batch_size))
         else:
-            self.console.print(f"resumed from step {int(self.vae.step)} (epoch {first})")
-        first = first or 0
+            self.console.print(f"resumed from {position}")
+            self.progress.offset = position.batches
+        first = position.epoch if position else 0
         _trim_history(self.run / runs.HISTORY, first)
         batch_size = self.settings.data.batch_size
         self.vae.fit(
@@ -92,38 +112,48 @@ class _Session:
             verbose=0,
         )
 
-    def _stoppers(self) -> list[keras.callbacks.Callback]:
-        patience = self.settings.train.early_stopping
-        if patience is None or self.splits.validation is None:
-            return []
-        return [keras.callbacks.EarlyStopping(monitor="val_elbo", mode="max", patience=patience)]
-
     def _callbacks(self, first: int) -> list[keras.callbacks.Callback]:
-        callbacks = [
-            *self.stoppers,
-            keras.callbacks.CSVLogger(self.run / runs.HISTORY, append=first > 0),
-            keras.callbacks.TensorBoard(self.run / "tensorboard", write_graph=False),
+        train, callbacks = self.settings.train, keras.callbacks
+        monitored = {"monitor": "val_elbo", "mode": "max"}
+        found: list[keras.callbacks.Callback] = [SkippedSteps(always=True)]
+        if self.splits.validation and train.early_stopping is not None:
+            found.append(callbacks.EarlyStopping(**monitored, patience=train.early_stopping))
+        if self.splits.validation and train.reduce_on_plateau is not None:
+            found.append(callbacks.ReduceLROnPlateau(**monitored, patience=train.reduce_on_plateau, factor=REDUCTION))
+        found += [
+            callbacks.CSVLogger(self.run / runs.HISTORY, append=first > 0),
+            callbacks.TensorBoard(self.run / "tensorboard", write_graph=False),
             self.progress,
             self.checkpoints,
         ]
-        if self.settings.train.ema_momentum is not None:
-            # After the checkpoints, which take the averaged weights before this swaps them back.
-            callbacks.append(keras.callbacks.SwapEMAWeights())
-        return callbacks
+        if train.ema_momentum is not None:
+            # Behind the checkpoints, which take the averaged weights before this swaps them back.
+            found.append(callbacks.SwapEMAWeights())
+        return found
 
     def stop(self) -> None:
         """Leave what was learned so far."""
         self.progress.close()
-        self.checkpoints.save_best(self.run / runs.MODEL)
+        try:
+            self.checkpoints.save_best(self.run / runs.MODEL)
+        except (OSError, ValueError) as error:
+            self.console.print(f"{self.run / runs.MODEL} is as it was: {error}", markup=False)
+
+    def how_to_go_on(self) -> str:
+        """Where the same command would go on."""
+        saved = self.checkpoints.saved
+        where = f"goes on from {saved}" if saved else "starts anew, as there is no checkpoint yet"
+        model = self.run / runs.MODEL
+        best = f"{model} holds the best model so far; the" if model.is_file() else "The"
+        return f"{best} same command {where}."
 
     def finish(self) -> VAE:
-        """Write the last checkpoint and the best model, and load that as anyone would."""
-        self.checkpoints.save(len(self.vae.history.epoch) + self.vae.history.epoch[0] if self.vae.history.epoch else 0)
+        """Write the best model, and load that as anyone would."""
         self.checkpoints.save_best(self.run / runs.MODEL)
         return runs.load_model(self.run)
 
 
-def _claim(settings: Settings, run: Path, console: Console) -> bool:
+def _claim(settings: Settings, run: Path, console: Console, accept_changes: bool) -> bool:
     """Whether there is something to do in the folder, after making sure that it is ours."""
     text = settings.as_yaml()
     if (run / runs.CONFIG).is_file():
@@ -133,9 +163,13 @@ def _claim(settings: Settings, run: Path, console: Console) -> bool:
                 recorded.splitlines(), text.splitlines(), "recorded", "asked for", "", "", 0, ""
             )
             changed = "\n".join(line for line in lines if line[:1] in "+-" and line[:3] not in ("+++", "---"))
-            raise ConfigError(
-                f"{run} is a run with other settings:\n{changed}\nGive another folder with --run, or delete this one."
-            )
+            if not accept_changes:
+                raise ConfigError(
+                    f"{run} is a run with other settings:\n{changed}\nGive another folder with --run, or go on with "
+                    "the new settings by --accept-changes."
+                )
+            console.print(f"The settings of {run} were changed:\n{changed}", markup=False)
+            runs.write_text(run / runs.CONFIG, text)
         if _is_finished(run):
             console.print(f"{run} is finished: nothing to do. For another run give another folder with --run.")
             return False

@@ -14,7 +14,7 @@ import tensorflow as tf
 import tensorflow_probability as tfp
 from tensorflow_probability import distributions as tfd
 
-from keras_vae import inputs, seeds
+from keras_vae import guard, inputs, seeds, skipped
 from keras_vae.compatibility import check_parts
 from keras_vae.decoder import Decoder
 from keras_vae.distribution import follow_chief
@@ -56,6 +56,9 @@ class VAE(Serializable, keras.Model):
         objective: what `fit` optimises; the plain ELBO unless told otherwise.
         seed: of the noise in training and evaluation; None draws one from Python's `random`, which
             `keras.utils.set_random_seed` controls.
+        gradient_skip_norm: training steps whose gradient has a larger norm are skipped; None skips only those whose
+            loss or gradient is not finite. `guard` says what that means; `fit` counts, reports and, if there are too
+            many in a row, stops.
 
     Raises:
         ValueError: if posterior and prior differ in `latent_dim`, or the support of the posterior is not inside the
@@ -70,6 +73,7 @@ class VAE(Serializable, keras.Model):
         prior: Prior,
         objective: Objective | None = None,
         seed: int | None = None,
+        gradient_skip_norm: float | None = None,
         **kwargs: Any,
     ) -> None:
         # An automatic cast to half precision would round the data before their likelihood is taken.
@@ -81,6 +85,7 @@ class VAE(Serializable, keras.Model):
         self.prior = prior
         self.objective = objective
         self.seed = random.randrange(2**31) if seed is None else seed
+        self.gradient_skip_norm = guard.check_threshold(gradient_skip_norm)
         # `optimizer.iterations` stands still when a step is accumulated or skipped; noise and schedules must not.
         self.step = self._counter("step")
         # 1 once weights were adapted or loaded: an automatic `adapt` could then only destroy something.
@@ -88,6 +93,7 @@ class VAE(Serializable, keras.Model):
         names = ("loss", "elbo", "log_likelihood", "kl", *self.objective.metric_names)
         self._means = {name: keras.metrics.Mean(name=name) for name in names}
         self._batch_index = BatchIndex(name="batch_index")
+        self.skip_counts = guard.SkipCounts(name="skip_counts")
 
     def _counter(self, name: str) -> keras.Variable:
         return self.add_weight(
@@ -272,11 +278,13 @@ class VAE(Serializable, keras.Model):
         total, squares, count, first = np.zeros(()), np.zeros(()), 0, None
         limit = ADAPT_BATCHES if inputs.is_endless(data) else None
         for batch in inputs.batches(data, limit=limit):
-            first = batch if first is None else first
+            # One NaN would spoil the means, and with them the model.
+            batch = batch[np.isfinite(batch).reshape(len(batch), -1).all(axis=1)]
+            first = batch if first is None or not len(first) else first
             values = batch.astype("float64")
             total, squares, count = total + values.sum(axis=0), squares + (values**2).sum(axis=0), count + len(batch)
-        if first is None:
-            raise ValueError("There are no data to adapt to: the first batch is empty.")
+        if count == 0:
+            raise ValueError("There are no data to adapt to: no batch holds an example whose values are all finite.")
         mean = total / count
         spread = math.sqrt(max(0.0, float(np.mean(squares / count - mean**2))))
         self.decoder.adapt(mean, spread)
@@ -291,13 +299,20 @@ class VAE(Serializable, keras.Model):
         """Look at the first batch, adapt a fresh model to the data, train."""
         options = inspect.signature(keras.Model.fit).bind_partial(self, *args, **kwargs).arguments
         del options["self"]
+        options["callbacks"] = skipped.with_report(options.get("callbacks"))
+        keepers = [callback for callback in options["callbacks"] if hasattr(callback, "prepare")]
+        for keeper in keepers:
+            keeper.prepare(self, options)
         batch, x = self._look_at(options.get("x"))
         if options.get("validation_data") is not None:
             _, options["validation_data"] = self._look_at(options["validation_data"])
         if batch is not None and self._is_fresh():
             # A generator can be run through only once, and that is for training.
             self.adapt(batch if isinstance(x, types.GeneratorType) else x)
-        options = inputs.serve_arrays({**options, "x": x}, seed=random.randrange(2**31))
+        options["x"] = x
+        for keeper in keepers:
+            options = keeper.serve(self, options)
+        options = inputs.serve_arrays(options, seed=random.randrange(2**31))
         if not inputs.is_array(options["x"]):
             # Keras shuffles arrays, and warns that it will not shuffle anything else.
             options.setdefault("shuffle", False)
@@ -313,20 +328,27 @@ class VAE(Serializable, keras.Model):
     def train_step(self, data: Any) -> dict[str, tf.Tensor]:
         """One update of all weights from one batch."""
         x, _, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
+        self._ensure_built()
+        variables = self.trainable_variables
+        if not self.optimizer.built:
+            self.optimizer.build(variables)
+        statistics = guard.Statistics(self.non_trainable_variables)
         with tf.GradientTape() as tape:
             terms, loss, extra = self._objective(
                 x, sample_weight, seeds.fold_in(self.seed, self._step()), training=True
             )
             scaled = self.optimizer.scale_loss(loss / tf.distribute.get_strategy().num_replicas_in_sync)
-        variables = self.trainable_variables
         gradients = tape.gradient(scaled, variables)
         if not self.objective.uses_prior:
             # Keras warns of weights without a gradient: rightly so, but for a prior that the objective leaves alone.
             pairs = zip(gradients, variables, strict=True)
             gradients = [keras.ops.zeros_like(v) if gradient is None else gradient for gradient, v in pairs]
-        self.optimizer.apply(gradients, variables)
+        checked = guard.check(gradients, self.optimizer, self.gradient_skip_norm, x, terms, loss)
+        guard.apply(checked, self.optimizer, variables)
+        statistics.restore(checked.skipped)
+        self.skip_counts.update_state(checked.reason)
         self.step.assign_add(1)
-        return self._logs(terms, loss, extra)
+        return self._logs(terms, loss, extra, checked.skipped)
 
     def test_step(self, data: Any) -> dict[str, tf.Tensor]:
         """The same numbers without an update. The noise follows from the index of the batch, so that they repeat."""
@@ -345,7 +367,9 @@ class VAE(Serializable, keras.Model):
         loss, extra = self.objective(terms, self._step())
         return terms, loss, extra
 
-    def _logs(self, terms: Terms, loss: tf.Tensor, extra: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+    def _logs(
+        self, terms: Terms, loss: tf.Tensor, extra: dict[str, tf.Tensor], skipped: tf.Tensor | None = None
+    ) -> dict[str, tf.Tensor]:
         weight = terms.sample_weight
         count = tf.cast(tf.shape(terms.kl)[0], tf.float32) if weight is None else tf.reduce_sum(weight)
         log_likelihood = tf.reduce_mean(terms.log_likelihood, axis=0)
@@ -356,6 +380,10 @@ class VAE(Serializable, keras.Model):
             "kl": terms.mean(terms.kl),
             **extra,
         }
+        if skipped is not None:
+            # The means are over the steps that were taken.
+            count = tf.where(skipped, 0.0, count)
+            values = {name: tf.where(skipped, 0.0, value) for name, value in values.items()}
         for name, value in values.items():
             self._means[name].update_state(value, sample_weight=count)
         results = {name: mean.result() for name, mean in self._means.items()}

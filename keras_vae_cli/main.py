@@ -31,6 +31,7 @@ def train(
     *,
     set_: Annotated[list[str] | None, Parameter(name="--set", consume_multiple=True, negative="")] = None,
     run: Path | None = None,
+    accept_changes: bool = False,
 ) -> None:
     """Train a model. Without CONFIG it learns the handwritten digits that come with scikit-learn.
 
@@ -44,6 +45,8 @@ def train(
         Changes to the config: key=value, such as train.epochs=1 model.posterior=MultivariateNormalTriL.
     run
         The folder of the run. Default: runs/NAME of the config.
+    accept_changes
+        Resume a run although its settings were others, and record the new ones.
     """
     # Neither YAML nor the checks are needed to say how the command is used.
     from keras_vae_cli import settings
@@ -57,7 +60,7 @@ def train(
     with _quiet_start():
         from keras_vae import training
 
-    _hand_over(training.train, checked, folder)
+    _hand_over(training.train, checked, folder, accept_changes=accept_changes)
 
 
 @app.command

@@ -98,9 +98,21 @@ class Train(Section):
     jit_compile: Literal["auto"] | bool = "auto"
     steps_per_execution: PositiveInt | None = Field(None, description="at most; a divisor of an epoch's steps is taken")
     early_stopping: PositiveInt | None = Field(None, description="epochs without a better validation ELBO")
-    checkpoint_seconds: Annotated[float, Field(ge=0.0)] = Field(60.0, description="at the end of an epoch, at most")
+    reduce_on_plateau: PositiveInt | None = Field(
+        None, description="epochs without a better validation ELBO until the learning rate is halved"
+    )
+    gradient_clip_norm: PositiveFloat | None = Field(None, description="longer gradients are scaled down to this norm")
+    gradient_skip_norm: PositiveFloat | None = Field(None, description="steps with a longer gradient are skipped")
+    checkpoint_seconds: Annotated[float, Field(ge=0.0)] = Field(60.0, description="from one checkpoint to the next")
+    checkpoint_steps: PositiveInt | None = Field(None, description="from one checkpoint to the next, if sooner")
     seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
     distribute: Literal["mirrored"] | None = None
+
+    @pydantic.model_validator(mode="after")
+    def _one_rule_for_the_learning_rate(self) -> "Train":
+        if self.reduce_on_plateau is not None and self.final_learning_rate is not None:
+            raise ValueError("give either final_learning_rate or reduce_on_plateau: both set the learning rate")
+        return self
 
 
 class Export(Section):

@@ -3,10 +3,8 @@
 import csv
 import json
 import os
-import signal
 import subprocess
 import sys
-import time
 
 import keras
 import numpy as np
@@ -23,23 +21,6 @@ NO_EXPORT = ["export.formats=[]"]
 def command(*arguments, **options):
     program = [sys.executable, "-c", "from keras_vae_cli import main; main()", *map(str, arguments)]
     return subprocess.run(program, capture_output=True, text=True, **options)
-
-
-@pytest.fixture
-def start():
-    """Start a command that goes on in the background, and end it with the test."""
-    processes = []
-
-    def begin(*arguments):
-        program = [sys.executable, "-c", "from keras_vae_cli import main; main()", *map(str, arguments)]
-        processes.append(subprocess.Popen(program, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True))
-        return processes[-1]
-
-    yield begin
-    for process in processes:
-        if process.poll() is None:
-            process.kill()
-            process.communicate()
 
 
 @pytest.fixture(scope="module")
@@ -96,6 +77,7 @@ def test_another_config_does_not_go_into_the_same_folder(run):
     result = command("train", *SMALL, "train.seed=3", "--run", folder)
     assert result.returncode == 1
     assert "seed: 0" in result.stderr and "seed: 3" in result.stderr and "--run" in result.stderr
+    assert "--accept-changes" in result.stderr
 
 
 def test_a_foreign_folder_is_not_touched(tmp_path):
@@ -157,45 +139,6 @@ def test_a_folder_of_pictures(tmp_path):
     assert "13x9x3" in result.stdout
     assert "broken.jpg" in result.stderr + result.stdout
     assert keras.saving.load_model(tmp_path / "run" / "vae.keras").sample(1, seed=0).shape == (1, 13, 9, 3)
-
-
-LONG = ["--set", "train.epochs=60", "train.checkpoint_seconds=0", "train.early_stopping=50", *SMALL[2:], *NO_EXPORT]
-
-
-def wait_for(path, process, seconds=120):
-    deadline = time.monotonic() + seconds
-    while not any(path.parent.glob(path.name)):
-        assert process.poll() is None, process.stdout.read()
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
-
-
-def test_an_interrupted_run_keeps_what_was_learned_and_goes_on(start, tmp_path):
-    process = start("train", *LONG, "--run", tmp_path / "run")
-    wait_for(tmp_path / "run" / "checkpoints" / "epoch-*", process)
-    process.send_signal(signal.SIGINT)
-    output = process.communicate(timeout=60)[0]
-    assert process.returncode == 130, output
-    assert "Traceback" not in output and "the same command goes on" in output
-    assert keras.saving.load_model(tmp_path / "run" / "vae.keras").sample(1, seed=0).shape == (1, 8, 8, 1)
-
-
-def test_a_killed_run_resumes_and_ends_with_the_weights_of_an_uninterrupted_one(start, tmp_path):
-    assert command("train", *LONG, "--run", tmp_path / "whole").returncode == 0
-    process = start("train", *LONG, "--run", tmp_path / "killed")
-    wait_for(tmp_path / "killed" / "checkpoints" / "epoch-*3", process)
-    process.kill()
-    process.communicate()
-    newest = sorted((tmp_path / "killed" / "checkpoints").glob("epoch-*"))[-1]
-    (newest / "vae.keras").write_bytes(b"half a file")
-    result = command("train", *LONG, "--run", tmp_path / "killed")
-    assert result.returncode == 0, result.stderr
-    assert "damaged" in result.stdout and "resumed from step" in result.stdout
-    whole, killed = (keras.saving.load_model(tmp_path / name / "vae.keras") for name in ("whole", "killed"))
-    for a, b in zip(whole.get_weights(), killed.get_weights(), strict=True):
-        np.testing.assert_array_equal(a, b)
-    histories = [(tmp_path / name / "history.csv").read_text() for name in ("whole", "killed")]
-    assert histories[0] == histories[1]
 
 
 @pytest.mark.skipif("TFDS_DATA_DIR" not in os.environ, reason="needs TFDS_DATA_DIR with MNIST prepared")

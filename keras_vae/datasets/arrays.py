@@ -1,6 +1,7 @@
 """Examples in memory, served in batches."""
 
 import copy
+import functools
 from collections.abc import Callable
 from typing import Any, Literal
 
@@ -103,7 +104,12 @@ class Arrays:
         if shuffle or self._binarize == "dynamic":
             epochs = _new_number_each_iteration(tf.constant(_signed(seed), tf.int64))
         serve = self._server(batch_size, seed, shuffle, drop_remainder)
-        return _served(epochs.flat_map(lambda epoch: serve(epoch, tf.constant(0, tf.int64))), steps)
+        dataset = _served(epochs.flat_map(lambda epoch: serve(epoch, tf.constant(0, tf.int64))), steps)
+        # A run that is to be resumed needs the batches from any step on.
+        dataset.as_stream = functools.partial(
+            self.stream, batch_size, seed, shuffle=shuffle, drop_remainder=drop_remainder
+        )
+        return dataset
 
     def stream(
         self, batch_size: int, seed: int = 0, start_step: int = 0, shuffle: bool = True, drop_remainder: bool = False

@@ -1,0 +1,178 @@
+"""Training steps whose numbers went wrong: found and left out inside the compiled step.
+
+A step is skipped if the loss or a gradient is not finite, or if the norm of the gradient is larger than a threshold, as
+in Child 2021, "Very deep VAEs generalize autoregressive models and can outperform them on images". Nothing changes in
+a skipped step: not the weights, the optimizer, averaged weights, or statistics of batch normalisation.
+
+An overflow of float16 under dynamic loss scaling is no failure: the `LossScaleOptimizer` leaves the step out by itself
+and halves its scale. Only where the scale has come down to 1, or where the loss itself is not finite, which no scale
+cures, is the step counted here.
+"""
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import keras
+import tensorflow as tf
+
+from keras_vae.latents import Terms
+
+# What may be wrong with a step, in the order in which it is computed: the first is named.
+REASONS = ("x", "z", "kl", "log_likelihood", "loss", "gradient", "norm")
+
+
+class Checked(NamedTuple):
+    """What was found: gradients to apply, and 0 or 1 + the index in `REASONS` of what forbids it."""
+
+    gradients: list[tf.Tensor | None]
+    reason: tf.Tensor
+
+    @property
+    def skipped(self) -> tf.Tensor:
+        """Whether the step is to be left out."""
+        return self.reason > 0
+
+
+class SkipCounts(keras.metrics.Metric):
+    """Counts of skipped steps, kept over epochs: [all of them, those in a row up to now, reason of the last]."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.counts = self.add_variable((3,), "zeros", dtype="int64", aggregation="only_first_replica", name="counts")
+
+    def update_state(self, reason: tf.Tensor) -> None:
+        """Count the step if there is a reason."""
+        total, in_a_row, last = tf.unstack(tf.convert_to_tensor(self.counts))
+        reason = tf.cast(reason, tf.int64)
+        skipped = tf.cast(reason > 0, tf.int64)
+        last = tf.where(reason > 0, reason, last)
+        self.counts.assign(tf.stack([total + skipped, (in_a_row + 1) * skipped, last]))
+
+    def result(self) -> tf.Tensor:
+        """The counts."""
+        return tf.convert_to_tensor(self.counts)
+
+    def reset_state(self) -> None:
+        """Nothing: an epoch is no reason to forget."""
+
+
+def check(
+    gradients: Sequence[tf.Tensor | None],
+    optimizer: keras.optimizers.Optimizer,
+    threshold: float | None,
+    x: tf.Tensor,
+    terms: Terms,
+    loss: tf.Tensor,
+) -> Checked:
+    """Look at a step before it is taken. All replicas come to the same result.
+
+    Args:
+        gradients: of the scaled loss, those of this replica; None where there is none.
+        optimizer: which scaled the loss.
+        threshold: largest norm of the gradient, summed over replicas, that is taken; None for any.
+        x: the batch.
+        terms: what the model computed.
+        loss: the objective, unscaled.
+    """
+    gradients = list(gradients)
+    replica = tf.distribute.get_replica_context()
+    replicas = tf.distribute.get_strategy().num_replicas_in_sync
+    if replicas > 1 and threshold is not None:
+        # The norm of a sum does not follow from those of its parts.
+        present = [g for g in gradients if g is not None]
+        summed = iter(replica.all_reduce("SUM", present))
+        gradients = [None if g is None else next(summed) / replicas for g in gradients]
+    norm = tf.linalg.global_norm([g if g is None else tf.cast(g, tf.float32) for g in gradients])
+    bad = _not_finite(x, terms, loss)
+    if replicas > 1:
+        shared = replica.all_reduce("SUM", tf.concat([[tf.square(norm)], tf.cast(bad, tf.float32)], 0))
+        norm = tf.sqrt(shared[0] * replicas) if threshold is not None else tf.sqrt(shared[0])
+        bad = shared[1:] > 0
+    overflow = norm - norm  # 0, or NaN for a norm that is not finite
+    scale = tf.cast(optimizer.scale_loss(tf.ones(())), tf.float32)
+    lost = tf.math.is_nan(overflow)
+    if isinstance(optimizer, keras.optimizers.LossScaleOptimizer):
+        # It looks at single gradients, on each replica by itself: this makes it see what was seen here.
+        gradients = _mark(gradients, overflow)
+        lost &= (scale <= 1.0) | bad[-1]
+    explodes = tf.constant(False) if threshold is None else tf.math.is_finite(norm) & (norm > threshold * scale)
+    found = tf.concat([bad, [lost, explodes]], 0)
+    # An objective may leave a term alone: only what reaches the loss matters.
+    skipped = tf.reduce_any(found[-3:])
+    reason = tf.where(skipped, tf.argmax(tf.cast(found, tf.int32), output_type=tf.int32) + 1, 0)
+    return Checked(gradients, reason)
+
+
+def apply(checked: Checked, optimizer: keras.optimizers.Optimizer, variables: Sequence[keras.Variable]) -> None:
+    """Let the optimizer take the step, unless it is to be skipped. The optimizer has been built."""
+    if tf.__internal__.distribute.strategy_supports_no_merge_call():
+        _unless(checked.skipped, lambda: optimizer.apply(checked.gradients, variables))
+        return
+
+    def on_all_replicas(strategy: Any, skipped: Any, gradients: Any, variables: Any) -> None:
+        first = strategy.experimental_local_results(skipped)[0]
+        _unless(first, lambda: strategy.extended.call_for_each_replica(optimizer.apply, args=(gradients, variables)))
+
+    # A condition with a merge call inside, such as the sum of the gradients, must stand outside of the replicas.
+    tf.distribute.get_replica_context().merge_call(
+        on_all_replicas, args=(checked.skipped, checked.gradients, list(variables))
+    )
+
+
+class Statistics:
+    """What a pass through the networks changes by itself, such as the moving averages of batch normalisation.
+
+    Args:
+        variables: those that are not trained, before the pass.
+    """
+
+    def __init__(self, variables: Sequence[keras.Variable]) -> None:
+        floats = [v for v in variables if "float" in str(v.dtype)]
+        self._before = [(v, tf.identity(tf.convert_to_tensor(v))) for v in floats]
+
+    def restore(self, skipped: tf.Tensor) -> None:
+        """Put them back if the step is skipped."""
+        for variable, before in self._before:
+            variable.assign(tf.where(skipped, before, tf.convert_to_tensor(variable)))
+
+
+def _not_finite(x: tf.Tensor, terms: Terms, loss: tf.Tensor) -> tf.Tensor:
+    """Which of x, z, kl, log_likelihood and loss are not finite, [5]; x and z are looked at only if another is not."""
+    kl, log_likelihood = tf.reduce_sum(terms.kl), tf.reduce_sum(terms.log_likelihood)
+    late = ~tf.math.is_finite(tf.stack([kl, log_likelihood, loss]))
+
+    def early() -> tf.Tensor:
+        z = tf.add_n([tf.reduce_sum(tf.cast(group.z, tf.float32) * 0.0) for group in terms.groups])
+        return ~tf.math.is_finite(tf.stack([tf.reduce_sum(tf.cast(x, tf.float32) * 0.0), z]))
+
+    return tf.concat([tf.cond(tf.reduce_any(late), early, lambda: tf.zeros([2], tf.bool)), late], 0)
+
+
+def _mark(gradients: list[tf.Tensor | None], overflow: tf.Tensor) -> list[tf.Tensor | None]:
+    sizes = {i: g.shape.num_elements() for i, g in enumerate(gradients) if isinstance(g, tf.Tensor)}
+    if sizes:
+        smallest = min(sizes, key=lambda i: sizes[i])
+        gradients[smallest] = gradients[smallest] + overflow
+    return gradients
+
+
+def _unless(skipped: tf.Tensor, take: Callable[[], Any]) -> None:
+    def taken() -> tf.Tensor:
+        take()
+        return tf.constant(True)
+
+    tf.cond(skipped, lambda: tf.constant(False), taken)
+
+
+def check_threshold(threshold: float | None) -> float | None:
+    """The threshold.
+
+    Raises:
+        ValueError: unless it is None or a positive number.
+    """
+    if threshold is None:
+        return None
+    if isinstance(threshold, bool) or not isinstance(threshold, (int, float)) or not 0 < threshold < math.inf:
+        raise ValueError(f"gradient_skip_norm must be a positive number or None, not {threshold!r}.")
+    return float(threshold)

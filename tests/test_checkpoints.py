@@ -1,0 +1,223 @@
+"""Runs that are cut off and go on, in one process; test_resume.py kills real ones."""
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+import keras_vae as kv
+from keras_vae import callbacks, checkpoint_files, data, likelihoods, networks, posteriors, priors
+
+EPOCHS, STEPS = 4, 5
+
+
+class Killed(Exception):
+    pass
+
+
+class Kill(keras.callbacks.Callback):
+    def __init__(self, at):
+        super().__init__()
+        self.at = at
+
+    def on_train_batch_end(self, batch, logs=None):
+        if int(keras.ops.convert_to_numpy(self.model.step)) >= self.at:
+            raise Killed
+
+
+def make_vae(case="", seed=None):
+    body = networks.mlp([8])
+    if case == "float16":
+        body = keras.Sequential([keras.layers.Flatten(), keras.layers.Dense(8), keras.layers.Dropout(0.5, seed=3)])
+    vae = kv.VAE(
+        kv.Encoder(body, posteriors.MultivariateNormalDiag(2)),
+        kv.Decoder(networks.mlp([8]), likelihoods.Bernoulli((8, 8, 1))),
+        priors.StandardNormal(2),
+        seed=seed,
+    )
+    options = {
+        "averages": {"use_ema": True, "ema_momentum": 0.9},
+        "accumulation": {"gradient_accumulation_steps": 2},
+    }.get(case, {})
+    optimizer = keras.optimizers.Adam(0.02, **options)
+    if case == "float16":
+        optimizer = keras.optimizers.LossScaleOptimizer(optimizer, initial_scale=2.0**20, dynamic_growth_steps=3)
+    vae.compile(optimizer, steps_per_execution=5 if case == "accumulation" else 1)
+    return vae
+
+
+def fit(folder, x, case="", kill=None, epochs=EPOCHS, **options):
+    """Train a new model, from the checkpoints in `folder`; without a seed of its own it would be another one."""
+    if case == "float16":
+        keras.config.set_dtype_policy("mixed_float16")
+    vae = make_vae(case, seed=1 if kill == "never" else None)
+    vae.build()
+    if kill == "never" or not checkpoint_files.paths(folder):
+        # The same start for all; a resumed one takes its weights from the checkpoint.
+        vae.seed = 1
+        for index, variable in enumerate(vae.trainable_variables):
+            noise = np.random.default_rng(index).normal(size=variable.shape)
+            variable.assign(0.1 * noise)
+    stoppers = [
+        keras.callbacks.ReduceLROnPlateau(monitor="val_elbo", mode="max", patience=1, min_delta=1.0, factor=0.5),
+        keras.callbacks.EarlyStopping(
+            monitor="val_loss", mode="min", min_delta=1e-4, patience=3, restore_best_weights=True
+        ),
+    ]
+    saver = callbacks.Checkpoints(folder, best=folder.with_suffix(".keras"), steps=1 if kill != "never" else 3)
+    killer = [Kill(kill)] if isinstance(kill, int) else []
+    average = [keras.callbacks.SwapEMAWeights()] if case == "averages" else []
+    history = vae.fit(
+        x,
+        epochs=epochs,
+        validation_data=np.ones((8, 8, 8, 1), "float32"),
+        callbacks=[*stoppers, saver, *killer, *average],
+        verbose=0,
+        **options,
+    )
+    return vae, history
+
+
+def state(vae):
+    metrics = [variable for metric in vae.metrics for variable in metric.variables]
+    return [np.asarray(v) for v in [*vae.variables, *vae.optimizer.variables, *metrics, vae.skip_counts.counts]]
+
+
+def assert_equal(a, b):
+    for u, v in zip(state(a[0]), state(b[0]), strict=True):
+        np.testing.assert_array_equal(u, v)
+    assert a[0].history.history == b[0].history.history
+    assert a[0].history.epoch == b[0].history.epoch
+
+
+DATA = {
+    "arrays": lambda x: x[: 16 * STEPS - 3],
+    "data.load": lambda x: data.Arrays(x[: 16 * STEPS - 3]).dataset(16, seed=3, shuffle=True),
+    "dataset": lambda x: tf.data.Dataset.from_tensor_slices(x[: 16 * STEPS - 3]).batch(16),
+    "endless": lambda x: tf.data.Dataset.from_tensor_slices(x).batch(16).repeat(),
+}
+CASES = [
+    ("arrays", ""),
+    ("data.load", "averages"),
+    ("dataset", "float16"),
+    ("endless", "accumulation"),
+]
+
+
+@pytest.mark.parametrize("kind, case", CASES)
+def test_a_run_that_is_cut_off_ends_as_if_it_had_not_been(digits, tmp_path, capsys, kind, case):
+    x = DATA[kind](digits)
+    options = {"batch_size": 16} if kind == "arrays" else {"steps_per_epoch": STEPS} if kind == "endless" else {}
+    whole = fit(tmp_path / "whole", x, case, kill="never", **options)
+    assert len(whole[1].history["learning_rate"]) == EPOCHS
+    assert whole[1].history["learning_rate"][-1] < whole[1].history["learning_rate"][0]
+    for moment in (3, 3 * STEPS + 4):
+        with pytest.raises(Killed):
+            fit(tmp_path / "cut", x, case, kill=moment, **options)
+    capsys.readouterr()
+    again = fit(tmp_path / "cut", x, case, **options)
+    position = "step 15 (3 epochs)" if case == "accumulation" else "step 19 (3 epochs and 4 steps)"
+    assert f"resumed from {position}" in capsys.readouterr().out
+    assert_equal(whole, again)
+    best = [keras.saving.load_model(tmp_path / f"{name}.keras").get_weights() for name in ("whole", "cut")]
+    for a, b in zip(*best, strict=True):
+        np.testing.assert_array_equal(a, b)
+    if kind == "arrays":
+        # A run that has ended has nothing left to do.
+        done, history = fit(tmp_path / "cut", x, case, **options)
+        assert history.history == whole[1].history
+        for a, b in zip(done.get_weights(), whole[0].get_weights(), strict=True):
+            np.testing.assert_array_equal(a, b)
+
+
+def damage(path, how):
+    arrays, state = path / checkpoint_files.ARRAYS, path / checkpoint_files.STATE
+    if how == "cut off":
+        arrays.write_bytes(arrays.read_bytes()[:-100])
+    elif how == "one bit":
+        content = bytearray(arrays.read_bytes())
+        content[len(content) // 2] ^= 1
+        arrays.write_bytes(bytes(content))
+    elif how == "no arrays":
+        arrays.unlink()
+    elif how == "no state":
+        state.unlink()
+    elif how == "half a state":
+        state.write_bytes(state.read_bytes()[: len(state.read_bytes()) // 2])
+    elif how == "changed state":
+        text = state.read_text()
+        assert "best_epoch" in text
+        state.write_text(text.replace("best_epoch", "best_epocH"))
+    elif how == "zeros":
+        for file in (arrays, state):
+            file.write_bytes(bytes(file.stat().st_size))
+    elif how == "empty folder":
+        arrays.unlink()
+        state.unlink()
+
+
+@pytest.mark.parametrize(
+    "how",
+    ["cut off", "one bit", "no arrays", "no state", "half a state", "changed state", "zeros", "empty folder"],
+)
+def test_damaged_checkpoints_are_reported_and_skipped_for_the_one_before(tmp_path, how):
+    for step in (1, 2, 3):
+        checkpoint_files.write(tmp_path, step, {"best_epoch": step}, {"a": np.arange(1000.0) + step})
+    assert [path.name for path in checkpoint_files.paths(tmp_path)] == ["step-000000003", "step-000000002"]
+    damage(checkpoint_files.paths(tmp_path)[0], how)
+    lines = []
+    state, arrays = checkpoint_files.newest(tmp_path, lines.append)
+    assert state == {"best_epoch": 2}
+    np.testing.assert_array_equal(arrays["a"], np.arange(1000.0) + 2)
+    assert len(lines) == 1 and "step-000000003 is damaged and skipped" in lines[0]
+    checkpoint_files.write(tmp_path, 3, {}, {})
+    assert [path.name for path in checkpoint_files.paths(tmp_path)] == ["step-000000003", "step-000000002"]
+
+
+def test_what_was_left_of_an_attempt_is_no_checkpoint(tmp_path):
+    checkpoint_files.write(tmp_path, 1, {}, {})
+    (tmp_path / ".writing-step-000000002").mkdir()
+    assert checkpoint_files.newest(tmp_path, print) is not None
+    checkpoint_files.write(tmp_path, 2, {}, {})
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["step-000000001", "step-000000002"]
+
+
+def test_a_folder_that_cannot_be_written_costs_one_line_and_no_training(digits, tmp_path, capsys):
+    (tmp_path / "file").write_text("in the way")
+    vae = make_vae()
+    saver = callbacks.Checkpoints(tmp_path / "file" / "checkpoints", steps=1)
+    history = vae.fit(digits[:64], epochs=2, callbacks=[saver], verbose=0)
+    assert history.epoch == [0, 1]
+    out = capsys.readouterr().out
+    assert out.count("No checkpoint could be written") == 1
+    assert "Training goes on; there is none yet." in out
+
+
+def test_weights_that_are_not_finite_overwrite_nothing(digits, tmp_path, capsys):
+    vae = make_vae()
+    saver = callbacks.Checkpoints(tmp_path / "checkpoints", best=tmp_path / "vae.keras")
+    vae.fit(digits[:64], callbacks=[saver], verbose=0)
+    before = (tmp_path / "vae.keras").read_bytes()
+    bias = vae.decoder.output_layer.bias
+    bias.assign(np.full(bias.shape, np.nan))
+    with pytest.raises(ValueError, match="weights hold NaN or infinity"):
+        saver.save(2)
+    with pytest.raises(ValueError, match="weights hold NaN or infinity"):
+        saver.save_best(tmp_path / "vae.keras")
+    assert (tmp_path / "vae.keras").read_bytes() == before
+    assert len(checkpoint_files.paths(tmp_path / "checkpoints")) == 1
+
+
+def test_checkpoints_of_another_model_and_a_wrong_order_are_refused(digits, tmp_path):
+    make_vae().fit(digits[:64], callbacks=[callbacks.Checkpoints(tmp_path)], verbose=0)
+    other = kv.VAE(
+        kv.Encoder(networks.mlp([9]), posteriors.MultivariateNormalDiag(2)),
+        kv.Decoder(networks.mlp([8]), likelihoods.Bernoulli((8, 8, 1))),
+        priors.StandardNormal(2),
+    )
+    other.compile(keras.optimizers.Adam(1e-3))
+    with pytest.raises(ValueError, match="of another model or optimizer"):
+        other.fit(digits[:64], callbacks=[callbacks.Checkpoints(tmp_path)], verbose=0)
+    stopper = keras.callbacks.EarlyStopping(monitor="loss", patience=1)
+    with pytest.raises(ValueError, match="must stand behind it"):
+        make_vae().fit(digits[:64], callbacks=[callbacks.Checkpoints(tmp_path / "new"), stopper], verbose=0)

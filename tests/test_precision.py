@@ -1,0 +1,94 @@
+"""Half precision learns what float32 learns: each row of the table of constructors, on real data."""
+
+import keras
+import numpy as np
+import parts
+import pytest
+
+import keras_vae as kv
+
+STEPS, BATCH = 200, 64
+BASE = {
+    "posterior": "diag",
+    "prior": "standard_normal",
+    "likelihood": "bernoulli",
+    "objective": "elbo",
+    "network": "mlp",
+}
+TABLES = {
+    "posterior": parts.POSTERIORS,
+    "prior": parts.PRIORS,
+    "likelihood": parts.LIKELIHOODS,
+    "objective": parts.OBJECTIVES,
+    "network": parts.NETWORKS,
+}
+
+
+def row(**changes):
+    """A row that differs from the base in as little as possible."""
+    if changes.get("prior") == "uniform":
+        changes["posterior"] = "kumaraswamy"
+    if changes.get("posterior") == "kumaraswamy":
+        changes["prior"] = "uniform"
+    if changes.get("posterior") == "deterministic":
+        changes["objective"] = "reconstruction"
+    return {**BASE, **changes}
+
+
+def evaluated(row, precision, images, monkeypatch):
+    """The numbers of the last images after training on the others."""
+    keras.config.set_dtype_policy(precision)
+    keras.utils.set_random_seed(0)
+    monkeypatch.setattr(parts, "SHAPE", (8, 8, 1))
+    network = TABLES["network"][row["network"]]
+    likelihood = parts.LIKELIHOODS[row["likelihood"]]()
+    vae = kv.VAE(
+        kv.Encoder(network([64, 32]), parts.POSTERIORS[row["posterior"]]()),
+        kv.Decoder(network([32, 64]), likelihood),
+        parts.PRIORS[row["prior"]](),
+        parts.OBJECTIVES[row["objective"]](),
+        seed=1,
+    )
+    vae.compile(keras.optimizers.Adam(0.01), steps_per_execution=10)
+    x = images
+    if likelihood.levels is not None:
+        x = np.round(x * (likelihood.levels - 1)) / (likelihood.levels - 1)
+    if row["likelihood"] == "bernoulli":
+        x = (x > 0.5).astype("float32")
+    train, test = x[:-300], x[-300:]
+    data = kv.data.Arrays(train).stream(BATCH, seed=0)
+    vae.adapt(train)
+    vae.fit(data, steps_per_epoch=STEPS, epochs=1, verbose=0)
+    return vae.evaluate(test, batch_size=300, return_dict=True, verbose=0)
+
+
+def check(row, images, monkeypatch):
+    full = evaluated(row, "float32", images, monkeypatch)
+    for precision in ("mixed_float16", "mixed_bfloat16"):
+        half = evaluated(row, precision, images, monkeypatch)
+        ratio = half["elbo"] / full["elbo"] - 1
+        print(
+            f"{precision} elbo {half['elbo']:.3f}, {ratio:+.2%} of {full['elbo']:.3f}; kl {full['kl']:.2f}", flush=True
+        )
+        assert half["elbo"] == pytest.approx(full["elbo"], rel=0.01), precision
+
+
+@pytest.fixture(scope="session")
+def gray():
+    from sklearn.datasets import load_digits
+
+    return (load_digits().images[..., None] / 16).astype("float32")
+
+
+ROWS = {f"{kind}-{name}": row(**{kind: name}) for kind, table in TABLES.items() for name in table}
+
+
+def test_half_precision_learns_what_float32_learns(gray, monkeypatch):
+    different = row(posterior="tril", prior="mixture", likelihood="logistic", objective="iwae", network="conv")
+    check(different, gray, monkeypatch)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ROWS)
+def test_half_precision_learns_what_float32_learns_whatever_the_parts(name, gray, monkeypatch):
+    check(ROWS[name], gray, monkeypatch)

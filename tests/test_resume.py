@@ -1,0 +1,130 @@
+"""Training from the command line, killed, starved of disk or fed impossible settings, in processes of its own."""
+
+import csv
+import random
+import resource
+import signal
+import subprocess
+import sys
+import time
+
+import keras
+import numpy as np
+import pytest
+
+import keras_vae  # noqa: F401 - load_model finds the classes of imported packages only
+
+SMALL = ["model.latent_dim=2", "model.encoder.units=[16]", "model.decoder.units=[16]", "export.formats=[]"]
+# All that a checkpoint must hold: averages, the scale of the loss, a reduced rate, a patience, an epoch half done.
+LONG = [
+    *["--set", *SMALL, "train.epochs=60", "train.checkpoint_steps=4", "train.early_stopping=59"],
+    *[
+        "train.learning_rate=0.1",
+        "train.final_learning_rate=null",
+        "train.reduce_on_plateau=1",
+        "train.ema_momentum=0.9",
+    ],
+    "train.precision=mixed_float16",
+]
+PROGRAM = [sys.executable, "-c", "from keras_vae_cli import main; main()", "train"]
+
+
+def train(*arguments, **options):
+    return subprocess.run([*PROGRAM, *map(str, arguments)], capture_output=True, text=True, **options)
+
+
+@pytest.fixture
+def start():
+    """Start training in the background, and end it with the test."""
+    processes = []
+
+    def begin(*arguments):
+        program = [*PROGRAM, *map(str, arguments)]
+        processes.append(subprocess.Popen(program, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True))
+        return processes[-1]
+
+    yield begin
+    for process in processes:
+        if process.poll() is None:
+            process.kill()
+            process.communicate()
+
+
+def checkpoints(run):
+    return sorted((run / "checkpoints").glob("step-*"))
+
+
+def wait_for(condition, process, seconds=240):
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert process.poll() is None, process.stdout.read()
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+def weights(run):
+    return keras.saving.load_model(run / "vae.keras").get_weights()
+
+
+def test_killed_at_random_moments_a_run_ends_with_the_weights_of_an_uninterrupted_one(start, tmp_path):
+    whole, cut = tmp_path / "whole", tmp_path / "cut"
+    assert train(*LONG, "--run", whole).returncode == 0
+    seed = random.randrange(2**32)
+    moments = random.Random(seed)
+    for kind in (signal.SIGKILL, signal.SIGINT):
+        before = [path.name for path in checkpoints(cut)]
+        process = start(*LONG, "--run", cut)
+        wait_for(lambda: [path.name for path in checkpoints(cut)][-1:] > before[-1:], process)  # noqa: B023
+        time.sleep(0.5 * moments.random())
+        process.send_signal(kind)
+        output = process.communicate(timeout=240)[0]
+    assert process.returncode == 130, output
+    assert "Traceback" not in output and "the same command goes on from step" in output
+    assert all(np.isfinite(weight).all() for weight in weights(cut))
+    newest = checkpoints(cut)[-1]
+    content = (newest / "arrays.npz").read_bytes()
+    (newest / "arrays.npz").write_bytes(content[: len(content) // 2])
+    result = train(*LONG, "--run", cut)
+    assert result.returncode == 0, result.stderr
+    assert "damaged and skipped" in result.stdout and "resumed from step" in result.stdout
+    for a, b in zip(weights(whole), weights(cut), strict=True):
+        np.testing.assert_array_equal(a, b, err_msg=f"moments of seed {seed}")
+    histories = [(run / "history.csv").read_text() for run in (whole, cut)]
+    assert histories[0] == histories[1], f"moments of seed {seed}"
+    rates = [float(row["learning_rate"]) for row in csv.DictReader(histories[0].splitlines())]
+    assert rates[-1] < rates[0]
+
+
+def test_a_full_disk_costs_a_line_and_not_the_last_good_state(tmp_path):
+    """No file may grow beyond 60 kB, as on a disk that is full: a checkpoint and a model are larger."""
+    changes = ["train.epochs=3", "train.checkpoint_seconds=0", "model.encoder.units=[64]", *SMALL[:1], SMALL[3]]
+    arguments = ["--set", *changes, "model.decoder.units=[64]", "--run", tmp_path / "run"]
+
+    def limited():
+        resource.setrlimit(resource.RLIMIT_FSIZE, (60_000, resource.RLIM_INFINITY))
+
+    result = train(*arguments, preexec_fn=limited)
+    assert result.returncode == 1
+    assert result.stdout.count("No checkpoint could be written") == 1 and "Training goes on" in result.stdout
+    assert "epoch 3/3" in result.stdout
+    assert result.stderr.startswith("keras-vae: Training stopped") and "the same command" in result.stderr.lower()
+    assert "Traceback" not in result.stderr
+    assert not checkpoints(tmp_path / "run") and not list((tmp_path / "run").glob(".writing*"))
+    assert train(*arguments).returncode == 0
+
+
+def test_a_learning_rate_that_is_too_high_stops_with_advice_and_leaves_a_finite_model(tmp_path):
+    changes = ["train.epochs=8", "train.learning_rate=1000.0", "train.final_learning_rate=null", "train.optimizer=sgd"]
+    arguments = ["--set", *changes, *SMALL, "model.likelihood=Normal", "data.binarize=null", "--run", tmp_path / "run"]
+    result = train(*arguments)
+    assert result.returncode == 1
+    assert "steps in a row were skipped because" in result.stderr and "was not finite" in result.stderr
+    assert "Lower the learning rate (now 1000)" in result.stderr and "--accept-changes" in result.stderr
+    assert "Traceback" not in result.stderr
+    for weight in weights(tmp_path / "run"):
+        assert np.isfinite(weight).all()
+    changes[1] = "train.learning_rate=0.001"
+    arguments[1 : 1 + len(changes)] = changes
+    changed = train(*arguments, "--accept-changes")
+    assert changed.returncode == 0, changed.stderr
+    assert "+  learning_rate: 0.001" in changed.stdout
