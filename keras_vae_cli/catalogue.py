@@ -54,7 +54,7 @@ def parts() -> dict[Kind, dict[str, Part]]:
     functions: dict[str, tuple[str, ast.FunctionDef]] = {}
     for path in sorted(package_folder().glob("*.py")):
         source = path.read_text(encoding="utf-8")
-        if "register" not in source:
+        if "Serializable" not in source and "register" not in source:
             continue
         for node in ast.parse(source).body:
             if isinstance(node, ast.ClassDef):
