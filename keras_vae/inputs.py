@@ -1,6 +1,8 @@
-"""What `fit` does with its data before Keras sees them: a look at the first batch, and a faster way to serve arrays."""
+"""What a model does with data before Keras sees them: a look at the first batch, a summary, a way to serve arrays."""
 
+import dataclasses
 import itertools
+import math
 import types
 from collections.abc import Iterator
 from typing import Any
@@ -13,6 +15,64 @@ from keras_vae.datasets.arrays import Arrays
 
 # Keras's own batch size for arrays.
 DEFAULT_BATCH_SIZE = 32
+# Batches of endless data that are looked at in place of all.
+MANY_BATCHES = 100
+
+
+@dataclasses.dataclass(frozen=True)
+class Summary:
+    """What a model starts from: see `summarize`.
+
+    Attributes:
+        mean: mean of the data, [...].
+        spread: their standard deviation around it, in the root mean square over all values.
+        low: smallest value, [...].
+        high: largest value, [...].
+        examples: a random choice of different examples, [n, ...], in their order.
+    """
+
+    mean: np.ndarray
+    spread: float
+    low: np.ndarray
+    high: np.ndarray
+    examples: np.ndarray
+
+
+def summarize(data: Any, num_examples: int = 0) -> Summary:
+    """One pass over the data, the first 100 batches of endless ones.
+
+    Args:
+        data: what `keras.Model.fit` takes as `x`.
+        num_examples: how many examples to choose, each with the same chance; all of them if there are fewer. The same
+            data give the same choice.
+
+    Raises:
+        ValueError: if there are none whose values are finite; examples with others are left out.
+    """
+    random = np.random.default_rng(0)
+    count, total, squares = 0, np.zeros(()), np.zeros(())
+    low, high = np.full((), np.inf), np.full((), -np.inf)
+    chosen: list[np.ndarray] = []
+    ranks = np.zeros(0)  # random numbers; those with the lowest are chosen
+    for batch in batches(data, limit=MANY_BATCHES if is_endless(data) else None):
+        # One NaN would spoil the means, and with them the model.
+        batch = batch[np.isfinite(batch).reshape(len(batch), -1).all(axis=1)]
+        if len(batch) == 0:
+            continue
+        values = batch.astype("float64")
+        count, total, squares = count + len(batch), total + values.sum(axis=0), squares + (values**2).sum(axis=0)
+        low, high = np.minimum(low, values.min(axis=0)), np.maximum(high, values.max(axis=0))
+        ranks = np.concatenate([ranks, random.random(len(batch))])
+        best = np.sort(np.argsort(ranks)[:num_examples])
+        kept = len(chosen)
+        chosen = [chosen[i] if i < kept else np.array(batch[i - kept]) for i in best]
+        ranks = ranks[best]
+    if not count:
+        raise ValueError("There are no data to adapt to: no batch holds an example whose values are all finite.")
+    mean = total / count
+    spread = math.sqrt(max(0.0, float(np.mean(squares / count - mean**2))))
+    examples = np.reshape(chosen, (len(chosen), *mean.shape)).astype("float32")
+    return Summary(mean, spread, low, high, examples)
 
 
 def first_batch(data: Any) -> tuple[Any, Any]:

@@ -20,6 +20,7 @@ from tensorflow_probability import layers as tfpl
 
 from keras_vae import bijectors
 from keras_vae.constraints import positive
+from keras_vae.inputs import Summary
 from keras_vae.latents import REAL, UNIT, Support, check_interval, check_latent_dim
 from keras_vae.networks import check_sizes
 from keras_vae.serialization import Serializable, register
@@ -33,6 +34,7 @@ class Prior(Serializable, keras.layers.Layer):
     """
 
     support: Support = REAL
+    num_examples: int = 0  # that `adapt` wants to see
 
     def __init__(self, latent_dim: int, **kwargs: Any) -> None:
         super().__init__(**{**kwargs, "dtype": "float32"})
@@ -50,8 +52,8 @@ class Prior(Serializable, keras.layers.Layer):
         """
         raise TypeError(f"{type(self).__name__} must define distribution(encoder, condition).")
 
-    def adapt(self, batch: tf.Tensor) -> None:
-        """Initialise weights from a batch of data, where that means something."""
+    def adapt(self, data: Summary) -> None:
+        """Initialise weights from the data, where that means something, given `num_examples` of them or all."""
 
 
 @register
@@ -136,8 +138,8 @@ class NormalMixture(Prior):
 class VampPrior(Prior):
     """p(z) = 1/M sum_m q(z | u_m): a mixture of the posteriors of M learned pseudo-inputs u_m.
 
-    After Tomczak and Welling 2018, "VAE with a VampPrior". `adapt` makes the first examples of the data the first
-    pseudo-inputs; from then on the optimizer's steps are projected back to the range of those data. (The paper clips in
+    After Tomczak and Welling 2018, "VAE with a VampPrior". `adapt` makes examples drawn from all of the data the first
+    pseudo-inputs; from then on the optimizer's steps are projected back to the range of the data. (The paper clips in
     the forward pass; a pixel that starts at 0 and is pushed below would then never get a gradient again.) Any posterior
     with a density will do; with an "iaf" flow each evaluation takes L passes through the flow. The KL to it is sampled.
 
@@ -146,11 +148,12 @@ class VampPrior(Prior):
         num_pseudo_inputs: M.
     """
 
-    NOISE = 0.01  # of pseudo-inputs that repeat an example, in units of the range of the data
+    NOISE = 0.01  # of pseudo-inputs that repeat an example, in units of the range of each value
 
     def __init__(self, latent_dim: int, num_pseudo_inputs: int, **kwargs: Any) -> None:
         super().__init__(latent_dim, **kwargs)
         (self.num_pseudo_inputs,) = check_sizes("num_pseudo_inputs", [num_pseudo_inputs])
+        self.num_examples = self.num_pseudo_inputs
 
     def build(self, input_shape: tuple) -> None:
         """Make pseudo-inputs of the shape of the data, [M, *event_shape], uniform on [0, 1] until `adapt` sees data."""
@@ -169,22 +172,14 @@ class VampPrior(Prior):
         low, high = tf.unstack(tf.convert_to_tensor(self.range))
         return tf.clip_by_value(values, low, high)
 
-    def adapt(self, batch: tf.Tensor) -> None:
-        """Start from the first M examples of `batch`, repeated with a little noise if there are fewer.
-
-        Raises:
-            ValueError: if there are none.
-        """
-        examples = np.asarray(batch, "float32")
-        if len(examples) == 0:
-            raise ValueError("VampPrior makes its pseudo-inputs of data, and the batch is empty.")
-        low, high = examples.min(), examples.max()
-        values = np.resize(examples, self.pseudo_inputs.shape)
-        noise = tf.random.stateless_normal(values.shape, seed=[0, 0]) * self.NOISE * (high - low)
-        repeats = np.arange(len(values)) >= len(examples)
+    def adapt(self, data: Summary) -> None:
+        """Start from M examples, repeated with a little noise if there are fewer."""
+        values = np.resize(data.examples, self.pseudo_inputs.shape)
+        noise = tf.random.stateless_normal(values.shape, seed=[0, 0]) * self.NOISE * (data.high - data.low)
+        repeats = np.arange(len(values)) >= len(data.examples)
         values[repeats] += noise.numpy()[repeats]
-        self.range.assign([low, high])
-        self.pseudo_inputs.assign(np.clip(values, low, high))
+        self.range.assign([data.low.min(), data.high.max()])
+        self.pseudo_inputs.assign(np.clip(values, data.low.min(), data.high.max()))
 
     def distribution(self, encoder: Any = None, condition: tf.Tensor | None = None) -> tfd.Distribution:
         """The mixture of `encoder`'s posteriors, batch [], event [L].

@@ -28,8 +28,6 @@ from keras_vae.serialization import Serializable, register
 
 # Draws of one call of `log_prob` are taken in chunks of about this many values of x, to bound the memory.
 CHUNK_VALUES = 2**24
-# Batches of endless data that `adapt` looks at.
-ADAPT_BATCHES = 100
 
 
 class Generation(NamedTuple):
@@ -275,21 +273,10 @@ class VAE(Serializable, keras.Model):
             data: array, tensor, dataset or other iterable of batches; of endless data, 100 batches are used.
         """
         self._ensure_built()
-        total, squares, count, first = np.zeros(()), np.zeros(()), 0, None
-        limit = ADAPT_BATCHES if inputs.is_endless(data) else None
-        for batch in inputs.batches(data, limit=limit):
-            # One NaN would spoil the means, and with them the model.
-            batch = batch[np.isfinite(batch).reshape(len(batch), -1).all(axis=1)]
-            first = batch if first is None or not len(first) else first
-            values = batch.astype("float64")
-            total, squares, count = total + values.sum(axis=0), squares + (values**2).sum(axis=0), count + len(batch)
-        if count == 0:
-            raise ValueError("There are no data to adapt to: no batch holds an example whose values are all finite.")
-        mean = total / count
-        spread = math.sqrt(max(0.0, float(np.mean(squares / count - mean**2))))
-        self.decoder.adapt(mean, spread)
-        self.prior.adapt(first)
-        follow_chief(self.distribute_strategy, self.trainable_variables)
+        summary = inputs.summarize(data, self.prior.num_examples)
+        self.decoder.adapt(summary.mean, summary.spread)
+        self.prior.adapt(summary)
+        follow_chief(self.distribute_strategy, [*self.trainable_variables, *self.prior.non_trainable_variables])
         self.adapted.assign(1)
 
     # Training and evaluation.
