@@ -133,7 +133,8 @@ class ImportanceWeighted(Objective):
       reparameterized gradient estimators for Monte Carlo objectives".
 
     The last two vanish where q is the true posterior, which is why they are less noisy; they cost one more pass back
-    through the decoder, and need a posterior with reparameterised draws.
+    through the decoder, and need a posterior with reparameterised draws. They take log q at a z whose origin is
+    forgotten: a flow is inverted, which takes L passes for each "iaf" layer, two for each "coupling" layer.
 
     Args:
         num_samples: number K of draws from the posterior.
