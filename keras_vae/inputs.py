@@ -56,7 +56,7 @@ def summarize(data: Any, num_examples: int = 0) -> Summary:
     ranks = np.zeros(0)  # random numbers; those with the lowest are chosen
     for batch in batches(data, limit=MANY_BATCHES if is_endless(data) else None):
         # One NaN would spoil the means, and with them the model.
-        batch = batch[np.isfinite(batch).reshape(len(batch), -1).all(axis=1)]
+        batch = batch[np.isfinite(batch).all(axis=tuple(range(1, batch.ndim)))]
         if len(batch) == 0:
             continue
         values = batch.astype("float64")
