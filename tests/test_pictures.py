@@ -278,7 +278,9 @@ def test_samples_of_a_density(tmp_path):
     vae = make((6, 5, 1), 2, posteriors.Deterministic(2), objective=objectives.Reconstruction())
     x = np.random.default_rng(0).random((60, 6, 5, 1)).astype("float32")
     density = features.CodeDensity(vae, x, num_components=2)
-    pictures.samples(vae, 4, path=tmp_path / "d.png", density=density)
-    found = cells(pixels(tmp_path / "d.png"), 2, 2, 6, 5).reshape(4, 6, 5, 3)[..., 0]
-    expected = np.asarray(vae.decode(density.sample(4)).mean())[..., 0]
+    figure = pictures.samples(vae, 25, path=tmp_path / "d.png", density=density)
+    assert [text.get_text() for text in figure.texts] == ["z from a density of the codes"]
+    assert "nothing ties to the codes" in pictures.samples(vae, 4).texts[0].get_text()
+    found = cells(pixels(tmp_path / "d.png"), 5, 5, 6, 5, top=26).reshape(25, 6, 5, 3)[..., 0]
+    expected = np.asarray(vae.decode(density.sample(25)).mean())[..., 0]
     np.testing.assert_allclose(found, np.clip(255 * expected, 0, 255), atol=1)
