@@ -20,8 +20,6 @@ from sklearn.decomposition import PCA
 from sklearn.linear_model import LogisticRegression
 from sklearn.mixture import GaussianMixture
 from sklearn.neighbors import KNeighborsClassifier
-from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
 
 from keras_vae import codes, seeds
 from keras_vae.encoder import Encoder
@@ -60,9 +58,10 @@ def linear_probe(
 ) -> list[Probe]:
     """How well classes can be read from the codes: a linear classifier and nearest neighbours, against two baselines.
 
-    Logistic regression (scikit-learn, L2 with C = 1) and k nearest neighbours, both on standardised features: posterior
-    points, raw pixels, and the principal components of the pixels, as many as there are latents. Labels are taken
-    evenly from the classes, at least one of each.
+    Logistic regression (scikit-learn, L2 with C = 1) and k nearest neighbours, both on posterior points, raw pixels,
+    and the principal components of the pixels, as many as there are latents. Features are centred and divided by one
+    standard deviation for all dimensions: one for each would enlarge latents that carry nothing, and margins of
+    images, to the size of the others. Labels are taken evenly from the classes, at least one of each.
 
     Args:
         vae: the model; it never sees a label.
@@ -71,7 +70,8 @@ def linear_probe(
         fractions: parts of the training labels that the classifiers see.
         seed: of the choice of labels.
         neighbors: k, or the number of labels if that is smaller.
-        max_train: number of training examples that are used at most; the fractions are parts of these.
+        max_train: number of training examples that are used at most, evenly from the classes; the fractions are parts
+            of these.
 
     Raises:
         ValueError: for data without labels, and fractions outside (0, 1].
@@ -79,7 +79,11 @@ def linear_probe(
     for fraction in fractions:
         if not 0 < fraction <= 1:
             raise ValueError(f"fractions must lie in (0, 1], not {fraction!r}.")
-    x, y = _with_labels(train, "train", max_train)
+    x, y = _with_labels(train, "train", None)
+    if len(x) > max_train:
+        # Data often come sorted by class: the first ones would be of a few classes only.
+        some = _evenly(y, max_train / len(x), seed)
+        x, y = x[some], y[some]
     x_test, y_test = _with_labels(test, "test", None)
     flat, flat_test = x.reshape(len(x), -1), x_test.reshape(len(x_test), -1)
     pca = PCA(min(vae.prior.latent_dim, *flat.shape), random_state=0).fit(flat)
@@ -97,8 +101,9 @@ def linear_probe(
         }
         for kind, (known, unknown) in kinds.items():
             for name, classifier in classifiers.items():
-                fitted = make_pipeline(StandardScaler(), classifier).fit(known[chosen], y[chosen])
-                accuracy = float(fitted.score(unknown, y_test))
+                mean, deviation = known[chosen].mean(axis=0), known[chosen].std() or 1.0
+                fitted = classifier.fit((known[chosen] - mean) / deviation, y[chosen])
+                accuracy = float(fitted.score((unknown - mean) / deviation, y_test))
                 probes.append(Probe(kind, name, fraction, len(chosen), accuracy))
     return probes
 

@@ -100,7 +100,9 @@ def draw(run: Path, vae: VAE, test: data.Arrays, console: Console) -> None:
     console.print(f"{len(written)} pictures in {run / PICTURES}: {', '.join(path.stem for path in written)}")
 
 
-def evaluate(run: Path, num_samples: int = 5000, seed: int = 0, limit: int | None = None) -> None:
+def evaluate(
+    run: Path, num_samples: int = 5000, seed: int = 0, limit: int | None = None, annealed: bool = False
+) -> None:
     """Evaluate the model of a run on its test data, and add what is found to RUN/report.json."""
     console = _console()
     read_report(run)  # a damaged one is better found before the work than after
@@ -114,6 +116,7 @@ def evaluate(run: Path, num_samples: int = 5000, seed: int = 0, limit: int | Non
         pictures.read_history(history) if history.is_file() else None,
         num_samples=num_samples,
         max_examples=limit,
+        annealed=annealed,
         seed=seed,
         verbose=console.is_terminal,
     )

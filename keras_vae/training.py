@@ -11,6 +11,7 @@ import tensorflow as tf
 from rich.console import Console
 
 from keras_vae import config, data, runs
+from keras_vae.callbacks import TensorBoardPictures
 from keras_vae.checkpoints import Checkpoints
 from keras_vae.config import Settings
 from keras_vae.progress import TrainingProgress
@@ -20,6 +21,8 @@ from keras_vae_cli.errors import ConfigError
 
 # Of the learning rate on a plateau.
 REDUCTION = 0.5
+# Images in each picture for TensorBoard, and how many times in a run they are drawn.
+PICTURES, PICTURES_TIMES = 16, 5
 
 
 def train(settings: Settings, run: Path, console: Console | None = None, accept_changes: bool = False) -> None:
@@ -115,6 +118,7 @@ class _Session:
     def _callbacks(self, first: int) -> list[keras.callbacks.Callback]:
         train, callbacks = self.settings.train, keras.callbacks
         monitored = {"monitor": "val_elbo", "mode": "max"}
+        shown = self.splits.validation or self.splits.train
         found: list[keras.callbacks.Callback] = [SkippedSteps(always=True)]
         if self.splits.validation and train.early_stopping is not None:
             found.append(callbacks.EarlyStopping(**monitored, patience=train.early_stopping))
@@ -123,6 +127,11 @@ class _Session:
         found += [
             callbacks.CSVLogger(self.run / runs.HISTORY, append=first > 0),
             callbacks.TensorBoard(self.run / "tensorboard", write_graph=False),
+            TensorBoardPictures(
+                self.run / "tensorboard" / "pictures",
+                shown.subset(range(min(len(shown), PICTURES))).dataset(PICTURES),
+                every=max(1, train.epochs // PICTURES_TIMES),
+            ),
             self.progress,
             self.checkpoints,
         ]

@@ -64,7 +64,15 @@ def train(
 
 
 @app.command
-def evaluate(run: Path, /, *, num_samples: int = 5000, seed: int = 0, limit: int | None = None) -> None:
+def evaluate(
+    run: Path,
+    /,
+    *,
+    num_samples: int = 5000,
+    seed: int = 0,
+    limit: int | None = None,
+    annealed: Annotated[bool, Parameter(negative="")] = False,
+) -> None:
     """Report the likelihood of the test data and diagnose the model of a finished run.
 
     Parameters
@@ -77,12 +85,14 @@ def evaluate(run: Path, /, *, num_samples: int = 5000, seed: int = 0, limit: int
         Of the draws.
     limit
         Use only the first test images.
+    annealed
+        Also estimate by annealed importance sampling, on the first 64 images: an independent check that takes minutes.
     """
     _require_run(run)
     with _quiet_start():
         from keras_vae import runs
 
-    _hand_over(runs.evaluate, run, num_samples=num_samples, seed=seed, limit=limit)
+    _hand_over(runs.evaluate, run, num_samples=num_samples, seed=seed, limit=limit, annealed=annealed)
 
 
 @app.command

@@ -59,6 +59,8 @@ def test_the_default_job_leaves_a_run_folder(run):
     for name in ("samples", "reconstructions", "manifold"):
         with Image.open(folder / "pictures" / f"{name}.png") as picture:
             assert picture.size[0] > 200
+    (events,) = (folder / "tensorboard" / "pictures").iterdir()
+    assert b"reconstructions" in events.read_bytes()
     assert list((folder / "export").rglob("saved_model.pb"))
     assert list((folder / "export").rglob("*.tflite"))
 

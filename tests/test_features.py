@@ -58,6 +58,14 @@ def test_probe_reads_classes_from_codes(trained, labelled):
     assert "100% (1500 labels)" in capture.get()
 
 
+def test_probe_takes_some_of_each_class_of_sorted_data(trained, labelled):
+    x, y = labelled
+    order = np.argsort(y, kind="stable")
+    probes = evaluation.linear_probe(trained, (x[order], y[order]), (x[:200], y[:200]), fractions=(1.0,), max_train=300)
+    assert {probe.num_labels for probe in probes} == {300}
+    assert min(probe.accuracy for probe in probes) > 0.75
+
+
 def test_probe_refusals(trained, labelled):
     x, y = labelled
     with pytest.raises(ValueError, match="train has no labels"):
