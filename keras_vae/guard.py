@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 import keras
 import tensorflow as tf
 
+from keras_vae import updates
 from keras_vae.latents import Terms
 
 # What may be wrong with a step, in the order in which it is computed: the first is named.
@@ -107,7 +108,7 @@ def check(
 def apply(checked: Checked, optimizer: keras.optimizers.Optimizer, variables: Sequence[keras.Variable]) -> None:
     """Let the optimizer take the step, unless it is to be skipped. The optimizer has been built."""
     if tf.__internal__.distribute.strategy_supports_no_merge_call():
-        _unless(checked.skipped, lambda: optimizer.apply(checked.gradients, variables))
+        _unless(checked.skipped, lambda: updates.apply(optimizer, checked.gradients, variables))
         return
 
     def on_all_replicas(strategy: Any, skipped: Any, gradients: Any, variables: Any) -> None:

@@ -27,6 +27,7 @@ LEVELS = {
     "distribution": 0,
     "reporting": 0,
     "drawing": 0,
+    "updates": 0,
     "inputs": 1,
     "schedules": 1,
     "data": 1,

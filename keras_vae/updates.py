@@ -1,0 +1,55 @@
+"""The optimizer's update in fewer passes over the memory."""
+
+import contextlib
+from collections.abc import Iterator
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+
+def apply(optimizer: keras.optimizers.Optimizer, gradients: list[Any], variables: list[keras.Variable]) -> None:
+    """`optimizer.apply(gradients, variables)`; Adam's update of a variable is one kernel instead of Keras's ten.
+
+    The formula is Keras's own, and the slots are those of the optimizer, whose clipping, weight decay, averages,
+    accumulation and loss scale stay in charge. Everything else than plain Adam and its subclasses that keep its
+    formula, such as AdamW, and whatever runs under a distribution strategy, is left to Keras.
+    """
+    inner = getattr(optimizer, "inner_optimizer", optimizer)  # of a LossScaleOptimizer
+    is_adam = isinstance(inner, keras.optimizers.Adam) and type(inner).update_step is keras.optimizers.Adam.update_step
+    if is_adam and not inner.amsgrad and not tf.distribute.has_strategy():
+        with _one_kernel(inner):
+            optimizer.apply(gradients, variables)
+    else:
+        optimizer.apply(gradients, variables)
+
+
+@contextlib.contextmanager
+def _one_kernel(adam: keras.optimizers.Adam) -> Iterator[None]:
+    step = tf.cast(tf.convert_to_tensor(adam.iterations), tf.float32) + 1.0
+    beta_1_power, beta_2_power = tf.pow(adam.beta_1, step), tf.pow(adam.beta_2, step)
+
+    def update_step(gradient: Any, variable: Any, learning_rate: Any) -> None:
+        if not isinstance(gradient, tf.Tensor) or variable.dtype != tf.float32:
+            type(adam).update_step(adam, gradient, variable, learning_rate)
+            return
+        index = adam._get_variable_index(variable)
+        tf.raw_ops.ResourceApplyAdam(
+            var=variable.handle,
+            m=adam._momentums[index].value.handle,
+            v=adam._velocities[index].value.handle,
+            beta1_power=beta_1_power,
+            beta2_power=beta_2_power,
+            lr=tf.cast(learning_rate, tf.float32),
+            beta1=adam.beta_1,
+            beta2=adam.beta_2,
+            epsilon=adam.epsilon,
+            grad=tf.cast(gradient, tf.float32),
+        )
+
+    # For the time of one call, in which Keras asks the instance for its update.
+    vars(adam)["update_step"] = update_step
+    try:
+        yield
+    finally:
+        del vars(adam)["update_step"]
