@@ -303,7 +303,14 @@ class VAE(Serializable, keras.Model):
         if not inputs.is_array(options["x"]):
             # Keras shuffles arrays, and warns that it will not shuffle anything else.
             options.setdefault("shuffle", False)
+        self._build_optimizer()
         return super().fit(**options)
+
+    def _build_optimizer(self) -> None:
+        # Left to the first step, its variables would make TensorFlow trace that step a second time.
+        if self.optimizer is not None and not self.optimizer.built:
+            with self.distribute_strategy.scope():
+                self.optimizer.build(self.trainable_variables)
 
     @functools.wraps(keras.Model.evaluate)
     def evaluate(self, x: Any = None, *args: Any, **kwargs: Any) -> Any:

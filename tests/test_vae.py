@@ -175,6 +175,13 @@ def test_the_same_seed_gives_the_same_weights_bit_for_bit(digits):
         np.testing.assert_array_equal(a, b)
 
 
+def test_the_training_step_is_traced_once(digits, monkeypatch):
+    traces, step = [], kv.VAE.train_step
+    monkeypatch.setattr(kv.VAE, "train_step", lambda self, data: traces.append(data) or step(self, data))
+    compiled().fit(digits[:64], batch_size=32, epochs=2, verbose=0)
+    assert len(traces) == 1
+
+
 def test_evaluation_repeats_itself_and_steps_do_not(digits):
     vae = compiled()
     a, b = (vae.evaluate(digits[:64], return_dict=True, verbose=0) for _ in range(2))

@@ -104,7 +104,12 @@ class Arrays:
         if shuffle or self._binarize == "dynamic":
             epochs = _new_number_each_iteration(tf.constant(_signed(seed), tf.int64))
         serve = self._server(batch_size, seed, shuffle, drop_remainder)
-        dataset = _served(epochs.flat_map(lambda epoch: serve(epoch, tf.constant(0, tf.int64))), steps)
+
+        @tf.autograph.experimental.do_not_convert
+        def whole(epoch: tf.Tensor) -> tf.data.Dataset:
+            return serve(epoch, tf.constant(0, tf.int64))
+
+        dataset = _served(epochs.flat_map(whole), steps)
         # A run that is to be resumed needs the batches from any step on.
         dataset.as_stream = functools.partial(
             self.stream, batch_size, seed, shuffle=shuffle, drop_remainder=drop_remainder
@@ -122,6 +127,7 @@ class Arrays:
         start_epoch, start_batch = divmod(start_step, self.steps_per_epoch(batch_size, drop_remainder))
         serve = self._server(batch_size, seed, shuffle, drop_remainder)
 
+        @tf.autograph.experimental.do_not_convert
         def batches(epoch: tf.Tensor) -> tf.data.Dataset:
             return serve(epoch, tf.where(epoch == start_epoch, tf.constant(start_batch, tf.int64), 0))
 
@@ -136,6 +142,8 @@ class Arrays:
         rows = _on_host(self._rows)
         tensors = self._tensors
 
+        # Nothing here depends on a tensor's value, and AutoGraph's rewriting takes a third of a second.
+        @tf.autograph.experimental.do_not_convert
         def serve(epoch: tf.Tensor, first: tf.Tensor) -> tf.data.Dataset:
             key = fold_in(tf.constant([_signed(seed), STREAM], tf.int64), epoch)
             order = tf.random.experimental.stateless_shuffle(rows, key) if shuffle else rows
@@ -169,7 +177,7 @@ def checked_binarize(binarize: Any) -> Binarize | None:
     return binarize
 
 
-@tf.function
+@tf.function(autograph=False)
 def _new_number_each_iteration(seed: tf.Tensor) -> tf.data.Dataset:
     # The seed of this function's own graph: the result does not depend on tf.random.set_seed.
     tf.compat.v1.set_random_seed(STREAM)
