@@ -1,14 +1,14 @@
 """The optimizer's update in fewer passes over the memory."""
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import keras
 import tensorflow as tf
 
 
-def apply(optimizer: keras.optimizers.Optimizer, gradients: list[Any], variables: list[keras.Variable]) -> None:
+def apply(optimizer: keras.optimizers.Optimizer, gradients: Sequence[Any], variables: Sequence[keras.Variable]) -> None:
     """`optimizer.apply(gradients, variables)`; Adam's update of a variable is one kernel instead of Keras's ten.
 
     The formula is Keras's own, and the slots are those of the optimizer, whose clipping, weight decay, averages,
