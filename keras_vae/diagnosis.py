@@ -180,7 +180,8 @@ def _gap(found: codes.Statistics, history: Mapping[str, Any]) -> list[Finding]:
     gap, fall = float(train[-1] - validation[-1]), float(validation.max() - validation[-1])
     kl = abs(found.rate)
     error = found.standard_error if math.isfinite(found.standard_error) else 0.0
-    has_gap = gap > max(GAP_OF_KL * kl, GAP_NATS, GAP_ERRORS * error)
+    # An autoencoder has no KL to measure a gap by.
+    has_gap = kl > 0 and gap > max(GAP_OF_KL * kl, GAP_NATS, GAP_ERRORS * error)
     has_fallen = gap > GAP_NATS and fall > max(FALL_OF_KL * kl, GAP_NATS)
     if not has_gap and not has_fallen:
         return []

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import keras
+import numpy as np
 from rich.console import Console
 
 from keras_vae import data, evaluation, pictures
@@ -83,6 +84,11 @@ def open_run(run: Path) -> tuple[Settings, VAE, data.Splits]:
     return settings, vae, splits
 
 
+def some(examples: data.Arrays, n: int) -> data.Arrays:
+    """At most `n` examples, in a random order that is always the same: files often come sorted by class."""
+    return examples.subset(np.random.default_rng(0).permutation(len(examples))[:n])
+
+
 def plot(run: Path) -> None:
     """Draw the pictures of a run anew."""
     console = _console()
@@ -92,7 +98,7 @@ def plot(run: Path) -> None:
 
 def draw(run: Path, vae: VAE, test: data.Arrays, console: Console) -> None:
     """Every picture that applies to the model, in RUN/pictures."""
-    shown = test.subset(range(min(len(test), SHOWN))).dataset(256)
+    shown = some(test, SHOWN).dataset(256)
     history = run / HISTORY
     written = pictures.all_pictures(
         vae, shown, history=history if history.is_file() else None, directory=run / PICTURES
@@ -108,10 +114,10 @@ def evaluate(
     read_report(run)  # a damaged one is better found before the work than after
     settings, vae, splits = open_run(run)
     batch_size, history = settings.data.batch_size, run / HISTORY
-    few = splits.train.subset(range(min(len(splits.train), MAX_TRAIN)))
+    few = some(splits.train, MAX_TRAIN)
     found = evaluation.evaluate(
         vae,
-        splits.test.dataset(batch_size),
+        some(splits.test, len(splits.test)).dataset(batch_size),
         few.dataset(batch_size),
         pictures.read_history(history) if history.is_file() else None,
         num_samples=num_samples,

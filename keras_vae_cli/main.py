@@ -84,9 +84,9 @@ def evaluate(
     seed
         Of the draws.
     limit
-        Use only the first test images.
+        Use only so many of the test images.
     annealed
-        Also estimate by annealed importance sampling, on the first 64 images: an independent check that takes minutes.
+        Also estimate by annealed importance sampling, on 64 images: an independent check that takes minutes.
     """
     _require_run(run)
     with _quiet_start():

@@ -162,4 +162,5 @@ def test_autoencoders_do_not_collapse():
         priors.StandardNormal(2),
         objectives.Reconstruction(),
     )
-    assert diagnosis.diagnose(vae, np.random.default_rng(0).normal(size=(50, 6)).astype("float32")) == []
+    x = np.random.default_rng(0).normal(size=(50, 6)).astype("float32")
+    assert diagnosis.diagnose(vae, x, {"elbo": [-5.0, -3.0], "val_elbo": [-9.0, -8.0]}) == []

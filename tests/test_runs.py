@@ -4,9 +4,10 @@ import json
 import zipfile
 
 import keras
+import numpy as np
 import pytest
 
-from keras_vae import config, runs
+from keras_vae import config, data, runs
 from keras_vae_cli.errors import ConfigError
 
 MODEL = "{latent_dim: 2, encoder: {name: mlp, units: [8]}, decoder: {name: mlp, units: [8]}}"
@@ -32,6 +33,14 @@ def test_a_run_is_evaluated_and_drawn(run, capsys):
     assert "3 importance samples" in capsys.readouterr().out
     runs.plot(run)
     assert {"samples.png", "manifold.png", "traversals.png"} <= {path.name for path in (run / "pictures").iterdir()}
+
+
+def test_some_examples_of_sorted_data_are_of_all_classes():
+    y = np.repeat(np.arange(10), 100)
+    named = {"x_train": y[:, None] / 10.0, "y_train": y, "x_test": y[:, None] / 10.0, "y_test": y}
+    first = runs.some(data.open_source(named, labels=True).test, 60)
+    labels = np.concatenate([label for _, label in first.dataset(60).as_numpy_iterator()])
+    assert len(np.unique(labels)) == 10
 
 
 def replaced(run, content):
