@@ -7,6 +7,9 @@ import rich.console
 import rich.markup
 import rich.table
 
+# With a smaller effective sample size an importance-weighted estimate rests on single draws.
+FEW = 10.0
+
 
 def report_table(report: Mapping[str, Any]) -> rich.console.Group:
     """The report of `evaluate` as a table for people, with the findings below."""
@@ -47,7 +50,15 @@ def report_table(report: Mapping[str, Any]) -> rich.console.Group:
         f"{rich.markup.escape(finding['message'])} {rich.markup.escape(finding['remedy'])}"
         for finding in report["findings"]
     ]
-    return rich.console.Group(table, *(words or ["Nothing wrong was found."]))
+    words = words or ["Nothing wrong was found."]
+    estimate = report["test"]["log_likelihood"]
+    if estimate and estimate["effective_sample_size"] < FEW:
+        words.append(
+            f"log p(x): of {estimate['num_samples']} draws about {estimate['effective_sample_size']:.1f} carry the "
+            "estimate. It is a lower bound, the truth is likely higher and the Monte Carlo error larger: take more "
+            "samples, or check it with annealed importance sampling."
+        )
+    return rich.console.Group(table, *words)
 
 
 def _cell(part: Mapping[str, Any], key: str, error: str | None, digits: int) -> str:

@@ -260,6 +260,15 @@ def test_report_is_json_and_a_table(model, x):
         assert words in text
 
 
+def test_the_table_says_when_few_draws_carry_the_estimate(model, x):
+    report = evaluation.evaluate(model, x[:10], num_samples=5, verbose=False)
+    for size, is_said in ((1.3, True), (100.0, False)):
+        report["test"]["log_likelihood"]["effective_sample_size"] = size
+        out = io.StringIO()
+        rich.console.Console(file=out, width=200).print(evaluation.report_table(report))
+        assert ("about 1.3 carry the estimate" in out.getvalue()) == is_said
+
+
 def test_a_single_example_has_no_error_and_stays_json(model, x):
     report = evaluation.evaluate(model, x, num_samples=1, max_examples=1, verbose=False)
     assert report["test"]["log_likelihood"]["standard_error"] is None
