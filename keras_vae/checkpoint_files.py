@@ -36,7 +36,7 @@ def write(folder: Path, step: int, state: Mapping[str, Any], arrays: Mapping[str
     temporary.mkdir()
     try:
         np.savez(temporary / ARRAYS, allow_pickle=False, **dict(arrays))
-        content = json.dumps({"state": state, "sha256": _file_digest(temporary / ARRAYS)})
+        content = json.dumps({"state": state, "sha256": _file_digest(temporary / ARRAYS)}, default=_plain)
         text = json.dumps({"sha256": _digest(content.encode()), "content": content})
         (temporary / STATE).write_text(text, encoding="utf-8")
         for path in (temporary / ARRAYS, temporary / STATE, temporary):
@@ -91,6 +91,10 @@ def newest(folder: Path, report: Callable[[str], Any]) -> tuple[dict[str, Any], 
 def paths(folder: Path) -> list[Path]:
     """The checkpoints of `folder`, the newest first."""
     return sorted(folder.glob(f"{PREFIX}*"), reverse=True)
+
+
+def _plain(value: Any) -> Any:
+    return np.asarray(value).tolist()
 
 
 def _digest(content: bytes) -> str:

@@ -49,7 +49,7 @@ class Checkpoints(keras.callbacks.Callback):
     The weights at the end are, bit for bit, those of a run without interruption if the data can be had from any step
     on: arrays, the datasets of `data.load`, and others that repeat themselves in every epoch. Within an epoch
     checkpoints are made of runs on arrays and datasets whose steps per epoch are known and a multiple of
-    `steps_per_execution`.
+    `steps_per_execution`; other runs at the ends of epochs.
 
     It stands behind the callbacks whose state is kept, and before `SwapEMAWeights`.
 
@@ -80,7 +80,7 @@ class Checkpoints(keras.callbacks.Callback):
         self.is_cut = False
         self._others: dict[str, keras.callbacks.Callback] = {}
         self._first_step = self._epoch = self._epoch_start = self._offset = 0
-        self._has_position = True
+        self._has_position = self._saves_within = True
         self._best_is_new = False
         self._is_failing = False
         self._saved_at, self._saved_step = time.monotonic(), 0
@@ -153,7 +153,8 @@ class Checkpoints(keras.callbacks.Callback):
         if inputs.is_array(options["x"]):
             options = inputs.serve_arrays(options, seed=vae.seed + self._first_step)
         x, per_epoch = options["x"], options.get("steps_per_epoch")
-        if not isinstance(x, tf.data.Dataset):
+        self._saves_within = isinstance(x, tf.data.Dataset)
+        if not self._saves_within:
             return options
         number = int(x.cardinality())
         if per_epoch:
@@ -186,7 +187,7 @@ class Checkpoints(keras.callbacks.Callback):
     def on_train_batch_end(self, batch: int, logs: dict | None = None) -> None:
         """Save, if it is time."""
         steps, done = self.params.get("steps"), self._offset + batch + 1
-        if not steps or steps % self.model.steps_per_execution:
+        if not self._saves_within or not steps or steps % self.model.steps_per_execution:
             return
         if done < steps:
             if self._is_time(self._epoch_start + batch + 1):
@@ -240,7 +241,7 @@ class Checkpoints(keras.callbacks.Callback):
             for key, values in found.items():
                 arrays |= {f"{name}.{key}.{index}": value for index, value in enumerate(values)}
         history = self.model.history
-        ended = {name: [float(np.squeeze(value))] for name, value in (logs or {}).items()}
+        ended = {name: [value] for name, value in (logs or {}).items()}
         position = Position(_number(self.model.step), epoch, batches)
         state = {
             "position": list(position),
@@ -254,8 +255,7 @@ class Checkpoints(keras.callbacks.Callback):
             "lists": lists,
             "epochs": [*history.epoch, *([epoch - 1] if ended else [])],
             "history": {
-                name: [*map(float, history.history.get(name, [])), *ended.get(name, [])]
-                for name in [*history.history, *(n for n in ended if n not in history.history)]
+                name: [*history.history.get(name, []), *ended.get(name, [])] for name in {**history.history, **ended}
             },
         }
         checkpoint_files.write(self.folder, position.step, state, arrays)

@@ -9,6 +9,7 @@ and halves its scale. Only where the scale has come down to 1, or where the loss
 cures, is the step counted here.
 """
 
+import functools
 import math
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
@@ -44,11 +45,10 @@ class SkipCounts(keras.metrics.Metric):
 
     def update_state(self, reason: tf.Tensor) -> None:
         """Count the step if there is a reason."""
-        total, in_a_row, last = tf.unstack(tf.convert_to_tensor(self.counts))
         reason = tf.cast(reason, tf.int64)
         skipped = tf.cast(reason > 0, tf.int64)
-        last = tf.where(reason > 0, reason, last)
-        self.counts.assign(tf.stack([total + skipped, (in_a_row + 1) * skipped, last]))
+        kept = tf.convert_to_tensor(self.counts) * tf.stack([1, skipped, 1 - skipped])
+        self.counts.assign(kept + tf.stack([skipped, skipped, reason]))
 
     def result(self) -> tf.Tensor:
         """The counts."""
@@ -85,23 +85,29 @@ def check(
         summed = iter(replica.all_reduce("SUM", present))
         gradients = [None if g is None else next(summed) / replicas for g in gradients]
     norm = tf.linalg.global_norm([g if g is None else tf.cast(g, tf.float32) for g in gradients])
-    bad = _not_finite(x, terms, loss)
+    name = functools.partial(_not_finite, x, terms, loss)
+    loss_is_lost = ~tf.math.is_finite(loss)
     if replicas > 1:
-        shared = replica.all_reduce("SUM", tf.concat([[tf.square(norm)], tf.cast(bad, tf.float32)], 0))
+        # The one that met the cause tells the others.
+        shared = replica.all_reduce("SUM", tf.concat([[tf.square(norm)], tf.cast(name(), tf.float32)], 0))
         norm = tf.sqrt(shared[0] * replicas) if threshold is not None else tf.sqrt(shared[0])
-        bad = shared[1:] > 0
+        name, loss_is_lost = (lambda: shared[1:] > 0), shared[-1] > 0
     overflow = norm - norm  # 0, or NaN for a norm that is not finite
-    scale = tf.cast(optimizer.scale_loss(tf.ones(())), tf.float32)
     lost = tf.math.is_nan(overflow)
-    if isinstance(optimizer, keras.optimizers.LossScaleOptimizer):
-        # It looks at single gradients, on each replica by itself: this makes it see what was seen here.
-        gradients = _mark(gradients, overflow)
-        lost &= (scale <= 1.0) | bad[-1]
-    explodes = tf.constant(False) if threshold is None else tf.math.is_finite(norm) & (norm > threshold * scale)
-    found = tf.concat([bad, [lost, explodes]], 0)
-    # An objective may leave a term alone: only what reaches the loss matters.
-    skipped = tf.reduce_any(found[-3:])
-    reason = tf.where(skipped, tf.argmax(tf.cast(found, tf.int32), output_type=tf.int32) + 1, 0)
+    explodes = tf.constant(False)
+    if isinstance(optimizer, keras.optimizers.LossScaleOptimizer) or threshold is not None:
+        scale = tf.cast(optimizer.scale_loss(tf.ones(())), tf.float32)
+        if threshold is not None:
+            explodes = ~lost & (norm > threshold * scale)
+        if isinstance(optimizer, keras.optimizers.LossScaleOptimizer):
+            # It looks at single gradients, on each replica by itself: this makes it see what was seen here.
+            gradients = _mark(gradients, overflow)
+            lost &= (scale <= 1.0) | loss_is_lost
+
+    def first() -> tf.Tensor:
+        return tf.argmax(tf.cast(tf.concat([name(), [lost, explodes]], 0), tf.int32), output_type=tf.int32) + 1
+
+    reason = tf.cond(loss_is_lost | lost | explodes, first, lambda: tf.constant(0))
     return Checked(gradients, reason)
 
 
@@ -139,15 +145,11 @@ class Statistics:
 
 
 def _not_finite(x: tf.Tensor, terms: Terms, loss: tf.Tensor) -> tf.Tensor:
-    """Which of x, z, kl, log_likelihood and loss are not finite, [5]; x and z are looked at only if another is not."""
-    kl, log_likelihood = tf.reduce_sum(terms.kl), tf.reduce_sum(terms.log_likelihood)
-    late = ~tf.math.is_finite(tf.stack([kl, log_likelihood, loss]))
-
-    def early() -> tf.Tensor:
-        z = tf.add_n([tf.reduce_sum(tf.cast(group.z, tf.float32) * 0.0) for group in terms.groups])
-        return ~tf.math.is_finite(tf.stack([tf.reduce_sum(tf.cast(x, tf.float32) * 0.0), z]))
-
-    return tf.concat([tf.cond(tf.reduce_any(late), early, lambda: tf.zeros([2], tf.bool)), late], 0)
+    """Which of x, z, kl, log_likelihood and loss are not finite, [5]."""
+    sums = [x, *(group.z for group in terms.groups), terms.kl, terms.log_likelihood, loss]
+    # A sum of finite values may overflow; zeros do not, and what is not finite makes them NaN.
+    x, *z, kl, log_likelihood, loss = (tf.reduce_sum(0.0 * tf.cast(value, tf.float32)) for value in sums)
+    return tf.math.is_nan(tf.stack([x, tf.add_n(z), kl, log_likelihood, loss]))
 
 
 def _mark(gradients: list[tf.Tensor | None], overflow: tf.Tensor) -> list[tf.Tensor | None]:

@@ -40,10 +40,14 @@ decoder = kv.Decoder(kv.networks.mlp([8]), Laplace((3, 2, 1)))
 import numpy as np
 assert np.isfinite(decoder(np.zeros((1, 4), "float32")).log_prob(np.zeros((1, 3, 2, 1), "float32"))).all()
 """
+    (days,) = python_blocks(section("Training for days"))
+    assert "epochs=1000" in days
+    twice = days.replace("epochs=1000", "epochs=1") + days.replace("epochs=1000", "epochs=2")
     result = subprocess.run(
-        [sys.executable, "-c", snippet + check + own + use], cwd=tmp_path, capture_output=True, text=True
+        [sys.executable, "-c", snippet + check + twice + own + use], cwd=tmp_path, capture_output=True, text=True
     )
     assert result.returncode == 0, result.stderr[-3000:]
+    assert "resumed from step" in result.stdout
 
 
 @pytest.mark.parametrize("name", sorted(set(re.findall(r"`(?:docs|configs)/[\w/.]+`", README))))
