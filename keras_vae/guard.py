@@ -79,30 +79,34 @@ def check(
     gradients = list(gradients)
     replica = tf.distribute.get_replica_context()
     replicas = tf.distribute.get_strategy().num_replicas_in_sync
-    if replicas > 1 and threshold is not None:
+    own = getattr(optimizer, "inner_optimizer", optimizer)
+    clip = None if own.gradient_accumulation_steps else own.global_clipnorm
+    needs_sum = replicas > 1 and (threshold is not None or clip is not None)
+    if needs_sum:
         # The norm of a sum does not follow from those of its parts.
         present = [g for g in gradients if g is not None]
         summed = iter(replica.all_reduce("SUM", present))
         gradients = [None if g is None else next(summed) / replicas for g in gradients]
     norm = tf.linalg.global_norm([g if g is None else tf.cast(g, tf.float32) for g in gradients])
-    name = functools.partial(_not_finite, x, terms, loss)
+    name: Callable[[], tf.Tensor] = functools.partial(_not_finite, x, terms, loss)
     loss_is_lost = ~tf.math.is_finite(loss)
     if replicas > 1:
         # The one that met the cause tells the others.
         shared = replica.all_reduce("SUM", tf.concat([[tf.square(norm)], tf.cast(name(), tf.float32)], 0))
-        norm = tf.sqrt(shared[0] * replicas) if threshold is not None else tf.sqrt(shared[0])
+        norm = tf.sqrt(shared[0] * replicas) if needs_sum else tf.sqrt(shared[0])
         name, loss_is_lost = (lambda: shared[1:] > 0), shared[-1] > 0
     overflow = norm - norm  # 0, or NaN for a norm that is not finite
     lost = tf.math.is_nan(overflow)
-    explodes = tf.constant(False)
-    if isinstance(optimizer, keras.optimizers.LossScaleOptimizer) or threshold is not None:
-        scale = tf.cast(optimizer.scale_loss(tf.ones(())), tf.float32)
-        if threshold is not None:
-            explodes = ~lost & (norm > threshold * scale)
-        if isinstance(optimizer, keras.optimizers.LossScaleOptimizer):
-            # It looks at single gradients, on each replica by itself: this makes it see what was seen here.
-            gradients = _mark(gradients, overflow)
-            lost &= (scale <= 1.0) | loss_is_lost
+    scale = tf.cast(optimizer.scale_loss(tf.ones(())), tf.float32)
+    explodes = tf.constant(False) if threshold is None else ~lost & (norm > threshold * scale)
+    if isinstance(optimizer, keras.optimizers.LossScaleOptimizer):
+        # It looks at single gradients, on each replica by itself: this makes it see what was seen here.
+        gradients = _mark(gradients, overflow)
+        lost &= (scale <= 1.0) | loss_is_lost
+    if replicas > 1 and clip is not None:
+        # Keras would clip the part of each replica, which is shorter than the whole.
+        factor = tf.minimum(1.0, clip * scale / norm)
+        gradients = [None if g is None else factor * g for g in gradients]
 
     def first() -> tf.Tensor:
         return tf.argmax(tf.cast(tf.concat([name(), [lost, explodes]], 0), tf.int32), output_type=tf.int32) + 1

@@ -45,7 +45,9 @@ one, two = tf.distribute.get_strategy(), tf.distribute.MirroredStrategy(["CPU:0"
 sgd = lambda: keras.optimizers.SGD(0.05)
 scaled = lambda: keras.optimizers.LossScaleOptimizer(keras.optimizers.SGD(0.05), initial_scale=2.0**7)
 found = {}
-for name, optimizer, threshold in (("plain", sgd, None), ("threshold", sgd, 1.5), ("scaled", scaled, None)):
+clipped = lambda: keras.optimizers.SGD(0.05, global_clipnorm=0.5)
+cases = ("plain", sgd, None), ("threshold", sgd, 1.5), ("scaled", scaled, None), ("clipped", clipped, None)
+for name, optimizer, threshold in cases:
     found[name] = [train(strategy, optimizer, threshold) for strategy in (one, two)]
 print(json.dumps(found))
 """
