@@ -2,8 +2,9 @@
 
 import keras
 import pytest
+from rich.console import Console
 
-from keras_vae import config
+from keras_vae import config, runs, training
 from keras_vae_cli import catalogue, settings
 from keras_vae_cli.errors import ConfigError
 
@@ -29,6 +30,8 @@ from keras_vae_cli.errors import ConfigError
             "model.objective.kl_weight={name: Linear, stepss: 3}",
             r"Linear has no argument 'stepss'; did you mean 'steps'",
         ),
+        ("train.reduce_on_plateau=3", r"train: give either final_learning_rate or reduce_on_plateau"),
+        ("train.gradient_clip_norm=0", r"train\.gradient_clip_norm: .*greater than 0"),
         ("model.latent_dim", r"--set takes key=value"),
         ("=3", r"--set takes key=value"),
         ("data.name.x.y=[", "not a YAML value"),
@@ -122,6 +125,19 @@ def test_the_optimizer_follows_the_settings():
     schedule = optimizer._learning_rate
     assert float(schedule(0)) == pytest.approx(train.learning_rate)
     assert float(schedule(200)) == pytest.approx(train.final_learning_rate)
+
+
+@pytest.mark.parametrize("compiled", ["true", "auto"])
+def test_precision_compilation_and_gradients_follow_the_settings(tmp_path, compiled):
+    changes = ["precision=mixed_float16", f"jit_compile={compiled}", "gradient_clip_norm=3", "gradient_skip_norm=5"]
+    chosen = settings.load(None, [f"train.{change}" for change in changes])
+    keras.config.set_dtype_policy(chosen.train.precision)
+    vae = training._Session(chosen, runs.open_data(chosen), tmp_path, Console()).vae
+    assert vae.encoder.body.layers[-1].compute_dtype == "float16"
+    assert isinstance(vae.optimizer, keras.optimizers.LossScaleOptimizer)
+    assert vae.jit_compile is (compiled == "true")  # Keras's "auto" leaves CPUs alone
+    assert vae.optimizer.inner_optimizer.global_clipnorm == 3
+    assert vae.gradient_skip_norm == 5
 
 
 def test_calls_of_several_steps_make_whole_epochs():
