@@ -9,7 +9,6 @@ and halves its scale. Only where the scale has come down to 1, or where the loss
 cures, is the step counted here.
 """
 
-import functools
 import math
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
@@ -88,13 +87,13 @@ def check(
         summed = iter(replica.all_reduce("SUM", present))
         gradients = [None if g is None else next(summed) / replicas for g in gradients]
     norm = tf.linalg.global_norm([g if g is None else tf.cast(g, tf.float32) for g in gradients])
-    name: Callable[[], tf.Tensor] = functools.partial(_not_finite, x, terms, loss)
-    loss_is_lost = ~tf.math.is_finite(loss)
+    bad, loss_is_lost = None, ~tf.math.is_finite(loss)
     if replicas > 1:
         # The one that met the cause tells the others.
-        shared = replica.all_reduce("SUM", tf.concat([[tf.square(norm)], tf.cast(name(), tf.float32)], 0))
+        seen = tf.cast(_not_finite(x, terms, loss), tf.float32)
+        shared = replica.all_reduce("SUM", tf.concat([[tf.square(norm)], seen], 0))
         norm = tf.sqrt(shared[0] * replicas) if needs_sum else tf.sqrt(shared[0])
-        name, loss_is_lost = (lambda: shared[1:] > 0), shared[-1] > 0
+        bad, loss_is_lost = shared[1:] > 0, shared[-1] > 0
     overflow = norm - norm  # 0, or NaN for a norm that is not finite
     lost = tf.math.is_nan(overflow)
     scale = tf.cast(optimizer.scale_loss(tf.ones(())), tf.float32)
@@ -109,7 +108,9 @@ def check(
         gradients = [None if g is None else factor * g for g in gradients]
 
     def first() -> tf.Tensor:
-        return tf.argmax(tf.cast(tf.concat([name(), [lost, explodes]], 0), tf.int32), output_type=tf.int32) + 1
+        terms_lost = _not_finite(x, terms, loss) if bad is None else bad
+        found = tf.concat([terms_lost, [lost, explodes]], 0)
+        return tf.argmax(tf.cast(found, tf.int32), output_type=tf.int32) + 1
 
     reason = tf.cond(loss_is_lost | lost | explodes, first, lambda: tf.constant(0))
     return Checked(gradients, reason)
