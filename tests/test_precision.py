@@ -49,7 +49,7 @@ def evaluated(row, precision, images, monkeypatch):
         parts.OBJECTIVES[row["objective"]](),
         seed=1,
     )
-    vae.compile(keras.optimizers.Adam(0.01), steps_per_execution=10)
+    vae.compile(keras.optimizers.Adam(2e-3), steps_per_execution=10)
     x = images
     if likelihood.levels is not None:
         x = np.round(x * (likelihood.levels - 1)) / (likelihood.levels - 1)
