@@ -42,6 +42,7 @@ from keras_vae import (
 from keras_vae._version import __version__
 from keras_vae.decoder import Decoder
 from keras_vae.encoder import Encoder
+from keras_vae.loading import load
 from keras_vae.serialization import register
 from keras_vae.vae import VAE
 
@@ -58,6 +59,7 @@ __all__ = [
     "features",
     "flows",
     "likelihoods",
+    "load",
     "networks",
     "objectives",
     "pictures",

@@ -17,6 +17,8 @@ from keras_vae_cli import catalogue
 from keras_vae_cli.errors import ConfigError
 
 DEFAULT_CONFIG = "digits"
+# Of a config file, and of the values in it.
+MAX_BYTES, MAX_VALUES = 100_000, 10_000
 
 Name = Annotated[str, StringConstraints(min_length=1)]
 Fraction = Annotated[float, Field(ge=0.0, lt=1.0)]
@@ -207,8 +209,10 @@ def load(config: str | Path | None = None, overrides: Sequence[str] = ()) -> Set
     """
     path = find(config)
     try:
+        if path.stat().st_size > MAX_BYTES:
+            raise ConfigError(f"{path} is no config: it has more than {MAX_BYTES:,} bytes.")
         values = yaml.load(path.read_text(encoding="utf-8"), Loader=StrictLoader)
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
         raise ConfigError(f"{path} is not a YAML file: {error}") from None
     except OSError as error:
         raise ConfigError(f"{path} cannot be read: {error.strerror}.") from None
@@ -248,7 +252,16 @@ def find(config: str | Path | None) -> Path:
 
 
 class StrictLoader(yaml.SafeLoader):
-    """YAML's safe loader, which also reads 1e-3 as a number and refuses a key that is given twice."""
+    """YAML's safe loader, which also reads 1e-3 as a number and refuses a key that is given twice.
+
+    It constructs no Python objects, and refuses aliases that repeat each other into millions of values.
+    """
+
+    def get_single_node(self) -> Any:
+        """The document, if it is of a sane size with all aliases written out."""
+        node = super().get_single_node()
+        _written_out(node, {}, set())
+        return node
 
     def construct_mapping(self, node: Any, deep: bool = False) -> dict:
         """The mapping, if no key occurs twice."""
@@ -257,6 +270,24 @@ class StrictLoader(yaml.SafeLoader):
         if twice is not None:
             raise yaml.constructor.ConstructorError(None, None, f"the key {twice!r} stands twice", node.start_mark)
         return super().construct_mapping(node, deep)
+
+
+def _written_out(node: Any, known: dict[int, int], open_: set[int]) -> int:
+    """The number of values under a node."""
+    if id(node) in known:
+        return known[id(node)]
+    if id(node) in open_:
+        raise yaml.constructor.ConstructorError(None, None, "an alias stands inside what it stands for")
+    open_.add(id(node))
+    inner = node.value if isinstance(node, yaml.CollectionNode) else []
+    size = 1 + sum(
+        _written_out(n, known, open_) for item in inner for n in (item if isinstance(item, tuple) else [item])
+    )
+    if size > MAX_VALUES:
+        raise yaml.constructor.ConstructorError(None, None, f"it has more than {MAX_VALUES:,} values", node.start_mark)
+    open_.remove(id(node))
+    known[id(node)] = size
+    return size
 
 
 # YAML 1.1 takes 1e-3 for a word.

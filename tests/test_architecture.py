@@ -46,6 +46,7 @@ LEVELS = {
     "decoder": 4,
     "compatibility": 5,
     "vae": 6,
+    "loading": 7,
     "codes": 7,
     "importance": 8,
     "diagnosis": 8,

@@ -144,3 +144,37 @@ def test_calls_of_several_steps_make_whole_epochs():
     train = settings.load().train
     assert [config.steps_per_execution(train, n) for n in (11, 12, 285, 7, 1, 100)] == [1, 6, 5, 7, 1, 10]
     assert config.steps_per_execution(settings.load(None, ["train.steps_per_execution=3"]).train, 10) == 2
+
+
+LAUGHS = "a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n" + "".join(
+    f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 10)}]\n" for n in range(1, 12)
+)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("!!python/object/apply:os.system ['touch harm']", "not a YAML file"),
+        ("data: !!python/name:os.system", "not a YAML file"),
+        ("data: !!python/object/new:os.system ['touch harm']", "not a YAML file"),
+        (LAUGHS, "more than 10,000 values"),
+        ("data: &a {name: digits, path: *a}", "inside what it stands for"),
+        ("[" * 2_000, "not a YAML file"),
+        ("data: {name: digits}\n" + "# x\n" * 30_000, "more than 100,000 bytes"),
+    ],
+)
+def test_a_config_of_a_stranger_executes_nothing_and_stays_small(tmp_path, monkeypatch, text, message):
+    monkeypatch.chdir(tmp_path)
+    path = tmp_path / "config.yaml"
+    path.write_text(text)
+    with pytest.raises(ConfigError, match=message):
+        settings.load(path)
+    assert [p.name for p in tmp_path.iterdir()] == ["config.yaml"]
+
+
+def test_a_config_may_use_aliases(tmp_path):
+    path = tmp_path / "config.yaml"
+    path.write_text(
+        "data: {name: digits}\nmodel: {encoder: &net {name: mlp, units: [8]}, decoder: *net, latent_dim: 2}"
+    )
+    assert settings.load(path).model.decoder == {"name": "mlp", "units": [8]}
