@@ -15,7 +15,7 @@ OTHERS = "import tensorflow, tensorflow_probability, keras"
 
 def run(peers: str | None, quick: bool) -> tuple[list[Table], list[Target]]:
     """Imports, the command line, the first step, memory."""
-    rounds = 2 if quick else 7
+    rounds = 2 if quick else 5
     pairs = [(_seconds(["-c", "import keras_vae"]), _seconds(["-c", OTHERS])) for _ in range(rounds)]
     imports = spread([ours / others for ours, others in pairs])
     program = str(Path(sys.executable).with_name("keras-vae"))
