@@ -21,7 +21,7 @@ def draw(p: tfd.Distribution, seed: tf.Tensor) -> tf.Tensor:
     a transformed distribution, and mixtures of these.
 
     Args:
-        p: batch [], event [L].
+        p: batch [] or, given conditions, [N]; event [L].
         seed: int32 [N, 2].
 
     Returns:
@@ -30,27 +30,35 @@ def draw(p: tfd.Distribution, seed: tf.Tensor) -> tf.Tensor:
     Raises:
         NoTransform: p is none of these.
     """
-    return _draw(p, seed, itertools.count())
+    rank = p.batch_shape.rank
+    if rank and not _is(p, "MultivariateNormalLinearOperator"):
+        raise NoTransform(f"a conditional {type(p).__name__} is not normal")
+    return _draw(p, seed, itertools.count(), by_row=bool(rank))
 
 
 def draw_by_rows(p: tfd.Distribution, seed: tf.Tensor) -> tf.Tensor:
     """One draw per seed pair, by TFP's stateless sampling, row after row: any distribution, but no TFLite.
 
+    Of a batch of distributions, row i of a draw of all: it depends on seed i and the condition of row i alone.
+
     Args:
-        p: batch [], event [L].
+        p: batch [] or, given conditions, [N]; event [L].
         seed: int32 [N, 2].
 
     Returns:
         float32 [N, L].
     """
     spec = tf.TensorSpec(p.event_shape, tf.float32)
+    if p.batch_shape.rank:
+        rows = tf.range(tf.shape(seed)[0])
+        return tf.map_fn(lambda row: tf.cast(p.sample(seed=seed[row])[row], tf.float32), rows, fn_output_signature=spec)
     return tf.map_fn(lambda pair: tf.cast(p.sample(seed=pair), tf.float32), seed, fn_output_signature=spec)
 
 
-def _draw(p: tfd.Distribution, seed: tf.Tensor, streams: Iterator[int]) -> tf.Tensor:
-    """Draws of shape [N, *batch_shape, *event_shape]."""
+def _draw(p: tfd.Distribution, seed: tf.Tensor, streams: Iterator[int], by_row: bool = False) -> tf.Tensor:
+    """Draws of shape [N, *batch_shape, *event_shape]; by row, the batch is [N] itself."""
     p = getattr(p, "tensor_distribution", p)  # what a tfp layer wraps
-    shape = [int(n) for n in (*p.batch_shape, *p.event_shape)]
+    shape = [int(n) for n in (*([] if by_row else p.batch_shape), *p.event_shape)]
     size = math.prod(shape)
     if _is(p, "MultivariateNormalLinearOperator"):
         noise = tf.reshape(threefry.normals(seed, size, next(streams)), [-1, *shape])

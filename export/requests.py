@@ -11,7 +11,7 @@ MAX_ROWS = 64
 
 
 def good(specs: Specs, rows: int, given: Mapping[str, np.ndarray] | None = None) -> Arrays:
-    """Seeded inputs unless given: standard normal numbers, zeros and ones for data (`x`), any integers for seeds.
+    """Seeded inputs unless given: standard normal numbers, zeros and ones for `x` and `condition`, integers for seeds.
 
     Zeros and ones lie on the grid of levels of every discrete likelihood. The first rows of a larger batch are those of
     a smaller one.
@@ -23,10 +23,10 @@ def good(specs: Specs, rows: int, given: Mapping[str, np.ndarray] | None = None)
             continue
         size = (MAX_ROWS, *(n or 1 for n in shape[1:]))
         generator = np.random.default_rng(sum(map(ord, name)))
-        if np.issubdtype(np.dtype(dtype), np.integer):
-            values: np.ndarray = generator.integers(-(2**31), 2**31, size)
-        elif name == "x":
-            values = generator.integers(0, 2, size)
+        if name in ("x", "condition"):
+            values: np.ndarray = generator.integers(0, 2, size)
+        elif np.issubdtype(np.dtype(dtype), np.integer):
+            values = generator.integers(-(2**31), 2**31, size)
         else:
             values = generator.standard_normal(size)
         arrays[name] = np.asarray(values[:rows], dtype=dtype)
@@ -56,7 +56,7 @@ def bad(specs: Specs, rows: int = 2, given: Mapping[str, np.ndarray] | None = No
             "rank too large": array[np.newaxis],
             "wrong dtype": array.astype(other),
         }
-        if len(specs) > 1:
+        if len(specs) > 1 and rows > 1:
             variants["other number of rows"] = array[:1]
         wrong.update({f"{name}: {what}": {**arrays, name: variant} for what, variant in variants.items()})
     return wrong

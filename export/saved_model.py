@@ -74,7 +74,11 @@ def to_saved_model(
         report.require(f"The export to {base / str(version)}")
         (folder / FILE).write_text(dump({"created": now(), **report.to_dict()}))
     report.path = base / str(version)
-    for file, text in serving.texts(name, version, vae.prior.latent_dim, vae.decoder.event_shape, traced).items():
+    given = {} if vae.condition is None else {"condition": vae.condition.zeros(1)[0].tolist()}
+    inputs = {key: list(signature.inputs) for key, (signature, _) in traced.items()}
+    for file, text in serving.texts(
+        name, version, vae.prior.latent_dim, vae.decoder.event_shape, inputs, given
+    ).items():
         publish.write_text(base / file, text)
     return report
 
@@ -82,7 +86,9 @@ def to_saved_model(
 def describe(original: VAE, vae: VAE) -> dict[str, Any]:
     """What is known of a model before it is exported: its parts, sizes, and what the rebuild in float32 changed."""
     z = requests.good({"z": ("float32", [None, vae.prior.latent_dim])}, 64)["z"]
-    rebuilt, trained = vae.decoder(z).mean().numpy(), original.decoder(z).mean().numpy().astype("float32")
+    condition = None if vae.decoder.condition is None else tf.constant(vae.decoder.condition.zeros(len(z)))
+    rebuilt, trained = (model.decoder(z, condition=condition).mean().numpy() for model in (vae, original))
+    trained = trained.astype("float32")
     halves = parts.half_precision(original)
     return {
         "keras_vae": __version__,
@@ -91,6 +97,7 @@ def describe(original: VAE, vae: VAE) -> dict[str, Any]:
         "posterior": type(vae.encoder.posterior).__name__,
         "prior": type(vae.prior).__name__,
         "likelihood": type(vae.decoder.likelihood).__name__,
+        "condition": None if vae.condition is None else str(vae.condition),
         "trained_in": halves or ["float32"],
         "difference_of_float32_rebuild": requests.errors({"mean": rebuilt}, {"mean": trained})[0],
     }

@@ -1,7 +1,7 @@
 """The texts that a person needs to serve an exported model: configs, docker line, requests."""
 
 import json
-from collections.abc import Iterable
+from typing import Any
 
 import numpy as np
 
@@ -9,7 +9,12 @@ IMAGE = "tensorflow/serving"
 
 
 def texts(
-    name: str, version: int, latent_dim: int, event_shape: tuple[int, ...], signatures: Iterable[str]
+    name: str,
+    version: int,
+    latent_dim: int,
+    event_shape: tuple[int, ...],
+    signatures: dict[str, list[str]],
+    given: dict[str, Any] | None = None,
 ) -> dict[str, str]:
     """File name -> content, for the folder that holds the versions.
 
@@ -18,12 +23,13 @@ def texts(
         version: just written; the texts name it as an example.
         latent_dim: L.
         event_shape: of one picture or vector.
-        signatures: those that the export has.
+        signatures: those that the export has, with the names of their inputs.
+        given: an example of the input `condition`, of a conditional model.
     """
     return {
         "models.config": _models(name),
         "batching.config": _batching(),
-        "SERVING.md": _guide(name, version, latent_dim, event_shape, list(signatures)),
+        "SERVING.md": _guide(name, version, latent_dim, event_shape, signatures, given or {}),
     }
 
 
@@ -63,19 +69,34 @@ def _rest(name: str, signature: str, content: dict[str, object]) -> str:
     return f"curl -d '{body}' http://localhost:8501/v1/models/{name}:predict"
 
 
-def _guide(name: str, version: int, latent_dim: int, event_shape: tuple[int, ...], signatures: list[str]) -> str:
+def _guide(
+    name: str,
+    version: int,
+    latent_dim: int,
+    event_shape: tuple[int, ...],
+    signatures: dict[str, list[str]],
+    given: dict[str, Any],
+) -> str:
     z = [0.0] * latent_dim
     shape = " x ".join(map(str, event_shape))
     picture = np.zeros(event_shape).tolist()
-    calls: dict[str, dict[str, object]] = {
-        "decode": {"instances": [{"z": z}]},
-        "sample": {"instances": [{"seed": [0, 0]}, {"seed": [0, 1]}]},
-        "encode": {"instances": [{"x": picture}]},
-        "reconstruct": {"instances": [{"x": picture}]},
-        "log_prob": {"instances": [{"z": z, "x": picture}]},
-    }
+    values = {"z": z, "x": picture, "seed": [0, 0], **given}
+    calls: dict[str, dict[str, object]] = {}
+    for key, inputs in signatures.items():
+        instance = {key: values[key] for key in inputs}
+        calls[key] = {"instances": [instance, {**instance, "seed": [0, 1]}] if key == "sample" else [instance]}
     curls = "\n".join(f"{_rest(name, key, calls[key])}" for key in signatures)
     files = [key for key in signatures if "@" in _rest(name, key, calls[key])]
+    shapes = {key: np.shape(value) for key, value in given.items()}
+    condition = "".join(f"seed = [0, 0]\n{key} = {_zeros(size) if size else 0}\n" for key, size in shapes.items())
+    bodies_of = {key: ", ".join(f'"{name}": {name}' for name in signatures[key]) for key in files}
+    instances = ", ".join(f'"{key}": {{{body}}}' for key, body in bodies_of.items())
+    dtype = "int32" if any(not size for size in shapes.values()) else "float32"
+    feed = "".join(
+        f'request.inputs["{key}"].CopyFrom(tf.make_tensor_proto(np.zeros({(1, *size)}, "{dtype}")))\n'
+        for key, size in shapes.items()
+        if key in signatures["decode"]
+    )
     bodies = f"""
 The bodies {", ".join(f"`{key}.json`" for key in files)} hold one `x` of {shape} numbers each:
 
@@ -84,7 +105,7 @@ import json
 
 x = {_zeros(event_shape)}  # your picture here: nested lists of {shape} numbers
 z = [0.0] * {latent_dim}
-for signature, instance in {{"encode": {{"x": x}}, "reconstruct": {{"x": x}}, "log_prob": {{"z": z, "x": x}}}}.items():
+{condition}for signature, instance in {{{instances}}}.items():
     with open(f"{{signature}}.json", "w") as file:
         json.dump({{"signature_name": signature, "instances": [instance]}}, file)
 ```
@@ -123,7 +144,7 @@ request = predict_pb2.PredictRequest()
 request.model_spec.name = "{name}"
 request.model_spec.signature_name = "decode"
 request.inputs["z"].CopyFrom(tf.make_tensor_proto(np.zeros((1, {latent_dim}), "float32")))
-stub = prediction_service_pb2_grpc.PredictionServiceStub(grpc.insecure_channel("localhost:8500"))
+{feed}stub = prediction_service_pb2_grpc.PredictionServiceStub(grpc.insecure_channel("localhost:8500"))
 mean = tf.make_ndarray(stub.Predict(request, 10.0).outputs["mean"])  # [1, {", ".join(map(str, event_shape))}]
 ```
 

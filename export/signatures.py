@@ -8,6 +8,7 @@ from typing import Any
 import tensorflow as tf
 from tensorflow_probability import distributions as tfd
 
+from keras_vae.conditions import seen_by
 from keras_vae.export.draw import NoTransform, draw, draw_by_rows
 from keras_vae.vae import VAE
 
@@ -39,7 +40,8 @@ def signatures(vae: VAE) -> dict[str, Signature]:
     | `log_prob` | `z`, `x` | log p(x given z) [None], in nats; NaN where x has values outside the support |
 
     `serving_default` is `decode`. A `scale` is [None, L] where the posterior factorises, else the [None, L, L] matrix
-    S of loc + S eps.
+    S of loc + S eps. Those of a conditional model also take `condition` [None, ...], int32 for labels; the answer to a
+    label that is no class is NaN.
     """
     latent = [None, vae.prior.latent_dim]
     event: list[Any] = [None, *vae.decoder.event_shape]
@@ -47,27 +49,34 @@ def signatures(vae: VAE) -> dict[str, Signature]:
     seed_spec = tf.TensorSpec([None, 2], tf.int32, "seed")
 
     # EnsureShape refuses requests of another shape, which broadcasting would answer with nonsense.
-    def mean(z: tf.Tensor) -> tf.Tensor:
-        return vae.decoder(z, training=False).mean()
+    def mean(z: tf.Tensor, condition: tf.Tensor | None) -> tf.Tensor:
+        p = vae.decoder(z, condition=seen_by(vae.decoder, condition), training=False)
+        return _known(vae, condition, p.mean())
 
-    def decode(z: tf.Tensor) -> Outputs:
-        return {"mean": mean(tf.ensure_shape(z, latent))}
+    def decode(z: tf.Tensor, condition: tf.Tensor | None = None) -> Outputs:
+        return {"mean": mean(tf.ensure_shape(z, latent), _in_shape(vae, condition, z))}
 
-    def sample(seed: tf.Tensor) -> Outputs:
-        z = tf.ensure_shape(sampler(vae, tf.ensure_shape(seed, [None, 2])), latent)
-        return {"mean": mean(z), "z": z}
+    def sample(seed: tf.Tensor, condition: tf.Tensor | None = None) -> Outputs:
+        condition = _in_shape(vae, condition, seed)
+        z = tf.ensure_shape(sampler(vae, tf.ensure_shape(seed, [None, 2]), condition), latent)
+        return {"mean": mean(z, condition), "z": z}
 
-    def encode(x: tf.Tensor) -> Outputs:
-        q = vae.encoder(tf.ensure_shape(x, event), training=False)
+    def posterior(x: tf.Tensor, condition: tf.Tensor | None) -> tfd.Distribution:
+        return vae.encoder(
+            tf.ensure_shape(x, event), condition=seen_by(vae.encoder, _in_shape(vae, condition, x)), training=False
+        )
+
+    def encode(x: tf.Tensor, condition: tf.Tensor | None = None) -> Outputs:
+        q = posterior(x, condition)
         found = {"loc": getattr(q, "loc", None), "scale": _scale(q)}
         outputs = {name: tf.convert_to_tensor(value) for name, value in found.items() if value is not None}
-        return outputs or {"point": vae.encoder.posterior.point(q)}
+        outputs = outputs or {"point": vae.encoder.posterior.point(q)}
+        return {name: _known(vae, condition, value) for name, value in outputs.items()}
 
-    def reconstruct(x: tf.Tensor) -> Outputs:
-        q = vae.encoder(tf.ensure_shape(x, event), training=False)
-        return {"mean": mean(vae.encoder.posterior.point(q))}
+    def reconstruct(x: tf.Tensor, condition: tf.Tensor | None = None) -> Outputs:
+        return {"mean": mean(vae.encoder.posterior.point(posterior(x, condition)), _in_shape(vae, condition, x))}
 
-    def log_prob(z: tf.Tensor, x: tf.Tensor) -> Outputs:
+    def log_prob(z: tf.Tensor, x: tf.Tensor, condition: tf.Tensor | None = None) -> Outputs:
         z, x = tf.ensure_shape(z, latent), tf.ensure_shape(x, event)
         # Fails where z and x have different numbers of rows; the optimizer may remove a reshape that would.
         values = math.prod(event[1:])
@@ -77,17 +86,51 @@ def signatures(vae: VAE) -> dict[str, Signature]:
         low, high = vae.decoder.likelihood.support
         inside = tf.math.is_finite(flat) & (flat >= low) & (flat <= high)
         x = tf.reshape(tf.where(inside, flat, tf.ones_like(flat) * min(max(0.0, low), high)), [-1, *event[1:]])
-        log_prob = vae.decoder(z, training=False).log_prob(x)
+        condition = _in_shape(vae, condition, z)
+        p = vae.decoder(z, condition=seen_by(vae.decoder, condition), training=False)
+        log_prob = _known(vae, condition, p.log_prob(x))
         return {"log_prob": tf.where(tf.reduce_all(inside, axis=1), log_prob, math.nan)}
 
+    def given(*parts: Any) -> dict[str, tf.TensorSpec]:
+        return condition_spec(vae) if any(part.condition is not None for part in parts) else {}
+
     sampler, sample_note = _sampler(vae)
+    to_sample = {"seed": seed_spec, **given(vae.prior, vae.decoder)}
     return {
-        "decode": Signature(decode, {"z": z_spec}),
-        "sample": Signature(sample, {"seed": seed_spec}, builtin=sampler is _by_counter, note=sample_note),
-        "encode": Signature(encode, {"x": x_spec}),
-        "reconstruct": Signature(reconstruct, {"x": x_spec}),
-        "log_prob": Signature(log_prob, {"z": z_spec, "x": x_spec}),
+        "decode": Signature(decode, {"z": z_spec, **given(vae.decoder)}),
+        "sample": Signature(sample, to_sample, builtin=sampler is _by_counter, note=sample_note),
+        "encode": Signature(encode, {"x": x_spec, **given(vae.encoder)}),
+        "reconstruct": Signature(reconstruct, {"x": x_spec, **given(vae.encoder, vae.decoder)}),
+        "log_prob": Signature(log_prob, {"z": z_spec, "x": x_spec, **given(vae.decoder)}),
     }
+
+
+def condition_spec(vae: VAE, rows: int | None = None) -> dict[str, tf.TensorSpec]:
+    """The input `condition` [rows, ...] of a conditional model, by name; nothing for another."""
+    if vae.condition is None:
+        return {}
+    return {
+        "condition": tf.TensorSpec([rows, *vae.condition.shape], tf.dtypes.as_dtype(vae.condition.dtype), "condition")
+    }
+
+
+def _in_shape(vae: VAE, condition: tf.Tensor | None, beside: tf.Tensor) -> tf.Tensor | None:
+    """The condition, refused at run time unless it has its shape and as many rows as the tensor beside it."""
+    if condition is None or vae.condition is None:
+        return None
+    condition = tf.ensure_shape(condition, [None, *vae.condition.shape])
+    size = math.prod(vae.condition.shape)
+    column = tf.cast(tf.reshape(beside, [-1, math.prod(beside.shape[1:])])[:, :1], condition.dtype)
+    both = tf.concat([column, tf.reshape(condition, [-1, size])], axis=1)
+    return tf.reshape(both[:, 1:], [-1, *vae.condition.shape])
+
+
+def _known(vae: VAE, condition: tf.Tensor | None, values: tf.Tensor) -> tf.Tensor:
+    """The values, NaN in the rows of labels that are no class."""
+    if condition is None or vae.condition is None or vae.condition.shape:
+        return values
+    known = tf.reshape(vae.condition.contains(condition), [-1, *[1] * (values.shape.rank - 1)])
+    return tf.where(known, values, math.nan)
 
 
 def with_empty_batches(function: Callable[..., Outputs]) -> Callable[..., Outputs]:
@@ -108,17 +151,22 @@ def with_empty_batches(function: Callable[..., Outputs]) -> Callable[..., Output
     return padded
 
 
-def _by_counter(vae: VAE, seed: tf.Tensor) -> tf.Tensor:
-    return draw(vae.prior.distribution(encoder=vae.encoder), seed)
+def _prior(vae: VAE, condition: tf.Tensor | None) -> tfd.Distribution:
+    return vae.prior.distribution(encoder=vae.encoder, condition=seen_by(vae.prior, condition))
 
 
-def _by_rows(vae: VAE, seed: tf.Tensor) -> tf.Tensor:
-    return draw_by_rows(vae.prior.distribution(encoder=vae.encoder), seed)
+def _by_counter(vae: VAE, seed: tf.Tensor, condition: tf.Tensor | None) -> tf.Tensor:
+    return draw(_prior(vae, condition), seed)
 
 
-def _sampler(vae: VAE) -> tuple[Callable[[VAE, tf.Tensor], tf.Tensor], str]:
+def _by_rows(vae: VAE, seed: tf.Tensor, condition: tf.Tensor | None) -> tf.Tensor:
+    return draw_by_rows(_prior(vae, condition), seed)
+
+
+def _sampler(vae: VAE) -> tuple[Callable[[VAE, tf.Tensor, tf.Tensor | None], tf.Tensor], str]:
+    condition = None if vae.condition is None else tf.constant(vae.condition.zeros(1))
     try:
-        _by_counter(vae, tf.zeros([1, 2], tf.int32))
+        _by_counter(vae, tf.zeros([1, 2], tf.int32), condition)
     except NoTransform as reason:
         return _by_rows, f"z by TFP's stateless sampling, one row at a time, since {reason}; not in TFLite files"
     return _by_counter, "z by Threefry-2x32 keyed with the seed pair: other numbers than vae.sample, same distribution"

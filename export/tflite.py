@@ -13,16 +13,17 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from keras_vae.conditions import Label, seen_by
 from keras_vae.export import metadata, parts, publish, requests
 from keras_vae.export.errors import ExportError, TargetError
 from keras_vae.export.report import FILE, Report, dump
 from keras_vae.export.saved_model import describe, eager, now, precision_note, trace, write_functions
-from keras_vae.export.signatures import Outputs, signatures
+from keras_vae.export.signatures import Outputs, condition_spec, signatures
 from keras_vae.export.tflite_checks import QUANTIZATIONS, check_tflite
 from keras_vae.seeds import as_pair
 from keras_vae.vae import VAE
 
-Functions = dict[str, tuple[Callable[..., Outputs], tf.TensorSpec]]
+Functions = dict[str, tuple[Callable[..., Outputs], dict[str, tf.TensorSpec]]]
 MIN_CALIBRATION = 2048
 _CALIBRATION_BATCH = 64
 
@@ -40,7 +41,8 @@ def to_tflite(
     Signatures: `serving_default` (z [any, L]), `decode_1` and `decode_64` (fixed batches, faster), which share their
     weights and give `mean` [batch, *event_shape] as float32; and `sample` (seed int32 [any, 2] -> `z`, `mean`, with the
     z of the SavedModel) where the prior can be drawn from by builtin ops and the file is not int8. An existing file is
-    replaced at the end. `export.json` beside it holds what was measured.
+    replaced at the end. Those of a conditional model take `condition` too. `export.json` beside the file holds what was
+    measured.
 
     Args:
         vae_or_path: a `keras_vae.VAE`, a `.keras` file, or a run folder with a `vae.keras`.
@@ -54,8 +56,8 @@ def to_tflite(
         The report.
 
     Raises:
-        ExportError: unknown quantization, a source that is no finite, built VAE, or a decoder that builtin ops cannot
-            compute.
+        ExportError: unknown quantization, a source that is no finite, built VAE, a decoder that builtin ops cannot
+            compute, or int8 of a model whose condition is no label.
         TargetError: the path is a folder.
         VerificationError: a check failed. After any error nothing is left behind.
     """
@@ -68,11 +70,19 @@ def to_tflite(
     with publish.staged_file(path) as temporary:
         original = parts.load(vae_or_path)
         vae = parts.in_float32(original)
+        if (
+            quantization == "int8"
+            and vae.decoder.condition is not None
+            and not isinstance(vae.decoder.condition, Label)
+        ):
+            raise ExportError(
+                f'int8 needs typical conditions, and {vae.decoder.condition} does not say which: quantization="dynamic"'
+            )
         functions, left_out = _functions(vae, quantization)
         facts = describe(original, vae)
         content = _convert(vae, functions, quantization, calibration_size, seed)
         temporary.write_bytes(metadata.write(content, _facts(vae, facts, quantization)))
-        given = {"z": _draws(vae, requests.MAX_ROWS, seed + 1)}
+        given = _draws(vae, requests.MAX_ROWS, seed + 1)
         report = check_tflite(temporary, _reference(vae, functions, given), given)
         report.facts = facts | {"quantization": quantization}
         report.left_out = left_out
@@ -106,35 +116,51 @@ def _functions(vae: VAE, quantization: str | None) -> tuple[Functions, dict[str,
 
     # LiteRT resizes inputs to whatever it is given. A concatenation refuses another rank or last dimension.
     def with_zeros(tensor: tf.Tensor) -> tf.Tensor:
-        return tf.concat([tensor, tf.zeros([1, tensor.shape[-1]], tensor.dtype)], axis=0)
+        return tf.concat([tensor, tf.zeros([1, *tensor.shape[1:]], tensor.dtype)], axis=0)
 
     def fixed(function: Callable[..., Outputs]) -> Callable[..., Outputs]:
-        return lambda tensor: function(with_zeros(tensor)[:-1])
+        return lambda **tensors: function(**{name: with_zeros(tensor)[:-1] for name, tensor in tensors.items()})
 
     def resizable(function: Callable[..., Outputs]) -> Callable[..., Outputs]:
         # Several kernels of LiteRT fail on an empty batch, so the row of zeros is computed too.
-        return lambda tensor: {name: output[:-1] for name, output in function(with_zeros(tensor)).items()}
+        def padded(**tensors: tf.Tensor) -> Outputs:
+            outputs = function(**{name: with_zeros(tensor) for name, tensor in tensors.items()})
+            return {name: output[:-1] for name, output in outputs.items()}
 
-    def decode(z: tf.Tensor) -> Outputs:
-        return {"mean": vae.decoder(z, training=False).mean()}
+        return padded
+
+    def decode(z: tf.Tensor, condition: tf.Tensor | None = None) -> Outputs:
+        return {"mean": vae.decoder(z, condition=condition, training=False).mean()}
 
     functions: Functions = {}
     for name, rows, checked in (("serving_default", None, resizable), ("decode_1", 1, fixed), ("decode_64", 64, fixed)):
-        functions[name] = checked(decode), tf.TensorSpec([rows, latent_dim], tf.float32, "z")
+        specs = {"z": tf.TensorSpec([rows, latent_dim], tf.float32, "z")}
+        if vae.decoder.condition is not None:
+            specs.update(condition_spec(vae, rows))
+        functions[name] = checked(decode), specs
     left_out = {}
     if quantization == "int8":
         left_out["sample"] = "in an int8 file its random numbers would be rounded to 8 bits as well"
     elif not table["sample"].builtin:
         left_out["sample"] = table["sample"].note
     else:
-        functions["sample"] = resizable(table["sample"].function), table["sample"].inputs["seed"]
+        functions["sample"] = resizable(table["sample"].function), table["sample"].inputs
     return functions, left_out
 
 
-def _draws(vae: VAE, rows: int, seed: int) -> np.ndarray:
-    """Seeded draws from the model's own prior, float32 [rows, L]."""
-    p = vae.prior.distribution(encoder=vae.encoder)
-    return np.asarray(p.sample(rows, seed=as_pair(seed)), dtype="float32")
+def _draws(vae: VAE, rows: int, seed: int) -> dict[str, np.ndarray]:
+    """Seeded draws from the model's own prior, `z` float32 [rows, L], given every class in turn if it has any."""
+    given = {}
+    if vae.condition is not None:
+        specs = {name: (spec.dtype.name, spec.shape.as_list()) for name, spec in condition_spec(vae).items()}
+        given = requests.good(specs, requests.MAX_ROWS)
+        if isinstance(vae.condition, Label):
+            given["condition"] = np.arange(requests.MAX_ROWS, dtype="int32") % vae.condition.num_classes
+        given = {name: np.resize(array, (rows, *array.shape[1:])) for name, array in given.items()}
+    condition = tf.constant(given["condition"]) if given else None
+    p = vae.prior.distribution(encoder=vae.encoder, condition=seen_by(vae.prior, condition))
+    z = p.sample(() if p.batch_shape.rank else rows, seed=as_pair(seed))
+    return {"z": np.asarray(z, dtype="float32"), **given}
 
 
 def _convert(
@@ -145,7 +171,7 @@ def _convert(
     seed: int,
 ) -> bytes:
     with tempfile.TemporaryDirectory(prefix="keras_vae_") as folder:
-        write_functions(vae, {name: _trace(*function) for name, function in functions.items()}, Path(folder))
+        write_functions(vae, {name: trace(*function) for name, function in functions.items()}, Path(folder))
         converter = tf.lite.TFLiteConverter.from_saved_model(folder, signature_keys=list(functions))
         converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS]
         converter.experimental_enable_resource_variables = False
@@ -154,8 +180,9 @@ def _convert(
         if quantization == "float16":
             converter.target_spec.supported_types = [tf.float16]
         if quantization == "int8":
-            z = _draws(vae, calibration_size, seed)
-            converter.representative_dataset = lambda: _calibration(z)
+            draws = _draws(vae, calibration_size, seed)
+            inputs = functions["serving_default"][1]
+            converter.representative_dataset = lambda: _calibration({name: draws[name] for name in inputs})
         try:
             with warnings.catch_warnings():
                 # The converter calibrates by an interpreter that its own package has deprecated.
@@ -166,18 +193,15 @@ def _convert(
     return content
 
 
-def _trace(function: Callable[..., Outputs], spec: tf.TensorSpec) -> Any:
-    return trace(lambda **tensors: function(tensors[spec.name]), {spec.name: spec})
-
-
-def _calibration(z: np.ndarray) -> Iterator[tuple[str, dict[str, np.ndarray]]]:
+def _calibration(draws: dict[str, np.ndarray]) -> Iterator[tuple[str, dict[str, np.ndarray]]]:
     """The draws for each signature, since each has ranges of its own."""
-    for start in range(0, len(z), _CALIBRATION_BATCH):
-        batch = np.resize(z[start : start + _CALIBRATION_BATCH], (_CALIBRATION_BATCH, z.shape[1]))
-        yield "serving_default", {"z": batch}
-        yield "decode_64", {"z": batch}
-        for row in batch:
-            yield "decode_1", {"z": row[np.newaxis]}
+    for start in range(0, len(draws["z"]), _CALIBRATION_BATCH):
+        rows = np.arange(start, start + _CALIBRATION_BATCH) % len(draws["z"])
+        batch = {name: array[rows] for name, array in draws.items()}
+        yield "serving_default", batch
+        yield "decode_64", batch
+        for row in range(_CALIBRATION_BATCH):
+            yield "decode_1", {name: array[row : row + 1] for name, array in batch.items()}
 
 
 def _facts(vae: VAE, facts: dict[str, Any], quantization: str | None) -> dict[str, Any]:

@@ -25,18 +25,21 @@ if keras.backend.backend() != "tensorflow":
 
 from keras_vae import (
     callbacks,
+    conditions,
     data,
     diagnosis,
     evaluation,
     export,
     features,
     flows,
+    hierarchy,
     likelihoods,
     networks,
     objectives,
     pictures,
     posteriors,
     priors,
+    restoration,
     schedules,
 )
 from keras_vae._version import __version__
@@ -52,12 +55,14 @@ __all__ = [
     "Encoder",
     "__version__",
     "callbacks",
+    "conditions",
     "data",
     "diagnosis",
     "evaluation",
     "export",
     "features",
     "flows",
+    "hierarchy",
     "likelihoods",
     "load",
     "networks",
@@ -66,5 +71,6 @@ __all__ = [
     "posteriors",
     "priors",
     "register",
+    "restoration",
     "schedules",
 ]

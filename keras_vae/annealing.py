@@ -9,7 +9,8 @@ import numpy as np
 import tensorflow as tf
 import tensorflow_probability as tfp
 
-from keras_vae import codes, seeds
+from keras_vae import codes, conditions, seeds
+from keras_vae.conditions import seen_by
 from keras_vae.importance import monte_carlo_error
 from keras_vae.latents import REAL
 from keras_vae.vae import VAE
@@ -75,10 +76,12 @@ def annealed_importance_sampling(
         ValueError: for data outside the support of the likelihood, no data, and a posterior without a density.
     """
     codes.refuse_deterministic(vae, "Annealed importance sampling")
-    x, _ = codes.gather(data, num_examples)
+    x, y = codes.gather(data, num_examples)
+    condition = conditions.given(vae.condition, codes.given(vae, y), len(x))
     vae.decoder.likelihood.check(x)
     anneal = tf.function(_anneal, autograph=False)
-    weights, acceptance = anneal(vae, tf.constant(x, tf.float32), num_chains, num_steps, num_leapfrog_steps, seed)
+    x = tf.constant(x, tf.float32)
+    weights, acceptance = anneal(vae, x, condition, num_chains, num_steps, num_leapfrog_steps, seed)
     total, squares = tf.reduce_logsumexp(weights, axis=0), tf.reduce_logsumexp(2.0 * weights, axis=0)
     values = np.asarray(total, "float64") - math.log(num_chains)
     sizes = np.asarray(tf.exp(2.0 * total - squares), "float64")
@@ -94,14 +97,21 @@ def annealed_importance_sampling(
 
 
 def _anneal(
-    vae: VAE, x: tf.Tensor, num_chains: int, num_steps: int, num_leapfrog_steps: int, seed: int
+    vae: VAE,
+    x: tf.Tensor,
+    condition: tf.Tensor | None,
+    num_chains: int,
+    num_steps: int,
+    num_leapfrog_steps: int,
+    seed: int,
 ) -> tuple[tf.Tensor, tf.Tensor]:
     """Logarithms of the weights of the chains, [C, B], and the mean acceptance of the last step."""
-    p = vae.prior.distribution(encoder=vae.encoder)
+    p = vae.prior.distribution(encoder=vae.encoder, condition=seen_by(vae.prior, condition))
     support = vae.prior.support
     # Chains move on the whole real line.
     to_support = tfb.Identity() if support == REAL else tfb.Sigmoid(support.low, support.high)
-    start = to_support.inverse(p.sample([num_chains, tf.shape(x)[0]], seed=seeds.fold_in(seed, 0)))
+    shape = [num_chains] if p.batch_shape.rank else [num_chains, tf.shape(x)[0]]
+    start = to_support.inverse(p.sample(shape, seed=seeds.fold_in(seed, 0)))
 
     def log_prior(u: tf.Tensor) -> tf.Tensor:
         return p.log_prob(to_support(u)) + to_support.forward_log_det_jacobian(u, event_ndims=1)
@@ -109,7 +119,7 @@ def _anneal(
     _, weights, results = tfp.mcmc.sample_annealed_importance_chain(
         num_steps=num_steps,
         proposal_log_prob_fn=log_prior,
-        target_log_prob_fn=lambda u: log_prior(u) + vae.decode(to_support(u)).log_prob(x),
+        target_log_prob_fn=lambda u: log_prior(u) + vae.decode(to_support(u), condition).log_prob(x),
         current_state=start,
         make_kernel_fn=lambda log_prob: SteeredHamiltonian(log_prob, num_leapfrog_steps),
         parallel_iterations=1,

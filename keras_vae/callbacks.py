@@ -41,7 +41,7 @@ class Diagnosis(keras.callbacks.Callback):
         super().__init__()
         if isinstance(every, bool) or not isinstance(every, int) or every < 1:
             raise ValueError(f"every must be a positive int, not {every!r}.")
-        self.x, _ = codes.gather(data, max_examples)
+        self.x, self.y = codes.gather(data, max_examples)
         self.every, self.write = every, write
         self.findings: list[diagnosis.Finding] = []
         self._epoch = 0
@@ -70,8 +70,10 @@ class Diagnosis(keras.callbacks.Callback):
     def _diagnose(self) -> None:
         known = {finding.name for finding in self.findings}
         self._run = self._run or codes.measure(self.model)
-        statistics = codes.statistics(self.model, self.x, run=self._run)
-        self.findings = diagnosis.examine(self.model, statistics, self.x[: diagnosis.SCALE_EXAMPLES], self._logs)
+        condition = codes.given(self.model, self.y)
+        statistics = codes.statistics(self.model, (self.x, condition), run=self._run)
+        few = None if condition is None else condition[: diagnosis.SCALE_EXAMPLES]
+        self.findings = diagnosis.examine(self.model, statistics, self.x[: diagnosis.SCALE_EXAMPLES], self._logs, few)
         for finding in self.findings:
             if finding.name not in known:
                 self.write(f"epoch {self._epoch}: {finding}")
@@ -97,7 +99,7 @@ class TensorBoardPictures(keras.callbacks.Callback):
         if isinstance(every, bool) or not isinstance(every, int) or every < 1:
             raise ValueError(f"every must be a positive int, not {every!r}.")
         self.directory, self.every, self.n, self.seed = os.fspath(directory), every, n, seed
-        self.x, _ = codes.gather(data, n)
+        self.x, self.y = codes.gather(data, n)
         self._writer: Any = None
 
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
@@ -109,8 +111,8 @@ class TensorBoardPictures(keras.callbacks.Callback):
         if (epoch + 1) % self.every:
             return
         figures = {
-            "samples": pictures.samples(self.model, self.n, self.seed),
-            "reconstructions": pictures.reconstructions(self.model, self.x, self.n),
+            "samples": pictures.samples(self.model, self.n, self.seed, condition=codes.given(self.model, self.y)),
+            "reconstructions": pictures.reconstructions(self.model, (self.x, self.y), self.n),
         }
         with self._writer.as_default():
             for name, figure in figures.items():

@@ -34,7 +34,7 @@ def latent_scatter(
     """
     x, own = codes.gather(data, max_examples)
     labels = own if labels is None else np.asarray(labels)[: len(x)]
-    z, _ = codes.points(vae, x)
+    z, _ = codes.points(vae, (x, codes.given(vae, own)))
     figure = Figure(figsize=(6.4, 5.4), dpi=DPI, layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.add_subplot()

@@ -9,12 +9,11 @@ import math
 from collections.abc import Callable, Iterator
 from typing import Any
 
-import keras
 import numpy as np
 import tensorflow as tf
 from tensorflow_probability import distributions as tfd
 
-from keras_vae import inputs, seeds
+from keras_vae import conditions, inputs, seeds
 from keras_vae.vae import VAE
 
 BATCH = 256
@@ -25,30 +24,27 @@ ACTIVE = 0.01
 
 
 def labelled_batches(data: Any, batch_size: int = BATCH) -> Iterator[tuple[np.ndarray, np.ndarray | None]]:
-    """(examples [B, ...], labels [B] or None) for all of the data.
+    """(examples [B, ...], labels or conditions [B, ...] or None) for all of the data.
+
+    Of batches {"image": x, "condition": c} the second are the conditions.
 
     Raises:
         ValueError: for data that never end.
     """
     if inputs.is_endless(data):
         raise ValueError("The data never end: give a finite dataset, for example data.take(100).")
-    if isinstance(data, (tuple, list)):
-        x, y = data[0], data[1] if len(data) > 1 else None
-        for start in range(0, len(x), batch_size):
-            part = slice(start, start + batch_size)
-            yield np.asarray(x[part]), None if y is None else np.asarray(y[part])
-    elif inputs.is_array(data):
-        for batch in inputs.batches(data, batch_size):
-            yield batch, None
-    else:
-        batches = data if not isinstance(data, keras.utils.PyDataset) else (data[i] for i in range(len(data)))
-        for batch in batches:
-            pair = batch if isinstance(batch, (tuple, list)) else (batch,)
-            yield np.asarray(pair[0]), np.asarray(pair[1]) if len(pair) > 1 else None
+    for batch in inputs.whole_batches(data, batch_size):
+        x, y, _ = inputs.unpack(batch, conditional=True)
+        yield np.asarray(x), None if y is None else np.asarray(y)
+
+
+def given(vae: VAE, labels: np.ndarray | None) -> np.ndarray | None:
+    """What stands beside the examples of `labelled_batches`, if the model is conditioned on it; else None."""
+    return None if vae.condition is None else labels
 
 
 def gather(data: Any, n: int | None = None) -> tuple[np.ndarray, np.ndarray | None]:
-    """The first `n` examples and their labels, or all of them, as arrays ([N, ...], [N] or None).
+    """The first `n` examples and their labels or conditions, or all of them, as arrays ([N, ...], [N, ...] or None).
 
     Raises:
         ValueError: if there are none.
@@ -69,10 +65,10 @@ def gather(data: Any, n: int | None = None) -> tuple[np.ndarray, np.ndarray | No
 
 def points(vae: VAE, data: Any) -> tuple[np.ndarray, np.ndarray | None]:
     """The point (the mean) of q(z|x) for each example, [N, L], and the labels [N], or None if the data have none."""
-    encode = _batchwise(lambda x: vae.encoder.posterior.point(vae.encode(x)))
+    encode = _batchwise(lambda x, condition: vae.encoder.posterior.point(vae.encode(x, condition)))
     codes, labels = [], []
     for x, y in labelled_batches(data):
-        codes.append(encode(x))
+        codes.append(encode(x, given(vae, y)))
         labels.append(y)
     if not sum(map(len, codes)):
         raise ValueError("There are no data to encode.")
@@ -116,24 +112,24 @@ class Statistics:
         return self.variance_of_means > ACTIVE
 
 
-Measure = Callable[[np.ndarray, tf.Tensor], dict[str, np.ndarray]]
+Measure = Callable[[np.ndarray, tf.Tensor | None, tf.Tensor], dict[str, np.ndarray]]
 
 
 def measure(vae: VAE, seed: int = 0) -> Measure:
     """The compiled function of a batch and its index that `statistics` is made of, for those who need it repeatedly."""
     stochastic = not is_deterministic(vae)
 
-    def run(x: tf.Tensor, index: tf.Tensor) -> dict[str, tf.Tensor]:
-        terms = vae.infer(x, seed=seeds.fold_in(seed, index) if stochastic else None)
+    def run(x: tf.Tensor, condition: tf.Tensor | None, index: tf.Tensor) -> dict[str, tf.Tensor]:
+        terms = vae.infer(x, seed=seeds.fold_in(seed, index) if stochastic else None, condition=condition)
         values = {"distortion": -tf.reduce_mean(terms.log_likelihood, axis=0), "kl": terms.kl}
         kls = [group.kl_per_dim for group in terms.groups]
         if all(kl is not None for kl in kls):
             values["kl_per_dim"] = tf.concat(kls, axis=-1)
-        points = [_point(vae, group.q, len(terms.groups)) for group in terms.groups]
+        points = [_averaged(_point(vae, group.q, len(terms.groups))) for group in terms.groups]
         values["points"] = tf.concat(points, axis=-1)
         variances = [_variance(group.q) for group in terms.groups]
         if all(variance is not None for variance in variances):
-            values["variance"] = tf.concat(variances, axis=-1)
+            values["variance"] = tf.concat([_averaged(variance) for variance in variances], axis=-1)
         exact = all(group.kl_is_exact for group in terms.groups)
         return {**values, "exact": tf.fill(tf.shape(terms.kl), float(exact))}
 
@@ -153,11 +149,11 @@ def statistics(vae: VAE, data: Any, seed: int = 0, run: Measure | None = None) -
     """
     run = run or measure(vae, seed)
     parts: list[dict[str, np.ndarray]] = []
-    for index, (x, _) in enumerate(labelled_batches(data)):
+    for index, (x, y) in enumerate(labelled_batches(data)):
         if len(x):
             if not parts:
                 vae.decoder.likelihood.check(x)
-            parts.append(run(x, tf.constant(index)))
+            parts.append(run(x, conditions.given(vae.condition, given(vae, y), len(x)), tf.constant(index)))
     if not parts:
         raise ValueError("There are no data to evaluate: the first batch is empty.")
     values = {name: np.concatenate([part[name] for part in parts]).astype("float64") for name in parts[0]}
@@ -217,9 +213,10 @@ def aggregate(vae: VAE, data: Any, num_examples: int = 2000, seed: int = 0) -> A
         seed: of the draws.
 
     Raises:
-        ValueError: for a posterior without a density.
+        ValueError: for a posterior without a density, and a conditional model.
     """
     refuse_deterministic(vae, "The aggregate posterior")
+    refuse_conditional(vae, "The aggregate posterior")
     x, _ = gather(data, num_examples)
     q = vae.encode(x)
     p = vae.prior.distribution(encoder=vae.encoder)
@@ -247,9 +244,15 @@ def standard_error(values: np.ndarray) -> float:
 
 def is_deterministic(vae: VAE) -> bool:
     """Whether the posterior is a point without a density: the model is a plain autoencoder."""
-    q = vae.encode(np.zeros((1, *vae.decoder.event_shape), "float32"))
+    condition = None if vae.condition is None else vae.condition.zeros(1)
+    q = vae.encode(np.zeros((1, *vae.decoder.event_shape), "float32"), condition)
     inner = q.distribution if isinstance(q, tfd.Independent) else q
     return isinstance(inner, (tfd.Deterministic, tfd.VectorDeterministic))
+
+
+def is_flat(vae: VAE) -> bool:
+    """Whether the model has one level of latents, which encoder, prior and decoder share: it is no hierarchy."""
+    return type(vae).infer is VAE.infer and vae.num_levels == 1
 
 
 def refuse_deterministic(vae: VAE, what: str) -> None:
@@ -266,8 +269,23 @@ def refuse_deterministic(vae: VAE, what: str) -> None:
         )
 
 
+def refuse_conditional(vae: VAE, what: str) -> None:
+    """Refuse a conditional model where a condition would say what is to be found out.
+
+    Raises:
+        ValueError: with the reason.
+    """
+    if vae.condition is not None:
+        raise ValueError(f"{what} is for models without a condition, and this one is conditioned on {vae.condition}.")
+
+
 def _point(vae: VAE, q: tfd.Distribution, num_groups: int) -> tf.Tensor:
     return vae.encoder.posterior.point(q) if num_groups == 1 else q.mean()
+
+
+def _averaged(values: tf.Tensor) -> tf.Tensor:
+    """[B, L], the mean over the draws of levels above, of which the lower levels of a hierarchy depend."""
+    return tf.reduce_mean(values, axis=0) if values.shape.rank == 3 else values
 
 
 def _variance(q: tfd.Distribution) -> tf.Tensor | None:
@@ -282,6 +300,7 @@ def _batchwise(function: Any) -> Any:
     compiled = tf.function(function, reduce_retracing=True, autograph=False)
 
     def run(x: np.ndarray, *rest: Any) -> Any:
+        rest = tuple(None if value is None else tf.convert_to_tensor(value) for value in rest)
         return tf.nest.map_structure(np.asarray, compiled(tf.constant(x, tf.float32), *rest))
 
     return run

@@ -4,9 +4,10 @@ from typing import Any
 
 from keras_vae.decoder import Decoder
 from keras_vae.encoder import Encoder
+from keras_vae.hierarchy import LadderDecoder, LadderEncoder
 from keras_vae.objectives import Objective
 from keras_vae.posteriors import Deterministic, fitting
-from keras_vae.priors import Prior
+from keras_vae.priors import Prior, VampPrior
 
 
 def check_parts(encoder: Any, decoder: Any, prior: Any, objective: Any) -> None:
@@ -14,7 +15,8 @@ def check_parts(encoder: Any, decoder: Any, prior: Any, objective: Any) -> None:
 
     Raises:
         TypeError: for a part of the wrong kind.
-        ValueError: for different latent dimensions, a support outside the prior's, a missing density.
+        ValueError: for different latent dimensions, a support outside the prior's, a missing density, different
+            conditions, half a hierarchy.
     """
     expected = {"encoder": Encoder, "decoder": Decoder, "prior": Prior, "objective": Objective}
     given = {"encoder": encoder, "decoder": decoder, "prior": prior, "objective": objective}
@@ -39,4 +41,23 @@ def check_parts(encoder: Any, decoder: Any, prior: Any, objective: Any) -> None:
             f"{type(objective).__name__} is made, do not exist. Give the VAE "
             "objective=objectives.Reconstruction(), which makes a plain autoencoder, or a posterior with a density, "
             "such as MultivariateNormalDiag."
+        )
+    if isinstance(encoder, LadderEncoder) != isinstance(decoder, LadderDecoder):
+        raise ValueError(
+            "The levels of a hierarchy meet between encoder and decoder: give a hierarchy.LadderEncoder and a "
+            "hierarchy.LadderDecoder together, or neither."
+        )
+    if isinstance(decoder, LadderDecoder) and "pathwise" in objective.needs:
+        raise ValueError(
+            "The stl and dreg estimators are of one level of latents: for a hierarchy give objectives.ELBO or "
+            'objectives.ImportanceWeighted(num_samples, estimator="iwae").'
+        )
+    conditions = {name: part.condition for name, part in given.items() if getattr(part, "condition", None) is not None}
+    if any(condition != next(iter(conditions.values())) for condition in conditions.values()):
+        named = ", ".join(f"{name} {condition}" for name, condition in conditions.items())
+        raise ValueError(f"The parts of a model have one condition, or none; here: {named}.")
+    if encoder.condition is not None and isinstance(prior, VampPrior):
+        raise ValueError(
+            "VampPrior is made of posteriors q(z|u), and those of a conditional encoder need a condition for each u: "
+            "give priors.ConditionalNormal, or leave the condition out of the encoder."
         )

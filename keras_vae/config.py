@@ -6,6 +6,7 @@ from typing import Any
 
 import keras
 
+from keras_vae import conditions
 from keras_vae.decoder import Decoder
 from keras_vae.encoder import Encoder
 from keras_vae.vae import VAE
@@ -28,17 +29,28 @@ def read(run: str | Path) -> Settings:
         raise ConfigError(f"{run} is no run folder of keras-vae train, or its config was changed.\n{error}") from None
 
 
-def make_vae(settings: Settings, event_shape: tuple[int, ...]) -> VAE:
-    """An untrained model for data of shape [B, *event_shape]."""
+def make_vae(settings: Settings, event_shape: tuple[int, ...], given: dict[str, Any] | None = None) -> VAE:
+    """An untrained model for data of shape [B, *event_shape].
+
+    Args:
+        settings: data, model and training.
+        event_shape: of one example.
+        given: what it is conditioned on, as `data.Splits.condition` says it; None for no condition.
+    """
     model = settings.model
-    implied = {"latent_dim": model.latent_dim, "event_shape": event_shape}
+    condition = (
+        None
+        if given is None
+        else getattr(conditions, given["name"])(**{name: value for name, value in given.items() if name != "name"})
+    )
+    implied = {"latent_dim": model.latent_dim, "event_shape": event_shape, "condition": condition}
 
     def part(kind: catalogue.Kind, spec: dict[str, Any]) -> Any:
         return make_part(kind, spec, **implied)
 
     return VAE(
-        Encoder(part("network", model.encoder), part("posterior", model.posterior)),
-        Decoder(part("network", model.decoder), part("likelihood", model.likelihood)),
+        Encoder(part("network", model.encoder), part("posterior", model.posterior), condition),
+        Decoder(part("network", model.decoder), part("likelihood", model.likelihood), condition),
         part("prior", model.prior),
         part("objective", model.objective),
         seed=settings.train.seed,
@@ -52,7 +64,7 @@ def make_part(kind: catalogue.Kind, spec: dict[str, Any] | str, **implied: Any) 
     Args:
         kind: what it is: "posterior", "prior", "likelihood", "objective", "network" or "schedule".
         spec: as in a config.
-        implied: arguments that are passed where the constructor takes them: `latent_dim`, `event_shape`.
+        implied: arguments that are passed where the constructor takes them: `latent_dim`, `event_shape`, `condition`.
     """
     spec = {"name": spec} if isinstance(spec, str) else spec
     part = catalogue.parts()[kind][spec["name"]]

@@ -15,6 +15,7 @@ import tensorflow as tf
 
 from keras_vae.datasets import array_files, folders, named
 from keras_vae.datasets.arrays import Arrays, Binarize, checked_binarize
+from keras_vae.datasets.derived import checked_condition, derive
 from keras_vae.datasets.examples import Examples, Size, Source
 from keras_vae.datasets.folders import MAX_SIDE, OnBadFile
 
@@ -33,12 +34,14 @@ class Splits:
         train, test: the examples, as images [N, H, W, C] or vectors [N, D], with the labels as an extra if asked for.
         validation: likewise; None unless a validation split was asked for.
         class_names: the name of label k at index k; None if unknown.
+        condition: if one was asked for: the name and the arguments of what it is in `keras_vae.conditions`.
     """
 
     train: Arrays
     test: Arrays
     validation: Arrays | None = None
     class_names: tuple[str, ...] | None = None
+    condition: dict[str, Any] | None = None
 
 
 def load(
@@ -54,6 +57,7 @@ def load(
     data_dir: str | os.PathLike | None = None,
     download: bool = True,
     on_bad_file: OnBadFile = "error",
+    condition: str | Mapping[str, Any] | None = None,
 ) -> tuple[tf.data.Dataset, ...]:
     """Training and test data in batches: images float32 in [0, 1], [B, H, W, C], or (image, label) pairs.
 
@@ -84,6 +88,9 @@ def load(
         data_dir: where TensorFlow Datasets keeps its files; None for $TFDS_DATA_DIR.
         download: whether a dataset may be downloaded.
         on_bad_file: "skip" leaves unreadable image files out, with a warning.
+        condition: what a conditional model is given, for batches (image, condition): "label"; "gray", the brightness of
+            colour images; or {"name": "low_resolution", "factor": 4}, means of blocks of 4 x 4 pixels. Images are
+            conditions before they are binarized.
 
     Returns:
         (train, test), or (train, validation, test) if `validation_split` > 0.
@@ -106,6 +113,7 @@ def load(
         download=download,
         on_bad_file=on_bad_file,
         batch_size=batch_size,
+        condition=condition,
     )
     train = splits.train.dataset(batch_size, seed=seed, shuffle=True, drop_remainder=drop_remainder)
     held_out = [splits.test] if splits.validation is None else [splits.validation, splits.test]
@@ -124,19 +132,28 @@ def open_source(
     download: bool = True,
     on_bad_file: OnBadFile = "error",
     batch_size: int | None = None,
+    condition: str | Mapping[str, Any] | None = None,
 ) -> Splits:
     """What `load` serves, before it is cut into batches; for those who make their own datasets of it.
 
     Args:
         batch_size: if given, it is checked against the training data, as `load` does.
-        name_or_path, binarize, seed, labels, validation_split, test_split, resize, data_dir, download, on_bad_file: as
-            in `load`, with the same errors.
+        name_or_path, binarize, seed, labels, validation_split, test_split, resize, data_dir, download, on_bad_file,
+            condition: as in `load`, with the same errors.
     """
     checked_binarize(binarize)
+    given = checked_condition(condition)
+    if given is not None and labels:
+        raise ValueError("Batches are (image, label) or (image, condition): give labels=True or condition, not both.")
+    labels = labels or (given is not None and given["name"] == "label")
     _check_arguments(seed, validation_split, test_split, resize, on_bad_file)
     source = _read(name_or_path, resize and (int(resize[0]), int(resize[1])), labels, data_dir, download, on_bad_file)
     what = "the given data" if _is_data(name_or_path) else repr(str(name_or_path))
     _check_splits(source.splits, labels, what)
+    if given is not None and given["name"] != "label":
+        source = source._replace(
+            splits={k: v._replace(labels=derive(v.images, given)) for k, v in source.splits.items()}
+        )
     own = {name: _arrays(split, binarize) for name, split in source.splits.items()}
 
     train, validation, test = own["train"], own.get("validation"), own.get("test")
@@ -154,7 +171,18 @@ def open_source(
         test = test.binarized_once(EVALUATION_SEED)
         if validation is not None:
             validation = validation.binarized_once(EVALUATION_SEED + 1)
-    return Splits(train, test, validation, source.class_names)
+    return Splits(train, test, validation, source.class_names, given and _described(source))
+
+
+def _described(source: Source) -> dict[str, Any]:
+    """What stands beside the images, as a part of `keras_vae.conditions`."""
+    values = [split.labels for split in source.splits.values() if split.labels is not None]
+    shape = values[0].shape[1:]
+    if len(shape) == 3:
+        return {"name": "Image", "shape": list(shape)}
+    if shape or not np.issubdtype(values[0].dtype, np.integer):
+        return {"name": "Vector", "size": int(np.prod(shape))}
+    return {"name": "Label", "num_classes": max(len(source.class_names or ()), *(int(v.max()) + 1 for v in values))}
 
 
 def _read(

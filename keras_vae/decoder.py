@@ -1,15 +1,24 @@
 """The decoder: a network and a likelihood, z -> p(x|z)."""
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import keras
 import numpy as np
 import tensorflow as tf
 from tensorflow_probability import distributions as tfd
 
+from keras_vae.conditions import Condition, check_condition, conditioned, require
+from keras_vae.latents import LatentGroup
 from keras_vae.likelihoods import Likelihood
-from keras_vae.networks import Network, check_network, feature_shape, refuse_condition
+from keras_vae.networks import Network, check_network, feature_shape
 from keras_vae.serialization import Serializable, register
+
+
+class Descent(NamedTuple):
+    """What a decoder makes of latents: p(x|z), and the groups of latents that it drew itself, from the top down."""
+
+    likelihood: tfd.Distribution
+    groups: list[LatentGroup]
 
 
 @register
@@ -22,6 +31,7 @@ class Decoder(Serializable, keras.Model):
     Args:
         network: a recipe of `keras_vae.networks`, or any Keras layer or model of your own from z [B, L] to features.
         likelihood: a part of `keras_vae.likelihoods`.
+        condition: a part of `keras_vae.conditions`, for p(x|z, c): the network sees it beside z.
 
     Example:
 
@@ -30,13 +40,21 @@ class Decoder(Serializable, keras.Model):
         images = p.mean()
     """
 
-    def __init__(self, network: Network | keras.Layer, likelihood: Likelihood, **kwargs: Any) -> None:
+    def __init__(
+        self,
+        network: Network | keras.Layer,
+        likelihood: Likelihood,
+        condition: Condition | None = None,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(autocast=False, **kwargs)
         check_network(network)
         if not isinstance(likelihood, Likelihood):
             raise TypeError(f"likelihood must be a part of keras_vae.likelihoods, not {likelihood!r}.")
+        check_condition(condition)
         self.network = network
         self.likelihood = likelihood
+        self.condition = condition
 
     @property
     def event_shape(self) -> tuple[int, ...]:
@@ -49,8 +67,12 @@ class Decoder(Serializable, keras.Model):
             return
         shape = self.likelihood.params_shape
         network = self.network
-        self.body = network.decoder_body(shape, self.dtype_policy) if isinstance(network, Network) else network
-        features = feature_shape(self.body, (None, input_shape[-1]))
+        body = network.decoder_body(shape, self.dtype_policy) if isinstance(network, Network) else network
+        self.body = conditioned(network, body, self.condition, at_the_end=True)
+        z_shape: Any = (None, input_shape[-1])
+        if self.condition is not None:
+            z_shape = [z_shape, (None, *self.condition.features_shape)]
+        features = feature_shape(self.body, z_shape)
         if len(shape) == 3 and features[:-1] == shape[:-1]:
             layers = [keras.layers.Conv2D(shape[-1], 1, dtype="float32", name="params")]
         else:
@@ -62,14 +84,38 @@ class Decoder(Serializable, keras.Model):
         self.likelihood.build((None, *shape))
 
     def call(self, z: tf.Tensor, condition: tf.Tensor | None = None, training: bool | None = None) -> tfd.Distribution:
-        """p(x|z), batch z.shape[:-1], event `event_shape`, for z [..., L]."""
-        refuse_condition(condition, "decoder")
+        """p(x|z), batch z.shape[:-1], event `event_shape`, for z [..., L] or [..., B, L] and conditions [B, ...]."""
+        require(self, condition)
         # A z of rank 2 passes without a reshape: exported graphs then hold the network's operations and no others.
         is_flat = z.shape.rank == 2
-        params = self.projection(self.body(z if is_flat else tf.reshape(z, [-1, z.shape[-1]]), training=training))
+        seen: Any = z if is_flat else tf.reshape(z, [-1, z.shape[-1]])
+        if self.condition is not None:
+            features = self.condition.features(condition)
+            if not is_flat:
+                times = tf.math.floordiv(tf.shape(seen)[0], tf.shape(features)[0])
+                features = tf.tile(features, [times, *[1] * (features.shape.rank - 1)])
+            seen = [seen, features]
+        params = self.projection(self.body(seen, training=training))
         if not is_flat:
             params = tf.reshape(params, tf.concat([tf.shape(z)[:-1], params.shape[1:]], axis=0))
         return self.likelihood(params)
+
+    def descend(
+        self,
+        z: tf.Tensor,
+        features: Any,
+        seed: Any = None,
+        condition: tf.Tensor | None = None,
+        training: bool | None = None,
+    ) -> Descent:
+        """p(x|z) for draws from the posterior; a hierarchy draws its lower levels by what `Encoder.ascend` gave."""
+        return Descent(self(z, condition=condition, training=training), [])
+
+    def generate(
+        self, z: tf.Tensor, seed: Any = None, condition: tf.Tensor | None = None, temperature: float = 1.0
+    ) -> tfd.Distribution:
+        """p(x|z) for draws z from the prior; a hierarchy draws its lower levels."""
+        return self(z, condition=condition)
 
     @property
     def output_layer(self) -> keras.Layer:

@@ -74,11 +74,16 @@ def diagnose(vae: VAE, data: Any, history: Mapping[str, Any] | None = None, seed
         seed: of one draw from the posterior for each example.
     """
     found = codes.statistics(vae, data, seed)
-    return examine(vae, found, codes.gather(data, SCALE_EXAMPLES)[0], history)
+    x, y = codes.gather(data, SCALE_EXAMPLES)
+    return examine(vae, found, x, history, codes.given(vae, y))
 
 
 def examine(
-    vae: VAE, found: codes.Statistics, x: np.ndarray, history: Mapping[str, Any] | None = None
+    vae: VAE,
+    found: codes.Statistics,
+    x: np.ndarray,
+    history: Mapping[str, Any] | None = None,
+    condition: np.ndarray | None = None,
 ) -> list[Finding]:
     """The same as `diagnose`, from statistics that are known already and a few examples `x` [B, *event_shape]."""
     history = history or {}
@@ -89,7 +94,7 @@ def examine(
     findings = []
     if not codes.is_deterministic(vae):
         findings += _collapse(found) or _unused(found)
-    findings += _scale_at_bound(vae, x)
+    findings += _scale_at_bound(vae, x, condition)
     findings += _gap(found, history)
     return findings
 
@@ -137,9 +142,9 @@ def _unused(found: codes.Statistics) -> list[Finding]:
     ]
 
 
-def _scale_at_bound(vae: VAE, x: np.ndarray) -> list[Finding]:
+def _scale_at_bound(vae: VAE, x: np.ndarray, condition: np.ndarray | None) -> list[Finding]:
     bounds = getattr(vae.decoder.likelihood, "SCALES", None)
-    p = vae.decode(vae.encoder.posterior.point(vae.encode(x)))
+    p = vae.decode(vae.encoder.posterior.point(vae.encode(x, condition)), condition)
     inner = p.distribution if isinstance(p, tfd.Independent) else p
     if bounds is None or not isinstance(inner, tfd.Normal) or isinstance(vae.decoder.likelihood.scale, (int, float)):
         return []

@@ -7,7 +7,8 @@ import keras
 import tensorflow as tf
 from tensorflow_probability import distributions as tfd
 
-from keras_vae.networks import Network, check_network, feature_shape, refuse_condition
+from keras_vae.conditions import Condition, check_condition, conditioned, require
+from keras_vae.networks import Network, check_network, feature_shape
 from keras_vae.posteriors import Posterior
 from keras_vae.serialization import Serializable, register
 
@@ -20,6 +21,7 @@ class Encoder(Serializable, keras.Model):
         network: a recipe of `keras_vae.networks`, or any Keras layer or model of your own (`keras.Sequential`,
             `keras.applications`) from a batch of data to features.
         posterior: a part of `keras_vae.posteriors`.
+        condition: a part of `keras_vae.conditions`, for q(z|x, c): the network sees it beside the data.
 
     Example:
 
@@ -27,14 +29,22 @@ class Encoder(Serializable, keras.Model):
         q = encoder(images)          # tfd.Distribution, batch [B], event [16]
     """
 
-    def __init__(self, network: Network | keras.Layer, posterior: Posterior, **kwargs: Any) -> None:
+    def __init__(
+        self,
+        network: Network | keras.Layer,
+        posterior: Posterior,
+        condition: Condition | None = None,
+        **kwargs: Any,
+    ) -> None:
         # The layers inside cast for themselves; a cast here would round the data of a float32 head.
         super().__init__(autocast=False, **kwargs)
         check_network(network)
         if not isinstance(posterior, Posterior):
             raise TypeError(f"posterior must be a part of keras_vae.posteriors, not {posterior!r}.")
+        check_condition(condition)
         self.network = network
         self.posterior = posterior
+        self.condition = condition
 
     @property
     def latent_dim(self) -> int:
@@ -48,8 +58,11 @@ class Encoder(Serializable, keras.Model):
         network = self.network
         if isinstance(network, Network):
             network = network.encoder_body(tuple(input_shape[1:]), self.dtype_policy)
-        self.body = network
-        features = feature_shape(self.body, (None, *input_shape[1:]))
+        self.body = conditioned(self.network, network, self.condition)
+        shape: Any = (None, *input_shape[1:])
+        if self.condition is not None:
+            shape = [shape, (None, *self.condition.features_shape)]
+        features = feature_shape(self.body, shape)
         sizes = [n for n in features if n is not None]
         if len(sizes) < len(features):
             raise ValueError(
@@ -60,10 +73,17 @@ class Encoder(Serializable, keras.Model):
         self.posterior.build((None, self.num_features))
 
     def call(self, x: tf.Tensor, condition: tf.Tensor | None = None, training: bool | None = None) -> tfd.Distribution:
-        """q(z|x), batch [B], event [L], for data [B, *event_shape]."""
-        refuse_condition(condition, "encoder")
-        features = self.body(x, training=training)
+        """q(z|x), batch [B], event [L], for data [B, *event_shape] and conditions [B, ...] if there are any."""
+        require(self, condition)
+        seen = x if self.condition is None else [x, self.condition.features(condition)]
+        features = self.body(seen, training=training)
         return self.posterior(tf.reshape(features, [-1, self.num_features]))
+
+    def ascend(
+        self, x: tf.Tensor, condition: tf.Tensor | None = None, training: bool | None = None
+    ) -> tuple[tfd.Distribution, Any]:
+        """q(z|x), and what the lower levels of a hierarchy need of x: here nothing, None."""
+        return self(x, condition=condition, training=training), None
 
     def features_model(self, trainable: bool = True) -> keras.Model:
         """The encoder as an ordinary Keras model, data [B, *event_shape] -> features [B, L], to stack a head on.
@@ -78,8 +98,10 @@ class Encoder(Serializable, keras.Model):
             trainable: False freezes the copy, for training the head alone.
 
         Raises:
-            ValueError: for an encoder that has no weights yet.
+            ValueError: for an encoder that has no weights yet, or is conditional.
         """
+        if self.condition is not None:
+            raise ValueError(f"This encoder is conditioned on {self.condition}: features are of the data alone.")
         if not self.built:
             raise ValueError("The encoder has no weights yet: train or load the VAE first, or call vae.build().")
         shape = tuple(self.get_build_config()["input_shape"][1:])

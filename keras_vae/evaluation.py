@@ -71,28 +71,34 @@ def evaluate(
         ValueError: for data outside the support of the likelihood, and no data.
     """
     report: dict[str, Any] = {}
-    found, x = {}, {}
+    found: dict[str, codes.Statistics] = {}
+    examples: dict[str, Any] = {}
     for name, data in (("test", test), ("train", train)):
         if data is not None:
-            x[name], _ = codes.gather(data, max_examples)
-            found[name] = codes.statistics(vae, x[name], seed)
+            x, y = codes.gather(data, max_examples)
+            examples[name] = x, codes.given(vae, y)
+            found[name] = codes.statistics(vae, examples[name], seed)
             report[name] = _describe(vae, found[name])
     report["test"].update(log_likelihood=None, annealed_importance_sampling=None, aggregate_posterior=None)
     healthy = found["test"].num_nonfinite == 0
     if healthy and not codes.is_deterministic(vae):
-        estimate = log_likelihood(vae, x["test"], num_samples, seed, verbose)
+        estimate = log_likelihood(vae, examples["test"], num_samples, seed, verbose)
         report["test"]["log_likelihood"] = _plain(estimate.as_dict())
-        if type(vae).infer is VAE.infer:
-            report["test"]["aggregate_posterior"] = _describe_aggregate(codes.aggregate(vae, x["test"], seed=seed))
+        if codes.is_flat(vae):
+            if vae.condition is None:
+                aggregate = codes.aggregate(vae, examples["test"], seed=seed)
+                report["test"]["aggregate_posterior"] = _describe_aggregate(aggregate)
             if annealed:
-                other = annealed_importance_sampling(vae, x["test"], seed=seed)
+                other = annealed_importance_sampling(vae, examples["test"], seed=seed)
                 same = float(estimate.values[: len(other.values)].mean())
                 report["test"]["annealed_importance_sampling"] = _plain(
                     {**other.as_dict(), "importance_weighted_mean_of_the_same": same}
                 )
     if history is None and "train" in found:
         history = {"elbo": [found["train"].elbo], "val_elbo": [found["test"].elbo]}
-    findings = diagnosis.examine(vae, found["test"], x["test"][: diagnosis.SCALE_EXAMPLES], history)
+    x, condition = examples["test"]
+    few = slice(diagnosis.SCALE_EXAMPLES)
+    findings = diagnosis.examine(vae, found["test"], x[few], history, None if condition is None else condition[few])
     report["findings"] = [finding.as_dict() for finding in findings]
     return report
 

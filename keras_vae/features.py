@@ -74,8 +74,9 @@ def linear_probe(
             of these.
 
     Raises:
-        ValueError: for data without labels, and fractions outside (0, 1].
+        ValueError: for data without labels, fractions outside (0, 1], and a conditional model.
     """
+    codes.refuse_conditional(vae, "A probe")
     for fraction in fractions:
         if not 0 < fraction <= 1:
             raise ValueError(f"fractions must lie in (0, 1], not {fraction!r}.")
@@ -152,8 +153,9 @@ def cluster(vae: VAE, data: Any) -> Clustering:
         data: (x, y), or a finite dataset of (image, label) batches.
 
     Raises:
-        ValueError: for another prior, and data without labels.
+        ValueError: for another prior, data without labels, and a conditional model.
     """
+    codes.refuse_conditional(vae, "Clustering")
     p = vae.prior.distribution(encoder=vae.encoder)
     if not isinstance(p, tfd.MixtureSameFamily):
         raise ValueError(
@@ -180,7 +182,8 @@ def features_model(encoder: Encoder, trainable: bool = True) -> keras.Model:
 def augment(vae: VAE, seed: int = 0, temperature: float = 1.0, sample_pixels: bool = False) -> Callable[..., Any]:
     """A function for `tf.data.Dataset.map` that turns images into variations of themselves.
 
-    Draws z ~ q(z|x) and gives the mean of p(x|z); labels and weights pass through. The draw follows from the seed and
+    Draws z ~ q(z|x) and gives the mean of p(x|z); labels and weights pass through. A conditional model takes y as the
+    condition. The draw follows from the seed and
     the images, so that the same batch gives the same variations; for others in each epoch, repeat the data before the
     map and shuffle them.
 
@@ -208,10 +211,11 @@ def augment(vae: VAE, seed: int = 0, temperature: float = 1.0, sample_pixels: bo
         # The content decides the noise: a counter would give other images whenever the pipeline is restarted.
         content = tf.strings.to_hash_bucket_fast(tf.strings.reduce_join(tf.io.serialize_tensor(x)), 2**31 - 1)
         key = seeds.fold_in(seed, content)
-        q = vae.encode(x)
+        condition = rest[0] if rest and vae.condition is not None else None
+        q = vae.encode(x, condition)
         point = vae.encoder.posterior.point(q)
         z = point + temperature * (q.sample(seed=key) - point)
-        likelihood = vae.decode(z)
+        likelihood = vae.decode(z, condition)
         varied = likelihood.sample(seed=seeds.fold_in(key, 1)) if sample_pixels else likelihood.mean()
         return (varied, *rest) if rest else varied
 
@@ -232,10 +236,11 @@ class CodeDensity:
         seed: of the fit.
 
     Raises:
-        ValueError: for fewer examples than components.
+        ValueError: for fewer examples than components, and a conditional model.
     """
 
     def __init__(self, vae: VAE, data: Any, num_components: int = 10, seed: int = 0) -> None:
+        codes.refuse_conditional(vae, "A density of codes")
         z, _ = codes.points(vae, data)
         if len(z) < 2 * num_components:
             raise ValueError(

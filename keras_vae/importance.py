@@ -12,7 +12,8 @@ import tensorflow as tf
 import tensorflow_probability as tfp
 from tensorflow_probability import distributions as tfd
 
-from keras_vae import codes, inputs, seeds
+from keras_vae import codes, conditions, inputs, seeds
+from keras_vae.conditions import seen_by
 from keras_vae.vae import VAE
 
 # One chunk of draws gives about this many numbers at the decoder's output: matrix products are then at their full
@@ -96,13 +97,14 @@ def log_likelihood(vae: VAE, data: Any, num_samples: int = 5000, seed: int = 0, 
     with _progress(verbose) as progress:
         task = progress.add_task(f"log p(x), {num_samples} samples", total=_num_examples(data))
         run = None
-        for x in _blocks(vae, data, block):
+        for x, condition in _blocks(vae, data, block):
             if run is None:
                 # Data that fill no block are padded no further than they reach.
                 block = min(block, len(x))
                 run = _importance_sampler(vae, num_samples, max(1, rows // block))
-            padded = x[np.arange(block) % len(x)]
-            part = run(tf.constant(padded), seeds.fold_in(seed, len(results)))
+            padding = np.arange(block) % len(x)
+            condition = conditions.given(vae.condition, None if condition is None else condition[padding], block)
+            part = run(tf.constant(x[padding]), condition, seeds.fold_in(seed, len(results)))
             results.append(np.asarray(part)[:, : len(x)])
             progress.advance(task, len(x))
     if not results:
@@ -137,14 +139,17 @@ def monte_carlo_error(sizes: np.ndarray, num_samples: int) -> float:
     return float(np.sqrt(np.sum(np.maximum(1.0 / sizes - 1.0 / num_samples, 0.0))) / len(sizes))
 
 
-def _importance_sampler(vae: VAE, num_samples: int, rows_each: int) -> Callable[[tf.Tensor, tf.Tensor], tf.Tensor]:
-    """A compiled function of x [B, *event_shape] and a seed: [2, B], log-likelihoods and effective sample sizes."""
+def _importance_sampler(vae: VAE, num_samples: int, rows_each: int) -> Callable[..., tf.Tensor]:
+    """A compiled function of x [B, *event_shape], conditions (or None) and a seed.
+
+    It gives [2, B], log-likelihoods and effective sample sizes.
+    """
     num_chunks = math.ceil(num_samples / rows_each)
     draws = math.ceil(num_samples / num_chunks)
 
     @tf.function(autograph=False)
-    def run(x: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
-        log_weights = _log_weights(vae, x)
+    def run(x: tf.Tensor, condition: tf.Tensor | None, seed: tf.Tensor) -> tf.Tensor:
+        log_weights = _log_weights(vae, x, condition)
 
         def add(chunk: tf.Tensor, total: tf.Tensor, total_of_squares: tf.Tensor) -> tuple[tf.Tensor, ...]:
             log_w = log_weights(draws, seeds.fold_in(seed, chunk))
@@ -163,17 +168,17 @@ def _importance_sampler(vae: VAE, num_samples: int, rows_each: int) -> Callable[
     return run
 
 
-def _log_weights(vae: VAE, x: tf.Tensor) -> LogWeights:
+def _log_weights(vae: VAE, x: tf.Tensor, condition: tf.Tensor | None) -> LogWeights:
     """A function of a number K of draws and a seed that gives log p(x, z) - log q(z|x), [K, B], encoding only once."""
-    if type(vae).infer is not VAE.infer:
+    if not codes.is_flat(vae):
         # A model with another way to its latents, a hierarchy for example: its groups are drawn anew from the data.
-        return lambda num, seed: vae.infer(x, num, seed).log_weights
-    q = vae.encode(x)
-    p = vae.prior.distribution(encoder=vae.encoder)
+        return lambda num, seed: vae.infer(x, num, seed, condition).log_weights
+    q = vae.encode(x, condition)
+    p = vae.prior.distribution(encoder=vae.encoder, condition=seen_by(vae.prior, condition))
 
     def log_weights(num: int, seed: tf.Tensor) -> tf.Tensor:
         z, log_q = q.experimental_sample_and_log_prob(num, seed=seed)
-        return _log_prob(vae.decode(z), x) + p.log_prob(z) - log_q
+        return _log_prob(vae.decode(z, condition), x) + p.log_prob(z) - log_q
 
     return log_weights
 
@@ -196,23 +201,30 @@ def _log_prob(likelihood: tfd.Distribution, x: tf.Tensor) -> tf.Tensor:
     return tf.reduce_sum(tf.minimum(signs * logits, 0.0), axis=-1) + tf.reshape(logs, tf.shape(logits)[:2])
 
 
-def _blocks(vae: VAE, data: Any, size: int) -> Iterator[np.ndarray]:
-    """The examples in blocks of `size` (the last may be smaller), however the data are batched, each checked."""
+def _blocks(vae: VAE, data: Any, size: int) -> Iterator[tuple[np.ndarray, np.ndarray | None]]:
+    """The examples in blocks of `size` (the last may be smaller), however the data are batched, each checked.
+
+    With their conditions, or None.
+    """
     held: list[np.ndarray] = []
+    beside: list[np.ndarray] = []
     count = 0
-    for x, _ in codes.labelled_batches(data):
+    for x, y in codes.labelled_batches(data):
         if not len(x):
             continue
         vae.decoder.likelihood.check(x)
         held.append(x.astype("float32"))
+        condition = conditions.given(vae.condition, codes.given(vae, y), len(x))
+        beside.append(np.zeros(len(x)) if condition is None else condition.numpy())
         count += len(x)
-        if count >= size:
-            joined = np.concatenate(held)
-            whole = count - count % size
-            yield from np.split(joined[:whole], whole // size)
-            held, count = [joined[whole:]], count - whole
+        whole = count - count % size
+        if whole:
+            x, condition = np.concatenate(held), np.concatenate(beside)
+            for start in range(0, whole, size):
+                yield x[start : start + size], codes.given(vae, condition[start : start + size])
+            held, beside, count = [x[whole:]], [condition[whole:]], count - whole
     if count:
-        yield np.concatenate(held)
+        yield np.concatenate(held), codes.given(vae, np.concatenate(beside))
 
 
 def _num_examples(data: Any) -> int | None:

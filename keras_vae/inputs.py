@@ -4,7 +4,7 @@ import dataclasses
 import itertools
 import math
 import types
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import keras
@@ -17,6 +17,8 @@ from keras_vae.datasets.arrays import Arrays
 DEFAULT_BATCH_SIZE = 32
 # Batches of endless data that are looked at in place of all.
 MANY_BATCHES = 100
+# Keys of a batch that carries what the model is conditioned on.
+IMAGE, CONDITION = "image", "condition"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -75,29 +77,49 @@ def summarize(data: Any, num_examples: int = 0) -> Summary:
     return Summary(mean, spread, low, high, examples)
 
 
+def unpack(batch: Any, conditional: bool) -> tuple[Any, Any, Any]:
+    """The examples, their conditions and their weights (None where there are none), of a batch in any form.
+
+    Args:
+        batch: x, (x, y) or (x, y, sample_weight), where x is an array or {"image": array, "condition": array}.
+        conditional: whether y is the condition where x holds none; else y is ignored.
+
+    Raises:
+        ValueError: for a mapping of other keys.
+    """
+    x, y, weight = keras.utils.unpack_x_y_sample_weight(batch)
+    if not isinstance(x, Mapping):
+        return x, y if conditional else None, weight
+    if IMAGE not in x or set(x) - {IMAGE, CONDITION}:
+        raise ValueError(
+            f'Data in the form of a mapping are {{"{IMAGE}": x, "{CONDITION}": c}}; these have the keys {list(x)}.'
+        )
+    return x[IMAGE], x.get(CONDITION), weight
+
+
 def first_batch(data: Any) -> tuple[Any, Any]:
-    """The examples of the first batch, and the data to use from then on.
+    """The first batch, and the data to use from then on.
 
     Args:
         data: what `keras.Model.fit` takes as `x`: array, tensor, `tf.data.Dataset`, `keras.utils.PyDataset`, generator
             or other iterable; batches may be (x, y) or (x, y, sample_weight).
 
     Returns:
-        (array [B, ...] or None if there are no data, `data`). A generator loses its first batch to the look, and comes
-        back as one that yields it again.
+        (the batch as it is, or None if there are no data, `data`). A generator loses its first batch to the look, and
+        comes back as one that yields it again.
     """
     if isinstance(data, types.GeneratorType):
         batch = next(data, None)
         if batch is None:
             return None, data
-        return _examples(batch), _resumed(batch, data)
-    batch = next(batches(data), None)
+        return batch, _resumed(batch, data)
+    batch = next(_batches(data, DEFAULT_BATCH_SIZE), None)
     return batch, data
 
 
 def batches(data: Any, batch_size: int = 256, limit: int | None = None) -> Iterator[np.ndarray]:
     """The examples of `data` in batches, without labels and weights; of endless data, at most `limit` batches."""
-    return itertools.islice(_batches(data, batch_size), limit)
+    return itertools.islice(map(examples, _batches(data, batch_size)), limit)
 
 
 def is_endless(data: Any) -> bool:
@@ -105,38 +127,61 @@ def is_endless(data: Any) -> bool:
     return isinstance(data, tf.data.Dataset) and int(data.cardinality()) == tf.data.INFINITE_CARDINALITY
 
 
-def serve_arrays(options: dict[str, Any], seed: int) -> dict[str, Any]:
+def serve_arrays(options: dict[str, Any], seed: int, conditional: bool = False) -> dict[str, Any]:
     """The arguments of `fit` with NumPy arrays replaced by a dataset that gathers whole batches from memory.
 
-    Keras's own way costs a wait for the autotuner at the end of every epoch. Labels are left out: a VAE ignores them.
+    Keras's own way costs a wait for the autotuner at the end of every epoch. Labels are left out, unless the model is
+    conditioned on them.
 
     Args:
         options: keyword arguments of `keras.Model.fit`.
         seed: of the order of the examples, new in every epoch.
+        conditional: whether `y` is served too.
     """
     x, weight = options.get("x"), options.get("sample_weight")
     needs_keras = [options.get(name) for name in ("validation_split", "class_weight", "steps_per_epoch")]
     if not isinstance(x, np.ndarray) or len(x) == 0 or any(needs_keras):
         return options
     batch_size = options.get("batch_size") or DEFAULT_BATCH_SIZE
-    extras = [] if weight is None else [np.asarray(weight)] * 2  # (x, y, sample_weight), whatever y
+    weights = [] if weight is None else [np.asarray(weight)]
+    # (x, y, sample_weight), whatever y.
+    extras = [np.asarray(options.get("y")), *weights] if conditional else weights * 2
     dataset = Arrays(x, *extras, share=True).dataset(batch_size, seed=seed, shuffle=bool(options.get("shuffle", True)))
     kept = {name: value for name, value in options.items() if name not in ("y", "sample_weight", "batch_size")}
     validation_batch_size = options.get("validation_batch_size") or batch_size
     return {**kept, "x": dataset, "shuffle": False, "validation_batch_size": validation_batch_size}
 
 
-def _batches(data: Any, batch_size: int) -> Iterator[np.ndarray]:
-    if isinstance(data, (tuple, list)) or is_array(data):
-        array = data if is_array(data) else data[0]
-        for start in range(0, len(array), batch_size):
-            yield np.asarray(array[start : start + batch_size])
+def _batches(data: Any, batch_size: int) -> Iterator[Any]:
+    if isinstance(data, (Mapping, tuple, list)) or is_array(data):
+        for start in range(0, count(data), batch_size):
+            yield rows(data, start, start + batch_size)
     elif isinstance(data, keras.utils.PyDataset):
         for index in range(data.num_batches or 0):
-            yield _examples(data[index])
+            yield data[index]
     elif data is not None:
-        for batch in data:
-            yield _examples(batch)
+        yield from data
+
+
+def whole_batches(data: Any, batch_size: int) -> Iterator[Any]:
+    """All batches of `data` in the form in which they come; those of arrays have `batch_size` examples."""
+    return _batches(data, batch_size)
+
+
+def count(data: Any) -> int:
+    """The number of examples in data that are an array, or (x, y) and mappings of arrays."""
+    while not is_array(data):
+        data = examples(data)
+    return len(data)
+
+
+def rows(data: Any, start: int, stop: int) -> Any:
+    """The examples from `start` to `stop` of such data, in the same form."""
+    if isinstance(data, Mapping):
+        return {name: rows(part, start, stop) for name, part in data.items()}
+    if isinstance(data, (tuple, list)) and not is_array(data):
+        return tuple(None if part is None else rows(part, start, stop) for part in data)
+    return np.asarray(data[start:stop])
 
 
 def is_array(data: Any) -> bool:
@@ -144,8 +189,9 @@ def is_array(data: Any) -> bool:
     return hasattr(data, "shape") and hasattr(data, "dtype") and not isinstance(data, tf.data.Dataset)
 
 
-def _examples(batch: Any) -> np.ndarray:
-    x = batch[0] if isinstance(batch, (tuple, list)) else batch
+def examples(batch: Any) -> np.ndarray:
+    """The examples of a batch, without conditions, labels and weights."""
+    x, _, _ = unpack(tuple(batch) if isinstance(batch, list) else batch, conditional=False)
     if isinstance(x, tf.distribute.DistributedValues):
         x = x.values[0]
     return np.asarray(x)

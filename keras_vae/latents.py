@@ -3,7 +3,7 @@
 import dataclasses
 import math
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import tensorflow as tf
 from tensorflow_probability import distributions as tfd
@@ -96,7 +96,8 @@ class Terms:
 def latent_group(q: tfd.Distribution, p: tfd.Distribution, z: tf.Tensor, log_q: tf.Tensor | None = None) -> LatentGroup:
     """The group for draws `z` [K, B, L] of `q`, with KL(q || p) in closed form wherever there is one.
 
-    For a point mass, where log q(z|x) does not exist, `log_q` is NaN and `kl` zero.
+    For a point mass, where log q(z|x) does not exist, `log_q` is NaN and `kl` zero. Where q and p depend on the draws
+    of levels above, with a batch of [K, B], the KL is the mean over the K.
     """
     log_p = p.log_prob(z)
     if isinstance(q, tfd.VectorDeterministic):
@@ -108,7 +109,24 @@ def latent_group(q: tfd.Distribution, p: tfd.Distribution, z: tf.Tensor, log_q: 
         kl, exact = tf.reduce_sum(kl_per_dim, axis=-1), True
     else:
         kl, exact = _kl(q, p, log_q - log_p)
+    if q.batch_shape.rank == 2:
+        kl = tf.reduce_mean(kl, axis=0)
+        kl_per_dim = None if kl_per_dim is None else tf.reduce_mean(kl_per_dim, axis=0)
     return LatentGroup(q, p, z, log_q, log_p, kl, exact, kl_per_dim)
+
+
+def cooled(p: tfd.Distribution, z: tf.Tensor, temperature: Any) -> tf.Tensor:
+    """Draws `z` of a Gaussian `p` at a temperature t: mean + t (z - mean).
+
+    Raises:
+        ValueError: for another distribution, unless the temperature is the number 1.
+    """
+    if isinstance(temperature, (int, float)) and temperature == 1.0:
+        return z
+    if not isinstance(p, tfd.MultivariateNormalLinearOperator):
+        raise ValueError(f"A temperature scales Gaussian priors, and {type(p).__name__} is none: leave it at 1.")
+    mean = p.mean()
+    return mean + temperature * (z - mean)
 
 
 def pathwise(terms_at: Callable[[tf.Tensor], Terms], z: tf.Tensor) -> Terms:

@@ -287,19 +287,13 @@ def check_network(network: Any) -> None:
         raise TypeError(f"network must be made by keras_vae.networks or be a Keras layer, not {network!r}.")
 
 
-def feature_shape(body: keras.Layer, input_shape: tuple) -> tuple[int | None, ...]:
-    """Build `body` if need be, and give the shape of its output for one example."""
+def feature_shape(body: keras.Layer, input_shape: Any) -> tuple[int | None, ...]:
+    """Build `body` if need be, and give the shape of its output for one example; a list of shapes is of its inputs."""
     if not body.built:
         body.build(input_shape)
-    output = body.compute_output_spec(keras.KerasTensor(input_shape, dtype="float32"))
+    if isinstance(input_shape, list):
+        inputs: Any = [keras.KerasTensor(shape, dtype="float32") for shape in input_shape]
+    else:
+        inputs = keras.KerasTensor(input_shape, dtype="float32")
+    output = body.compute_output_spec(inputs)
     return tuple(output.shape[1:])
-
-
-def refuse_condition(condition: Any, part: str) -> None:
-    """Refuse a condition that would be ignored.
-
-    Raises:
-        ValueError: if there is one.
-    """
-    if condition is not None:
-        raise ValueError(f"This {part} takes no condition.")

@@ -11,15 +11,17 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import tensorflow as tf
 from matplotlib.figure import Figure
 
-from keras_vae import codes, features, latents, seeds
+from keras_vae import codes, conditions, features, latents, seeds
 from keras_vae.charts import CURVES, kl_per_dimension, latent_scatter, read_history, training_curves
 from keras_vae.drawing import PathLike, draw_tiles, grid, is_image, png, saved
 from keras_vae.vae import VAE
 
 __all__ = [
     "all_pictures",
+    "answers",
     "draw_tiles",
     "interpolations",
     "is_image",
@@ -45,21 +47,32 @@ def samples(
     path: PathLike | None = None,
     value_range: tuple[float, float] = (0.0, 1.0),
     density: features.CodeDensity | None = None,
+    condition: Any = None,
 ) -> Figure:
     """Draws from the model: means of p(x|z), z ~ p(z).
 
-    A plain autoencoder has no codes where its prior is; the picture says so, and takes a density of its codes.
+    A plain autoencoder has no codes where its prior is; the picture says so, and takes a density of its codes. Of a model
+    conditioned on a label, one row for each class, unless a condition is given.
 
     Args:
         vae: the model.
         n: number of draws.
         seed: of the draws; the same seed gives the same picture.
         density: takes the place of the prior; what makes a plain autoencoder generate.
+        condition: of a conditional model, one for all or [n, ...]; of fewer, that many draws.
         path: PNG file to write.
         value_range: values drawn as black and white.
     """
     n = _check_count(n)
-    images = vae.sample(n, seed=seed) if density is None else _decode(vae, density.sample(n, seed))
+    if condition is None and isinstance(vae.condition, conditions.Label):
+        classes = np.arange(vae.condition.num_classes)
+        columns = max(1, n // len(classes))
+        images = vae.sample(len(classes) * columns, seed=seed, condition=np.repeat(classes, columns))
+        names = [str(label) for label in classes]
+        return saved(draw_tiles(grid(images, columns), row_labels=names, value_range=value_range), path)
+    if vae.condition is not None and np.ndim(condition) > len(vae.condition.shape):
+        n, condition = min(n, len(condition)), condition[:n]
+    images = vae.sample(n, seed=seed, condition=condition) if density is None else _decode(vae, density.sample(n, seed))
     tiles = grid(images, math.ceil(math.sqrt(n)))
     title = ""
     if codes.is_deterministic(vae):
@@ -81,8 +94,8 @@ def reconstructions(
         path: PNG file to write.
         value_range: values drawn as black and white.
     """
-    x, _ = codes.gather(data, _check_count(n))
-    reconstructed = vae.reconstruct(x)
+    x, y = codes.gather(data, _check_count(n))
+    reconstructed = vae.reconstruct(x, condition=codes.given(vae, y))
     columns = min(len(x), 8)
     if not is_image(x.shape[1:]):
         tiles = grid(x, columns)
@@ -90,6 +103,50 @@ def reconstructions(
     above, below = grid(x, columns), grid(reconstructed, columns)
     tiles = np.stack([above, below], axis=1).reshape(-1, *above.shape[1:])
     return saved(draw_tiles(tiles, row_labels=["data", "model"] * len(above), value_range=value_range), path)
+
+
+def answers(
+    vae: VAE,
+    data: Any,
+    n: int = 8,
+    draws: int = 6,
+    seed: int = 0,
+    path: PathLike | None = None,
+    value_range: tuple[float, float] = (0.0, 1.0),
+) -> Figure:
+    """What a conditional model answers: a row has a condition, the truth, and draws, means of p(x|z, c), z ~ p(z|c).
+
+    Args:
+        vae: a conditional model.
+        data: a data set with conditions; its first `n` examples.
+        n: number of rows.
+        draws: number of answers to each condition.
+        seed: of the draws.
+        path: PNG file to write.
+        value_range: values drawn as black and white.
+
+    Raises:
+        ValueError: for a model without a condition.
+    """
+    if vae.condition is None:
+        raise ValueError("Answers are drawn of conditional models, and this one has no condition: pictures.samples.")
+    x, y = codes.gather(data, _check_count(n))
+    c = np.asarray(conditions.given(vae.condition, y, len(x)))
+    drawn = vae.sample(len(x) * draws, seed=seed, condition=np.repeat(c, draws, axis=0))
+    tiles = [x[:, None], drawn.reshape(len(x), draws, *x.shape[1:])]
+    columns, names = ["truth", *["answer"] * draws], []
+    if isinstance(vae.condition, conditions.Image) and is_image(x.shape[1:]):
+        shown = np.asarray(vae.condition.features(tf.constant(c)))
+        rows, across = (np.arange(want) * have // want for want, have in zip(x.shape[1:3], c.shape[1:3], strict=True))
+        # Drawn in the size and with the channels of the data.
+        enlarged = shown[:, rows][:, :, across]
+        if enlarged.shape[-1] != x.shape[-1]:
+            enlarged = np.repeat(enlarged.mean(axis=-1, keepdims=True), x.shape[-1], axis=-1)
+        tiles, columns = [enlarged[:, None], *tiles], ["given", *columns]
+    elif c.ndim == 1:
+        names = [str(value) for value in c]
+    joined = np.concatenate(tiles, axis=1)
+    return saved(draw_tiles(joined, row_labels=names, column_labels=columns, value_range=value_range), path)
 
 
 def interpolations(
@@ -102,6 +159,8 @@ def interpolations(
 ) -> Figure:
     """From one example to another: means of p(x|z) on the straight line between the points of their posteriors.
 
+    Of a conditional model, all of a row with the condition of its first example.
+
     Args:
         vae: the model.
         data: a data set; its first 2 n examples make the pairs.
@@ -110,14 +169,17 @@ def interpolations(
         path: PNG file to write.
         value_range: values drawn as black and white.
     """
-    x, _ = codes.gather(data, 2 * _check_count(n))
+    x, y = codes.gather(data, 2 * _check_count(n))
     if len(x) < 2:
         raise ValueError("An interpolation needs two examples, and the data have one.")
     n = len(x) // 2
-    ends = np.asarray(vae.encoder.posterior.point(vae.encode(x[: 2 * n])))
+    condition = codes.given(vae, y)
+    of_pairs = None if condition is None else condition[: 2 * n]
+    ends = np.asarray(vae.encoder.posterior.point(vae.encode(x[: 2 * n], of_pairs)))
     at = np.linspace(0.0, 1.0, max(2, steps), dtype="float32")
     lines = (1 - at)[:, None] * ends[:n, None] + at[:, None] * ends[n:, None]
-    tiles = np.concatenate([x[:n, None], _decode(vae, lines), x[n : 2 * n, None]], axis=1)
+    between = [_decode(vae, line, None if condition is None else condition[row]) for row, line in enumerate(lines)]
+    tiles = np.concatenate([x[:n, None], np.stack(between), x[n : 2 * n, None]], axis=1)
     labels = ["data", *(f"{t:.2g}" for t in at), "data"]
     return saved(draw_tiles(tiles, column_labels=labels, value_range=value_range), path)
 
@@ -176,11 +238,14 @@ def traversals(
         value_range: values drawn as black and white.
         found: what `codes.statistics` found in the data, if that is known already.
     """
-    found = found or codes.statistics(vae, codes.gather(data, ORDERED_BY)[0])
+    x, y = codes.gather(data, ORDERED_BY)
+    condition = codes.given(vae, y)
+    found = found or codes.statistics(vae, (x, condition))
+    first = None if condition is None else condition[:1]
     by_kl = found.kl_per_dim is not None
     worth = found.variance_of_means if found.kl_per_dim is None else found.kl_per_dim
     order = np.argsort(-worth)[:max_dims]
-    mean, deviation = _prior_moments(vae)
+    mean, deviation = _prior_moments(vae, first)
     low, high = vae.prior.support
     reach = min(span, float(np.min((high - mean) / deviation)), float(np.min((mean - low) / deviation)))
     at = np.linspace(-reach, reach, steps)
@@ -190,7 +255,7 @@ def traversals(
     labels = [f"z{dim}  {worth[dim]:.2f}" for dim in order]
     title = f"rows by {'KL in nats' if by_kl else 'variance of means'}; columns in standard deviations of the prior"
     columns = [f"{a:+.1f}" if a else "0" for a in np.round(at, 1)]
-    tiles = _decode(vae, z)
+    tiles = _decode(vae, z, None if first is None else first[0])
     return saved(draw_tiles(tiles, labels, columns, title, value_range=value_range), path)
 
 
@@ -223,14 +288,17 @@ def all_pictures(
         written.append(folder / f"{name}.png")
         function(*args, path=written[-1], **kwargs)
 
-    draw("samples", samples, vae, seed=seed, value_range=value_range)
+    shown = codes.gather(data, 64)[1] if isinstance(vae.condition, (conditions.Image, conditions.Vector)) else None
+    draw("samples", samples, vae, seed=seed, value_range=value_range, condition=shown)
+    if vae.condition is not None:
+        draw("answers", answers, vae, data, seed=seed, value_range=value_range)
     draw("reconstructions", reconstructions, vae, data, value_range=value_range)
-    if type(vae).infer is VAE.infer:
-        draw("interpolations", interpolations, vae, data, value_range=value_range)
+    if codes.is_flat(vae):
         draw("latent_scatter", latent_scatter, vae, data, labels)
-        if vae.prior.latent_dim == 2:
+        draw("interpolations", interpolations, vae, data, value_range=value_range)
+        if vae.prior.latent_dim == 2 and vae.condition is None:
             draw("manifold", manifold, vae, value_range=value_range)
-        if codes.is_deterministic(vae) and len(codes.gather(data, 100)[0]) == 100:
+        if codes.is_deterministic(vae) and vae.condition is None and len(codes.gather(data, 100)[0]) == 100:
             # Its prior is not where its codes are, and the two pictures show it.
             density = features.CodeDensity(vae, data)
             draw("samples_of_code_density", samples, vae, seed=seed, value_range=value_range, density=density)
@@ -244,10 +312,10 @@ def all_pictures(
     return written
 
 
-def _decode(vae: VAE, z: np.ndarray) -> np.ndarray:
-    """Means of p(x|z), [..., *event_shape], for z [..., L], a few hundred at a time."""
+def _decode(vae: VAE, z: np.ndarray, condition: Any = None) -> np.ndarray:
+    """Means of p(x|z), [..., *event_shape], for z [..., L] and one condition, a few hundred at a time."""
     flat = np.asarray(z, "float32").reshape(-1, z.shape[-1])
-    parts = [np.asarray(vae.decode(flat[start : start + 256]).mean()) for start in range(0, len(flat), 256)]
+    parts = [np.asarray(vae.decode(flat[start : start + 256], condition).mean()) for start in range(0, len(flat), 256)]
     return np.concatenate(parts).reshape(*z.shape[:-1], *vae.decoder.event_shape)
 
 
@@ -268,11 +336,13 @@ def _prior_grid(vae: VAE, levels: np.ndarray) -> np.ndarray:
     return np.asarray(forward(np.stack([across, up], axis=-1).astype("float32")))
 
 
-def _prior_moments(vae: VAE) -> tuple[np.ndarray, np.ndarray]:
+def _prior_moments(vae: VAE, condition: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
     """Mean and standard deviation of the prior, [L] each, of 10,000 draws where TFP has no formula."""
-    p = vae.prior.distribution(encoder=vae.encoder)
+    given = conditions.given(vae.condition, condition)
+    p = vae.prior.distribution(encoder=vae.encoder, condition=conditions.seen_by(vae.prior, given))
     try:
-        return np.asarray(p.mean()), np.asarray(p.stddev())
+        mean, deviation = np.asarray(p.mean()), np.asarray(p.stddev())
+        return (mean[0], deviation[0]) if p.batch_shape.rank else (mean, deviation)
     except NotImplementedError:
         draws = np.asarray(p.sample(10_000, seed=seeds.as_pair(0)))
         return draws.mean(axis=0), draws.std(axis=0)

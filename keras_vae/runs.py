@@ -11,7 +11,7 @@ import keras
 import numpy as np
 from rich.console import Console
 
-from keras_vae import data, evaluation, pictures
+from keras_vae import data, evaluation, pictures, restoration
 from keras_vae.config import Settings, read
 from keras_vae.export import export_run
 from keras_vae.export.run import FORMATS
@@ -25,7 +25,8 @@ RESTORE = "Put back a copy (the folder's checkpoints hold some), or train anew i
 
 
 def open_data(settings: Settings) -> data.Splits:
-    """The data that the settings name, with labels where there are any."""
+    """The data that the settings name, with their conditions, or else with labels where there are any."""
+    condition = settings.data.condition
 
     def opened(labels: bool) -> data.Splits:
         return data.open_source(
@@ -39,7 +40,11 @@ def open_data(settings: Settings) -> data.Splits:
             data_dir=settings.data.data_dir,
             on_bad_file=settings.data.on_bad_file,
             batch_size=settings.data.batch_size,
+            condition=None if condition is None else condition.model_dump(exclude_none=True),
         )
+
+    if condition is not None:
+        return opened(labels=False)
 
     # Whatever is wrong beyond missing labels is said by the second attempt.
     with contextlib.suppress(ValueError):
@@ -127,6 +132,10 @@ def evaluate(
         verbose=console.is_terminal,
     )
     console.print(evaluation.report_table(found))
+    for name, numbers in found.get("restoration", {}).items():
+        console.print(f"{name}: " + ", ".join(f"{key} {value:.4g}" for key, value in numbers.items()))
+    if splits.condition is not None and splits.condition["name"] == "Image":
+        found["restoration"] = restoration.compare(vae, few.dataset(batch_size), splits.test.dataset(batch_size))
     update_report(run, **found)
     console.print(f"Written to {run / REPORT}.")
 

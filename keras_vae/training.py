@@ -78,7 +78,7 @@ class _Session:
         self.settings, self.splits, self.run, self.console = settings, splits, run, console
         train = settings.train
         self.steps = splits.train.steps_per_epoch(settings.data.batch_size)
-        self.vae = config.make_vae(settings, splits.train.event_shape)
+        self.vae = config.make_vae(settings, splits.train.event_shape, splits.condition)
         self.vae.build()
         self.vae.compile(
             config.make_optimizer(train, self.steps),
@@ -209,7 +209,10 @@ def _describe(settings: Settings, splits: data.Splits) -> str:
     source = settings.data.name or settings.data.path
     shape = "x".join(str(n) for n in splits.train.event_shape)
     validation = f"{len(splits.validation):,} validation, " if splits.validation else ""
-    return f"{source}: {len(splits.train):,} training, {validation}{len(splits.test):,} test examples of shape {shape}"
+    return (
+        f"{source}: {len(splits.train):,} training, {validation}{len(splits.test):,} test examples of shape {shape}"
+        + ("" if settings.data.condition is None else f", given {settings.data.condition.name}")
+    )
 
 
 def _report(
@@ -238,8 +241,15 @@ def _report(
             "test_kl": test["kl"],
         },
     )
+    given = (
+        ""
+        if splits.condition is None
+        else ", condition=0"
+        if splits.condition["name"] == "Label"
+        else ", condition=..."
+    )
     console.print(
         f"Trained for {seconds:.0f} s. In {run}: {', '.join(sorted(path.name for path in run.iterdir()))}\n"
         f"Next:  keras-vae evaluate {run}    keras-vae plot {run}    keras-vae export {run}\n"
-        f'In Python:  vae = keras.saving.load_model("{run / runs.MODEL}"); vae.sample(16, seed=0)'
+        f'In Python:  vae = keras.saving.load_model("{run / runs.MODEL}"); vae.sample(16, seed=0{given})'
     )

@@ -6,6 +6,7 @@ import inspect
 import math
 import random
 import types
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import keras
@@ -14,12 +15,14 @@ import tensorflow as tf
 import tensorflow_probability as tfp
 from tensorflow_probability import distributions as tfd
 
-from keras_vae import guard, inputs, seeds, skipped
+from keras_vae import conditions, guard, inputs, seeds, skipped
 from keras_vae.compatibility import check_parts
+from keras_vae.conditions import seen_by
 from keras_vae.decoder import Decoder
 from keras_vae.distribution import follow_chief
 from keras_vae.encoder import Encoder
-from keras_vae.latents import Terms, latent_group, pathwise
+from keras_vae.hierarchy import LadderDecoder
+from keras_vae.latents import Terms, cooled, latent_group, pathwise
 from keras_vae.metrics import BatchIndex
 from keras_vae.objectives import ELBO, Objective
 from keras_vae.posteriors import Deterministic
@@ -43,6 +46,9 @@ class VAE(Serializable, keras.Model):
 
     After Kingma and Welling 2014, "Auto-encoding variational Bayes". All reported numbers are in nats per example:
     summed over the event, averaged over the examples (weighted by `sample_weight` if given).
+
+    Parts made with `condition=` (see `keras_vae.conditions`) make it a model of log p(x|c): `fit` and its kin then take
+    (x, c) or {"image": x, "condition": c}.
 
     `fit` and `evaluate` report `loss` (the objective), and, whatever the objective weighs, `elbo`, `log_likelihood`
     and `kl`. Noise is stateless, a function of (`seed`, the model's own step, the replica).
@@ -107,6 +113,8 @@ class VAE(Serializable, keras.Model):
         """Make the weights of all parts; the shape of the data is the likelihood's event shape."""
         if self.built:
             return
+        if isinstance(input_shape, Mapping):
+            input_shape = input_shape[inputs.IMAGE]
         shape = (None, *self.decoder.event_shape)
         if input_shape is not None and tuple(input_shape[1:]) != shape[1:]:
             raise ValueError(
@@ -116,6 +124,8 @@ class VAE(Serializable, keras.Model):
         self.encoder.build(shape)
         self.decoder.build((None, self.prior.latent_dim))
         self.prior.build(shape)
+        if isinstance(self.decoder, LadderDecoder):
+            self.decoder.build_posteriors(self.encoder.feature_shapes)
 
     def get_build_config(self) -> dict[str, Any]:
         """The shape of the data. Built here if need be: an unbuilt model would reload with other weights."""
@@ -127,10 +137,23 @@ class VAE(Serializable, keras.Model):
         return {**super().get_config(), "seed": self.seed}
 
     @property
+    def condition(self) -> conditions.Condition | None:
+        """What the model is conditioned on, None for a model of p(x)."""
+        found = (part.condition for part in (self.decoder, self.encoder, self.prior) if part.condition is not None)
+        return next(found, None)
+
+    @property
+    def num_levels(self) -> int:
+        """Number of levels of latents: 1 unless the model is a hierarchy."""
+        self._ensure_built()
+        return 1 + len(getattr(self.decoder, "levels", ()))
+
+    @property
     def kl_is_exact(self) -> bool:
         """Whether KL(q(z|x) || p(z)) has a closed form; if not, it is a mean over the draws."""
         nothing = np.zeros((1, *self.decoder.event_shape), "float32")
-        return all(group.kl_is_exact for group in self.infer(nothing, seed=0).groups)
+        condition = None if self.condition is None else self.condition.zeros(1)
+        return all(group.kl_is_exact for group in self.infer(nothing, seed=0, condition=condition).groups)
 
     def save(self, filepath: Any, overwrite: bool = True, **kwargs: Any) -> None:
         """Build if need be, and save."""
@@ -164,13 +187,14 @@ class VAE(Serializable, keras.Model):
             x: data [B, *event_shape], float32.
             num_samples: number K of draws from the posterior for each example.
             seed: of the draws; None takes the posterior's point instead of draws (then K is 1).
-            condition: what encoder, prior and decoder are conditioned on.
+            condition: one for each example, or one for all; of a conditional model.
             training: passed on to the networks.
         """
         self._ensure_built()
         x = tf.cast(x, tf.float32)
-        q = self.encoder(x, condition=condition, training=training)
-        p = self.prior.distribution(encoder=self.encoder, condition=condition)
+        condition = conditions.given(self.condition, condition, x.shape[0])
+        q, features = self.encoder.ascend(x, condition=seen_by(self.encoder, condition), training=training)
+        p = self.prior.distribution(encoder=self.encoder, condition=seen_by(self.prior, condition))
         if seed is None:
             point = self.encoder.posterior.point(q)
             # At the very tensor that a flow gave: it remembers where that came from, and inverts nothing.
@@ -179,49 +203,84 @@ class VAE(Serializable, keras.Model):
             z, log_q = q.experimental_sample_and_log_prob(num_samples, seed=seeds.as_pair(seed))
 
         def terms_at(z: tf.Tensor, log_q: tf.Tensor | None = None) -> Terms:
-            likelihood = self.decoder(z, condition=condition, training=training)
-            return Terms(likelihood.log_prob(x), [latent_group(q, p, z, log_q)], likelihood)
+            likelihood, groups = self.decoder.descend(z, features, seed, seen_by(self.decoder, condition), training)
+            return Terms(likelihood.log_prob(x), [latent_group(q, p, z, log_q), *groups], likelihood)
 
         if training and "pathwise" in self.objective.needs:
             return pathwise(terms_at, z)
         return terms_at(z, log_q)
 
-    def generate(self, n: int, seed: seeds.Seed | None = None, condition: tf.Tensor | None = None) -> Generation:
+    def generate(
+        self,
+        n: int,
+        seed: seeds.Seed | None = None,
+        condition: tf.Tensor | None = None,
+        temperature: float = 1.0,
+    ) -> Generation:
         """From the prior to data: n draws z ~ p(z), and p(x|z).
 
         Args:
             n: number of draws.
             seed: an int or a pair of int32; None for other draws at each call.
-            condition: what prior and decoder are conditioned on.
+            condition: one for each draw, or one for all; of a conditional model.
+            temperature: factor on the standard deviation of every Gaussian prior; the mean at 0.
+
+        Raises:
+            ValueError: for a temperature other than 1 where the prior of the top level is no Gaussian.
         """
         self._ensure_built()
-        p = self.prior.distribution(encoder=self.encoder, condition=condition)
-        z = p.sample(n, seed=seeds.as_pair(seed))
-        return Generation(z, self.decoder(z, condition=condition))
+        seed = seeds.as_pair(seed)
+        condition = conditions.given(self.condition, condition, n)
+        p = self.prior.distribution(encoder=self.encoder, condition=seen_by(self.prior, condition))
+        # Given a condition, the prior is a batch of n distributions.
+        z = cooled(p, p.sample(() if p.batch_shape.rank else n, seed=seed), temperature)
+        return Generation(z, self.decoder.generate(z, seed, seen_by(self.decoder, condition), temperature))
 
     # What users call.
 
-    def call(self, x: tf.Tensor, training: bool | None = None) -> tf.Tensor:
-        """Reconstructions: means of p(x|z) at the point of q(z|x), shaped like `x`."""
-        return self.infer(x, training=bool(training)).likelihood.mean()[0]
+    def call(self, x: Any, condition: Any = None, training: bool | None = None) -> tf.Tensor:
+        """Reconstructions: means of p(x|z) at the point of q(z|x), shaped like `x`.
+
+        Args:
+            x: data [B, *event_shape], or {"image": data, "condition": conditions}.
+            condition: in the first case, of a conditional model.
+            training: passed on to the networks.
+        """
+        if isinstance(x, Mapping):
+            x, condition, _ = inputs.unpack(x, conditional=True)
+        return self.infer(x, condition=condition, training=bool(training)).likelihood.mean()[0]
+
+    def predict_step(self, data: Any) -> tf.Tensor:
+        """Reconstructions of a batch."""
+        x, condition, _ = inputs.unpack(data, self.condition is not None)
+        return self(x, condition=condition, training=False)
 
     def encode(self, x: Any, condition: Any = None) -> tfd.Distribution:
-        """q(z|x), batch [B], event [L]."""
+        """q(z|x), batch [B], event [L]; the condition is one for each example, or one for all."""
         self._ensure_built()
-        return self.encoder(tf.cast(x, tf.float32), condition=condition)
+        x = tf.cast(x, tf.float32)
+        condition = conditions.given(self.condition, condition, x.shape[0])
+        return self.encoder(x, condition=seen_by(self.encoder, condition))
 
     def decode(self, z: Any, condition: Any = None) -> tfd.Distribution:
-        """p(x|z), batch z.shape[:-1], event `event_shape`."""
+        """p(x|z), batch z.shape[:-1], event `event_shape`; the condition is one for each z [..., B, L], or for all."""
         self._ensure_built()
-        return self.decoder(tf.cast(z, tf.float32), condition=condition)
+        z = tf.cast(z, tf.float32)
+        condition = conditions.given(self.condition, condition, z.shape[-2] if z.shape.rank > 1 else 1)
+        return self.decoder(z, condition=seen_by(self.decoder, condition))
 
     def reconstruct(self, x: Any, condition: Any = None) -> np.ndarray:
         """Means of p(x|z) at the point (the mean) of q(z|x), an array shaped like `x`."""
         return _array(self.infer(x, condition=condition).likelihood.mean()[0])
 
-    def sample(self, n: int, seed: seeds.Seed | None = None, condition: Any = None) -> np.ndarray:
-        """Means of p(x|z) for n draws z ~ p(z), [n, *event_shape]; the same seed gives the same images."""
-        return _array(self.generate(n, seed, condition=condition).likelihood.mean())
+    def sample(
+        self, n: int, seed: seeds.Seed | None = None, condition: Any = None, temperature: float = 1.0
+    ) -> np.ndarray:
+        """Means of p(x|z) for n draws z ~ p(z), [n, *event_shape]; the same seed gives the same images.
+
+        A temperature below 1 draws nearer to the means of Gaussian priors: less varied, more typical images.
+        """
+        return _array(self.generate(n, seed, condition, temperature).likelihood.mean())
 
     def log_prob(
         self, x: Any, num_samples: int = 100, seed: seeds.Seed | None = 0, condition: Any = None
@@ -250,6 +309,7 @@ class VAE(Serializable, keras.Model):
         self.decoder.likelihood.check(x)
         if len(x) == 0:
             return np.zeros(0, "float32")
+        condition = conditions.given(self.condition, condition, len(x))
         chunk = max(1, min(num_samples, CHUNK_VALUES // max(x.size, 1)))
         total = tf.fill([len(x)], -math.inf)
         for start in range(0, num_samples, chunk):
@@ -290,7 +350,11 @@ class VAE(Serializable, keras.Model):
         keepers = [callback for callback in options["callbacks"] if hasattr(callback, "prepare")]
         for keeper in keepers:
             keeper.prepare(self, options)
-        batch, x = self._look_at(options.get("x"))
+        if isinstance(options.get("x"), Mapping):
+            options["x"], options["y"], _ = inputs.unpack(options["x"], conditional=True)
+            if self.condition is None:
+                conditions.given(None, options["y"])
+        batch, x = self._look_at(options.get("x"), options.get("y"))
         if options.get("validation_data") is not None:
             _, options["validation_data"] = self._look_at(options["validation_data"])
         if batch is not None and self._is_fresh():
@@ -299,7 +363,7 @@ class VAE(Serializable, keras.Model):
         options["x"] = x
         for keeper in keepers:
             options = keeper.serve(self, options)
-        options = inputs.serve_arrays(options, seed=random.randrange(2**31))
+        options = inputs.serve_arrays(options, random.randrange(2**31), conditional=self.condition is not None)
         if not inputs.is_array(options["x"]):
             # Keras shuffles arrays, and warns that it will not shuffle anything else.
             options.setdefault("shuffle", False)
@@ -316,12 +380,12 @@ class VAE(Serializable, keras.Model):
     def evaluate(self, x: Any = None, *args: Any, **kwargs: Any) -> Any:
         """Look at the first batch, evaluate."""
         if not kwargs.get("_use_cached_eval_dataset"):
-            _, x = self._look_at(x)
+            _, x = self._look_at(x, kwargs.get("y", args[0] if args else None))
         return super().evaluate(x, *args, **kwargs)
 
     def train_step(self, data: Any) -> dict[str, tf.Tensor]:
         """One update of all weights from one batch."""
-        x, _, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
+        x, condition, sample_weight = inputs.unpack(data, self.condition is not None)
         self._ensure_built()
         variables = self.trainable_variables
         if not self.optimizer.built:
@@ -329,7 +393,7 @@ class VAE(Serializable, keras.Model):
         statistics = guard.Statistics(self.non_trainable_variables)
         with tf.GradientTape() as tape:
             terms, loss, extra = self._objective(
-                x, sample_weight, seeds.fold_in(self.seed, self._step()), training=True
+                x, sample_weight, seeds.fold_in(self.seed, self._step()), training=True, condition=condition
             )
             scaled = self.optimizer.scale_loss(loss / tf.distribute.get_strategy().num_replicas_in_sync)
         gradients = tape.gradient(scaled, variables)
@@ -346,15 +410,20 @@ class VAE(Serializable, keras.Model):
 
     def test_step(self, data: Any) -> dict[str, tf.Tensor]:
         """The same numbers without an update. The noise follows from the index of the batch, so that they repeat."""
-        x, _, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
+        x, condition, sample_weight = inputs.unpack(data, self.condition is not None)
         seed = seeds.fold_in(seeds.fold_in(self.seed, -1), self._batch_index.next())
-        return self._logs(*self._objective(x, sample_weight, seed, training=False))
+        return self._logs(*self._objective(x, sample_weight, seed, training=False, condition=condition))
 
     def _objective(
-        self, x: tf.Tensor, sample_weight: tf.Tensor | None, seed: tf.Tensor, training: bool
+        self,
+        x: tf.Tensor,
+        sample_weight: tf.Tensor | None,
+        seed: tf.Tensor,
+        training: bool,
+        condition: tf.Tensor | None = None,
     ) -> tuple[Terms, tf.Tensor, dict[str, tf.Tensor]]:
         replica = tf.distribute.get_replica_context().replica_id_in_sync_group
-        terms = self.infer(x, self.objective.num_samples, seeds.fold_in(seed, replica), training=training)
+        terms = self.infer(x, self.objective.num_samples, seeds.fold_in(seed, replica), condition, training)
         if sample_weight is not None:
             weight = tf.reshape(tf.cast(sample_weight, tf.float32), [-1])
             terms = dataclasses.replace(terms, sample_weight=weight)
@@ -400,12 +469,23 @@ class VAE(Serializable, keras.Model):
         # A decoder that was trained elsewhere has a bias.
         return is_new and not np.any(tf.convert_to_tensor(self.decoder.output_layer.bias).numpy())
 
-    def _look_at(self, data: Any) -> tuple[np.ndarray | None, Any]:
+    def _look_at(self, data: Any, y: Any = None) -> tuple[np.ndarray | None, Any]:
+        """The examples of the first batch, checked with their conditions, and the data to use from then on."""
         self._ensure_built()
         batch, data = inputs.first_batch(data)
-        if batch is not None:
-            self.decoder.likelihood.check(batch)
-        return batch, data
+        if batch is None:
+            return None, data
+        x = inputs.examples(batch)
+        self.decoder.likelihood.check(x)
+        # Labels that stand beside an array are looked at all.
+        condition = y if inputs.is_array(batch) else inputs.unpack(batch, self.condition is not None)[1]
+        if isinstance(condition, tf.distribute.DistributedValues):
+            condition = condition.values[0]
+        if self.condition is not None or not inputs.is_array(batch):
+            conditions.given(
+                self.condition, condition, len(data) if inputs.is_array(batch) and y is not None else len(x)
+            )
+        return x, data
 
 
 def _array(values: Any) -> np.ndarray:

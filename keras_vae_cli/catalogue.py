@@ -10,7 +10,7 @@ from typing import Any, Literal
 Kind = Literal["posterior", "prior", "likelihood", "objective", "network", "schedule"]
 KINDS: tuple[Kind, ...] = ("posterior", "prior", "likelihood", "objective", "network", "schedule")
 # Filled in from the rest of the config, so that no config has to say them.
-IMPLIED = ("latent_dim", "event_shape")
+IMPLIED = ("latent_dim", "event_shape", "condition")
 
 
 @dataclasses.dataclass(frozen=True)

@@ -5,6 +5,7 @@ import difflib
 import functools
 import math
 import re
+import typing
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -42,6 +43,19 @@ class Section(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
 
 
+class Condition(Section):
+    """What a conditional model is given beside the image."""
+
+    name: Literal["label", "gray", "low_resolution"]
+    factor: PositiveInt | None = Field(None, description="of low_resolution: pixels on a side that become one")
+
+    @pydantic.model_validator(mode="after")
+    def _factor(self) -> "Condition":
+        if (self.name == "low_resolution") != (self.factor is not None):
+            raise ValueError("low_resolution takes a factor: {name: low_resolution, factor: 4}; nothing else takes one")
+        return self
+
+
 class Data(Section):
     """Where the images come from and how they are batched."""
 
@@ -54,6 +68,12 @@ class Data(Section):
     resize: tuple[PositiveInt, PositiveInt] | None = None
     data_dir: Name | None = Field(None, description="where tensorflow-datasets keeps its files")
     on_bad_file: Literal["error", "skip"] = "error"
+    condition: Condition | None = Field(None, description="label, gray, or {name: low_resolution, factor: 4}")
+
+    @pydantic.field_validator("condition", mode="before")
+    @classmethod
+    def _named(cls, value: Any) -> Any:
+        return {"name": value} if isinstance(value, str) else value
 
     @pydantic.field_validator("resize", mode="before")
     @classmethod
@@ -333,6 +353,7 @@ def _describe(details: Any) -> str:
         section: Any = Settings
         for part in details["loc"][:-1]:
             section = section.model_fields[part].annotation
+            section = next(iter(typing.get_args(section)), section)
         return f"{key}: unknown key; {_allowed(str(details['loc'][-1]), list(section.model_fields))}"
     if details["type"] == "missing":
         return f"{key}: is missing"

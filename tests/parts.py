@@ -7,7 +7,7 @@ import itertools
 
 import numpy as np
 
-from keras_vae import flows, likelihoods, networks, objectives, posteriors, priors, schedules
+from keras_vae import conditions, flows, likelihoods, networks, objectives, posteriors, priors, schedules
 
 SHAPE = (6, 5, 2)
 L = 3
@@ -27,8 +27,16 @@ PRIORS = {
     "standard_normal": lambda: priors.StandardNormal(L),
     "uniform": lambda: priors.Uniform(L),
     "mixture": lambda: priors.NormalMixture(L, num_components=2),
+    "conditional": lambda: priors.ConditionalNormal(L, conditions.Label(4), networks.mlp([4])),
     "vamp": lambda: priors.VampPrior(L, num_pseudo_inputs=3),
     "real_nvp": lambda: priors.RealNVP(L, num_layers=2, units=(8,)),
+}
+
+CONDITIONS = {
+    "unconditional": lambda: None,
+    "label": lambda: conditions.Label(4),
+    "vector": lambda: conditions.Vector(2),
+    "image": lambda: conditions.Image((3, 4, 1)),
 }
 
 LIKELIHOODS = {
@@ -71,6 +79,21 @@ def data(likelihood: likelihoods.Likelihood, n: int = 32) -> np.ndarray:
     if likelihood.levels is not None:
         x = np.round(x * (likelihood.levels - 1)) / (likelihood.levels - 1)
     return x.astype("float32")
+
+
+def prior(name: str, condition: conditions.Condition | None) -> priors.Prior:
+    """A line of the table of priors, for a model with this condition: a conditional one takes it over."""
+    made = PRIORS[name]()
+    return made if None in (condition, made.condition) else priors.ConditionalNormal(L, condition, networks.mlp([4]))
+
+
+def given(condition: conditions.Condition | None, n: int = 32) -> np.ndarray | None:
+    """Values of a condition for n examples, None for none."""
+    if condition is None:
+        return None
+    if isinstance(condition, conditions.Label):
+        return np.arange(n) % condition.num_classes
+    return np.random.default_rng(1).random((n, *condition.shape)).astype("float32")
 
 
 def pairwise(factors: dict[str, list[str]], allowed) -> list[dict[str, str]]:

@@ -17,6 +17,7 @@ FACTORS = {
     "objective": list(parts.OBJECTIVES),
     "prior": list(parts.PRIORS),
     "network": list(parts.NETWORKS),
+    "condition": list(parts.CONDITIONS),
     "precision": ["float32", "mixed_bfloat16", "mixed_float16"],
     "mode": ["eager", "graph", "xla"],  # compiling for XLA takes several times as long
 }
@@ -24,12 +25,12 @@ FACTORS = {
 SHARDS = 200  # of the full product: some 30 rows, a few minutes, each
 
 
-def build(posterior, prior, likelihood, objective, network="mlp"):
-    make = parts.NETWORKS[network]
+def build(posterior, prior, likelihood, objective, network="mlp", condition="unconditional"):
+    make, given = parts.NETWORKS[network], parts.CONDITIONS[condition]()
     return kv.VAE(
-        kv.Encoder(make([8, 4]), parts.POSTERIORS[posterior]()),
-        kv.Decoder(make([4, 8]), parts.LIKELIHOODS[likelihood]()),
-        parts.PRIORS[prior](),
+        kv.Encoder(make([8, 4]), parts.POSTERIORS[posterior](), given),
+        kv.Decoder(make([4, 8]), parts.LIKELIHOODS[likelihood](), given),
+        parts.prior(prior, given),
         parts.OBJECTIVES[objective](),
         seed=1,
     )
@@ -37,7 +38,7 @@ def build(posterior, prior, likelihood, objective, network="mlp"):
 
 @functools.cache
 def refusal(posterior, prior, objective):
-    """The error with which `VAE` refuses three parts, or None."""
+    """The error with which `VAE` refuses three parts, or None. A condition is refused only by a VampPrior."""
     try:
         vae = build(posterior, prior, "normal", objective)
         if posterior == "deterministic":
@@ -50,31 +51,35 @@ def refusal(posterior, prior, objective):
 
 def allowed(row):
     """Whether the parts in `row` can be part of a VAE, by the rules of the VAE itself."""
+    if row.get("prior") == "vamp" and row.get("condition", "unconditional") != "unconditional":
+        return False
     choices = [[row[name]] if name in row else FACTORS[name] for name in ("posterior", "prior", "objective")]
     return any(refusal(*triple) is None for triple in itertools.product(*choices))
 
 
 def check(row, folder):
     keras.config.set_dtype_policy(row["precision"])
-    vae = build(*(row[name] for name in ("posterior", "prior", "likelihood", "objective", "network")))
+    vae = build(*(row[name] for name in ("posterior", "prior", "likelihood", "objective", "network", "condition")))
     x = parts.data(vae.decoder.likelihood)
+    c = parts.given(vae.condition)
     optimizer = keras.optimizers.Adam(0.02)
     if row["precision"] == "mixed_float16":
         # The usual 2^15 overflows, rightly, and would spend all of this short training on being halved.
         optimizer = keras.optimizers.LossScaleOptimizer(optimizer, initial_scale=2.0**7)
     vae.compile(optimizer, run_eagerly=row["mode"] == "eager", jit_compile=row["mode"] == "xla")
     vae.adapt(x)
-    losses = vae.fit(x, batch_size=16, epochs=8, verbose=0).history["loss"]
+    losses = vae.fit(x, c, batch_size=16, epochs=8, verbose=0).history["loss"]
     assert np.all(np.isfinite(losses))
     # Single draws of the noise make the epochs of so short a training jump.
     assert min(losses[1:]) < losses[0], losses
     vae.save(folder / "vae.keras")
     loaded = keras.saving.load_model(folder / "vae.keras")
     # What `log_prob` computes, without the tracing.
-    terms, again = (model.infer(x[:4], num_samples=2, seed=0) for model in (vae, loaded))
+    few = None if c is None else c[:4]
+    terms, again = (model.infer(x[:4], num_samples=2, seed=0, condition=few) for model in (vae, loaded))
     np.testing.assert_array_equal(again.log_weights, terms.log_weights)
     np.testing.assert_array_equal(again.likelihood.mean(), terms.likelihood.mean())
-    samples = loaded.sample(3, seed=0)
+    samples = loaded.sample(3, seed=0, condition=None if c is None else c[:3])
     assert samples.shape == (3, *parts.SHAPE)
     assert np.all(np.isfinite(samples))
     support = vae.decoder.likelihood.support
@@ -100,14 +105,15 @@ def test_the_rows_cover_every_pair_and_leave_out_only_what_is_refused():
 @functools.cache
 def full_product():
     """All rows, in an order of chance that is always the same: any run of them is a fair sample of the whole."""
-    *names, _, _ = FACTORS
-    turns = itertools.cycle(itertools.product(FACTORS["precision"], FACTORS["mode"]))
+    *names, _, _, _ = FACTORS
+    turns = itertools.cycle(itertools.product(FACTORS["condition"], FACTORS["precision"], FACTORS["mode"]))
     rows = []
     for choice in itertools.product(*(FACTORS[name] for name in names)):
         row = dict(zip(names, choice, strict=True))
         if refusal(row["posterior"], row["prior"], row["objective"]) is None:
-            precision, mode = next(turns)
-            rows.append({**row, "precision": precision, "mode": mode})
+            condition, precision, mode = next(turns)
+            condition = "unconditional" if row["prior"] == "vamp" else condition
+            rows.append({**row, "condition": condition, "precision": precision, "mode": mode})
     random.Random(0).shuffle(rows)
     return rows
 
@@ -139,3 +145,12 @@ def test_only_what_has_no_meaning_is_refused():
             assert "VampPrior is a mixture of the densities" in reason
         else:
             assert reason is None
+
+
+@pytest.mark.parametrize("condition", parts.CONDITIONS)
+def test_a_conditional_encoder_makes_no_vamp_prior(condition):
+    if condition == "unconditional":
+        build("diag", "vamp", "normal", "elbo", condition=condition)
+    else:
+        with pytest.raises(ValueError, match="need a condition for each u"):
+            build("diag", "vamp", "normal", "elbo", condition=condition)

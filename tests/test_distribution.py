@@ -15,13 +15,13 @@ import sys
 import keras, numpy as np, tensorflow as tf
 tf.config.set_logical_device_configuration(tf.config.list_physical_devices("CPU")[0], {devices})
 import keras_vae as kv
-from keras_vae import likelihoods, networks, posteriors, priors
+from keras_vae import conditions, likelihoods, networks, posteriors, priors
 
-def make_vae():
+def make_vae(condition=None):
     keras.utils.set_random_seed(0)
     return kv.VAE(
-        kv.Encoder(networks.mlp([16]), posteriors.MultivariateNormalDiag(2)),
-        kv.Decoder(networks.mlp([16]), likelihoods.Bernoulli((4, 4, 1))),
+        kv.Encoder(networks.mlp([16]), posteriors.MultivariateNormalDiag(2), condition),
+        kv.Decoder(networks.mlp([16]), likelihoods.Bernoulli((4, 4, 1)), condition),
         priors.StandardNormal(2),
         seed=1,
     )
@@ -90,11 +90,13 @@ def test_two_workers_adapt_alike_and_end_with_the_same_weights(data):
         import json, os
         strategy = tf.distribute.MultiWorkerMirroredStrategy()
         with strategy.scope():
-            vae = make_vae()
+            # Shards carry labels, and the model is conditioned on them.
+            vae = make_vae(conditions.Label(3) if WHICH == "a shard each" else None)
             vae.compile(keras.optimizers.Adam(0.0))
         index = json.loads(os.environ["TF_CONFIG"])["task"]["index"]
         mine = x if WHICH == "the same data" else x[index::2]
-        dataset = tf.data.Dataset.from_tensor_slices(mine).batch(16)
+        batch = mine if vae.condition is None else (mine, np.arange(len(mine)) % 3)
+        dataset = tf.data.Dataset.from_tensor_slices(batch).batch(16)
         options = tf.data.Options()
         policy = tf.data.experimental.AutoShardPolicy
         options.experimental_distribute.auto_shard_policy = policy.DATA if WHICH == "the same data" else policy.OFF

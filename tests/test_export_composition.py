@@ -11,26 +11,27 @@ import keras_vae as kv
 from keras_vae import export, objectives, posteriors, priors
 from keras_vae.export import fresh, saved_model
 
-# Posterior, prior, likelihood, network: together every line of the table, each in a combination that is allowed.
+# Posterior, prior, likelihood, network, condition: together every line of the table, each combination allowed.
 COMBINATIONS = [
-    ("diag", "standard_normal", "bernoulli", "conv"),
-    ("tril", "mixture", "continuous_bernoulli", "residual"),
-    ("eigen", "vamp", "normal", "gated_mlp"),
-    ("low_rank", "real_nvp", "normal_per_pixel", "mlp"),
-    ("kumaraswamy", "uniform", "logistic", "conv"),
-    ("deterministic", "standard_normal", "logistic_mixture", "residual"),
-    ("iaf", "mixture", "categorical", "conv"),
-    ("coupling", "vamp", "binomial", "residual"),
+    ("diag", "standard_normal", "bernoulli", "conv", "image"),
+    ("tril", "mixture", "continuous_bernoulli", "residual", "label"),
+    ("eigen", "vamp", "normal", "gated_mlp", "unconditional"),
+    ("low_rank", "real_nvp", "normal_per_pixel", "mlp", "vector"),
+    ("kumaraswamy", "uniform", "logistic", "conv", "unconditional"),
+    ("deterministic", "standard_normal", "logistic_mixture", "residual", "unconditional"),
+    ("iaf", "mixture", "categorical", "conv", "unconditional"),
+    ("coupling", "vamp", "binomial", "residual", "unconditional"),
+    ("diag", "conditional", "bernoulli", "mlp", "label"),
 ]
-TABLES = (parts.POSTERIORS, parts.PRIORS, parts.LIKELIHOODS, parts.NETWORKS)
+TABLES = (parts.POSTERIORS, parts.PRIORS, parts.LIKELIHOODS, parts.NETWORKS, parts.CONDITIONS)
 
 
-def make(posterior, prior, likelihood, network):
-    recipe = parts.NETWORKS[network]
+def make(posterior, prior, likelihood, network, condition):
+    recipe, given = parts.NETWORKS[network], parts.CONDITIONS[condition]()
     vae = kv.VAE(
-        kv.Encoder(recipe([8]), parts.POSTERIORS[posterior]()),
-        kv.Decoder(recipe([8]), parts.LIKELIHOODS[likelihood]()),
-        parts.PRIORS[prior](),
+        kv.Encoder(recipe([8]), parts.POSTERIORS[posterior](), given),
+        kv.Decoder(recipe([8]), parts.LIKELIHOODS[likelihood](), given),
+        parts.prior(prior, given),
         objectives.Reconstruction() if posterior == "deterministic" else None,
     )
     vae.build()
@@ -52,18 +53,24 @@ def test_every_part_has_every_signature(combination):
     x = parts.data(vae.decoder.likelihood, 5)
     seeds = np.arange(10, dtype="int32").reshape(5, 2)
     call = {name: function for name, (_, function) in traced.items()}
-    drawn = call["sample"](seed=tf.constant(seeds))
+    c = parts.given(vae.condition, 5)
+    given = {} if c is None else {"condition": tf.constant(c.astype(vae.condition.dtype))}
+    fourth = {name: value[3:4] for name, value in given.items()}
+    drawn = call["sample"](seed=tf.constant(seeds), **given)
     z = drawn["z"]
     assert z.shape == (5, parts.L) and np.isfinite(z).all()
-    np.testing.assert_allclose(drawn["mean"], vae.decode(z).mean(), atol=1e-5)
-    np.testing.assert_allclose(call["sample"](seed=tf.constant(seeds[3:4]))["z"][0], z[3], atol=1e-5)
-    np.testing.assert_allclose(call["reconstruct"](x=tf.constant(x))["mean"], vae.reconstruct(x), atol=1e-5)
-    expected = vae.decode(z).log_prob(x)
-    np.testing.assert_allclose(call["log_prob"](z=z, x=tf.constant(x))["log_prob"], expected, rtol=1e-4, atol=1e-3)
-    encoded = call["encode"](x=tf.constant(x))
+    np.testing.assert_allclose(drawn["mean"], vae.decode(z, c).mean(), atol=1e-5)
+    np.testing.assert_allclose(call["sample"](seed=tf.constant(seeds[3:4]), **fourth)["z"][0], z[3], atol=1e-5)
+    np.testing.assert_allclose(call["reconstruct"](x=tf.constant(x), **given)["mean"], vae.reconstruct(x, c), atol=1e-5)
+    expected = vae.decode(z, c).log_prob(x)
+    np.testing.assert_allclose(
+        call["log_prob"](z=z, x=tf.constant(x), **given)["log_prob"], expected, rtol=1e-4, atol=1e-3
+    )
+    encoded = call["encode"](x=tf.constant(x), **given)
     assert set(encoded) in ({"loc", "scale"}, {"loc"}, {"point"})
     assert all(np.isfinite(value).all() and value.shape[0] == 5 for value in encoded.values())
-    assert call["decode"](z=z[:0])["mean"].shape == (0, *vae.decoder.event_shape)
+    none = {name: value[:0] for name, value in given.items()}
+    assert call["decode"](z=z[:0], **none)["mean"].shape == (0, *vae.decoder.event_shape)
 
 
 @pytest.mark.slow

@@ -1,0 +1,367 @@
+"""Hierarchies: several levels of latents, of which each decides what the one above has left open.
+
+    vae = kv.VAE(
+        hierarchy.LadderEncoder(networks.residual([32, 64]), posteriors.MultivariateNormalDiag(32)),
+        hierarchy.LadderDecoder(networks.residual([64, 32]), likelihoods.DiscretizedLogistic((32, 32, 3)), latents=8),
+        priors.StandardNormal(32),
+    )
+
+p(x, z) = p(z_1) p(z_2|z_1) ... p(z_N|z_<N) p(x|z), and q(z|x) = q(z_1|x) q(z_2|z_1, x) ... from the top down: prior
+and posterior of a level share the way down to it, as in the ladder VAE (Sonderby et al. 2016) and in "Very deep VAEs"
+(Child 2021). The top level is that of every VAE, with any posterior and any prior; the others are Gaussian, and stand
+between the stages of the decoder's network. A stage is a dense layer, a convolution or a residual block.
+"""
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+import tensorflow as tf
+from tensorflow_probability import distributions as tfd
+
+from keras_vae.conditions import PROJECTIONS, Condition, join, require
+from keras_vae.constraints import bounded
+from keras_vae.decoder import Decoder, Descent
+from keras_vae.encoder import Encoder
+from keras_vae.latents import LatentGroup, latent_group
+from keras_vae.likelihoods import Likelihood
+from keras_vae.networks import Network, ResidualBlock, check_sizes, feature_shape
+from keras_vae.posteriors import Posterior
+from keras_vae.seeds import Seed, fold_in
+from keras_vae.serialization import register
+
+# |log sigma| of all levels below the top.
+MAX_LOG_SCALE = 5.0
+
+
+@register
+class LadderEncoder(Encoder):
+    """The way up: q(z_1|x) of the top level, and the features of every stage for the levels below.
+
+    Args:
+        network: a recipe of `keras_vae.networks`; its stages are those between which it can be cut.
+        posterior: of the top level.
+        condition: as in `Encoder`.
+
+    Raises:
+        TypeError: for a network that is no recipe.
+    """
+
+    def __init__(
+        self, network: Network, posterior: Posterior, condition: Condition | None = None, **kwargs: Any
+    ) -> None:
+        super().__init__(network, posterior, condition, **kwargs)
+        _check_recipe(network)
+
+    @property
+    def feature_shapes(self) -> list[tuple[int, ...]]:
+        """Shapes of the features of the stages for one example, the topmost first; of a built encoder."""
+        given = None if self.condition is None else self.condition.features_shape
+        shape: Any = (None, *self.get_build_config()["input_shape"][1:])
+        shapes: list[tuple[int, ...]] = []
+        for stage in _stages(self.body):
+            shape = _shape_after(stage, shape, given)
+            shapes.insert(0, tuple(shape[1:]))
+        return shapes
+
+    def ascend(
+        self, x: tf.Tensor, condition: tf.Tensor | None = None, training: bool | None = None
+    ) -> tuple[tfd.Distribution, list[tf.Tensor]]:
+        """q(z_1|x) and the features of the stages, the topmost first."""
+        require(self, condition)
+        features: list[tf.Tensor] = []
+        given = None if self.condition is None else self.condition.features(condition)
+        for stage in _stages(self.body):
+            x = _run(stage, x, given)
+            features.insert(0, x)
+        return self.posterior(tf.reshape(x, [-1, self.num_features])), features
+
+
+@register
+class LadderDecoder(Decoder):
+    """The way down: a level of latents after every stage of the network but the last, then the likelihood.
+
+    At each level, with h the state of the way down and e the encoder's features of the nearest size,
+
+        p(z|h) = N(mu, sigma^2),   q(z|h, e) = N(mu', sigma'^2),   h <- h + W z,
+
+    each of both by one hidden layer of the width of h and its activation; |log sigma| < 5. In a convolutional network a
+    level is a map of the size of h, and so are the hidden layers (3x3).
+
+    Args:
+        network: a recipe of `keras_vae.networks`.
+        likelihood: a part of `keras_vae.likelihoods`.
+        latents: of each level below the top, from the top down: the number of dimensions, or of channels of a map. A
+            single number is that of all levels.
+        condition: as in `Decoder`.
+
+    Raises:
+        TypeError: for a network that is no recipe.
+        ValueError: when built: for another number of levels than the network has room for.
+    """
+
+    def __init__(
+        self,
+        network: Network,
+        likelihood: Likelihood,
+        latents: int | Sequence[int],
+        condition: Condition | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(network, likelihood, condition, **kwargs)
+        _check_recipe(network)
+        self.latents = check_sizes("latents", [latents] if isinstance(latents, int) else latents)
+        self.same_for_all = isinstance(latents, int)
+
+    def build(self, input_shape: tuple) -> None:
+        """Make the layers for z_1 of shape [..., L]; the encoder's features are joined when its shapes are known."""
+        if self.built:
+            return
+        super().build(input_shape)
+        shape: Any = (None, input_shape[-1])
+        given = None if self.condition is None else self.condition.features_shape
+        shapes = []
+        for stage in _stages(self.body):
+            shape = _shape_after(stage, shape, given)
+            shapes.append(shape)
+        places = shapes[:-1]
+        sizes = self.latents * len(places) if self.same_for_all else self.latents
+        if not places or len(sizes) != len(places):
+            named = ", ".join("x".join(str(n) for n in place[1:]) for place in places) or "none"
+            raise ValueError(
+                f"A level stands after every stage of the decoder's network but the last: here {named}. latents has "
+                f"{len(sizes)} numbers: give {len(places)}, or a single one for all."
+            )
+        activation = getattr(self.network, "activation", "relu")
+        self.levels = [
+            Level(size, activation, dtype=self.dtype_policy, name=f"level_{index + 2}")
+            for index, size in enumerate(sizes)
+        ]
+        self.level_shapes = [tuple(place[1:]) for place in places]
+        for level, place in zip(self.levels, places, strict=True):
+            level.build(place)
+
+    def build_posteriors(self, feature_shapes: Sequence[Sequence[int]]) -> None:
+        """Make the weights of the layers that see the encoder's features, of these shapes from the top down."""
+        for index, level in enumerate(self.levels):
+            level.build_posterior(self.level_shapes[index], feature_shapes[min(index, len(feature_shapes) - 1)])
+
+    @property
+    def noise_sizes(self) -> list[int]:
+        """Number of dimensions of each level below the top, from the top down."""
+        return [
+            level.latents * math.prod(shape[:-1]) for level, shape in zip(self.levels, self.level_shapes, strict=True)
+        ]
+
+    def call(self, z: tf.Tensor, condition: tf.Tensor | None = None, training: bool | None = None) -> tfd.Distribution:
+        """p(x|z_1, z_2, ...), z_1 as given [..., L] and each level below at the mean of its prior."""
+        return self.draw(z, None, condition)
+
+    def draw(
+        self, z: tf.Tensor, noise: Sequence[tf.Tensor | None] | None, condition: tf.Tensor | None = None
+    ) -> tfd.Distribution:
+        """p(x|z), z_1 as given [..., L], the levels below at mu + sigma * noise.
+
+        Args:
+            z: of the top level, [..., L].
+            noise: of the levels from the top down, [N, size] each with N the number of rows of z; None for none, of all
+                or of a level.
+            condition: [B, ...], for z [..., B, L].
+        """
+        eps = noise or [None] * len(self.levels)
+
+        def at_level(index: int, h: tf.Tensor) -> tf.Tensor:
+            p = self.levels[index].prior(h)
+            return p.mean() if eps[index] is None else p.mean() + p.stddev() * eps[index]
+
+        return self._down(z, at_level, condition)
+
+    def generate(
+        self,
+        z: tf.Tensor,
+        seed: Seed | None = None,
+        condition: tf.Tensor | None = None,
+        temperature: float = 1.0,
+    ) -> tfd.Distribution:
+        """p(x|z), z_1 as given [N, L], the levels below drawn from their priors at this temperature.
+
+        Args:
+            z: of the top level.
+            seed: of the draws; each level has its own numbers.
+            condition: [N, ...].
+            temperature: factor on the standard deviations.
+        """
+        rows = math.prod(z.shape[:-1]) if z.shape[:-1].is_fully_defined() else tf.reduce_prod(tf.shape(z)[:-1])
+        noise = [
+            temperature * tf.random.stateless_normal([rows, size], fold_in(seed, index + 1))
+            for index, size in enumerate(self.noise_sizes)
+        ]
+        return self.draw(z, noise, condition)
+
+    def descend(
+        self,
+        z: tf.Tensor,
+        features: Any,
+        seed: Seed | None = None,
+        condition: tf.Tensor | None = None,
+        training: bool | None = None,
+    ) -> Descent:
+        """p(x|z) and the groups of the levels below the top, drawn from their posteriors.
+
+        Args:
+            z: of the top level, [K, B, L] or [B, L].
+            features: of the encoder's stages, from the top down, [B, ...] each.
+            seed: of the draws; None takes the means.
+            condition: [B, ...].
+            training: passed on to the networks.
+        """
+        groups: list[LatentGroup] = []
+        batch = tf.shape(z)[:-1]
+
+        def at_level(index: int, h: tf.Tensor) -> tf.Tensor:
+            level = self.levels[index]
+            e = features[min(index, len(features) - 1)]
+            p, q = level.prior(h), level.posterior(h, _repeated(e, tf.shape(h)[0]))
+            drawn = q.mean() if seed is None else q.sample(seed=fold_in(seed, index + 1))
+            q, p = (_in_batch(distribution, batch) for distribution in (q, p))
+            groups.append(latent_group(q, p, tf.reshape(drawn, tf.concat([batch, [drawn.shape[-1]]], axis=0))))
+            return drawn
+
+        return Descent(self._down(z, at_level, condition), groups)
+
+    def _down(self, z: tf.Tensor, at_level: Any, condition: tf.Tensor | None) -> tfd.Distribution:
+        require(self, condition)
+        is_flat = z.shape.rank == 2
+        h = z if is_flat else tf.reshape(z, [-1, z.shape[-1]])
+        given = None
+        if self.condition is not None:
+            given = _repeated(self.condition.features(condition), tf.shape(h)[0])
+        for index, stage in enumerate(_stages(self.body)):
+            h = _run(stage, h, given)
+            if index < len(self.levels):
+                h = self.levels[index].merge(h, at_level(index, h))
+        params = self.projection(h if given is None else self.body.end(h, given))
+        if not is_flat:
+            params = tf.reshape(params, tf.concat([tf.shape(z)[:-1], params.shape[1:]], axis=0))
+        return self.likelihood(params)
+
+
+class Level(keras.layers.Layer):
+    """One level: p(z|h), q(z|h, e), and z's way into h. `LadderDecoder` makes it.
+
+    Args:
+        latents: dimensions, or channels where h is a map.
+        activation: of the hidden layers.
+    """
+
+    def __init__(self, latents: int, activation: str, **kwargs: Any) -> None:
+        super().__init__(autocast=False, **kwargs)
+        self.latents, self.activation = latents, activation
+
+    def build(self, input_shape: Sequence[int | None]) -> None:
+        """Make the prior and the way of z into h, for h of shape [B, F] or [B, H, W, F]."""
+        if self.built:
+            return
+        self.map_shape: Any = tuple(input_shape[1:-1])
+        width: Any = input_shape[-1]
+        self.prior_layers = self._branch(width, "prior")
+        self.posterior_layers = self._branch(width, "posterior")
+        self.into = self._projection(width, 1, "into")
+        self.into.build((None, *self.map_shape, self.latents))
+        self._build_branch(self.prior_layers, width)
+
+    def build_posterior(self, h_shape: Sequence[int], e_shape: Sequence[int]) -> None:
+        """Make the posterior, which sees the encoder's features beside h."""
+        if not self.posterior_layers[0].built:
+            joined = h_shape[-1] + (e_shape[-1] if len(h_shape) == 3 else math.prod(e_shape))
+            self._build_branch(self.posterior_layers, joined)
+
+    def _branch(self, width: Any, name: str) -> list[keras.layers.Layer]:
+        hidden = self._projection(width, 3, f"{name}_hidden", activation=self.activation)
+        # As the heads of all posteriors, in float32. It starts at N(0, I).
+        params = self._projection(2 * self.latents, 1, f"{name}_params", kernel_initializer="zeros", dtype="float32")
+        return [hidden, params]
+
+    def _build_branch(self, layers: list[keras.layers.Layer], width: Any) -> None:
+        hidden, params = layers
+        hidden.build((None, *self.map_shape, width))
+        params.build(hidden.compute_output_shape((None, *self.map_shape, width)))
+
+    def _projection(self, width: int, kernel_size: int, name: str, **options: Any) -> keras.layers.Layer:
+        options = {"dtype": self.dtype_policy, **options}
+        if self.map_shape:
+            return keras.layers.Conv2D(width, kernel_size, padding="same", name=name, **options)
+        return keras.layers.Dense(width, name=name, **options)
+
+    def prior(self, h: tf.Tensor) -> tfd.Distribution:
+        """p(z|h), batch [B], event [L]: maps are flattened."""
+        return self._normal(self.prior_layers, h)
+
+    def posterior(self, h: tf.Tensor, e: tf.Tensor) -> tfd.Distribution:
+        """q(z|h, e), batch [B], event [L]."""
+        return self._normal(self.posterior_layers, join(h, e))
+
+    def merge(self, h: tf.Tensor, z: tf.Tensor) -> tf.Tensor:
+        """h + W z, of the shape of h, for z [B, L]."""
+        if self.map_shape:
+            z = tf.reshape(z, [-1, *self.map_shape, self.latents])
+        return h + tf.cast(self.into(z), h.dtype)
+
+    def _normal(self, layers: list[keras.layers.Layer], inputs: tf.Tensor) -> tfd.Distribution:
+        hidden, params = layers
+        loc, raw = tf.split(params(hidden(inputs)), 2, axis=-1)
+        size = self.latents * math.prod(self.map_shape)
+        scale = tf.exp(bounded(raw, MAX_LOG_SCALE))
+        return tfd.MultivariateNormalDiag(tf.reshape(loc, [-1, size]), tf.reshape(scale, [-1, size]))
+
+
+Stage = list[tuple[keras.layers.Layer, bool]]
+
+
+def _stages(body: Any) -> list[Stage]:
+    """The layers of a body in stages, each begun by a projection or residual block; with each, if it is conditioned."""
+    steps = body.steps if hasattr(body, "steps") else body.layers
+    joined = body.joined if hasattr(body, "joined") else [False] * len(steps)
+    stages: list[Stage] = []
+    begin = (*PROJECTIONS, ResidualBlock)
+    for layer, is_joined in zip(steps, joined, strict=True):
+        if not stages or (isinstance(layer, begin) and any(isinstance(each, begin) for each, _ in stages[-1])):
+            stages.append([])
+        stages[-1].append((layer, is_joined))
+    return stages
+
+
+def _run(stage: Stage, x: tf.Tensor, given: tf.Tensor | None) -> tf.Tensor:
+    for layer, joined in stage:
+        x = layer(join(x, given) if joined else x)
+    return x
+
+
+def _shape_after(stage: Stage, shape: Any, given: Sequence[int] | None) -> Any:
+    for layer, joined in stage:
+        if joined and given is not None:
+            count = given[-1] if len(shape) == 4 else math.prod(given)
+            shape = (*shape[:-1], shape[-1] + count)
+        shape = (None, *feature_shape(layer, shape))
+    return shape
+
+
+def _repeated(values: tf.Tensor, rows: tf.Tensor) -> tf.Tensor:
+    """Values [B, ...] for rows in the order of a flattened [K, B]."""
+    times = tf.math.floordiv(rows, tf.shape(values)[0])
+    return tf.tile(values, [times, *[1] * (values.shape.rank - 1)])
+
+
+def _in_batch(distribution: tfd.Distribution, batch: tf.Tensor) -> tfd.Distribution:
+    """The same distributions in a batch of another shape."""
+    loc, scale = distribution.mean(), distribution.stddev()
+    shape = tf.concat([batch, [loc.shape[-1]]], axis=0)
+    return tfd.MultivariateNormalDiag(tf.reshape(loc, shape), tf.reshape(scale, shape))
+
+
+def _check_recipe(network: Any) -> None:
+    if not isinstance(network, Network):
+        raise TypeError(
+            f"A ladder is cut from a recipe of keras_vae.networks, such as mlp([300, 300]); not {network!r}."
+        )

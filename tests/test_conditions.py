@@ -1,0 +1,444 @@
+"""Conditional models: p(x|c) by labels, vectors and images."""
+
+import math
+
+import keras
+import numpy as np
+import parts
+import pytest
+import tensorflow as tf
+import tensorflow_probability as tfp
+from sklearn.datasets import load_digits
+from sklearn.svm import SVC
+from tensorflow_probability import distributions as tfd
+
+import keras_vae as kv
+from keras_vae import (
+    conditions,
+    config,
+    constraints,
+    data,
+    diagnosis,
+    evaluation,
+    export,
+    features,
+    likelihoods,
+    networks,
+    pictures,
+    posteriors,
+    priors,
+    restoration,
+    training,
+)
+from keras_vae.export import fresh
+
+N = 24
+
+
+def make(condition, network="mlp", prior=None):
+    recipe = parts.NETWORKS[network]
+    return kv.VAE(
+        kv.Encoder(recipe([8, 4]), posteriors.MultivariateNormalDiag(parts.L), condition=condition),
+        kv.Decoder(recipe([4, 8]), likelihoods.Bernoulli(parts.SHAPE), condition=condition),
+        prior or priors.StandardNormal(parts.L),
+        seed=1,
+    )
+
+
+@pytest.fixture(scope="module")
+def x():
+    return parts.data(likelihoods.Bernoulli(parts.SHAPE), N)
+
+
+@pytest.fixture(scope="module")
+def labelled():
+    """A model of labels with a conditional prior that is not N(0, I)."""
+    label = conditions.Label(4)
+    vae = make(label, prior=priors.ConditionalNormal(parts.L, label))
+    vae.build()
+    vae.compile("adam")
+    kernel = vae.prior.projection.kernel
+    kernel.assign(np.random.default_rng(0).normal(size=kernel.shape))
+    return vae
+
+
+WRONG = {
+    "missing": (None, "no condition was given"),
+    "too large": ([0, 4], r"labels are 0 to 3, these are 0 to 4"),
+    "negative": ([-1, 0], r"labels are 0 to 3, these are -1 to 0"),
+    "no int": ([0.5, 1.0], "labels are ints"),
+    "another shape": ([[0], [1]], r"a batch of shape \(None,\), not \(2, 1\)"),
+    "too few": ([0], "1 conditions for 2 examples"),
+    "no numbers": (["a", "b"], "labels are ints"),
+    "ragged": ([[1], [1, 2]], "inhomogeneous|no array of numbers"),
+}
+
+
+@pytest.mark.parametrize("case", WRONG)
+def test_a_wrong_condition_says_what_is_wrong(labelled, x, case):
+    values, message = WRONG[case]
+    for call in (
+        lambda: labelled.encode(x[:2], values),
+        lambda: labelled.decode(np.zeros((2, parts.L)), values),
+        lambda: labelled.reconstruct(x[:2], values),
+        lambda: labelled.sample(2, seed=0, condition=values),
+        lambda: labelled.log_prob(x[:2], 2, condition=values),
+        lambda: labelled.fit(x[:2], None if values is None else np.asarray(values), verbose=0),
+    ):
+        with pytest.raises(ValueError, match=message):
+            call()
+
+
+def test_a_condition_that_a_model_would_ignore_is_refused(x):
+    vae = make(None)
+    vae.compile("adam")
+    for call in (
+        lambda: vae.sample(2, condition=1),
+        lambda: vae.encode(x, np.zeros(N, int)),
+        lambda: vae.fit({"image": x, "condition": np.zeros(N, int)}, verbose=0),
+        lambda: vae.fit(tf.data.Dataset.from_tensors({"image": x, "condition": np.zeros(N, int)}), verbose=0),
+        lambda: vae.encoder(x, condition=np.zeros(N, int)),
+    ):
+        with pytest.raises(ValueError, match=r"no condition"):
+            call()
+    vae.fit(x, np.zeros(N, int), verbose=0)  # labels beside the data are still ignored
+
+
+def test_a_label_out_of_range_in_a_later_batch_stops_the_training(labelled, x):
+    labels = np.where(np.arange(N) == N - 1, 9, 0)
+    batches = tf.data.Dataset.from_tensor_slices((x, labels)).batch(8)
+    with pytest.raises(tf.errors.InvalidArgumentError, match=r"Not all are Label\(4\)"):
+        labelled.fit(batches, verbose=0)
+
+
+def test_data_of_other_forms_are_named(labelled, x):
+    with pytest.raises(ValueError, match=r"these have the keys \['picture'\]"):
+        labelled.fit({"picture": x}, verbose=0)
+    with pytest.raises(ValueError, match="no condition was given"):
+        labelled.fit({"image": x}, verbose=0)
+    with pytest.raises(ValueError, match="no condition was given"):
+        labelled.evaluate(tf.data.Dataset.from_tensors(x), verbose=0)
+    with pytest.raises(ValueError, match="no condition was given"):
+        labelled.predict(x, verbose=0)
+
+
+@pytest.mark.parametrize("condition", ["label", "vector", "image"])
+def test_all_forms_of_the_data_mean_the_same(condition, x):
+    made = parts.CONDITIONS[condition]()
+    c, vae = parts.given(made, N), make(made)
+    vae.build()
+    vae.compile("adam")
+    mapping = {"image": x, "condition": c}
+    forms = {
+        "arrays": (x, c),
+        "mapping": mapping,
+        "dataset of pairs": tf.data.Dataset.from_tensor_slices((x, c)).batch(N),
+        "dataset of mappings": tf.data.Dataset.from_tensor_slices(mapping).batch(N),
+        "dataset of mappings with labels": tf.data.Dataset.from_tensor_slices((mapping, np.zeros(N))).batch(N),
+    }
+    results = {}
+    for name, form in forms.items():
+        arguments = form if isinstance(form, tuple) else (form,)
+        results[name] = (
+            vae.evaluate(*arguments, batch_size=N, return_dict=True, verbose=0)
+            if isinstance(form, (tuple, dict))
+            else vae.evaluate(form, return_dict=True, verbose=0)
+        )
+        likelihood = evaluation.log_likelihood(vae, form, num_samples=4, verbose=False)
+        assert likelihood.mean == pytest.approx(float(np.mean(vae.log_prob(x, 200, condition=c))), abs=0.5)
+    assert all(result == pytest.approx(results["arrays"], rel=1e-5) for result in results.values())
+    expected = vae.reconstruct(x, c)
+    np.testing.assert_allclose(vae.predict(mapping, verbose=0), expected, atol=1e-5)
+    np.testing.assert_allclose(vae.predict(forms["dataset of pairs"], verbose=0), expected, atol=1e-5)
+    np.testing.assert_allclose(vae(mapping), expected, atol=1e-5)
+    other = vae.reconstruct(x, c[::-1].copy())
+    assert np.abs(other - expected).max() > 1e-4
+
+
+def test_weights_of_examples_stand_behind_the_condition(labelled, x):
+    c, weight = np.arange(N) % 4, np.linspace(0.0, 1.0, N)
+    batch = tf.data.Dataset.from_tensors((x, c, weight))
+    found = labelled.evaluate(batch, return_dict=True, verbose=0)
+    elbo = labelled.evaluate(tf.data.Dataset.from_tensors((x, c)), return_dict=True, verbose=0)
+    assert found["elbo"] != pytest.approx(elbo["elbo"], rel=1e-6)
+
+
+@pytest.mark.parametrize("network", ["mlp", "conv"])
+@pytest.mark.parametrize("condition", ["label", "vector", "image"])
+def test_each_draw_is_decoded_with_the_condition_of_its_example(condition, network):
+    made = parts.CONDITIONS[condition]()
+    c, vae = parts.given(made, 3), make(made, network)
+    z = np.random.default_rng(0).normal(size=(5, 3, parts.L)).astype("float32")
+    together = np.asarray(vae.decode(z, c).mean())
+    for row in range(3):
+        np.testing.assert_allclose(together[:, row], vae.decode(z[:, row], c[row]).mean(), atol=1e-5)
+    assert np.abs(together - np.asarray(vae.decode(z, c[[1, 2, 0]]).mean())).max() > 1e-4
+
+
+def test_one_condition_serves_all_draws_and_seeds_repeat(labelled):
+    np.testing.assert_array_equal(
+        labelled.sample(5, seed=0, condition=2), labelled.sample(5, seed=0, condition=[2] * 5)
+    )
+    assert np.abs(labelled.sample(5, seed=0, condition=2) - labelled.sample(5, seed=0, condition=3)).max() > 1e-4
+
+
+def test_integer_images_stand_for_their_fraction_of_255():
+    image = conditions.Image((3, 4, 1))
+    vae, z = make(image), np.zeros((2, parts.L))
+    c = np.random.default_rng(0).integers(0, 256, (2, 3, 4, 1), dtype=np.uint8)
+    np.testing.assert_allclose(vae.decode(z, c).mean(), vae.decode(z, c / np.float32(255)).mean(), atol=1e-6)
+    with pytest.raises(ValueError, match=r"floats in \[0, 1\] or uint8"):
+        vae.decode(z, c.astype("float32"))
+
+
+@pytest.mark.parametrize("size", [(1, 1), (2, 3), (6, 5), (3, 3), (12, 20), (9, 4)])
+def test_an_image_keeps_its_mean_whatever_the_size_of_the_map(size):
+    features = tf.fill((2, 6, 5, 3), 0.25)
+    joined = conditions.join(tf.zeros((2, *size, 2)), features)
+    assert joined.shape == (2, *size, 5)
+    np.testing.assert_allclose(joined[..., 2:], 0.25, rtol=1e-5)
+
+
+def test_a_vector_becomes_constant_channels():
+    joined = conditions.join(tf.zeros((2, 3, 4, 1)), tf.constant([[1.0, 2.0], [3.0, 4.0]]))
+    np.testing.assert_array_equal(joined[1, ..., 1:], np.broadcast_to([3.0, 4.0], (3, 4, 2)))
+
+
+def test_the_parts_of_a_model_have_one_condition():
+    label = conditions.Label(4)
+    with pytest.raises(ValueError, match=r"encoder Label\(4\), decoder Label\(5\)"):
+        kv.VAE(
+            kv.Encoder(networks.mlp([]), posteriors.MultivariateNormalDiag(2), label),
+            kv.Decoder(networks.mlp([]), likelihoods.Normal((3,)), conditions.Label(5)),
+            priors.StandardNormal(2),
+        )
+    with pytest.raises(TypeError, match=r"such as Label\(10\)"):
+        kv.Encoder(networks.mlp([]), posteriors.MultivariateNormalDiag(2), 10)
+    with pytest.raises(ValueError, match="at least 2"):
+        conditions.Label(1)
+    with pytest.raises(ValueError, match="needs a condition"):
+        priors.ConditionalNormal(2, None)
+
+
+def test_a_part_may_leave_the_condition_to_the_others(x):
+    """An identifiable VAE (Khemakhem et al. 2020): only encoder and prior know the condition."""
+    label = conditions.Label(4)
+    vae = kv.VAE(
+        kv.Encoder(networks.mlp([4]), posteriors.MultivariateNormalDiag(2), label),
+        kv.Decoder(networks.mlp([4]), likelihoods.Bernoulli(parts.SHAPE)),
+        priors.ConditionalNormal(2, label),
+    )
+    vae.compile("adam")
+    vae.fit(x, np.arange(N) % 4, verbose=0)
+    assert vae.sample(3, condition=1).shape == (3, *parts.SHAPE)
+    with pytest.raises(ValueError, match="no condition was given"):
+        vae.decode(np.zeros((1, 2)))
+
+
+def test_a_network_of_the_users_own_sees_the_condition_with_its_input(x, tmp_path):
+    vector = conditions.Vector(2)
+    vae = kv.VAE(
+        kv.Encoder(
+            keras.Sequential([keras.layers.Flatten(), keras.layers.Dense(4)]),
+            posteriors.MultivariateNormalDiag(2),
+            vector,
+        ),
+        kv.Decoder(keras.Sequential([keras.layers.Dense(4)]), likelihoods.Bernoulli(parts.SHAPE), vector),
+        priors.StandardNormal(2),
+    )
+    c = parts.given(vector, N)
+    assert vae.reconstruct(x, c).shape == x.shape
+    vae.save(tmp_path / "vae.keras")
+    loaded = keras.saving.load_model(tmp_path / "vae.keras")
+    np.testing.assert_array_equal(loaded.reconstruct(x, c), vae.reconstruct(x, c))
+
+
+def test_the_likelihood_given_a_condition_is_that_of_the_linear_gaussian_model():
+    """p(z|c) = N(A c + a, diag t^2), p(x|z, c) = N(W z + U c + b, s^2 I): p(x|c) and p(z|x, c) are known."""
+    vector, s = conditions.Vector(2), 0.7
+    vae = kv.VAE(
+        kv.Encoder(networks.mlp([]), posteriors.MultivariateNormalTriL(2), vector),
+        kv.Decoder(networks.mlp([]), likelihoods.Normal((5,), scale=s), vector),
+        priors.ConditionalNormal(2, vector),
+        seed=0,
+    )
+    vae.build()
+    random = np.random.default_rng(0)
+    kernel, b = random.normal(size=(4, 5)), random.normal(size=5)
+    A, a, t = random.normal(size=(2, 2)), np.array([0.5, -0.3]), np.array([1.4, 0.8])
+    vae.decoder.output_layer.kernel.assign(kernel)
+    vae.decoder.output_layer.bias.assign(b)
+    vae.prior.projection.kernel.assign(np.concatenate([A, np.zeros((2, 2))], axis=1))
+    raw = tfp.math.softplus_inverse(t - constraints.MIN_SCALE) - math.log(math.e - 1)
+    vae.prior.projection.bias.assign(np.concatenate([a, raw]))
+    W, U = kernel[:2].T, kernel[2:].T
+    c = random.normal(size=(8, 2)).astype("float32")
+
+    covariance = W @ np.diag(t**2) @ W.T + s**2 * np.eye(5)
+    loc = (c @ A + a) @ W.T + c @ U.T + b
+    p = tfd.MultivariateNormalTriL(loc, np.linalg.cholesky(covariance))
+    x = np.asarray(p.sample(seed=[0, 1]), "float32")
+    exact = np.asarray(p.log_prob(x))
+    found = evaluation.annealed_importance_sampling(vae, (x, c), num_chains=32, num_steps=100)
+    np.testing.assert_allclose(found.values, exact, atol=0.3)
+
+    # With the exact posterior, of mean C (W^T (x - U c - b) / s^2 + (A c + a) / t^2), every draw gives log p(x|c).
+    C = np.linalg.inv(np.diag(t**-2) + W.T @ W / s**2)
+    slopes = np.concatenate([W / s**2, (A / t**2 - U.T @ W / s**2)]) @ C
+    factor = np.linalg.cholesky(C)
+    raw = tfp.math.softplus_inverse(np.diag(factor) - constraints.MIN_SCALE) - math.log(math.e - 1)
+    raw = tfp.math.fill_triangular_inverse(factor - np.diag(np.diag(factor)) + np.diag(raw))
+    projection = vae.encoder.posterior.projection
+    projection.kernel.assign(np.concatenate([slopes, np.zeros((7, 3))], axis=1))
+    projection.bias.assign(np.concatenate([(a / t**2 - b @ W / s**2) @ C, raw]))
+    log_weights = vae.infer(x, 4, seed=0, condition=c).log_weights
+    np.testing.assert_allclose(log_weights, np.tile(exact, (4, 1)), atol=2e-3)
+    np.testing.assert_allclose(evaluation.log_likelihood(vae, (x, c), 3, verbose=False).values, exact, atol=2e-3)
+
+
+def test_a_digit_on_demand_is_recognised_as_the_one_that_was_asked_for():
+    """As `configs/mnist_conditional.yaml` on MNIST: here of 8 x 8 pixels, after seconds of training."""
+    images, labels = load_digits(return_X_y=True)
+    images = (images / 16).astype("float32").reshape(-1, 8, 8, 1)
+    digit = conditions.Label(10)
+    vae = kv.VAE(
+        kv.Encoder(networks.mlp([128]), posteriors.MultivariateNormalDiag(2), digit),
+        kv.Decoder(networks.mlp([128]), likelihoods.Binomial((8, 8, 1), total_count=16), digit),
+        priors.StandardNormal(2),
+        seed=0,
+    )
+    vae.compile(keras.optimizers.Adam(3e-3), steps_per_execution=7)
+    vae.fit(images, labels, batch_size=128, epochs=40, verbose=0)
+    classifier = SVC(gamma=0.05).fit(images[:1200].reshape(1200, -1), labels[:1200])
+    assert classifier.score(images[1200:].reshape(-1, 64), labels[1200:]) > 0.93
+    asked = np.repeat(np.arange(10), 30)
+    drawn = vae.sample(len(asked), seed=0, condition=asked).reshape(-1, 64)
+    assert classifier.score(drawn, asked) > 0.95
+    assert np.std(drawn.reshape(10, 30, 64), axis=1).mean() > 0.03  # and they are not all alike
+
+
+def test_pictures_and_reports_of_conditional_models(labelled, x, tmp_path):
+    c = np.arange(N) % 4
+    batches = tf.data.Dataset.from_tensor_slices((x, c)).batch(8)
+    written = pictures.all_pictures(labelled, batches, directory=tmp_path)
+    names = [path.stem for path in written]
+    assert {"samples", "answers", "reconstructions", "interpolations", "traversals", "latent_scatter"} <= set(names)
+    report = evaluation.evaluate(labelled, batches, batches, num_samples=5, verbose=False)
+    assert report["test"]["aggregate_posterior"] is None
+    assert report["test"]["log_likelihood"]["mean"] > report["test"]["elbo"] - 5.0
+    assert diagnosis.diagnose(labelled, {"image": x, "condition": c}) is not None
+    image = make(conditions.Image((3, 4, 1)), "conv")
+    pictures.answers(image, (x, parts.given(image.condition, N)), n=2, draws=2, path=tmp_path / "image.png")
+    assert (tmp_path / "image.png").stat().st_size > 500
+    for refused in (
+        lambda: pictures.answers(make(None), x),
+        lambda: features.linear_probe(labelled, (x, c), (x, c)),
+        lambda: features.features_model(labelled.encoder),
+    ):
+        with pytest.raises(ValueError, match="condition"):
+            refused()
+    varied, same = features.augment(labelled)(x, c)
+    assert varied.shape == x.shape and same is c
+
+
+def test_conditions_from_the_data():
+    images = np.random.default_rng(0).integers(0, 256, (40, 4, 6, 3), dtype=np.uint8)
+    labels = np.arange(40) % 3
+    source = {"images": images, "labels": labels}
+    gray = data.open_source(source, condition="gray", test_split=0.5)
+    assert gray.condition == {"name": "Image", "shape": [4, 6, 1]}
+    x, c = next(iter(gray.test.dataset(20)))
+    expected = np.round(np.asarray(x) * 255 @ [0.299, 0.587, 0.114])
+    np.testing.assert_allclose(c[..., 0], expected, atol=1)
+    small = data.open_source(source, condition={"name": "low_resolution", "factor": 2}, test_split=0.5)
+    assert small.condition == {"name": "Image", "shape": [2, 3, 3]}
+    x, c = next(iter(small.train.dataset(20, shuffle=True)))
+    np.testing.assert_allclose(c[:, 0, 0], np.round(255 * np.asarray(x)[:, :2, :2].mean(axis=(1, 2))), atol=1)
+    label = data.open_source(source, condition="label", test_split=0.5)
+    assert label.condition == {"name": "Label", "num_classes": 3}
+    train, _ = data.load(source, batch_size=8, condition="label")
+    assert next(iter(train))[1].shape == (8,)
+    for condition, message in {
+        "colour": '"label", "gray"',
+        "low_resolution": "takes a factor",
+        ("low_resolution", 1): "at least 2",
+        ("low_resolution", 4): "multiples of it",
+    }.items():
+        spec = condition if isinstance(condition, str) else dict(zip(("name", "factor"), condition, strict=True))
+        with pytest.raises(ValueError, match=message):
+            data.load(source, condition=spec)
+    with pytest.raises(ValueError, match="not both"):
+        data.load(source, condition="gray", labels=True)
+    with pytest.raises(ValueError, match="has no labels"):
+        data.load(images, condition="label")
+    with pytest.raises(ValueError, match="colour images"):
+        data.load(images[..., :1], condition="gray")
+
+
+def test_a_run_from_a_config_is_conditional(tmp_path):
+    overrides = [
+        "data.condition=label",
+        "model.latent_dim=2",
+        "model.encoder.units=[8]",
+        "model.decoder.units=[8]",
+        "model.prior=ConditionalNormal",
+        "train.epochs=1",
+        "train.checkpoint_seconds=0",
+        "export.formats=[]",
+    ]
+    settings = config.load("digits", overrides)
+    training.train(settings, tmp_path / "run")
+    vae = keras.saving.load_model(tmp_path / "run" / "vae.keras")
+    assert str(vae.condition) == "Label(10)" and vae.prior.condition == vae.condition
+    assert (tmp_path / "run" / "pictures" / "answers.png").is_file()
+    for wrong, message in {
+        "data.condition=colour": "data.condition.name",
+        "data.condition={name: low_resolution}": "takes a factor",
+        "data.condition={name: gray, size: 3}": "unknown key; allowed: name, factor",
+    }.items():
+        with pytest.raises(Exception, match=message):
+            config.load("digits", [wrong])
+
+
+def test_an_export_takes_the_condition_and_answers_unknown_labels_with_nan(labelled, tmp_path):
+    report = export.to_saved_model(labelled, tmp_path / "decoder")
+    assert report.ok and not report.left_out and report.facts["condition"] == "Label(4)"
+    z = np.random.default_rng(0).normal(size=(3, parts.L)).astype("float32")
+    asked = np.array([1, 7, 3], "int32")
+    calls = [
+        fresh.Call("decode", {"z": z, "condition": asked}),
+        fresh.Call("sample", {"seed": np.zeros((2, 2), "int32"), "condition": asked[[0, 2]]}),
+        fresh.Call("decode", {"z": z}),
+        fresh.Call("sample", {"seed": np.zeros((2, 2), "int32"), "condition": asked}),
+    ]
+    served, sampled, missing, uneven = fresh.run(report.path, calls).results
+    np.testing.assert_allclose(
+        served.outputs["mean"][[0, 2]], labelled.decode(z[[0, 2]], asked[[0, 2]]).mean(), atol=1e-5
+    )
+    assert np.isnan(served.outputs["mean"][1]).all()
+    assert np.abs(np.subtract(*sampled.outputs["z"])).max() > 1e-3  # one seed, two priors
+    assert not missing.ok and uneven.status == "INVALID_ARGUMENT"
+    assert '"condition": 0' in (tmp_path / "decoder" / "SERVING.md").read_text()
+    assert export.to_tflite(labelled, tmp_path / "decoder.tflite").ok
+
+
+def test_interpolation_is_as_good_as_its_noise_and_answers_differ():
+    random = np.random.default_rng(0)
+    c = np.full((80, 2, 2, 1), 0.5, "float32") + 0.1 * random.normal(size=(80, 1, 1, 1)).astype("float32")
+    noise = random.logistic(scale=0.05, size=(80, 8, 8, 3))
+    x = (np.round(255 * np.clip(c.mean(axis=(1, 2))[:, None, None] + noise, 0, 1)) / 255).astype("float32")
+    found = restoration.interpolation((x[:40], c[:40]), (x[40:], c[40:]))
+    # The entropy of a logistic variable of scale s is log s + 2 nats, in units of 1 / 255.
+    assert found.bits_per_dim == pytest.approx((np.log(0.05 * 255) + 2) / np.log(2), abs=0.05)
+    assert found.scale == pytest.approx(0.05, rel=0.05)
+    assert found.psnr == pytest.approx(-10 * np.log10(0.05**2 * np.pi**2 / 3), abs=0.2)
+    with pytest.raises(ValueError, match="conditions that are images"):
+        restoration.interpolation((x, np.arange(80)), (x, np.arange(80)))
+    image = conditions.Image((2, 2, 1))
+    vae = kv.VAE(
+        kv.Encoder(networks.conv([4]), posteriors.MultivariateNormalDiag(2), image),
+        kv.Decoder(networks.conv([4]), likelihoods.DiscretizedLogistic((8, 8, 3)), image),
+        priors.StandardNormal(2),
+    )
+    report = restoration.compare(vae, (x, c), (x, c))
+    assert report["answers"]["spread"] > 0 and report["answers"]["psnr_of_mean"] > report["answers"]["psnr"]
