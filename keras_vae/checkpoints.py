@@ -151,7 +151,9 @@ class Checkpoints(keras.callbacks.Callback):
             return options
         start = _number(vae.step) - self._first_step
         if inputs.is_array(options["x"]):
-            options = inputs.serve_arrays(options, seed=vae.seed + self._first_step)
+            options = inputs.serve_arrays(
+                options, seed=vae.seed + self._first_step, conditional=vae.condition is not None
+            )
         x, per_epoch = options["x"], options.get("steps_per_epoch")
         self._saves_within = isinstance(x, tf.data.Dataset)
         if not self._saves_within:

@@ -9,7 +9,7 @@ from tensorflow_probability import distributions as tfd
 
 from keras_vae.conditions import Condition, check_condition, conditioned, require
 from keras_vae.latents import LatentGroup
-from keras_vae.likelihoods import Likelihood
+from keras_vae.likelihood import Likelihood
 from keras_vae.networks import Network, check_network, feature_shape
 from keras_vae.serialization import Serializable, register
 

@@ -25,7 +25,7 @@ from keras_vae.constraints import bounded
 from keras_vae.decoder import Decoder, Descent
 from keras_vae.encoder import Encoder
 from keras_vae.latents import LatentGroup, latent_group
-from keras_vae.likelihoods import Likelihood
+from keras_vae.likelihood import Likelihood
 from keras_vae.networks import Network, ResidualBlock, check_sizes, feature_shape
 from keras_vae.posteriors import Posterior
 from keras_vae.seeds import Seed, fold_in

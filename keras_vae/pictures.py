@@ -51,8 +51,8 @@ def samples(
 ) -> Figure:
     """Draws from the model: means of p(x|z), z ~ p(z).
 
-    A plain autoencoder has no codes where its prior is; the picture says so, and takes a density of its codes. Of a model
-    conditioned on a label, one row for each class, unless a condition is given.
+    A plain autoencoder has no codes where its prior is; the picture says so, and takes a density of its codes. Of a
+    model conditioned on a label, one row for each class, unless a condition is given.
 
     Args:
         vae: the model.
