@@ -2,7 +2,7 @@
 
 import itertools
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import tensorflow as tf
 from tensorflow_probability import distributions as tfd
@@ -53,6 +53,15 @@ def draw_by_rows(p: tfd.Distribution, seed: tf.Tensor) -> tf.Tensor:
         rows = tf.range(tf.shape(seed)[0])
         return tf.map_fn(lambda row: tf.cast(p.sample(seed=seed[row])[row], tf.float32), rows, fn_output_signature=spec)
     return tf.map_fn(lambda pair: tf.cast(p.sample(seed=pair), tf.float32), seed, fn_output_signature=spec)
+
+
+# Streams of the levels below the top, far from those of any prior.
+LEVEL_STREAM = 1000
+
+
+def level_noise(seed: tf.Tensor, sizes: Sequence[int]) -> list[tf.Tensor]:
+    """Standard normal numbers for the lower levels of a hierarchy, [N, size] each: row i depends on seed pair i alone."""
+    return [threefry.normals(seed, size, LEVEL_STREAM + index) for index, size in enumerate(sizes)]
 
 
 def _draw(p: tfd.Distribution, seed: tf.Tensor, streams: Iterator[int], by_row: bool = False) -> tf.Tensor:

@@ -80,7 +80,7 @@ def _guide(
     z = [0.0] * latent_dim
     shape = " x ".join(map(str, event_shape))
     picture = np.zeros(event_shape).tolist()
-    values = {"z": z, "x": picture, "seed": [0, 0], **given}
+    values = {"z": z, "x": picture, "seed": [0, 0], "temperature": 1.0, **given}
     calls: dict[str, dict[str, object]] = {}
     for key, inputs in signatures.items():
         instance = {key: values[key] for key in inputs}
@@ -88,7 +88,9 @@ def _guide(
     curls = "\n".join(f"{_rest(name, key, calls[key])}" for key in signatures)
     files = [key for key in signatures if "@" in _rest(name, key, calls[key])]
     shapes = {key: np.shape(value) for key, value in given.items()}
-    condition = "".join(f"seed = [0, 0]\n{key} = {_zeros(size) if size else 0}\n" for key, size in shapes.items())
+    condition = "".join(
+        f"seed, temperature = [0, 0], 1.0\n{key} = {_zeros(size) if size else 0}\n" for key, size in shapes.items()
+    )
     bodies_of = {key: ", ".join(f'"{name}": {name}' for name in signatures[key]) for key in files}
     instances = ", ".join(f'"{key}": {{{body}}}' for key, body in bodies_of.items())
     dtype = "int32" if any(not size for size in shapes.values()) else "float32"

@@ -9,7 +9,9 @@ import tensorflow as tf
 from tensorflow_probability import distributions as tfd
 
 from keras_vae.conditions import seen_by
-from keras_vae.export.draw import NoTransform, draw, draw_by_rows
+from keras_vae.export.draw import NoTransform, draw, draw_by_rows, level_noise
+from keras_vae.hierarchy import LadderDecoder
+from keras_vae.latents import cooled
 from keras_vae.vae import VAE
 
 Outputs = dict[str, tf.Tensor]
@@ -41,7 +43,8 @@ def signatures(vae: VAE) -> dict[str, Signature]:
 
     `serving_default` is `decode`. A `scale` is [None, L] where the posterior factorises, else the [None, L, L] matrix
     S of loc + S eps. Those of a conditional model also take `condition` [None, ...], int32 for labels; the answer to a
-    label that is no class is NaN.
+    label that is no class is NaN. A hierarchy is decoded with its lower levels at the means of their priors; its
+    `sample` draws all levels, at a `temperature` [None] that scales the standard deviations.
     """
     latent = [None, vae.prior.latent_dim]
     event: list[Any] = [None, *vae.decoder.event_shape]
@@ -56,27 +59,39 @@ def signatures(vae: VAE) -> dict[str, Signature]:
     def decode(z: tf.Tensor, condition: tf.Tensor | None = None) -> Outputs:
         return {"mean": mean(tf.ensure_shape(z, latent), _in_shape(vae, condition, z))}
 
-    def sample(seed: tf.Tensor, condition: tf.Tensor | None = None) -> Outputs:
+    def sample(seed: tf.Tensor, condition: tf.Tensor | None = None, temperature: tf.Tensor | None = None) -> Outputs:
         condition = _in_shape(vae, condition, seed)
         z = tf.ensure_shape(sampler(vae, tf.ensure_shape(seed, [None, 2]), condition), latent)
-        return {"mean": mean(z, condition), "z": z}
+        if temperature is None or not isinstance(vae.decoder, LadderDecoder):
+            return {"mean": mean(z, condition), "z": z}
+        heat = _beside(tf.ensure_shape(temperature, [None])[:, tf.newaxis], seed)
+        p = _prior(vae, condition)
+        if isinstance(p, tfd.MultivariateNormalLinearOperator):
+            z = cooled(p, z, heat)
+        noise = level_noise(seed, vae.decoder.noise_sizes)
+        likelihood = vae.decoder.draw(z, [heat * eps for eps in noise], seen_by(vae.decoder, condition))
+        return {"mean": _known(vae, condition, likelihood.mean()), "z": z}
 
-    def posterior(x: tf.Tensor, condition: tf.Tensor | None) -> tfd.Distribution:
-        return vae.encoder(
-            tf.ensure_shape(x, event), condition=seen_by(vae.encoder, _in_shape(vae, condition, x)), training=False
-        )
+    def ascend(x: tf.Tensor, condition: tf.Tensor | None) -> tuple[tfd.Distribution, Any]:
+        given = seen_by(vae.encoder, _in_shape(vae, condition, x))
+        return vae.encoder.ascend(tf.ensure_shape(x, event), condition=given, training=False)
 
     def encode(x: tf.Tensor, condition: tf.Tensor | None = None) -> Outputs:
-        q = posterior(x, condition)
+        q, _ = ascend(x, condition)
         found = {"loc": getattr(q, "loc", None), "scale": _scale(q)}
         outputs = {name: tf.convert_to_tensor(value) for name, value in found.items() if value is not None}
         outputs = outputs or {"point": vae.encoder.posterior.point(q)}
         return {name: _known(vae, condition, value) for name, value in outputs.items()}
 
     def reconstruct(x: tf.Tensor, condition: tf.Tensor | None = None) -> Outputs:
-        return {"mean": mean(vae.encoder.posterior.point(posterior(x, condition)), _in_shape(vae, condition, x))}
+        q, features = ascend(x, condition)
+        given = seen_by(vae.decoder, _in_shape(vae, condition, x))
+        p, _ = vae.decoder.descend(vae.encoder.posterior.point(q), features, None, given, False)
+        return {"mean": _known(vae, condition, p.mean())}
 
     def log_prob(z: tf.Tensor, x: tf.Tensor, condition: tf.Tensor | None = None) -> Outputs:
+        if isinstance(vae.decoder, LadderDecoder):
+            raise TypeError("p(x given z) of the top level alone has no closed form in a hierarchy")
         z, x = tf.ensure_shape(z, latent), tf.ensure_shape(x, event)
         # Fails where z and x have different numbers of rows; the optimizer may remove a reshape that would.
         values = math.prod(event[1:])
@@ -96,6 +111,8 @@ def signatures(vae: VAE) -> dict[str, Signature]:
 
     sampler, sample_note = _sampler(vae)
     to_sample = {"seed": seed_spec, **given(vae.prior, vae.decoder)}
+    if isinstance(vae.decoder, LadderDecoder):
+        to_sample["temperature"] = tf.TensorSpec([None], tf.float32, "temperature")
     return {
         "decode": Signature(decode, {"z": z_spec, **given(vae.decoder)}),
         "sample": Signature(sample, to_sample, builtin=sampler is _by_counter, note=sample_note),
@@ -119,10 +136,14 @@ def _in_shape(vae: VAE, condition: tf.Tensor | None, beside: tf.Tensor) -> tf.Te
     if condition is None or vae.condition is None:
         return None
     condition = tf.ensure_shape(condition, [None, *vae.condition.shape])
-    size = math.prod(vae.condition.shape)
-    column = tf.cast(tf.reshape(beside, [-1, math.prod(beside.shape[1:])])[:, :1], condition.dtype)
-    both = tf.concat([column, tf.reshape(condition, [-1, size])], axis=1)
-    return tf.reshape(both[:, 1:], [-1, *vae.condition.shape])
+    flat = tf.reshape(condition, [-1, math.prod(vae.condition.shape)])
+    return tf.reshape(_beside(flat, beside), [-1, *vae.condition.shape])
+
+
+def _beside(values: tf.Tensor, other: tf.Tensor) -> tf.Tensor:
+    """The values [N, size], refused at run time unless the other tensor has as many rows."""
+    column = tf.cast(tf.reshape(other, [-1, math.prod(other.shape[1:])])[:, :1], values.dtype)
+    return tf.concat([column, values], axis=1)[:, 1:]
 
 
 def _known(vae: VAE, condition: tf.Tensor | None, values: tf.Tensor) -> tf.Tensor:
