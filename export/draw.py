@@ -60,7 +60,7 @@ LEVEL_STREAM = 1000
 
 
 def level_noise(seed: tf.Tensor, sizes: Sequence[int]) -> list[tf.Tensor]:
-    """Standard normal numbers for the lower levels of a hierarchy, [N, size] each: row i depends on seed pair i alone."""
+    """Standard normals for the lower levels of a hierarchy, [N, size] each: row i depends on seed pair i alone."""
     return [threefry.normals(seed, size, LEVEL_STREAM + index) for index, size in enumerate(sizes)]
 
 

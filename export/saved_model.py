@@ -137,6 +137,8 @@ def _trace(vae: VAE) -> tuple[dict[str, tuple[Signature, Any]], dict[str, str]]:
             if name == "decode":
                 raise ExportError(f"the decoder cannot be exported: {error}") from error
             left_out[name] = str(error).strip().partition("\n")[0]
+    if vae.num_levels > 1:
+        left_out["log_prob"] = "p(x given z) of the top level of a hierarchy is an integral over the levels below"
     return traced, left_out
 
 

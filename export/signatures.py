@@ -90,8 +90,6 @@ def signatures(vae: VAE) -> dict[str, Signature]:
         return {"mean": _known(vae, condition, p.mean())}
 
     def log_prob(z: tf.Tensor, x: tf.Tensor, condition: tf.Tensor | None = None) -> Outputs:
-        if isinstance(vae.decoder, LadderDecoder):
-            raise TypeError("p(x given z) of the top level alone has no closed form in a hierarchy")
         z, x = tf.ensure_shape(z, latent), tf.ensure_shape(x, event)
         # Fails where z and x have different numbers of rows; the optimizer may remove a reshape that would.
         values = math.prod(event[1:])
@@ -113,13 +111,17 @@ def signatures(vae: VAE) -> dict[str, Signature]:
     to_sample = {"seed": seed_spec, **given(vae.prior, vae.decoder)}
     if isinstance(vae.decoder, LadderDecoder):
         to_sample["temperature"] = tf.TensorSpec([None], tf.float32, "temperature")
-    return {
+    table = {
         "decode": Signature(decode, {"z": z_spec, **given(vae.decoder)}),
         "sample": Signature(sample, to_sample, builtin=sampler is _by_counter, note=sample_note),
         "encode": Signature(encode, {"x": x_spec, **given(vae.encoder)}),
         "reconstruct": Signature(reconstruct, {"x": x_spec, **given(vae.encoder, vae.decoder)}),
         "log_prob": Signature(log_prob, {"z": z_spec, "x": x_spec, **given(vae.decoder)}),
     }
+    if isinstance(vae.decoder, LadderDecoder):
+        # p(x|z) of the top level alone is an integral over the others.
+        del table["log_prob"]
+    return table
 
 
 def condition_spec(vae: VAE, rows: int | None = None) -> dict[str, tf.TensorSpec]:
