@@ -9,6 +9,7 @@ import keras
 from keras_vae import conditions
 from keras_vae.decoder import Decoder
 from keras_vae.encoder import Encoder
+from keras_vae.hierarchy import LadderDecoder, LadderEncoder
 from keras_vae.vae import VAE
 from keras_vae_cli import catalogue
 from keras_vae_cli.errors import ConfigError
@@ -48,9 +49,16 @@ def make_vae(settings: Settings, event_shape: tuple[int, ...], given: dict[str, 
     def part(kind: catalogue.Kind, spec: dict[str, Any]) -> Any:
         return make_part(kind, spec, **implied)
 
+    up, down = part("network", model.encoder), part("network", model.decoder)
+    posterior, likelihood = part("posterior", model.posterior), part("likelihood", model.likelihood)
+    if model.latents is None:
+        encoder, decoder = Encoder(up, posterior, condition), Decoder(down, likelihood, condition)
+    else:
+        encoder = LadderEncoder(up, posterior, condition)
+        decoder = LadderDecoder(down, likelihood, model.latents, condition)
     return VAE(
-        Encoder(part("network", model.encoder), part("posterior", model.posterior), condition),
-        Decoder(part("network", model.decoder), part("likelihood", model.likelihood), condition),
+        encoder,
+        decoder,
         part("prior", model.prior),
         part("objective", model.objective),
         seed=settings.train.seed,

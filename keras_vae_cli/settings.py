@@ -91,6 +91,9 @@ class Model(Section):
     """The parts of the model: each a name, or a mapping of a name and arguments."""
 
     latent_dim: PositiveInt = 16
+    latents: PositiveInt | list[PositiveInt] | None = Field(
+        None, description="of each level below the top: dimensions, or channels of a map; makes a hierarchy"
+    )
     encoder: dict[str, Any] = {"name": "mlp", "units": [512, 256]}
     posterior: dict[str, Any] = {"name": "MultivariateNormalDiag"}
     prior: dict[str, Any] = {"name": "StandardNormal"}

@@ -1,0 +1,104 @@
+"""Hierarchies: levels of latents between the stages of ordinary networks."""
+
+import keras
+import numpy as np
+import parts
+import pytest
+import tensorflow as tf
+from tensorflow_probability import distributions as tfd
+
+import keras_vae as kv
+from keras_vae import conditions, evaluation, hierarchy, likelihoods, networks, objectives, posteriors, priors
+
+
+def make(network, likelihood=None, latents=2, condition=None, objective=None):
+    recipe = parts.NETWORKS[network]
+    return kv.VAE(
+        hierarchy.LadderEncoder(recipe([8, 4]), posteriors.MultivariateNormalDiag(parts.L), condition),
+        hierarchy.LadderDecoder(recipe([4, 8]), likelihood or likelihoods.Bernoulli(parts.SHAPE), latents, condition),
+        priors.StandardNormal(parts.L),
+        objective,
+        seed=1,
+    )
+
+
+@pytest.mark.parametrize(("network", "levels"), [("mlp", 2), ("conv", 3)])
+def test_a_hierarchy_trains_saves_and_samples(network, levels, tmp_path):
+    vae = make(network, objective=objectives.ELBO(free_bits=0.01))
+    x = parts.data(vae.decoder.likelihood)
+    vae.compile(keras.optimizers.Adam(0.02))
+    losses = vae.fit(x, batch_size=16, epochs=6, verbose=0).history["loss"]
+    assert min(losses[1:]) < losses[0]
+    assert vae.num_levels == levels and vae.kl_is_exact
+    terms = vae.infer(x[:4], num_samples=3, seed=0)
+    assert len(terms.groups) == levels
+    for group in terms.groups:
+        assert group.z.shape[:2] == group.log_q.shape == group.log_p.shape == (3, 4)
+        assert group.kl.shape == (4,) and np.all(group.kl >= 0)
+    vae.save(tmp_path / "vae.keras")
+    loaded = keras.saving.load_model(tmp_path / "vae.keras")
+    np.testing.assert_array_equal(loaded.sample(3, seed=0), vae.sample(3, seed=0))
+    np.testing.assert_array_equal(loaded.infer(x[:4], 3, 0).log_weights, terms.log_weights)
+    found = evaluation.log_likelihood(vae, x, num_samples=20, verbose=False).mean
+    assert found == pytest.approx(float(np.mean(vae.log_prob(x, 20))), abs=1.0)
+
+
+def test_at_temperature_zero_all_draws_are_the_mean():
+    vae = make("mlp")
+    cold = vae.sample(3, seed=0, temperature=0.0)
+    np.testing.assert_allclose(cold, np.repeat(cold[:1], 3, axis=0), atol=1e-6)
+    np.testing.assert_allclose(cold[:1], vae.decode(np.zeros((1, parts.L))).mean(), atol=1e-6)
+    assert np.abs(vae.sample(3, seed=0) - cold).max() > 1e-4
+
+
+def test_two_linear_levels_have_the_likelihood_of_the_gaussian_that_they_are():
+    """z_1 ~ N(0, I), h = A z_1, z_2 ~ N(B g(h), s^2): with B = 0 p(x) = N(b, W (A A^T + V V^T s^2) W^T + t^2 I)."""
+    t = 0.6
+    vae = kv.VAE(
+        hierarchy.LadderEncoder(networks.mlp([4], activation="linear"), posteriors.MultivariateNormalDiag(2)),
+        hierarchy.LadderDecoder(networks.mlp([3, 3], activation="linear"), likelihoods.Normal((5,), scale=t), 2),
+        priors.StandardNormal(2),
+        seed=0,
+    )
+    vae.build()
+    random = np.random.default_rng(0)
+    for weight in vae.decoder.trainable_variables:
+        weight.assign(0.5 * random.normal(size=weight.shape))
+    level = vae.decoder.levels[0]
+    level.prior_layers[1].kernel.assign(np.zeros((3, 4)))
+    level.prior_layers[1].bias.assign([0.3, -0.2, 0.4, -0.5])
+    first, second = (layer for layer in vae.decoder.body.layers)
+    (A, a), (V, v), (M, m), (W, w) = (
+        [np.asarray(weight, "float64") for weight in (layer.kernel, layer.bias)]
+        for layer in (first, level.into, second, vae.decoder.output_layer)
+    )
+    p = level.prior(tf.zeros((1, 3)))
+    mean, scale = np.asarray(p.mean(), "float64")[0], np.asarray(p.stddev(), "float64")[0]
+    np.testing.assert_allclose(scale, np.exp(5 * np.tanh(np.array([0.4, -0.5]) / 5)), rtol=1e-5)
+    loc = ((a + mean @ V + v) @ M + m) @ W + w
+    factor = np.concatenate([A, scale[:, None] * V]) @ M @ W
+    exact = tfd.MultivariateNormalTriL(loc, np.linalg.cholesky(factor.T @ factor + t**2 * np.eye(5)))
+    x = np.asarray(exact.sample(6, seed=[0, 1]), "float32")
+    np.testing.assert_allclose(vae.log_prob(x, 20_000), exact.log_prob(x), atol=0.15)
+    drawn = np.asarray(vae.generate(20_000, seed=0).likelihood.mean())
+    np.testing.assert_allclose(np.cov(drawn.T), factor.T @ factor, atol=0.15 * np.abs(factor.T @ factor).max())
+
+
+def test_half_a_hierarchy_and_what_it_cannot_do_are_refused():
+    vae = make("mlp")
+    with pytest.raises(ValueError, match="together, or neither"):
+        kv.VAE(kv.Encoder(networks.mlp([4]), vae.encoder.posterior), vae.decoder, vae.prior)
+    with pytest.raises(ValueError, match="one level of latents"):
+        make("mlp", objective=objectives.ImportanceWeighted(2, estimator="dreg"))
+    with pytest.raises(ValueError, match=r"latents has 3 numbers: give 1"):
+        make("mlp", latents=[2, 2, 2]).build()
+    with pytest.raises(TypeError, match="cut from a recipe"):
+        hierarchy.LadderEncoder(keras.layers.Dense(3), vae.encoder.posterior)
+
+
+def test_levels_may_be_conditional():
+    label = conditions.Label(4)
+    vae = make("conv", condition=label)
+    x = parts.data(vae.decoder.likelihood, 4)
+    assert vae.reconstruct(x, np.arange(4)).shape == x.shape
+    assert np.abs(vae.sample(2, seed=0, condition=1) - vae.sample(2, seed=0, condition=2)).max() > 1e-5
