@@ -158,7 +158,8 @@ def _not_finite(x: tf.Tensor, terms: Terms, loss: tf.Tensor) -> tf.Tensor:
 
 
 def _mark(gradients: list[tf.Tensor | None], overflow: tf.Tensor) -> list[tf.Tensor | None]:
-    sizes = {i: g.shape.num_elements() for i, g in enumerate(gradients) if isinstance(g, tf.Tensor)}
+    # The gradient of a masked kernel does not know its shape.
+    sizes = {i: g.shape.num_elements() or math.inf for i, g in enumerate(gradients) if isinstance(g, tf.Tensor)}
     if sizes:
         smallest = min(sizes, key=lambda i: sizes[i])
         gradients[smallest] = gradients[smallest] + overflow
