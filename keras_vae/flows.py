@@ -8,6 +8,7 @@ from tensorflow_probability import distributions as tfd
 from tensorflow_probability import layers as tfpl
 
 from keras_vae import bijectors
+from keras_vae.arguments import check_count
 from keras_vae.latents import REAL
 from keras_vae.networks import check_sizes
 from keras_vae.posteriors import Deterministic, Posterior
@@ -24,8 +25,8 @@ class Flow(Posterior):
     flow has no closed form. The KL to any prior is sampled.
 
     Args:
-        base: a posterior on the whole real line, diagonal or with full covariance; only its distribution is used, from
-            the projection of this layer.
+        base_posterior: a posterior on the whole real line, diagonal or with full covariance; only its distribution is
+            used, from the projection of this layer.
         kind: "iaf" (Kingma et al. 2016, "Improving variational inference with inverse autoregressive flow") or
             "coupling" (Dinh et al. 2017, "Density estimation using Real NVP").
         num_layers: number of layers.
@@ -43,15 +44,19 @@ class Flow(Posterior):
 
     def __init__(
         self,
-        base: Posterior,
+        base_posterior: Posterior,
         kind: str = "iaf",
         num_layers: int = 2,
         units: Sequence[int] = (128, 128),
         context_size: int = 64,
         **kwargs: Any,
     ) -> None:
-        if not isinstance(base, Posterior):
-            raise TypeError(f"base must be a posterior such as posteriors.MultivariateNormalDiag(16), not {base!r}.")
+        if not isinstance(base_posterior, Posterior):
+            raise TypeError(
+                "base_posterior must be a posterior such as posteriors.MultivariateNormalDiag(16), not "
+                f"{base_posterior!r}."
+            )
+        base = base_posterior
         super().__init__(base.latent_dim, **kwargs)
         if isinstance(base, Deterministic) or base.support != REAL:
             raise ValueError(
@@ -60,8 +65,8 @@ class Flow(Posterior):
             )
         if kind not in bijectors.KINDS:
             raise ValueError(f"kind must be one of {', '.join(bijectors.KINDS)}, not {kind!r}.")
-        check_sizes("num_layers", [num_layers])
-        check_sizes("context_size", [context_size] if context_size != 0 else [], allow_empty=True)
+        check_count("num_layers", num_layers)
+        check_count("context_size", context_size, at_least=0)
         self.base, self.context_size = base, context_size
         # What the head converts to is not used, and must not use the weights: a Keras 2 layer complains of those.
         self.head = tfpl.DistributionLambda(

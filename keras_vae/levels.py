@@ -8,6 +8,7 @@ import numpy as np
 import tensorflow as tf
 from tensorflow_probability import distributions as tfd
 
+from keras_vae.arguments import check_count
 from keras_vae.discretized import (
     GridBinomial,
     GridCategorical,
@@ -92,7 +93,7 @@ class DiscretizedLogisticMixture(DiscretizedLogistic):
 
     def __init__(self, event_shape: Sequence[int], levels: int = 256, num_components: int = 5, **kwargs: Any) -> None:
         super().__init__(event_shape, levels, **kwargs)
-        self.num_components = check_count("num_components", num_components, at_least=1)
+        self.num_components = check_count("num_components", num_components)
         self.params_per_value = 3 * self.num_components
 
     def distribution(self, *params: tf.Tensor) -> tfd.Distribution:
@@ -143,7 +144,7 @@ class Binomial(Levels):
     """
 
     def __init__(self, event_shape: Sequence[int], total_count: int, **kwargs: Any) -> None:
-        self.total_count = check_count("total_count", total_count, at_least=1)
+        self.total_count = check_count("total_count", total_count)
         super().__init__(event_shape, self.total_count + 1, **kwargs)
 
     def distribution(self, logits: tf.Tensor) -> tfd.Distribution:
@@ -153,14 +154,3 @@ class Binomial(Levels):
     def initial_bias(self, mean: np.ndarray, spread: float = 1.0) -> np.ndarray:
         """logit(mean), the mean clipped to [0.001, 0.999]."""
         return logit(inside(mean))
-
-
-def check_count(name: str, count: int, at_least: int) -> int:
-    """The number as an int.
-
-    Raises:
-        ValueError: if it is not an int of at least `at_least`.
-    """
-    if isinstance(count, bool) or not isinstance(count, (int, np.integer)) or count < at_least:
-        raise ValueError(f"{name} must be an int >= {at_least}, not {count!r}.")
-    return int(count)

@@ -13,6 +13,7 @@ from typing import Any
 
 import keras
 
+from keras_vae.arguments import check_count
 from keras_vae.serialization import Serializable, register
 
 Shape = tuple[int, ...]
@@ -96,7 +97,7 @@ class Conv(Network):
 
     def __init__(self, filters: Sequence[int], kernel_size: int = 4, activation: str = "relu") -> None:
         self.filters = check_sizes("filters", filters)
-        (self.kernel_size,) = check_sizes("kernel_size", [kernel_size])
+        self.kernel_size = check_count("kernel_size", kernel_size)
         self.activation = check_activation(activation)
 
     def encoder_body(self, event_shape: Shape, dtype: Any) -> keras.Layer:
@@ -136,7 +137,7 @@ class Residual(Conv):
 
     def __init__(self, filters: Sequence[int], blocks: int = 1, kernel_size: int = 4, activation: str = "silu") -> None:
         super().__init__(filters, kernel_size, activation)
-        (self.blocks,) = check_sizes("blocks", [blocks])
+        self.blocks = check_count("blocks", blocks)
 
     def _refinement(self, filters: int, dtype: Any) -> list[keras.Layer]:
         return [ResidualBlock(filters, self.activation, dtype=dtype) for _ in range(self.blocks)]

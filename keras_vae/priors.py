@@ -20,6 +20,7 @@ from tensorflow_probability import distributions as tfd
 from tensorflow_probability import layers as tfpl
 
 from keras_vae import bijectors
+from keras_vae.arguments import check_count
 from keras_vae.conditions import Condition, check_condition, require
 from keras_vae.constraints import positive
 from keras_vae.inputs import Summary
@@ -173,7 +174,7 @@ class NormalMixture(Prior):
 
     def __init__(self, latent_dim: int, num_components: int, **kwargs: Any) -> None:
         super().__init__(latent_dim, **kwargs)
-        (self.num_components,) = check_sizes("num_components", [num_components])
+        self.num_components = check_count("num_components", num_components)
         self.head = tfpl.DistributionLambda(self._mixture, convert_to_tensor_fn=tfd.Distribution.mean)
         shape = (self.num_components, self.latent_dim)
         spread = keras.initializers.RandomNormal(stddev=0.5)
@@ -210,7 +211,7 @@ class VampPrior(Prior):
 
     def __init__(self, latent_dim: int, num_pseudo_inputs: int, **kwargs: Any) -> None:
         super().__init__(latent_dim, **kwargs)
-        (self.num_pseudo_inputs,) = check_sizes("num_pseudo_inputs", [num_pseudo_inputs])
+        self.num_pseudo_inputs = check_count("num_pseudo_inputs", num_pseudo_inputs)
         self.num_examples = self.num_pseudo_inputs
 
     def build(self, input_shape: tuple) -> None:
@@ -271,7 +272,7 @@ class RealNVP(Prior):
 
     def __init__(self, latent_dim: int, num_layers: int = 8, units: Sequence[int] = (128, 128), **kwargs: Any) -> None:
         super().__init__(latent_dim, **kwargs)
-        check_sizes("num_layers", [num_layers])
+        check_count("num_layers", num_layers)
         self.layers = bijectors.conditioners("coupling", latent_dim, num_layers, check_sizes("units", units))
         # What the head converts to is not used, and must not use the weights: a Keras 2 layer complains of those.
         self.head = tfpl.DistributionLambda(self._flow, convert_to_tensor_fn=lambda p: p.distribution.mean())

@@ -22,6 +22,7 @@ LEVELS = {
     "kumaraswamy": 0,
     "orthogonal": 0,
     "constraints": 0,
+    "arguments": 0,
     "metrics": 0,
     "latents": 0,
     "distribution": 0,

@@ -113,6 +113,10 @@ def test_the_catalogue_is_what_can_be_imported():
 def test_parts_inside_parts_are_made():
     spec = {"name": "ELBO", "kl_weight": {"name": "Linear", "steps": 7}}
     assert config.make_part("objective", settings.check_part("objective", spec)).kl_weight.steps == 7
+    base = {"name": "MultivariateNormalLowRank", "rank": 1}
+    spec = {"name": "Flow", "base_posterior": base, "kind": "coupling", "units": [8]}
+    flow = config.make_part("posterior", settings.check_part("posterior", spec), latent_dim=3)
+    assert (flow.latent_dim, flow.base.rank) == (3, 1)
 
 
 def test_the_optimizer_follows_the_settings():

@@ -124,7 +124,7 @@ def test_any_activation_by_name(make, activation):
         (lambda: networks.gated_mlp([4, 0]), "units must be a list of positive ints"),
         (lambda: networks.gated_mlp(4), "units must be a list of positive ints"),
         (lambda: networks.residual([]), "filters must name at least one layer"),
-        (lambda: networks.residual([4], blocks=0), "blocks must be"),
+        (lambda: networks.residual([4], blocks=0), "blocks must be an int >= 1, not 0"),
         (lambda: networks.residual([4], activation="swoosh"), "swoosh"),
         (lambda: networks.gated_mlp([4], activation=tf.nn.relu), "must be the name of a Keras activation"),
     ],

@@ -207,7 +207,7 @@ def test_vamp_says_what_it_needs():
 def test_bad_arguments_are_named():
     for make, message in [
         (lambda: priors.Uniform(2, 1.0, 0.0), "low < high"),
-        (lambda: priors.NormalMixture(2, 0), "num_components"),
+        (lambda: priors.NormalMixture(2, 0), "num_components must be an int >= 1, not 0"),
         (lambda: priors.VampPrior(2, 2.5), "num_pseudo_inputs"),
         (lambda: priors.RealNVP(2, num_layers=0), "num_layers"),
         (lambda: priors.RealNVP(2, units=[]), "units"),
