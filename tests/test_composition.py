@@ -45,7 +45,7 @@ def refusal(posterior, prior, objective):
     """The error with which `VAE` refuses three parts, or None. A condition is refused only by a VampPrior."""
     try:
         vae = build(posterior, prior, "normal", objective)
-        if posterior == "deterministic":
+        if (posterior, prior) == ("deterministic", "vamp"):
             vae.build()
             vae.prior.distribution(encoder=vae.encoder)  # a mixture of posteriors needs their densities
     except ValueError as error:
