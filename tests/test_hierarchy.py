@@ -65,8 +65,11 @@ def test_two_linear_levels_have_the_likelihood_of_the_gaussian_that_they_are():
     for weight in vae.decoder.trainable_variables:
         weight.assign(0.5 * random.normal(size=weight.shape))
     level = vae.decoder.levels[0]
-    level.prior_layers[1].kernel.assign(np.zeros((3, 4)))
-    level.prior_layers[1].bias.assign([0.3, -0.2, 0.4, -0.5])
+    # Posteriors equal to the priors: the weights of log p(x) are then p(x|z), of finite variance.
+    for projection in (level.prior_layers[1], level.posterior_layers[1]):
+        projection.kernel.assign(np.zeros((3, 4)))
+        projection.bias.assign([0.3, -0.2, 0.4, -0.5])
+    vae.encoder.posterior.projection.kernel.assign(np.zeros((4, 4)))
     first, second = (layer for layer in vae.decoder.body.layers)
     (A, a), (V, v), (M, m), (W, w) = (
         [np.asarray(weight, "float64") for weight in (layer.kernel, layer.bias)]
