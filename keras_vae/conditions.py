@@ -184,7 +184,7 @@ def given(condition: Condition | None, values: Any, rows: int | None = None) -> 
     """
     if condition is None:
         if values is not None:
-            raise ValueError("This model has no condition, but one was given: make its parts with condition=...")
+            raise ValueError("This model takes no condition, and one was given: make its parts with condition=...")
         return None
     if values is None:
         raise ValueError(
