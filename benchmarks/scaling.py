@@ -54,9 +54,17 @@ def run(peers: str | None, quick: bool) -> tuple[list[Table], list[Target]]:
                 slope = f"{math.log(seconds / earlier) / math.log(size / before):.2f}"
             rows.append([f"{size:,}", f"{1e3 * seconds:.2f}", f"{amount(size) / seconds:,.0f}", slope])
         tables.append(Table(f"Against {name}", [name.split(",")[0], "ms", unit, "slope of the time"], rows, reason))
-        axis.loglog([size for size, _ in points], [amount(size) / seconds for size, seconds in points], "o-")
+        speeds = [amount(size) / seconds for size, seconds in points]
+        axis.plot([size for size, _ in points], speeds, "o-")
+        axis.set_xscale("log")
+        axis.set_xticks([size for size, _ in points], [f"{size:,}" for size, _ in points], rotation=45)
+        axis.minorticks_off()
+        if max(speeds) > 10 * min(speeds):
+            axis.set_yscale("log")
+        else:
+            axis.set_ylim(0, 1.1 * max(speeds))
         axis.set(xlabel=name, ylabel=unit)
-        axis.grid(which="both", alpha=0.3)
+        axis.grid(alpha=0.3)
     for axis in list(figure.axes)[len(found) :]:
         axis.remove()
     RESULTS.mkdir(exist_ok=True)

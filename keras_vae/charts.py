@@ -10,7 +10,6 @@ import numpy as np
 from matplotlib import colormaps
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from sklearn.decomposition import PCA
 
 from keras_vae import codes
 from keras_vae.drawing import DPI, FONT, PathLike, saved
@@ -40,6 +39,8 @@ def latent_scatter(
     axes = figure.add_subplot()
     names = ("z0", "z1")
     if z.shape[1] > 2:
+        from sklearn.decomposition import PCA
+
         pca = PCA(2).fit(z)
         share = pca.explained_variance_ratio_
         z, names = pca.transform(z), (f"component 1 ({share[0]:.0%})", f"component 2 ({share[1]:.0%})")

@@ -16,10 +16,6 @@ import rich.table
 import tensorflow as tf
 import tensorflow_probability as tfp
 from scipy.optimize import linear_sum_assignment
-from sklearn.decomposition import PCA
-from sklearn.linear_model import LogisticRegression
-from sklearn.mixture import GaussianMixture
-from sklearn.neighbors import KNeighborsClassifier
 
 from keras_vae import codes, seeds
 from keras_vae.encoder import Encoder
@@ -87,6 +83,11 @@ def linear_probe(
         x, y = x[some], y[some]
     x_test, y_test = _with_labels(test, "test", None)
     flat, flat_test = x.reshape(len(x), -1), x_test.reshape(len(x_test), -1)
+    # Here, because scikit-learn would make `import keras_vae` longer by 6%.
+    from sklearn.decomposition import PCA
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.neighbors import KNeighborsClassifier
+
     pca = PCA(min(vae.prior.latent_dim, *flat.shape), random_state=0).fit(flat)
     kinds = {
         "latents": (codes.points(vae, x)[0], codes.points(vae, x_test)[0]),
@@ -241,6 +242,8 @@ class CodeDensity:
 
     def __init__(self, vae: VAE, data: Any, num_components: int = 10, seed: int = 0) -> None:
         codes.refuse_conditional(vae, "A density of codes")
+        from sklearn.mixture import GaussianMixture
+
         z, _ = codes.points(vae, data)
         if len(z) < 2 * num_components:
             raise ValueError(
