@@ -15,6 +15,9 @@ from keras_vae_cli import catalogue
 from keras_vae_cli.errors import ConfigError
 from keras_vae_cli.settings import Settings, Train, load
 
+# Of mixed_float16, at the start; it doubles every 2,000 steps as long as nothing overflows.
+LOSS_SCALE = 2.0**7
+
 __all__ = ["Settings", "load", "make_optimizer", "make_part", "make_vae", "read"]
 
 
@@ -99,7 +102,11 @@ def make_optimizer(train: Train, steps_per_epoch: int) -> keras.optimizers.Optim
     if train.gradient_clip_norm is not None:
         options.update(global_clipnorm=train.gradient_clip_norm)
     optimizer = {name.lower(): name for name in dir(keras.optimizers)}[train.optimizer]
-    return getattr(keras.optimizers, optimizer)(learning_rate=rate, **options)
+    made = getattr(keras.optimizers, optimizer)(learning_rate=rate, **options)
+    if train.precision == "mixed_float16":
+        # Losses are sums over pixels: from Keras's 2^15 the first steps would be lost to overflows.
+        made = keras.optimizers.LossScaleOptimizer(made, initial_scale=LOSS_SCALE)
+    return made
 
 
 def steps_per_execution(train: Train, steps_per_epoch: int) -> int:
