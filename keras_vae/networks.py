@@ -292,9 +292,10 @@ def feature_shape(body: keras.Layer, input_shape: Any) -> tuple[int | None, ...]
     """Build `body` if need be, and give the shape of its output for one example; a list of shapes is of its inputs."""
     if not body.built:
         body.build(input_shape)
+    # A specification is not cast to the precision of the layer, as a call is.
     if isinstance(input_shape, list):
-        inputs: Any = [keras.KerasTensor(shape, dtype="float32") for shape in input_shape]
+        inputs: Any = [keras.KerasTensor(shape, dtype=body.compute_dtype) for shape in input_shape]
     else:
-        inputs = keras.KerasTensor(input_shape, dtype="float32")
+        inputs = keras.KerasTensor(input_shape, dtype=body.compute_dtype)
     output = body.compute_output_spec(inputs)
     return tuple(output.shape[1:])

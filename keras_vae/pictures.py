@@ -294,8 +294,8 @@ def all_pictures(
         draw("answers", answers, vae, data, seed=seed, value_range=value_range)
     draw("reconstructions", reconstructions, vae, data, value_range=value_range)
     if codes.is_flat(vae):
-        draw("latent_scatter", latent_scatter, vae, data, labels)
         draw("interpolations", interpolations, vae, data, value_range=value_range)
+        draw("latent_scatter", latent_scatter, vae, data, labels)
         if vae.prior.latent_dim == 2 and vae.condition is None:
             draw("manifold", manifold, vae, value_range=value_range)
         if codes.is_deterministic(vae) and vae.condition is None and len(codes.gather(data, 100)[0]) == 100:

@@ -414,6 +414,12 @@ class VAE(Serializable, keras.Model):
         seed = seeds.fold_in(seeds.fold_in(self.seed, -1), self._batch_index.next())
         return self._logs(*self._objective(x, sample_weight, seed, training=False, condition=condition))
 
+    def _maybe_symbolic_build(self, iterator: Any = None, data_batch: Any = None) -> None:
+        # Keras averages the first batch over the replicas to learn its shape: labels have no such mean.
+        if self._distribute_strategy is not None:
+            self._ensure_built()
+            self._build_optimizer()
+
     def _objective(
         self,
         x: tf.Tensor,

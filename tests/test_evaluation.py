@@ -137,8 +137,8 @@ def test_memory_does_not_grow_with_the_samples(model, x, monkeypatch):
     sizes = set()
     inner = importance._log_weights
 
-    def spy(vae, data):
-        log_weights = inner(vae, data)
+    def spy(vae, data, condition):
+        log_weights = inner(vae, data, condition)
 
         def count(num, seed):
             sizes.add(num)

@@ -91,7 +91,7 @@ def test_every_part_is_exported_or_refused_in_plain_words(combination, tmp_path)
 
 
 def test_an_assertion_of_a_likelihood_is_taken_out_and_values_outside_its_support_harm_nobody(tmp_path):
-    vae = make("diag", "standard_normal", "categorical", "mlp")
+    vae = make("diag", "standard_normal", "categorical", "mlp", "unconditional")
     report = export.to_saved_model(vae, tmp_path / "decoder")
     x = parts.data(vae.decoder.likelihood, 6)
     z = np.zeros((6, parts.L), "float32")
