@@ -332,7 +332,8 @@ def save_model(vae: VAE, path: Path) -> None:
         ValueError: if the weights are not finite.
     """
     _check_finite(vae)
-    temporary = path.with_name(f".writing-{os.getpid()}-{path.name}")
+    # One name for all processes: what a killed one left is written over.
+    temporary = path.with_name(f".writing-{path.name}")
     try:
         vae.save(temporary)
         temporary.replace(path)

@@ -62,7 +62,7 @@ def allowed(row):
 
 
 def fixed_objective(vae, x, c, step):
-    """A function that gives the objective of all data: the same noise, and the schedules at the same step, each time."""
+    """A function that gives the objective of all data, each time with the same noise and at the same step."""
 
     @tf.function
     def one(seed):

@@ -33,6 +33,10 @@ def train(*arguments, **options):
     return subprocess.run([*PROGRAM, *map(str, arguments)], capture_output=True, text=True, **options)
 
 
+def _heed_interrupts():
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 @pytest.fixture
 def start():
     """Start training in the background, and end it with the test."""
@@ -40,7 +44,9 @@ def start():
 
     def begin(*arguments):
         program = [*PROGRAM, *map(str, arguments)]
-        processes.append(subprocess.Popen(program, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True))
+        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
+        # Whoever starts the tests in the background has Ctrl-C ignored in all that they start.
+        processes.append(subprocess.Popen(program, preexec_fn=_heed_interrupts, **pipes))
         return processes[-1]
 
     yield begin
