@@ -25,10 +25,10 @@ def run(peers: str | None, quick: bool) -> tuple[list[Table], list[Target]]:
     """Both architectures, then the dense one against bare matrix products."""
     tables, targets = [], []
     for architecture in ("mlp", "conv"):
-        table, reached = _against_peers(architecture, peers, rounds=2 if quick else 5)
+        table, reached = _against_peers(architecture, peers, rounds=2 if quick else 3)
         tables.append(table)
         targets += reached
-    table, reached = _arithmetic(rounds=2 if quick else 5)
+    table, reached = _arithmetic(rounds=2 if quick else 3)
     return [*tables, table], [*targets, *reached]
 
 
