@@ -17,7 +17,15 @@ from tensorflow_probability import distributions as tfd
 from keras_vae import guard, inputs, seeds, skipped
 from keras_vae.compatibility import check_parts
 from keras_vae.decoder import Decoder
-from keras_vae.distribution import follow_chief
+from keras_vae.distribution import (
+    fill_if_empty,
+    follow_chief,
+    from_chief,
+    is_multi_worker,
+    share_of_mean,
+    share_out,
+    sum_gradients,
+)
 from keras_vae.encoder import Encoder
 from keras_vae.latents import Terms, latent_group, pathwise
 from keras_vae.metrics import BatchIndex
@@ -299,10 +307,13 @@ class VAE(Serializable, keras.Model):
         options["x"] = x
         for keeper in keepers:
             options = keeper.serve(self, options)
-        options = inputs.serve_arrays(options, seed=random.randrange(2**31))
+        strategy = self.distribute_strategy
+        options = inputs.serve_arrays(options, seed=from_chief(strategy, random.randrange(2**31)))
         if not inputs.is_array(options["x"]):
             # Keras shuffles arrays, and warns that it will not shuffle anything else.
             options.setdefault("shuffle", False)
+        for data, steps in (("x", "steps_per_epoch"), ("validation_data", "validation_steps")):
+            options[data], options[steps] = share_out(strategy, options.get(data), options.get(steps))
         self._build_optimizer()
         return super().fit(**options)
 
@@ -313,11 +324,15 @@ class VAE(Serializable, keras.Model):
                 self.optimizer.build(self.trainable_variables)
 
     @functools.wraps(keras.Model.evaluate)
-    def evaluate(self, x: Any = None, *args: Any, **kwargs: Any) -> Any:
+    def evaluate(self, *args: Any, **kwargs: Any) -> Any:
         """Look at the first batch, evaluate."""
-        if not kwargs.get("_use_cached_eval_dataset"):
-            _, x = self._look_at(x)
-        return super().evaluate(x, *args, **kwargs)
+        options = inspect.signature(keras.Model.evaluate).bind_partial(self, *args, **kwargs).arguments
+        del options["self"]
+        options.update(options.pop("kwargs", {}))
+        if not options.get("_use_cached_eval_dataset"):
+            _, x = self._look_at(options.get("x"))
+            options["x"], options["steps"] = share_out(self.distribute_strategy, x, options.get("steps"))
+        return super().evaluate(**options)
 
     def train_step(self, data: Any) -> dict[str, tf.Tensor]:
         """One update of all weights from one batch."""
@@ -331,17 +346,19 @@ class VAE(Serializable, keras.Model):
             terms, loss, extra = self._objective(
                 x, sample_weight, seeds.fold_in(self.seed, self._step()), training=True
             )
-            scaled = self.optimizer.scale_loss(loss / tf.distribute.get_strategy().num_replicas_in_sync)
+            scaled = self.optimizer.scale_loss(share_of_mean(loss, terms.total_weight))
         gradients = tape.gradient(scaled, variables)
         if not self.objective.uses_prior:
             # Keras warns of weights without a gradient: rightly so, but for a prior that the objective leaves alone.
             pairs = zip(gradients, variables, strict=True)
             gradients = [keras.ops.zeros_like(v) if gradient is None else gradient for gradient, v in pairs]
+        gradients = sum_gradients(gradients, self.optimizer)
         checked = guard.check(gradients, self.optimizer, self.gradient_skip_norm, x, terms, loss)
         guard.apply(checked, self.optimizer, variables)
         statistics.restore(checked.skipped)
         self.skip_counts.update_state(checked.reason)
-        self.step.assign_add(1)
+        # It depends on the loss: when the data have come to an end, the rest of the step is not taken either.
+        self.step.assign_add(tf.ones_like(loss, tf.int64))
         return self._logs(terms, loss, extra, checked.skipped)
 
     def test_step(self, data: Any) -> dict[str, tf.Tensor]:
@@ -350,11 +367,18 @@ class VAE(Serializable, keras.Model):
         seed = seeds.fold_in(seeds.fold_in(self.seed, -1), self._batch_index.next())
         return self._logs(*self._objective(x, sample_weight, seed, training=False))
 
+    def _maybe_symbolic_build(self, iterator: Any = None, data_batch: Any = None) -> None:
+        # Keras averages the first batch over the replicas to learn its shape, which fails for unequal parts of a batch.
+        self._ensure_built()
+        self._build_optimizer()
+
     def _objective(
         self, x: tf.Tensor, sample_weight: tf.Tensor | None, seed: tf.Tensor, training: bool
     ) -> tuple[Terms, tf.Tensor, dict[str, tf.Tensor]]:
         replica = tf.distribute.get_replica_context().replica_id_in_sync_group
+        (x, sample_weight), is_stand_in = fill_if_empty(x, sample_weight)
         terms = self.infer(x, self.objective.num_samples, seeds.fold_in(seed, replica), training=training)
+        terms = dataclasses.replace(terms, is_stand_in=is_stand_in)
         if sample_weight is not None:
             weight = tf.reshape(tf.cast(sample_weight, tf.float32), [-1])
             terms = dataclasses.replace(terms, sample_weight=weight)
@@ -364,8 +388,7 @@ class VAE(Serializable, keras.Model):
     def _logs(
         self, terms: Terms, loss: tf.Tensor, extra: dict[str, tf.Tensor], skipped: tf.Tensor | None = None
     ) -> dict[str, tf.Tensor]:
-        weight = terms.sample_weight
-        count = tf.cast(tf.shape(terms.kl)[0], tf.float32) if weight is None else tf.reduce_sum(weight)
+        count = terms.total_weight
         log_likelihood = tf.reduce_mean(terms.log_likelihood, axis=0)
         values = {
             "loss": loss,
@@ -381,10 +404,14 @@ class VAE(Serializable, keras.Model):
         for name, value in values.items():
             self._means[name].update_state(value, sample_weight=count)
         results = {name: mean.result() for name, mean in self._means.items()}
-        if isinstance(tf.distribute.get_strategy(), tf.distribute.MultiWorkerMirroredStrategy):
+        if is_multi_worker(tf.distribute.get_strategy()):
             # Keras averages the workers' results over their first axis, which a scalar does not have.
             results = {name: result[tf.newaxis] for name, result in results.items()}
         return results
+
+    def get_metrics_result(self) -> dict[str, tf.Tensor]:
+        """The running means, over all replicas and workers; the last step returns those of the replicas' means."""
+        return {name: mean.result() for name, mean in self._means.items()}
 
     @property
     def metrics(self) -> list[keras.metrics.Metric]:
