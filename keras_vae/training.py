@@ -106,7 +106,9 @@ class _Session:
         _trim_history(self.run / runs.HISTORY, first)
         batch_size = self.settings.data.batch_size
         self.vae.fit(
-            self.splits.train.stream(batch_size, self.settings.train.seed, start_step=int(self.vae.step)),
+            self.splits.train.stream(
+                batch_size, self.settings.train.seed, start_step=int(keras.ops.convert_to_numpy(self.vae.step))
+            ),
             validation_data=self.splits.validation and self.splits.validation.dataset(batch_size),
             epochs=self.settings.train.epochs,
             initial_epoch=first,
@@ -232,7 +234,7 @@ def _report(
         units="nats per example",
         training={
             "seconds": round(seconds, 1),
-            "steps": int(session.vae.step),
+            "steps": int(keras.ops.convert_to_numpy(session.vae.step)),
             "weights": vae.count_params(),
             "best_epoch": None if best is None else best + 1,
             "validation_elbo": None if best is None else session.checkpoints.best_elbo,
