@@ -143,6 +143,13 @@ def test_a_folder_of_pictures(tmp_path):
     assert keras.saving.load_model(tmp_path / "run" / "vae.keras").sample(1, seed=0).shape == (1, 13, 9, 3)
 
 
+def test_a_mirrored_run_ends_like_any_other(tmp_path):
+    result = command("train", *SMALL, *NO_EXPORT, "train.distribute=mirrored", "--run", tmp_path / "run")
+    assert result.returncode == 0, result.stderr
+    weights = keras.saving.load_model(tmp_path / "run" / "vae.keras").get_weights()
+    assert all(np.isfinite(weight).all() for weight in weights)
+
+
 @pytest.mark.skipif("TFDS_DATA_DIR" not in os.environ, reason="needs TFDS_DATA_DIR with MNIST prepared")
 def test_mnist_by_name(tmp_path):
     result = command("train", "mnist", *SMALL, "train.epochs=1", *NO_EXPORT, "--run", tmp_path / "run")
