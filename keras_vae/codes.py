@@ -291,7 +291,7 @@ def _averaged(values: tf.Tensor) -> tf.Tensor:
 def _variance(q: tfd.Distribution) -> tf.Tensor | None:
     try:
         return q.variance()
-    except NotImplementedError:
+    except NotImplementedError:  # TFP has no formula
         return None
 
 

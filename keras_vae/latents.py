@@ -153,7 +153,7 @@ def pathwise(terms_at: Callable[[tf.Tensor], Terms], z: tf.Tensor) -> Terms:
 def _kl(q: tfd.Distribution, p: tfd.Distribution, log_ratio: tf.Tensor) -> tuple[tf.Tensor, bool]:
     try:
         return tfd.kl_divergence(q, p), True
-    except NotImplementedError:
+    except NotImplementedError:  # TFP has no formula
         return tf.reduce_mean(log_ratio, axis=0), False
 
 
@@ -163,7 +163,7 @@ def _kl_per_dim(q: tfd.Distribution, p: tfd.Distribution) -> tf.Tensor | None:
         return None
     try:
         return tfd.kl_divergence(q_marginals, p_marginals)
-    except NotImplementedError:
+    except NotImplementedError:  # TFP has no formula
         return None
 
 

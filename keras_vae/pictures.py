@@ -327,9 +327,9 @@ def _prior_grid(vae: VAE, levels: np.ndarray) -> np.ndarray:
         univariate, forward = latents.marginals(p.distribution), p.bijector.forward
     try:
         if univariate is None:
-            raise NotImplementedError
+            raise NotImplementedError  # coordinates that depend on each other: draws below, as without a formula
         quantiles = np.asarray(univariate.quantile(levels[:, None]))
-    except NotImplementedError:
+    except NotImplementedError:  # TFP has no formula
         draws = np.asarray(p.sample(10_000, seed=seeds.as_pair(0)))
         quantiles, forward = np.quantile(draws, levels, axis=0), lambda z: z
     across, up = np.meshgrid(quantiles[:, 0], quantiles[::-1, 1])
@@ -343,7 +343,7 @@ def _prior_moments(vae: VAE, condition: np.ndarray | None = None) -> tuple[np.nd
     try:
         mean, deviation = np.asarray(p.mean()), np.asarray(p.stddev())
         return (mean[0], deviation[0]) if p.batch_shape.rank else (mean, deviation)
-    except NotImplementedError:
+    except NotImplementedError:  # TFP has no formula
         draws = np.asarray(p.sample(10_000, seed=seeds.as_pair(0)))
         return draws.mean(axis=0), draws.std(axis=0)
 
