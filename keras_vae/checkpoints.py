@@ -62,6 +62,8 @@ class Checkpoints(keras.callbacks.Callback):
         write: what prints a line.
     """
 
+    needs_every_batch = False
+
     def __init__(
         self,
         folder: str | os.PathLike[str],
@@ -313,6 +315,8 @@ class Checkpoints(keras.callbacks.Callback):
 
 class _ResumedEpoch(keras.callbacks.Callback):
     """Lets training go on after the rest of an epoch, which is shorter than the epochs that Keras counts."""
+
+    needs_every_batch = False
 
     def __init__(self, checkpoints: Checkpoints) -> None:
         super().__init__()

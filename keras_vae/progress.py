@@ -20,6 +20,8 @@ class TrainingProgress(keras.callbacks.Callback):
         console: where to write.
     """
 
+    needs_every_batch = False
+
     def __init__(self, epochs: int, console: Console) -> None:
         super().__init__()
         self.epochs, self.console = epochs, console

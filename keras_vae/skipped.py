@@ -38,6 +38,8 @@ class SkippedSteps(keras.callbacks.Callback):
     # What `Checkpoints` gives back only within an epoch.
     OF_THE_EPOCH = ("_before", "_steps_before")
 
+    needs_every_batch = False
+
     def __init__(self, limit: int = LIMIT, always: bool = False) -> None:
         super().__init__()
         if isinstance(limit, bool) or not isinstance(limit, int) or limit < 1:

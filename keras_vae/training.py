@@ -220,7 +220,7 @@ def _describe(settings: Settings, splits: data.Splits) -> str:
 def _report(
     settings: Settings, splits: data.Splits, run: Path, vae: VAE, session: _Session, seconds: float, console: Console
 ) -> None:
-    vae.compile()
+    vae.compile()  # type: ignore[call-arg]
     test = vae.evaluate(splits.test.dataset(settings.data.batch_size), return_dict=True, verbose=0)
     best = session.checkpoints.best_epoch
     console.print(f"test: elbo {test['elbo']:.2f}  log_likelihood {test['log_likelihood']:.2f}  kl {test['kl']:.2f}")

@@ -21,6 +21,7 @@ from keras_vae.conditions import seen_by
 from keras_vae.decoder import Decoder
 from keras_vae.distribution import follow_chief
 from keras_vae.encoder import Encoder
+from keras_vae.executions import ChoosesExecutions
 from keras_vae.hierarchy import LadderDecoder
 from keras_vae.latents import Terms, cooled, latent_group, pathwise
 from keras_vae.metrics import BatchIndex
@@ -41,7 +42,7 @@ class Generation(NamedTuple):
 
 
 @register
-class VAE(Serializable, keras.Model):
+class VAE(Serializable, ChoosesExecutions, keras.Model):
     """log p(x) >= E_q(z|x)[log p(x|z)] - KL(q(z|x) || p(z)), maximised by `fit`.
 
     After Kingma and Welling 2014, "Auto-encoding variational Bayes". All reported numbers are in nats per example:
@@ -368,7 +369,8 @@ class VAE(Serializable, keras.Model):
             # Keras shuffles arrays, and warns that it will not shuffle anything else.
             options.setdefault("shuffle", False)
         self._build_optimizer()
-        return super().fit(**options)
+        with self.training_executions(options):
+            return super().fit(**options)
 
     def _build_optimizer(self) -> None:
         # Left to the first step, its variables would make TensorFlow trace that step a second time.
@@ -381,7 +383,8 @@ class VAE(Serializable, keras.Model):
         """Look at the first batch, evaluate."""
         if not kwargs.get("_use_cached_eval_dataset"):
             _, x = self._look_at(x, kwargs.get("y", args[0] if args else None))
-        return super().evaluate(x, *args, **kwargs)
+        with self.evaluating_executions():
+            return super().evaluate(x, *args, **kwargs)
 
     def train_step(self, data: Any) -> dict[str, tf.Tensor]:
         """One update of all weights from one batch."""

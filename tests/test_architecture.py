@@ -29,6 +29,7 @@ LEVELS = {
     "reporting": 0,
     "drawing": 0,
     "updates": 0,
+    "executions": 0,
     "inputs": 1,
     "schedules": 1,
     "data": 1,
