@@ -53,12 +53,12 @@ def open_data(settings: Settings) -> data.Splits:
 
 
 def load_model(run: Path) -> VAE:
-    """The model of a run.
+    """The model of a run folder, or of a .keras file.
 
     Raises:
         ConfigError: if the run has not got that far, or the file is damaged or of something else.
     """
-    path = run / MODEL
+    path = run if run.suffix == ".keras" else run / MODEL
     if not path.is_file():
         raise ConfigError(f"{run} holds no {MODEL} yet: let keras-vae train finish first.")
     if not zipfile.is_zipfile(path):
@@ -132,10 +132,10 @@ def evaluate(
         verbose=console.is_terminal,
     )
     console.print(evaluation.report_table(found))
-    for name, numbers in found.get("restoration", {}).items():
-        console.print(f"{name}: " + ", ".join(f"{key} {value:.4g}" for key, value in numbers.items()))
     if splits.condition is not None and splits.condition["name"] == "Image":
         found["restoration"] = restoration.compare(vae, few.dataset(batch_size), splits.test.dataset(batch_size))
+        for name, numbers in found["restoration"].items():
+            console.print(f"{name}: " + ", ".join(f"{key} {value:.4g}" for key, value in numbers.items()))
     update_report(run, **found)
     console.print(f"Written to {run / REPORT}.")
 

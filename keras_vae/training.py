@@ -97,7 +97,9 @@ class _Session:
     def fit(self) -> None:
         """Train, from the last checkpoint if there is one."""
         position = self.checkpoints.restore(self.vae)
-        if position is None:
+        if position is None and self.settings.train.start_from is not None:
+            self._start_from(Path(self.settings.train.start_from))
+        elif position is None:
             self.vae.adapt(self.splits.train.dataset(self.settings.data.batch_size))
         else:
             self.console.print(f"resumed from {position}")
@@ -116,6 +118,20 @@ class _Session:
             callbacks=self._callbacks(first),
             verbose=0,
         )
+
+    def _start_from(self, path: Path) -> None:
+        other = runs.load_model(path)
+        for name in ("encoder", "decoder", "prior"):
+            mine, theirs = (getattr(vae, name) for vae in (self.vae, other))
+            shapes = [[tuple(weight.shape) for weight in part.weights] for part in (mine, theirs)]
+            if shapes[0] != shapes[1]:
+                raise ConfigError(
+                    f"train.start_from: the {name} of {path} has weights of the shapes {shapes[1]}, that of this "
+                    f"config of the shapes {shapes[0]}: the sections model must agree in all but the objective."
+                )
+            mine.set_weights(theirs.get_weights())
+        self.vae.adapted.assign(1)
+        self.console.print(f"starting from the weights of {path}", markup=False)
 
     def _callbacks(self, first: int) -> list[keras.callbacks.Callback]:
         train, callbacks = self.settings.train, keras.callbacks

@@ -122,6 +122,9 @@ class Train(Section):
     precision: Literal["float32", "mixed_float16", "mixed_bfloat16"] = "float32"
     jit_compile: Literal["auto"] | bool = "auto"
     steps_per_execution: PositiveInt | None = Field(None, description="at most; a divisor of an epoch's steps is taken")
+    start_from: Name | None = Field(
+        None, description="a run folder, or .keras file, of a model of the same shape: training begins at its weights"
+    )
     early_stopping: PositiveInt | None = Field(None, description="epochs without a better validation ELBO")
     reduce_on_plateau: PositiveInt | None = Field(
         None, description="epochs without a better validation ELBO until the learning rate is halved"

@@ -7,7 +7,8 @@ import keras
 import numpy as np
 import pytest
 
-from keras_vae import config, data, runs
+from keras_vae import config, data, runs, training
+from keras_vae_cli import settings
 from keras_vae_cli.errors import ConfigError
 
 MODEL = "{latent_dim: 2, encoder: {name: mlp, units: [8]}, decoder: {name: mlp, units: [8]}}"
@@ -33,6 +34,26 @@ def test_a_run_is_evaluated_and_drawn(run, capsys):
     assert "3 importance samples" in capsys.readouterr().out
     runs.plot(run)
     assert {"samples.png", "manifold.png", "traversals.png"} <= {path.name for path in (run / "pictures").iterdir()}
+
+
+def test_training_starts_from_the_weights_of_another_run(run, capsys):
+    made = ["data: {name: digits, binarize: threshold}", f"model: {MODEL}"]
+    text = "\n".join(
+        [*made, f"train: {{epochs: 1, learning_rate: 1e-9, start_from: '{run}'}}", "export: {formats: []}"]
+    )
+    (run / "more.yaml").write_text(text)
+    training.train(settings.load(run / "more.yaml"), run / "more")
+    assert f"starting from the weights of {run}" in capsys.readouterr().out
+    begun, ended = runs.load_model(run), runs.load_model(run / "more")
+    for name in ("encoder", "decoder", "prior"):
+        for a, b in zip(getattr(begun, name).get_weights(), getattr(ended, name).get_weights(), strict=True):
+            np.testing.assert_allclose(a, b, atol=1e-6)
+    assert int(begun.step) == 0 and int(ended.step) > 0
+
+    with pytest.raises(ConfigError, match=r"encoder of .* shapes .*agree in all but the objective"):
+        training.train(settings.load(run / "more.yaml", ["model.encoder.units=[9]"]), run / "other")
+    with pytest.raises(ConfigError, match=r"holds no vae\.keras"):
+        training.train(settings.load(run / "more.yaml", ["train.start_from=nowhere"]), run / "third")
 
 
 def test_some_examples_of_sorted_data_are_of_all_classes():
