@@ -8,6 +8,7 @@ import tensorflow as tf
 from tensorflow_probability import distributions as tfd
 
 from keras_vae.export import threefry
+from keras_vae.joint import Joint, OneHot
 
 
 class NoTransform(Exception):
@@ -17,8 +18,8 @@ class NoTransform(Exception):
 def draw(p: tfd.Distribution, seed: tf.Tensor) -> tf.Tensor:
     """One draw per seed pair, made from the counter-based numbers of `keras_vae.export.threefry` by builtin ops.
 
-    Covers normals (scalar, diagonal, any linear operator), uniforms, independent repetitions, everything that TFP calls
-    a transformed distribution, and mixtures of these.
+    Covers normals (scalar, diagonal, any linear operator), uniforms, one-hots, independent repetitions and blocks,
+    everything that TFP calls a transformed distribution, and mixtures of these.
 
     Args:
         p: batch [] or, given conditions, [N]; event [L].
@@ -67,8 +68,14 @@ def level_noise(seed: tf.Tensor, sizes: Sequence[int]) -> list[tf.Tensor]:
 def _draw(p: tfd.Distribution, seed: tf.Tensor, streams: Iterator[int], by_row: bool = False) -> tf.Tensor:
     """Draws of shape [N, *batch_shape, *event_shape]; by row, the batch is [N] itself."""
     p = getattr(p, "tensor_distribution", p)  # what a tfp layer wraps
+    if isinstance(p, Joint):
+        return tf.concat([_draw(part, seed, streams, by_row) for part in p.parts], axis=-1)
     shape = [int(n) for n in (*([] if by_row else p.batch_shape), *p.event_shape)]
     size = math.prod(shape)
+    if isinstance(p, OneHot):
+        # The largest of logits and Gumbel noise is a draw from their softmax.
+        gumbel = -tf.math.log(-tf.math.log(tf.reshape(threefry.uniforms(seed, size, next(streams)), [-1, *shape])))
+        return tf.one_hot(tf.argmax(p.logits + gumbel, axis=-1), shape[-1])
     if _is(p, "MultivariateNormalLinearOperator"):
         noise = tf.reshape(threefry.normals(seed, size, next(streams)), [-1, *shape])
         return p.loc + p.scale.matvec(noise)

@@ -74,7 +74,9 @@ def signatures(vae: VAE) -> dict[str, Signature]:
 
     def ascend(x: tf.Tensor, condition: tf.Tensor | None) -> tuple[tfd.Distribution, Any]:
         given = seen_by(vae.encoder, _in_shape(vae, condition, x))
-        return vae.encoder.ascend(tf.ensure_shape(x, event), condition=given, training=False)
+        x = tf.ensure_shape(x, event)
+        q, features = vae.encoder.ascend(x, condition=given, training=False)
+        return vae.complete(x, q), features
 
     def encode(x: tf.Tensor, condition: tf.Tensor | None = None) -> Outputs:
         q, _ = ascend(x, condition)
@@ -112,7 +114,7 @@ def signatures(vae: VAE) -> dict[str, Signature]:
     if isinstance(vae.decoder, LadderDecoder):
         to_sample["temperature"] = tf.TensorSpec([None], tf.float32, "temperature")
     table = {
-        "decode": Signature(decode, {"z": z_spec, **given(vae.decoder)}),
+        "decode": Signature(decode, {"z": z_spec, **given(vae.decoder)}, note=_layout(vae)),
         "sample": Signature(sample, to_sample, builtin=sampler is _by_counter, note=sample_note),
         "encode": Signature(encode, {"x": x_spec, **given(vae.encoder)}),
         "reconstruct": Signature(reconstruct, {"x": x_spec, **given(vae.encoder, vae.decoder)}),
@@ -193,6 +195,15 @@ def _sampler(vae: VAE) -> tuple[Callable[[VAE, tf.Tensor, tf.Tensor | None], tf.
     except NoTransform as reason:
         return _by_rows, f"z by TFP's stateless sampling, one row at a time, since {reason}; not in TFLite files"
     return _by_counter, "z by Threefry-2x32 keyed with the seed pair: other numbers than vae.sample, same distribution"
+
+
+def _layout(vae: VAE) -> str:
+    """What z is made of, where it is not all real numbers."""
+    blocks = vae.prior.blocks
+    if all(kind == "continuous" for kind, _ in blocks):
+        return ""
+    parts = [f"a one-hot of {size} classes" if kind == "one-hot" else f"{size} real numbers" for kind, size in blocks]
+    return f"z is {', then '.join(parts)}: `sample` and `encode` give it in this form"
 
 
 def _scale(q: tfd.Distribution) -> tf.Tensor | None:

@@ -25,9 +25,12 @@ if keras.backend.backend() != "tensorflow":
 
 from keras_vae import (
     callbacks,
+    cascade,
     conditions,
     data,
     diagnosis,
+    discrete,
+    disentanglement,
     evaluation,
     export,
     features,
@@ -39,25 +42,33 @@ from keras_vae import (
     pictures,
     posteriors,
     priors,
+    regularizers,
     restoration,
     schedules,
 )
 from keras_vae._version import __version__
+from keras_vae.cascade import CascadeVAE
 from keras_vae.decoder import Decoder
 from keras_vae.encoder import Encoder
+from keras_vae.factor import FactorVAE
 from keras_vae.loading import load
 from keras_vae.serialization import register
 from keras_vae.vae import VAE
 
 __all__ = [
     "VAE",
+    "CascadeVAE",
     "Decoder",
     "Encoder",
+    "FactorVAE",
     "__version__",
     "callbacks",
+    "cascade",
     "conditions",
     "data",
     "diagnosis",
+    "discrete",
+    "disentanglement",
     "evaluation",
     "export",
     "features",
@@ -71,6 +82,7 @@ __all__ = [
     "posteriors",
     "priors",
     "register",
+    "regularizers",
     "restoration",
     "schedules",
 ]

@@ -13,7 +13,7 @@ import numpy as np
 import tensorflow as tf
 from tensorflow_probability import distributions as tfd
 
-from keras_vae import conditions, inputs, seeds
+from keras_vae import conditions, inputs, latents, seeds
 from keras_vae.vae import VAE
 
 BATCH = 256
@@ -186,6 +186,9 @@ class Aggregate:
         marginal_kl: KL(q(z) || p(z)) = E log q(z) - log p(z), in nats: the gap between aggregate posterior and prior.
         mutual_information_error: standard error of the first over the draws.
         marginal_kl_error: standard error of the second.
+        total_correlation: KL(q(z) || prod_j q(z_j)) = E log q(z) - sum_j log q(z_j), in nats, the part of the marginal
+            KL that independent dimensions would not have; None where the q(z_j|x) have no closed form.
+        total_correlation_error: its standard error.
     """
 
     num_examples: int
@@ -193,6 +196,8 @@ class Aggregate:
     marginal_kl: float
     mutual_information_error: float
     marginal_kl_error: float
+    total_correlation: float | None = None
+    total_correlation_error: float | None = None
 
     @property
     def is_saturated(self) -> bool:
@@ -224,16 +229,31 @@ def aggregate(vae: VAE, data: Any, num_examples: int = 2000, seed: int = 0) -> A
     z, log_q, log_p = z[0], log_q[0], p.log_prob(z[0])
     n = len(x)
     chunk = max(1, CHUNK // (n * vae.prior.latent_dim))
+    has_dimensions = latents.dimensions(q) is not None
 
     @tf.function(reduce_retracing=True, autograph=False)
-    def log_mixture(part: tf.Tensor) -> tf.Tensor:
-        return tf.reduce_logsumexp(vae.encode(x).log_prob(part[:, tf.newaxis]), axis=1) - math.log(n)
+    def log_mixtures(part: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        again, pairs = vae.encode(x), part[:, tf.newaxis]
+        joint = tf.reduce_logsumexp(again.log_prob(pairs), axis=1) - math.log(n)
+        each = latents.dimensions(again)
+        if each is None:
+            return joint, joint
+        dims = tf.reduce_logsumexp(each.log_prob(pairs), axis=1) - math.log(n)
+        return joint, tf.reduce_sum(dims, axis=-1)
 
-    log_mixture_q = tf.concat([log_mixture(z[start : start + chunk]) for start in range(0, n, chunk)], axis=0)
+    chunks = [log_mixtures(z[start : start + chunk]) for start in range(0, n, chunk)]
+    log_mixture_q, log_product = (tf.concat(parts, axis=0) for parts in zip(*chunks, strict=True))
     information = np.asarray(log_q - log_mixture_q, "float64")
     marginal = np.asarray(log_mixture_q - log_p, "float64")
+    correlation = np.asarray(log_mixture_q - log_product, "float64") if has_dimensions else None
     return Aggregate(
-        n, float(information.mean()), float(marginal.mean()), standard_error(information), standard_error(marginal)
+        n,
+        float(information.mean()),
+        float(marginal.mean()),
+        standard_error(information),
+        standard_error(marginal),
+        None if correlation is None else float(correlation.mean()),
+        None if correlation is None else standard_error(correlation),
     )
 
 

@@ -29,6 +29,12 @@ def check_parts(encoder: Any, decoder: Any, prior: Any, objective: Any) -> None:
             f"The posterior has {posterior.latent_dim} latent dimensions and the prior {prior.latent_dim}: "
             "give both the same latent_dim."
         )
+    if posterior.blocks != prior.blocks:
+        raise ValueError(
+            f"The posterior's z is {_described(posterior.blocks)}, and the prior's is {_described(prior.blocks)}: "
+            "densities of the two cannot be compared. A RelaxedOneHot goes with a UniformOneHot, a JointPosterior with "
+            "a JointPrior of the same parts."
+        )
     if not prior.support.contains(posterior.support):
         raise ValueError(
             f"The posterior {type(posterior).__name__} has its support on {posterior.support}, which is not inside the "
@@ -61,3 +67,12 @@ def check_parts(encoder: Any, decoder: Any, prior: Any, objective: Any) -> None:
             "VampPrior is made of posteriors q(z|u), and those of a conditional encoder need a condition for each u: "
             "give priors.ConditionalNormal, or leave the condition out of the encoder."
         )
+    if objective.uses_marginals and not posterior.has_marginals:
+        raise ValueError(
+            f"{type(objective).__name__} needs the marginals of q(z|x) over single dimensions, which have no closed "
+            f"form for {type(posterior).__name__}: use a Gaussian posterior, such as MultivariateNormalDiag."
+        )
+
+
+def _described(blocks: tuple[tuple[str, int], ...]) -> str:
+    return " and ".join(f"a one-hot of {n}" if kind == "one-hot" else f"{n} {kind} dimensions" for kind, n in blocks)

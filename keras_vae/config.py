@@ -54,19 +54,24 @@ def make_vae(settings: Settings, event_shape: tuple[int, ...], given: dict[str, 
 
     up, down = part("network", model.encoder), part("network", model.decoder)
     posterior, likelihood = part("posterior", model.posterior), part("likelihood", model.likelihood)
+    encoder: Encoder
+    decoder: Decoder
     if model.latents is None:
         encoder, decoder = Encoder(up, posterior, condition), Decoder(down, likelihood, condition)
     else:
         encoder = LadderEncoder(up, posterior, condition)
         decoder = LadderDecoder(down, likelihood, model.latents, condition)
-    return VAE(
-        encoder,
-        decoder,
-        part("prior", model.prior),
-        part("objective", model.objective),
+    vae: VAE = make_part(
+        "vae",
+        model.vae,
+        encoder=encoder,
+        decoder=decoder,
+        prior=part("prior", model.prior),
+        objective=part("objective", model.objective),
         seed=settings.train.seed,
         gradient_skip_norm=settings.train.gradient_skip_norm,
     )
+    return vae
 
 
 def make_part(kind: catalogue.Kind, spec: dict[str, Any] | str, **implied: Any) -> Any:

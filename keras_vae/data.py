@@ -69,16 +69,19 @@ def load(
     Training batches come in a new order at every iteration; validation and test keep theirs, and all their rows.
 
     Args:
-        name_or_path: "digits"; an image dataset of TensorFlow Datasets by name; a folder of images (in class folders
-            or not, in train/ and test/ or not); an .npy or .npz file, or arrays: images [N, H, W, C] or [N, H, W] in
-            uint8 or floats in [0, 1], or vectors [N, D] that keep their values. Several arrays, in a mapping or an
-            .npz file, are told apart by their names: images, labels, x_train, y_train, x_test, y_test and the like. A
-            name comes before a path; write "./mnist" for a folder of that name.
+        name_or_path: "digits"; "shapes" or "shapes/size=32,scales=3,orientations=10,positions=8", sprites with the
+            factors of dSprites that are rendered here (see `datasets.shapes.Grid`); an image dataset of TensorFlow
+            Datasets by name; a folder of images (in class folders or not, in train/ and test/ or not); an .npy or .npz
+            file, or arrays: images [N, H, W, C] or [N, H, W] in uint8 or floats in [0, 1], or vectors [N, D] that keep
+            their values. Several arrays, in a mapping or an .npz file, are told apart by their names: images, labels,
+            x_train, y_train, x_test, y_test and the like. A name comes before a path; write "./mnist" for a folder of
+            that name.
         batch_size: examples per batch.
         binarize: None; "threshold" (1 where the pixel is at least 0.5); or "dynamic": training images are drawn anew
             from Bernoulli distributions whenever a batch is made, validation and test images once, always alike.
         seed: of the splits held out, the order and the binarization.
-        labels: whether to give (image, label) pairs.
+        labels: whether to give (image, label) pairs. The labels of `shapes` and `dsprites` are the factors, [B, 5]:
+            indices of shape (square, ellipse, heart), scale, orientation, x_position, y_position.
         validation_split: the fraction of the training examples to give as a validation dataset too; if the source has
             a validation split (and a test split), that is given.
         test_split: the fraction to hold out as the test dataset where the source has neither a test nor a validation

@@ -15,9 +15,9 @@ import numpy as np
 import rich.table
 import tensorflow as tf
 import tensorflow_probability as tfp
-from scipy.optimize import linear_sum_assignment
 
 from keras_vae import codes, seeds
+from keras_vae.disentanglement import unsupervised_accuracy
 from keras_vae.encoder import Encoder
 from keras_vae.vae import VAE
 
@@ -172,7 +172,8 @@ def cluster(vae: VAE, data: Any) -> Clustering:
     ]
     clusters = np.concatenate(found)
     num_clusters = int(log_weights.shape[-1])
-    return Clustering(_best_map_accuracy(clusters, y, num_clusters), clusters, num_clusters, len(np.unique(clusters)))
+    accuracy = unsupervised_accuracy(clusters, y, one_to_one=False)
+    return Clustering(accuracy, clusters, num_clusters, len(np.unique(clusters)))
 
 
 def features_model(encoder: Encoder, trainable: bool = True) -> keras.Model:
@@ -275,13 +276,3 @@ def _evenly(y: np.ndarray, fraction: float, seed: int) -> np.ndarray:
     random = np.random.default_rng(seed)
     members = [random.permutation(np.flatnonzero(y == label)) for label in np.unique(y)]
     return np.sort(np.concatenate([part[: max(1, round(fraction * len(part)))] for part in members]))
-
-
-def _best_map_accuracy(clusters: np.ndarray, y: np.ndarray, num_clusters: int) -> float:
-    labels, index = np.unique(y, return_inverse=True)
-    counts = np.zeros((num_clusters, len(labels)), int)
-    np.add.at(counts, (clusters, index), 1)
-    rows, columns = linear_sum_assignment(-counts)
-    correct = counts[rows, columns].sum()
-    left_over = np.setdiff1d(np.arange(num_clusters), rows)
-    return float((correct + counts[left_over].max(axis=1, initial=0).sum()) / len(y))

@@ -42,6 +42,8 @@ class Flow(Posterior):
         posterior = flows.Flow(posteriors.MultivariateNormalDiag(16), kind="iaf", num_layers=4)
     """
 
+    has_marginals = False
+
     def __init__(
         self,
         base_posterior: Posterior,

@@ -178,6 +178,13 @@ def marginals(distribution: tfd.Distribution) -> tfd.Distribution | None:
     return None
 
 
+def dimensions(distribution: tfd.Distribution) -> tfd.Distribution | None:
+    """The marginals over single dimensions, batch [..., L], of Gaussians with correlations too; None if unknown."""
+    if isinstance(distribution, tfd.MultivariateNormalLinearOperator):
+        return tfd.Normal(distribution.mean(), distribution.stddev())
+    return marginals(distribution)
+
+
 def check_latent_dim(latent_dim: int) -> int:
     """The number as an int.
 

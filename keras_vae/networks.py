@@ -95,9 +95,12 @@ class GatedDense(Serializable, keras.layers.Layer):
 class Conv(Network):
     """See `conv`."""
 
-    def __init__(self, filters: Sequence[int], kernel_size: int = 4, activation: str = "relu") -> None:
+    def __init__(
+        self, filters: Sequence[int], kernel_size: int = 4, activation: str = "relu", units: Sequence[int] = ()
+    ) -> None:
         self.filters = check_sizes("filters", filters)
         self.kernel_size = check_count("kernel_size", kernel_size)
+        self.units = check_sizes("units", units, allow_empty=True)
         self.activation = check_activation(activation)
 
     def encoder_body(self, event_shape: Shape, dtype: Any) -> keras.Layer:
@@ -107,13 +110,16 @@ class Conv(Network):
         for n in self.filters:
             layers.append(keras.layers.Conv2D(n, self.kernel_size, **self._options(dtype)))
             layers.extend(self._refinement(n, dtype))
-        return keras.Sequential(layers)
+        if self.units:
+            layers.append(keras.layers.Flatten(dtype=dtype))
+        return keras.Sequential([*layers, *self._dense(dtype)])
 
     def decoder_body(self, params_shape: Shape, dtype: Any) -> keras.Layer:
         """A dense layer to the smallest map, then one transposed convolution of stride 2 for each number of filters."""
         require_image(params_shape, type(self).__name__.lower())
         sizes = halvings(params_shape[:2], len(self.filters))
         layers = [
+            *self._dense(dtype),
             keras.layers.Dense(sizes[-1][0] * sizes[-1][1] * self.filters[0], self.activation, dtype=dtype),
             keras.layers.Reshape((*sizes[-1], self.filters[0]), dtype=dtype),
         ]
@@ -122,6 +128,9 @@ class Conv(Network):
             layers.extend(crop(size, target, dtype))
             layers.extend(self._refinement(n, dtype))
         return keras.Sequential(layers)
+
+    def _dense(self, dtype: Any) -> list[keras.Layer]:
+        return [keras.layers.Dense(n, self.activation, dtype=dtype) for n in self.units]
 
     def _refinement(self, filters: int, dtype: Any) -> list[keras.Layer]:
         """Layers after each change of resolution."""
@@ -195,7 +204,7 @@ def gated_mlp(units: Sequence[int], activation: str = "linear") -> GatedMLP:
     return GatedMLP(units, activation)
 
 
-def conv(filters: Sequence[int], kernel_size: int = 4, activation: str = "relu") -> Conv:
+def conv(filters: Sequence[int], kernel_size: int = 4, activation: str = "relu", units: Sequence[int] = ()) -> Conv:
     """Convolutions of stride 2: each halves the image in an encoder and doubles it in a decoder.
 
     Height and width may be odd: the encoder rounds up, the decoder crops to the same sizes on its way back.
@@ -204,8 +213,9 @@ def conv(filters: Sequence[int], kernel_size: int = 4, activation: str = "relu")
         filters: number of filters of each layer, in the order in which data pass them.
         kernel_size: height and width of the kernels; a multiple of the stride avoids checkerboards.
         activation: any Keras activation by name.
+        units: widths of dense layers between the convolutions and z: after them in an encoder, before in a decoder.
     """
-    return Conv(filters, kernel_size, activation)
+    return Conv(filters, kernel_size, activation, units)
 
 
 def residual(filters: Sequence[int], blocks: int = 1, kernel_size: int = 4, activation: str = "silu") -> Residual:

@@ -23,12 +23,14 @@ class Objective(Serializable):
         metric_names: names of the extra numbers that a call returns.
         uses_prior: False for a loss of log p(x|z) alone, which leaves the prior as it is, and under which the posterior
             needs no density.
+        uses_marginals: True for a loss that needs the marginals of q(z|x) over single dimensions.
     """
 
     num_samples: int = 1
     needs: frozenset[str] = frozenset()
     metric_names: tuple[str, ...] = ()
     uses_prior: bool = True
+    uses_marginals: bool = False
 
     def __call__(self, terms: Terms, step: tf.Tensor) -> tuple[tf.Tensor, dict[str, tf.Tensor]]:
         """The loss, a scalar in nats per example, and the numbers named by `metric_names`.

@@ -226,7 +226,7 @@ def traversals(
 
     The other dimensions stay where the first example of the data has them. Rows are ordered by the mean KL of their
     dimension over the data, which stands beside them in nats; where the KL does not split into dimensions, by the
-    variance of the posterior's mean.
+    variance of the posterior's mean. A one-hot in z has one row, in which its classes follow each other.
 
     Args:
         vae: the model.
@@ -244,19 +244,37 @@ def traversals(
     first = None if condition is None else condition[:1]
     by_kl = found.kl_per_dim is not None
     worth = found.variance_of_means if found.kl_per_dim is None else found.kl_per_dim
-    order = np.argsort(-worth)[:max_dims]
+    one_hots = _one_hots(vae)
+    of_one_hots = {dim for start, size in one_hots for dim in range(start, start + size)}
+    order = [dim for dim in np.argsort(-worth).tolist() if dim not in of_one_hots][: max_dims - len(one_hots)]
     mean, deviation = _prior_moments(vae, first)
     low, high = vae.prior.support
     reach = min(span, float(np.min((high - mean) / deviation)), float(np.min((mean - low) / deviation)))
     at = np.linspace(-reach, reach, steps)
-    z = np.tile(found.points[0].astype("float32"), (len(order), steps, 1))
+    origin = found.points[0].astype("float32")
+    for start, size in one_hots:
+        origin[start : start + size] = np.eye(size)[origin[start : start + size].argmax()]
+    z = np.tile(origin, (len(order) + len(one_hots), steps, 1))
     for row, dim in enumerate(order):
         z[row, :, dim] = np.clip(mean[dim] + at * deviation[dim], low, high)
     labels = [f"z{dim}  {worth[dim]:.2f}" for dim in order]
+    for row, (start, size) in enumerate(one_hots, start=len(order)):
+        z[row, :, start : start + size] = np.eye(size)[np.arange(steps) * size // steps]
+        labels.append(f"1 of {size}")
     title = f"rows by {'KL in nats' if by_kl else 'variance of means'}; columns in standard deviations of the prior"
     columns = [f"{a:+.1f}" if a else "0" for a in np.round(at, 1)]
     tiles = _decode(vae, z, None if first is None else first[0])
     return saved(draw_tiles(tiles, labels, columns, title, value_range=value_range), path)
+
+
+def _one_hots(vae: VAE) -> list[tuple[int, int]]:
+    """First dimension and size of every one-hot in z."""
+    found, start = [], 0
+    for kind, size in vae.prior.blocks:
+        if kind == "one-hot":
+            found.append((start, size))
+        start += size
+    return found
 
 
 def all_pictures(

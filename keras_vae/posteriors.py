@@ -37,15 +37,35 @@ class Posterior(Serializable, keras.layers.Layer):
 
     Args:
         latent_dim: number L of latent dimensions.
+
+    Attributes:
+        has_marginals: whether the marginals of q(z|x) over single dimensions have a closed form.
     """
 
     support: Support = REAL
+    has_marginals: bool = True
 
     def __init__(self, latent_dim: int, **kwargs: Any) -> None:
         super().__init__(**{**kwargs, "dtype": "float32"})
         self.latent_dim = check_latent_dim(latent_dim)
         # The value that TFP takes of a distribution at every call is its point: the default would draw a sample.
         self.head = tfpl.DistributionLambda(self.distribution, convert_to_tensor_fn=self.point)
+
+    @property
+    def blocks(self) -> tuple[tuple[str, int], ...]:
+        """What z is made of, as (kind, size): the prior's must be the same."""
+        return (("continuous", self.latent_dim),)
+
+    def follow(self, step: keras.Variable) -> None:
+        """Take schedules at `step`, the model's own counter, from now on; until then they stand at their beginning."""
+        # Under a name that Keras does not track: the counter belongs to the model.
+        self.__dict__["__step__"] = step
+
+    @property
+    def step(self) -> tf.Tensor:
+        """The step at which schedules are taken, an int64 scalar."""
+        step = vars(self).get("__step__")
+        return tf.zeros([], tf.int64) if step is None else tf.convert_to_tensor(step)
 
     @property
     def params_size(self) -> int:
@@ -243,6 +263,8 @@ class Deterministic(Posterior):
     A point mass has no density: log q(z|x) does not exist, and KL(q || p) is infinite for every continuous prior. So
     `kl` is reported as zero and `elbo` is the log-likelihood of the reconstruction, no bound on log p(x).
     """
+
+    has_marginals = False
 
     @property
     def params_size(self) -> int:

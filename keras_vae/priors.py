@@ -44,6 +44,11 @@ class Prior(Serializable, keras.layers.Layer):
         super().__init__(**{**kwargs, "dtype": "float32"})
         self.latent_dim = check_latent_dim(latent_dim)
 
+    @property
+    def blocks(self) -> tuple[tuple[str, int], ...]:
+        """What z is made of, as (kind, size): the posterior's must be the same."""
+        return (("continuous", self.latent_dim),)
+
     def build(self, input_shape: tuple) -> None:
         """Make the weights, if any; `input_shape` is that of a batch of data, [B, *event_shape]."""
 

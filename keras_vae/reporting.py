@@ -39,6 +39,7 @@ def report_table(report: Mapping[str, Any]) -> rich.console.Group:
         ("  of latent dimensions", "latent_dim", None, 0),
         ("mutual information of x and z", "aggregate_posterior.mutual_information", "mutual_information_error", 2),
         ("KL(aggregate posterior || prior)", "aggregate_posterior.marginal_kl", "marginal_kl_error", 2),
+        ("  of it, total correlation", "aggregate_posterior.total_correlation", "total_correlation_error", 2),
     ):
         cells = [_cell(part, key, error, digits) for part in parts.values()]
         if any(cells):

@@ -23,7 +23,8 @@ from keras_vae.distribution import follow_chief
 from keras_vae.encoder import Encoder
 from keras_vae.executions import ChoosesExecutions
 from keras_vae.hierarchy import LadderDecoder
-from keras_vae.latents import Terms, cooled, latent_group, pathwise
+from keras_vae.joint import latent_groups
+from keras_vae.latents import Terms, cooled, pathwise
 from keras_vae.metrics import BatchIndex
 from keras_vae.objectives import ELBO, Objective
 from keras_vae.posteriors import Deterministic
@@ -93,6 +94,7 @@ class VAE(Serializable, ChoosesExecutions, keras.Model):
         self.gradient_skip_norm = guard.check_threshold(gradient_skip_norm)
         # `optimizer.iterations` stands still when a step is accumulated or skipped; noise and schedules must not.
         self.step = self._counter("step")
+        encoder.posterior.follow(self.step)
         # 1 once weights were adapted or loaded: an automatic `adapt` could then only destroy something.
         self.adapted = self._counter("adapted")
         names = ("loss", "elbo", "log_likelihood", "kl", *self.objective.metric_names)
@@ -205,7 +207,7 @@ class VAE(Serializable, ChoosesExecutions, keras.Model):
 
         def terms_at(z: tf.Tensor, log_q: tf.Tensor | None = None) -> Terms:
             likelihood, groups = self.decoder.descend(z, features, seed, seen_by(self.decoder, condition), training)
-            return Terms(likelihood.log_prob(x), [latent_group(q, p, z, log_q), *groups], likelihood)
+            return Terms(likelihood.log_prob(x), [*latent_groups(q, p, z, log_q), *groups], likelihood)
 
         if training and "pathwise" in self.objective.needs:
             return pathwise(terms_at, z)
@@ -261,7 +263,11 @@ class VAE(Serializable, ChoosesExecutions, keras.Model):
         self._ensure_built()
         x = tf.cast(x, tf.float32)
         condition = conditions.given(self.condition, condition, x.shape[0])
-        return self.encoder(x, condition=seen_by(self.encoder, condition))
+        return self.complete(x, self.encoder(x, condition=seen_by(self.encoder, condition)))
+
+    def complete(self, x: tf.Tensor, q: tfd.Distribution) -> tfd.Distribution:
+        """q(z|x) of all of z, from what the encoder gives: that itself, unless a part of z has no encoder."""
+        return q
 
     def decode(self, z: Any, condition: Any = None) -> tfd.Distribution:
         """p(x|z), batch z.shape[:-1], event `event_shape`; the condition is one for each z [..., B, L], or for all."""

@@ -7,10 +7,10 @@ import importlib.util
 from pathlib import Path
 from typing import Any, Literal
 
-Kind = Literal["posterior", "prior", "likelihood", "objective", "network", "schedule"]
-KINDS: tuple[Kind, ...] = ("posterior", "prior", "likelihood", "objective", "network", "schedule")
+Kind = Literal["posterior", "prior", "likelihood", "objective", "network", "schedule", "vae"]
+KINDS: tuple[Kind, ...] = ("posterior", "prior", "likelihood", "objective", "network", "schedule", "vae")
 # Filled in from the rest of the config, so that no config has to say them.
-IMPLIED = ("latent_dim", "event_shape", "condition")
+IMPLIED = ("latent_dim", "event_shape", "condition", "encoder", "decoder", "prior", "objective", "seed")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -78,7 +78,9 @@ def _is_registered(node: ast.ClassDef) -> bool:
 
 
 def _kind(name: str, classes: dict[str, tuple[str, ast.ClassDef]]) -> Kind | None:
-    """The kind whose base class, `Posterior` and so on, is an ancestor of the class."""
+    """The kind whose base class, `Posterior` and so on, is an ancestor of the class; `VAE` is of its own kind."""
+    if name == "VAE":
+        return "vae"
     for base in _bases(name, classes):
         if base.lower() in KINDS:
             return base.lower()  # type: ignore[return-value]

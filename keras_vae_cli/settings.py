@@ -100,8 +100,11 @@ class Model(Section):
     decoder: dict[str, Any] = {"name": "mlp", "units": [256, 512]}
     likelihood: dict[str, Any] = {"name": "Bernoulli"}
     objective: dict[str, Any] = {"name": "ELBO"}
+    vae: dict[str, Any] = Field({"name": "VAE"}, description="how it is trained: VAE, FactorVAE, CascadeVAE")
 
-    @pydantic.field_validator("encoder", "posterior", "prior", "decoder", "likelihood", "objective", mode="before")
+    @pydantic.field_validator(
+        "encoder", "posterior", "prior", "decoder", "likelihood", "objective", "vae", mode="before"
+    )
     @classmethod
     def _part(cls, value: Any, info: pydantic.ValidationInfo) -> dict[str, Any]:
         kind: catalogue.Kind = "network" if info.field_name in ("encoder", "decoder") else info.field_name  # type: ignore[assignment]
@@ -182,7 +185,7 @@ def check_part(kind: catalogue.Kind, value: Any) -> dict[str, Any]:
         if key == "name":
             continue
         if key in catalogue.IMPLIED:
-            raise ValueError(f"{key} is not given here: model.latent_dim and the data determine it")
+            raise ValueError(f"{key} is not given here: the rest of the config determines it")
         if key not in arguments:
             raise ValueError(f"{name} has no argument {key!r}; {_allowed(key, arguments)}")
         checked[key] = _check_argument(arguments[key], given)

@@ -7,7 +7,18 @@ import itertools
 
 import numpy as np
 
-from keras_vae import conditions, flows, likelihoods, networks, objectives, posteriors, priors, schedules
+from keras_vae import (
+    conditions,
+    discrete,
+    flows,
+    likelihoods,
+    networks,
+    objectives,
+    posteriors,
+    priors,
+    regularizers,
+    schedules,
+)
 
 SHAPE = (6, 5, 2)
 L = 3
@@ -19,6 +30,10 @@ POSTERIORS = {
     "low_rank": lambda: posteriors.MultivariateNormalLowRank(L, rank=1),
     "kumaraswamy": lambda: posteriors.Kumaraswamy(L),
     "deterministic": lambda: posteriors.Deterministic(L),
+    "one_hot": lambda: discrete.RelaxedOneHot(L, temperature=schedules.Linear(4, 1.0, 0.5)),
+    "joint": lambda: discrete.JointPosterior(
+        posteriors.MultivariateNormalDiag(1), discrete.RelaxedOneHot(2, straight_through=True)
+    ),
     "iaf": lambda: flows.Flow(posteriors.MultivariateNormalDiag(L), kind="iaf", num_layers=1, units=(8,)),
     "coupling": lambda: flows.Flow(posteriors.MultivariateNormalTriL(L), kind="coupling", num_layers=2, units=(8,)),
 }
@@ -30,6 +45,8 @@ PRIORS = {
     "conditional": lambda: priors.ConditionalNormal(L, conditions.Label(4), networks.mlp([4])),
     "vamp": lambda: priors.VampPrior(L, num_pseudo_inputs=3),
     "real_nvp": lambda: priors.RealNVP(L, num_layers=2, units=(8,)),
+    "one_hot": lambda: discrete.UniformOneHot(L),
+    "joint": lambda: discrete.JointPrior(priors.StandardNormal(1), discrete.UniformOneHot(2)),
 }
 
 CONDITIONS = {
@@ -58,6 +75,9 @@ OBJECTIVES = {
     "stl": lambda: objectives.ImportanceWeighted(2, estimator="stl"),
     "dreg": lambda: objectives.ImportanceWeighted(2, estimator="dreg"),
     "reconstruction": lambda: objectives.Reconstruction(),
+    "total_correlation": lambda: regularizers.TotalCorrelation(32, 3.0, information_weight=0.5),
+    "dip": lambda: regularizers.DIP("II", 1.0, 1.0),
+    "mmd": lambda: regularizers.MMD(5.0, kl_weight=0.5, num_samples=2),
 }
 
 NETWORKS = {

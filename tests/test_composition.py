@@ -121,7 +121,7 @@ def test_the_rows_cover_every_pair_and_leave_out_only_what_is_refused():
     for a, b in itertools.combinations(sorted(FACTORS), 2):
         for u, v in itertools.product(FACTORS[a], FACTORS[b]):
             assert (((a, u), (b, v)) in covered) == allowed({a: u, b: v})
-    assert len(ROWS) < 100
+    assert len(ROWS) < 120
 
 
 @functools.cache
@@ -158,11 +158,15 @@ def test_only_what_has_no_meaning_is_refused():
     triples = itertools.product(FACTORS["posterior"], FACTORS["prior"], FACTORS["objective"])
     for posterior, prior, objective in triples:
         reason = refusal(posterior, prior, objective)
-        if prior == "uniform" and posterior != "kumaraswamy":
+        if posterior != prior and {posterior, prior} & {"one_hot", "joint"}:
+            assert "cannot be compared" in reason
+        elif prior == "uniform" and posterior != "kumaraswamy":
             assert "KL(q || p) would be infinite" in reason
             assert "Kumaraswamy(latent_dim" in reason
         elif posterior == "deterministic" and objective != "reconstruction":
             assert "objectives.Reconstruction()" in reason
+        elif posterior in ("iaf", "coupling", "one_hot", "joint") and objective in ("total_correlation", "dip"):
+            assert "no closed form" in reason
         elif posterior == "deterministic" and prior == "vamp":
             assert "VampPrior is a mixture of the densities" in reason
         else:

@@ -19,7 +19,7 @@ from sklearn.datasets import load_digits
 
 from keras_vae import data
 from keras_vae.data import Arrays
-from keras_vae.datasets import digits, examples
+from keras_vae.datasets import digits, examples, named, own, shapes
 
 RNG = np.random.default_rng(0)
 
@@ -246,17 +246,17 @@ def test_digits_keep_to_their_own_cache(tmp_path, monkeypatch):
     data.load("digits")
     assert not (tmp_path / "theirs").exists()
     assert sorted(path.name for path in (tmp_path / "ours/tfds").iterdir()) == ["digits"]
-    monkeypatch.setattr(digits, "_write", lambda builder: pytest.fail("prepared a second time"))
+    monkeypatch.setattr(own, "_write", lambda builder: pytest.fail("prepared a second time"))
     data.load("digits")
 
 
 def test_the_default_cache_follows_the_xdg_convention(monkeypatch):
     monkeypatch.delenv("KERAS_VAE_CACHE")
     monkeypatch.setenv("XDG_CACHE_HOME", "/somewhere")
-    assert digits.cache_folder() == Path("/somewhere/keras_vae/tfds")
+    assert own.cache_folder() == Path("/somewhere/keras_vae/tfds")
     monkeypatch.delenv("XDG_CACHE_HOME")
     monkeypatch.setenv("HOME", "/home/someone")
-    assert digits.cache_folder() == Path("/home/someone/.cache/keras_vae/tfds")
+    assert own.cache_folder() == Path("/home/someone/.cache/keras_vae/tfds")
 
 
 def test_digits_work_where_nothing_can_be_written(tmp_path, monkeypatch):
@@ -266,15 +266,15 @@ def test_digits_work_where_nothing_can_be_written(tmp_path, monkeypatch):
 
 
 def test_two_processes_may_prepare_digits_at_once(tmp_path, monkeypatch):
-    write = digits._write
+    write = own._write
 
     def slow_write(builder):
         write(builder)
-        monkeypatch.setattr(digits, "_write", write)
+        monkeypatch.setattr(own, "_write", write)
         with digits.prepared(tmp_path):  # another process overtakes this one
             pass
 
-    monkeypatch.setattr(digits, "_write", slow_write)
+    monkeypatch.setattr(own, "_write", slow_write)
     assert len(data.open_source("digits", data_dir=tmp_path).test) == 360
     assert [path.name for path in tmp_path.iterdir()] == ["digits"]
 
@@ -286,10 +286,45 @@ def test_a_preparation_that_fails_leaves_nothing_half_done(tmp_path, monkeypatch
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(digits, "_write", broken_write)
+        patch.setattr(own, "_write", broken_write)
         data.load("digits", data_dir=tmp_path)
     assert list(tmp_path.iterdir()) == []
     assert len(data.open_source("digits", data_dir=tmp_path).test) == 360
+
+
+def test_shapes_are_all_combinations_of_the_factors_and_stay_inside_the_image():
+    name = "shapes/size=16,scales=2,orientations=4,positions=3"
+    splits = data.open_source(name, labels=True)
+    (train,) = splits.train.dataset(len(splits.train))
+    (test,) = splits.test.dataset(len(splits.test))
+    images, factors = (np.concatenate([np.asarray(a), np.asarray(b)]) for a, b in zip(train, test, strict=True))
+    assert images.shape == (216, 16, 16, 1) and factors.shape == (216, 5)
+    assert len({tuple(row) for row in factors}) == 216 and factors.max(axis=0).tolist() == [2, 1, 3, 2, 2]
+    assert set(np.unique(images)) == {0.0, 1.0}
+    border = np.concatenate([images[:, 0], images[:, -1], images[:, :, 0], images[:, :, -1]], axis=1)
+    assert not border.any()
+    grid = shapes.Grid.parse(name)
+    np.testing.assert_array_equal(images[..., 0], shapes.render(factors, grid))
+    # To the right and downwards with the position; larger with the scale.
+    rows, columns = (np.tensordot(images[..., 0], np.indices((16, 16))[k], 2) for k in (0, 1))
+    area = images.sum(axis=(1, 2, 3))
+    for k, values in ((3, columns / area), (4, rows / area), (1, area)):
+        means = [values[factors[:, k] == value].mean() for value in np.unique(factors[:, k])]
+        assert np.all(np.diff(means) > 1.0)
+
+
+def test_rendered_shapes_have_the_areas_of_the_formulas():
+    grid = shapes.Grid(size=256, scales=1, orientations=8, positions=2)
+    factors = np.array([[shape, 0, angle, 0, 1] for shape in range(3) for angle in range(8)])
+    areas = shapes.render(factors, grid).sum(axis=(1, 2)).reshape(3, 8) / (0.2 * 256) ** 2
+    heart = 3.6616  # of (x^2 + y^2 - 1)^3 = x^2 y^3, by numerical integration
+    np.testing.assert_allclose(areas, np.broadcast_to([[2.0], [np.pi / 2], [heart / 1.3**2]], (3, 8)), rtol=0.02)
+
+
+def test_grids_that_make_no_sense_are_refused():
+    for name in ("shapes/colour=3", "shapes/size=4", "shapes/positions=0", "shapes/size=16,size=32", "shapes/x"):
+        with pytest.raises(ValueError, match="size"):
+            data.load(name)
 
 
 # --- splits and options of load
@@ -739,6 +774,38 @@ class NumbersForTests(tfds.core.GeneratorBasedBuilder):
 
     def _generate_examples(self):
         yield 0, {"number": 0}
+
+
+class SpritesForTests(tfds.core.GeneratorBasedBuilder):
+    """The features of TFDS's dsprites, whose images hold zeros and ones."""
+
+    VERSION = tfds.core.Version("1.0.0")
+
+    def _info(self):
+        names = ("label_x_position", "label_shape", "label_hue", "label_scale")
+        labels = {name: tfds.features.ClassLabel(num_classes=9) for name in names}
+        image = tfds.features.Image(shape=(4, 4, 1))
+        features = {"image": image, **labels, "value_scale": np.float32}
+        return tfds.core.DatasetInfo(builder=self, features=tfds.features.FeaturesDict(features))
+
+    def _split_generators(self, dl_manager):
+        return {"train": self._generate_examples()}
+
+    def _generate_examples(self):
+        for i in range(8):
+            labels = {"label_shape": i, "label_scale": 1, "label_x_position": 2, "label_hue": 3, "value_scale": 0.5}
+            yield i, {"image": np.eye(4, dtype=np.uint8)[..., np.newaxis], **labels}
+
+
+def test_several_labels_make_a_vector_of_factors(tmp_path, monkeypatch):
+    tfds.disable_progress_bar()
+    SpritesForTests(data_dir=tmp_path).download_and_prepare()
+    monkeypatch.setattr(named, "ZERO_ONE", ("sprites_for_tests",))
+    splits = data.open_source("sprites_for_tests", data_dir=tmp_path, labels=True, test_split=0.5)
+    ((x, y),) = splits.train.dataset(4)
+    np.testing.assert_array_equal(x[0, ..., 0], np.eye(4))
+    assert len(set(y[:, 0].numpy())) == 4 and y[:, 1:].numpy().tolist() == [[1, 2, 3]] * 4
+    assert splits.class_names is None
 
 
 @pytest.fixture

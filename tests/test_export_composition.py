@@ -22,6 +22,8 @@ COMBINATIONS = [
     ("iaf", "mixture", "categorical", "conv", "unconditional"),
     ("coupling", "vamp", "binomial", "residual", "unconditional"),
     ("diag", "conditional", "bernoulli", "mlp", "label"),
+    ("one_hot", "one_hot", "bernoulli", "mlp", "unconditional"),
+    ("joint", "joint", "normal", "conv", "unconditional"),
 ]
 TABLES = (parts.POSTERIORS, parts.PRIORS, parts.LIKELIHOODS, parts.NETWORKS, parts.CONDITIONS)
 

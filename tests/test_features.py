@@ -96,14 +96,6 @@ def test_clusters_of_a_mixture_whose_components_are_known(labelled):
         features.cluster(make(), (x, nearest))
 
 
-def test_best_map_of_clusters_to_labels():
-    y = np.array([0, 0, 0, 1, 1, 1])
-    assert features._best_map_accuracy(np.array([1, 1, 1, 0, 0, 0]), y, 2) == 1.0
-    assert features._best_map_accuracy(np.array([1, 1, 0, 0, 0, 0]), y, 2) == pytest.approx(5 / 6)
-    # A cluster that is left over takes the label of its majority.
-    assert features._best_map_accuracy(np.array([1, 1, 2, 0, 0, 0]), y, 3) == 1.0
-
-
 def test_features_model_is_an_ordinary_model(trained, labelled, tmp_path):
     x, y = labelled
     model = trained.encoder.features_model()

@@ -17,6 +17,11 @@ from keras_vae.datasets.examples import Examples, Size, Source, checked_images, 
 
 SPLITS = {"train": ("train",), "validation": ("validation", "valid", "val", "dev"), "test": ("test",)}
 BATCH = 256
+OWN = ("digits", "shapes")
+# Columns of a vector of factors come in this order, the one of dSprites, then any others by name.
+FACTOR_ORDER = ("label_shape", "label_scale", "label_orientation", "label_x_position", "label_y_position")
+# Datasets whose uint8 images hold 0 and 1 for black and white.
+ZERO_ONE = ("dsprites",)
 
 
 def is_name(name: str) -> bool:
@@ -27,13 +32,16 @@ def is_name(name: str) -> bool:
 def load_named(
     name: str, resize: Size | None, labels: bool, data_dir: str | os.PathLike | None, download: bool
 ) -> Source:
-    """The images of `digits` or of a dataset of TensorFlow Datasets.
+    """The images of `digits`, `shapes` or a dataset of TensorFlow Datasets.
+
+    Where a dataset has no feature `label` but several `label_*`, as dSprites has, the labels are vectors of factors:
+    shape, scale, orientation, x_position, y_position, then any others in the order of their names.
 
     Args:
         name: as in `tfds.load`: "mnist", "emnist/letters", "cifar10:3.0.2".
         resize: (height, width), or None.
         labels: whether to read labels.
-        data_dir: where its files are; None for $TFDS_DATA_DIR or the default of TFDS, and a cache of ours for `digits`.
+        data_dir: where its files are; None for $TFDS_DATA_DIR or the default of TFDS, and a cache of ours for ours.
         download: whether a dataset that is not there may be downloaded.
 
     Raises:
@@ -42,21 +50,22 @@ def load_named(
         FileNotFoundError: if the dataset is not there and cannot be downloaded.
     """
     with _quiet(), _prepared(name, data_dir, download) as builder:
-        image_key, label_key = _keys(name, builder, labels)
+        image_key, label_keys = _keys(name, builder, labels)
         splits = {}
         for split, names in _split_names(name, builder).items():
-            splits[split] = _read(builder, names, image_key, label_key, resize, f"split {names!r} of {name!r}")
-        feature = builder.info.features[label_key] if label_key is not None else None
-        class_names = getattr(feature, "names", None)
+            splits[split] = _read(builder, names, image_key, label_keys, resize, f"split {names!r} of {name!r}")
+        class_names = None
+        if len(label_keys) == 1:
+            class_names = getattr(builder.info.features[label_keys[0]], "names", None)
     return Source(splits, tuple(class_names) if class_names else None)
 
 
 @contextlib.contextmanager
 def _prepared(name: str, data_dir: str | os.PathLike | None, download: bool) -> Iterator[Any]:
-    if name == "digits":
-        from keras_vae.datasets import digits
+    if re.split("[/:]", name)[0] in OWN:
+        from keras_vae.datasets import digits, shapes
 
-        with digits.prepared(data_dir) as builder:
+        with digits.prepared(data_dir) if name == "digits" else shapes.prepared(name, data_dir) as builder:
             yield builder
         return
     import tensorflow_datasets as tfds
@@ -92,8 +101,9 @@ def _unknown(name: str, error: Exception) -> str:
     if near and not is_name(name):
         reason += f" Did you mean {' or '.join(repr(match) for match in near)}?"
     return (
-        f"{reason} Accepted are 'digits', the names of image datasets of TensorFlow Datasets (such as 'mnist'; see "
-        "tensorflow.org/datasets/catalog), the path of a folder of images or of an .npy or .npz file, and numpy arrays."
+        f"{reason} Accepted are 'digits', 'shapes', the names of image datasets of TensorFlow Datasets (such as "
+        "'mnist'; see tensorflow.org/datasets/catalog), the path of a folder of images or of an .npy or .npz file, and "
+        "numpy arrays."
     )
 
 
@@ -101,7 +111,7 @@ def _names() -> list[str]:
     import tensorflow_datasets as tfds
 
     # Listing the community's datasets would ask the network.
-    return ["digits", *tfds.list_builders(with_community_datasets=False)]
+    return [*OWN, *tfds.list_builders(with_community_datasets=False)]
 
 
 def _download(name: str, builder: Any, download: bool) -> None:
@@ -134,8 +144,8 @@ def _unreachable_host(builder: Any) -> str | None:
     return None
 
 
-def _keys(name: str, builder: Any, labels: bool) -> tuple[str, str | None]:
-    """The names of the features that hold the image and the label."""
+def _keys(name: str, builder: Any, labels: bool) -> tuple[str, tuple[str, ...]]:
+    """The names of the features that hold the image and the label, or the factors."""
     import tensorflow_datasets as tfds
 
     features = builder.info.features
@@ -145,10 +155,14 @@ def _keys(name: str, builder: Any, labels: bool) -> tuple[str, str | None]:
         raise ValueError(f"The dataset {name!r} has no images: its features are {sorted(features)}.")
     candidates = [key for key in (supervised[0], "image", images[0]) if isinstance(key, str) and key in images]
     if not labels:
-        return candidates[0], None
+        return candidates[0], ()
     for key in (supervised[1], "label"):
         if isinstance(key, str) and key in features and key not in images:
-            return candidates[0], key
+            return candidates[0], (key,)
+    factors = sorted(key for key, feature in features.items() if key.startswith("label_") and feature.shape == ())
+    if factors:
+        known = [key for key in FACTOR_ORDER if key in factors]
+        return candidates[0], (*known, *(key for key in factors if key not in known))
     raise ValueError(f"The dataset {name!r} has no labels: its features are {sorted(features)}. Pass labels=False.")
 
 
@@ -163,7 +177,9 @@ def _split_names(name: str, builder: Any) -> dict[str, str]:
     return found
 
 
-def _read(builder: Any, split: str, image_key: str, label_key: str | None, resize: Size | None, what: str) -> Examples:
+def _read(
+    builder: Any, split: str, image_key: str, label_keys: tuple[str, ...], resize: Size | None, what: str
+) -> Examples:
     import tensorflow_datasets as tfds
 
     feature = builder.info.features[image_key]
@@ -178,7 +194,7 @@ def _read(builder: Any, split: str, image_key: str, label_key: str | None, resiz
     dtype = np.uint8 if np.dtype(feature.np_dtype) in (np.uint8, bool) else np.float32
     images = empty((count, *size, shape[2]), dtype, what)
     labels = []
-    wanted = {key: True for key in (image_key, label_key) if key is not None}
+    wanted = dict.fromkeys((image_key, *label_keys), True)
     dataset = builder.as_dataset(
         split=split,
         decoders=tfds.decode.PartialDecoding(wanted),
@@ -190,11 +206,15 @@ def _read(builder: Any, split: str, image_key: str, label_key: str | None, resiz
         batch = {
             key: np.asarray(value) if is_batched else np.asarray(value)[np.newaxis] for key, value in example.items()
         }
-        pixels = resized_images(checked_images(batch[image_key], what), size, what)
+        pixels = checked_images(batch[image_key], what)
+        if builder.name in ZERO_ONE:
+            pixels = pixels * np.uint8(255)
+        pixels = resized_images(pixels, size, what)
         images[done : done + len(pixels)] = pixels
         done += len(pixels)
-        if label_key is not None:
-            labels.append(checked_labels(batch[label_key], len(pixels), f"{label_key!r} in {what}"))
+        if label_keys:
+            columns = [checked_labels(batch[key], len(pixels), f"{key!r} in {what}") for key in label_keys]
+            labels.append(columns[0] if len(columns) == 1 else np.stack(columns, axis=1))
     if done != count:
         raise ValueError(f"The files of {what} are incomplete: {done} of {count} images are there. Prepare it again.")
     return Examples(images, np.concatenate(labels) if labels else None)
