@@ -48,7 +48,7 @@ LEVELS = {
     "flows": 3,
     "likelihoods": 3,
     "regularizers": 3,
-    "discrete": 3,
+    "discrete": 4,
     "encoder": 3,
     "decoder": 3,
     "hierarchy": 4,
