@@ -99,6 +99,7 @@ class CascadeVAE(VAE):
         num_classes: S, the number of classes of d; None for a model without d.
         pair_cost: 0.001 in the paper.
         switch_on: the step at which d begins, 80,000 in the paper: the fifth stage.
+        gradient_skip_norm: as in `VAE`.
 
     Raises:
         ValueError: as in `VAE`, and for another objective or impossible numbers.
@@ -114,12 +115,13 @@ class CascadeVAE(VAE):
         num_classes: int | None = 3,
         pair_cost: float = 0.001,
         switch_on: int = 80_000,
+        gradient_skip_norm: float | None = None,
         **kwargs: Any,
     ) -> None:
         objective = InformationCascade() if objective is None else objective
         if not isinstance(objective, InformationCascade):
             raise ValueError(f"CascadeVAE is trained with cascade.InformationCascade, not {type(objective).__name__}.")
-        super().__init__(encoder, decoder, prior, objective, seed, **kwargs)
+        super().__init__(encoder, decoder, prior, objective, seed, gradient_skip_norm, **kwargs)
         if isinstance(switch_on, bool) or not isinstance(switch_on, int) or switch_on < 0:
             raise ValueError(f"switch_on must be an int >= 0, not {switch_on!r}.")
         schedules.check_weight("pair_cost", pair_cost)

@@ -16,6 +16,8 @@ import tensorflow as tf
 from tensorflow_probability import distributions as tfd
 
 from keras_vae import posteriors, priors, schedules
+from keras_vae.conditions import require, seen_by
+from keras_vae.inputs import Summary
 from keras_vae.joint import Joint, OneHot
 from keras_vae.latents import UNIT, Support
 from keras_vae.serialization import register
@@ -160,12 +162,23 @@ class JointPrior(priors.Prior):
     Args:
         continuous: a prior of z.
         discrete: a prior of d, such as `UniformOneHot`.
+
+    Raises:
+        ValueError: for a `VampPrior`, and for parts with different conditions.
     """
 
     def __init__(self, continuous: priors.Prior, discrete: priors.Prior, **kwargs: Any) -> None:
         super().__init__(continuous.latent_dim + discrete.latent_dim, **kwargs)
         self.continuous, self.discrete = continuous, discrete
         self.support = union(continuous.support, discrete.support)
+        self.num_examples = max(continuous.num_examples, discrete.num_examples)
+        given = [part.condition for part in (continuous, discrete) if part.condition is not None]
+        if isinstance(continuous, priors.VampPrior) or (len(given) == 2 and given[0] != given[1]):
+            raise ValueError(
+                "The parts of a JointPrior have one condition, or none, and are no VampPrior, which is a mixture of "
+                "posteriors of all of z."
+            )
+        self.condition = given[0] if given else None
 
     @property
     def blocks(self) -> tuple[tuple[str, int], ...]:
@@ -177,14 +190,16 @@ class JointPrior(priors.Prior):
         self.continuous.build(input_shape)
         self.discrete.build(input_shape)
 
-    def adapt(self, batch: tf.Tensor) -> None:
+    def adapt(self, data: Summary) -> None:
         """Adapt both."""
-        self.continuous.adapt(batch)
-        self.discrete.adapt(batch)
+        self.continuous.adapt(data)
+        self.discrete.adapt(data)
 
     def distribution(self, encoder: Any = None, condition: tf.Tensor | None = None) -> tfd.Distribution:
         """Both, independent."""
-        return Joint([part.distribution(encoder, condition) for part in (self.continuous, self.discrete)])
+        require(self, condition)
+        parts = (self.continuous, self.discrete)
+        return Joint([part.distribution(encoder, seen_by(part, condition)) for part in parts])
 
 
 def union(a: Support, b: Support) -> Support:

@@ -1,5 +1,6 @@
 """FactorVAE: total correlation by a second network that tells draws of q(z) from draws of its marginals."""
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -40,6 +41,7 @@ class FactorVAE(VAE):
         tc_weight: gamma, a number or a schedule of the step.
         discriminator_units: widths of the hidden layers of D, of leaky ReLU.
         discriminator_learning_rate: of its optimizer, Adam with beta_1 = 0.5 and beta_2 = 0.9.
+        gradient_skip_norm: as in `VAE`.
 
     Raises:
         ValueError: as in `VAE`, and for a wrong weight, size or learning rate.
@@ -55,9 +57,10 @@ class FactorVAE(VAE):
         tc_weight: float | schedules.Schedule = 10.0,
         discriminator_units: Sequence[int] = (1000,) * 6,
         discriminator_learning_rate: float = 1e-4,
+        gradient_skip_norm: float | None = None,
         **kwargs: Any,
     ) -> None:
-        super().__init__(encoder, decoder, prior, objective, seed, **kwargs)
+        super().__init__(encoder, decoder, prior, objective, seed, gradient_skip_norm, **kwargs)
         if isinstance(decoder, LadderDecoder):
             raise ValueError("FactorVAE is for one level of latents: give an Encoder and a Decoder.")
         schedules.check_weight("tc_weight", tc_weight)
@@ -67,7 +70,7 @@ class FactorVAE(VAE):
             for n in check_sizes("discriminator_units", discriminator_units)
         ]
         self.discriminator = keras.Sequential([*hidden, keras.layers.Dense(1, dtype="float32")], name="discriminator")
-        self.discriminator_optimizer = keras.optimizers.Adam(discriminator_learning_rate, beta_1=0.5, beta_2=0.9)
+        self.discriminator_learning_rate = check_rate(discriminator_learning_rate)
         self._discriminator_loss = keras.metrics.Mean(name="discriminator_loss")
 
     def build(self, input_shape: tuple | None = None) -> None:
@@ -76,6 +79,11 @@ class FactorVAE(VAE):
             return
         super().build(input_shape)
         self.discriminator.build((None, self.prior.latent_dim))
+        try:
+            optimizer = keras.optimizers.Adam(self.discriminator_learning_rate, beta_1=0.5, beta_2=0.9)
+        except ValueError:  # Keras makes none where `kv.load` counts the weights of a file without making them
+            return
+        self.discriminator_optimizer = optimizer
         self.discriminator_optimizer.build(self.discriminator.trainable_variables)
         # As weights of the model they are part of every checkpoint of weights.
         self.discriminator_state = self.discriminator_optimizer.variables
@@ -138,6 +146,17 @@ class FactorVAE(VAE):
     def metrics(self) -> list[keras.metrics.Metric]:
         """Those of every VAE, and the loss of the discriminator."""
         return [*super().metrics, self._discriminator_loss]
+
+
+def check_rate(rate: float) -> float:
+    """A learning rate as a float.
+
+    Raises:
+        ValueError: if it is not a positive, finite number.
+    """
+    if isinstance(rate, bool) or not isinstance(rate, (int, float)) or not 0 < rate < math.inf:
+        raise ValueError(f"discriminator_learning_rate must be a positive number, not {rate!r}.")
+    return float(rate)
 
 
 def permute_dimensions(z: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:

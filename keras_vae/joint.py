@@ -132,11 +132,17 @@ class Joint(tfd.Distribution):
         return tf.unstack(tfp.random.split_seed(seed, n=len(self.parts)))
 
     def _sample_n(self, n: int, seed: tf.Tensor) -> tf.Tensor:
-        return tf.concat([p.sample(n, s) for p, s in zip(self.parts, self._seeds(seed), strict=True)], axis=-1)
+        parts = zip(self.parts, self._seeds(seed), strict=True)
+        return tf.concat([p.sample(self._draws(p, [n]), s) for p, s in parts], axis=-1)
+
+    def _draws(self, part: tfd.Distribution, shape: tf.Tensor | list[int]) -> tf.Tensor:
+        """How many draws of a part make `shape` draws of all: more where only the others have a batch."""
+        missing = [] if part.batch_shape.rank else self._batch_shape_tensor()
+        return tf.concat([shape, missing], axis=0) if self.batch_shape.rank else shape
 
     def _sample_and_log_prob(self, sample_shape: tf.Tensor, seed: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         drawn = [
-            p.experimental_sample_and_log_prob(sample_shape, seed=s)
+            p.experimental_sample_and_log_prob(self._draws(p, sample_shape), seed=s)
             for p, s in zip(self.parts, self._seeds(seed), strict=True)
         ]
         return tf.concat([z for z, _ in drawn], axis=-1), tf.add_n([log_prob for _, log_prob in drawn])

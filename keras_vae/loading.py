@@ -28,7 +28,10 @@ FREE_SIZE = 2**16
 # Values of one example, likewise: convolutions have few weights for large images.
 FREE_VALUES = 2**24
 # Numbers that count or seed something, and so take no memory.
-COUNTERS = ("seed", "step", "iteration", "warmup", "patience", "frequency", "boundaries", "period", "object_id")
+COUNTERS = (
+    *("seed", "step", "stage", "switch_on", "iteration", "warmup", "patience", "frequency", "boundaries", "period"),
+    *("num_examples", "object_id"),
+)
 # Keras modules whose classes and functions compute; others read files, fetch from the web or change settings.
 MODULES = (
     "activations",

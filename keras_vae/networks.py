@@ -215,7 +215,7 @@ def conv(filters: Sequence[int], kernel_size: int = 4, activation: str = "relu",
         activation: any Keras activation by name.
         units: widths of dense layers between the convolutions and z: after them in an encoder, before in a decoder.
     """
-    return Conv(filters, kernel_size, activation, units)
+    return Conv(filters, kernel_size, activation, list(units))
 
 
 def residual(filters: Sequence[int], blocks: int = 1, kernel_size: int = 4, activation: str = "silu") -> Residual:

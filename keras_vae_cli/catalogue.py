@@ -10,7 +10,10 @@ from typing import Any, Literal
 Kind = Literal["posterior", "prior", "likelihood", "objective", "network", "schedule", "vae"]
 KINDS: tuple[Kind, ...] = ("posterior", "prior", "likelihood", "objective", "network", "schedule", "vae")
 # Filled in from the rest of the config, so that no config has to say them.
-IMPLIED = ("latent_dim", "event_shape", "condition", "encoder", "decoder", "prior", "objective", "seed")
+IMPLIED = (
+    *("latent_dim", "event_shape", "condition"),
+    *("encoder", "decoder", "prior", "objective", "seed", "gradient_skip_norm"),
+)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -185,7 +185,7 @@ def check_part(kind: catalogue.Kind, value: Any) -> dict[str, Any]:
         if key == "name":
             continue
         if key in catalogue.IMPLIED:
-            raise ValueError(f"{key} is not given here: the rest of the config determines it")
+            raise ValueError(f"{key} is not given here: model.latent_dim, the other sections and the data determine it")
         if key not in arguments:
             raise ValueError(f"{name} has no argument {key!r}; {_allowed(key, arguments)}")
         checked[key] = _check_argument(arguments[key], given)

@@ -30,12 +30,12 @@ POSTERIORS = {
     "low_rank": lambda: posteriors.MultivariateNormalLowRank(L, rank=1),
     "kumaraswamy": lambda: posteriors.Kumaraswamy(L),
     "deterministic": lambda: posteriors.Deterministic(L),
+    "iaf": lambda: flows.Flow(posteriors.MultivariateNormalDiag(L), kind="iaf", num_layers=1, units=(8,)),
+    "coupling": lambda: flows.Flow(posteriors.MultivariateNormalTriL(L), kind="coupling", num_layers=2, units=(8,)),
     "one_hot": lambda: discrete.RelaxedOneHot(L, temperature=schedules.Linear(4, 1.0, 0.5)),
     "joint": lambda: discrete.JointPosterior(
         posteriors.MultivariateNormalDiag(1), discrete.RelaxedOneHot(2, straight_through=True)
     ),
-    "iaf": lambda: flows.Flow(posteriors.MultivariateNormalDiag(L), kind="iaf", num_layers=1, units=(8,)),
-    "coupling": lambda: flows.Flow(posteriors.MultivariateNormalTriL(L), kind="coupling", num_layers=2, units=(8,)),
 }
 
 PRIORS = {
@@ -48,6 +48,9 @@ PRIORS = {
     "one_hot": lambda: discrete.UniformOneHot(L),
     "joint": lambda: discrete.JointPrior(priors.StandardNormal(1), discrete.UniformOneHot(2)),
 }
+
+# What a posterior goes with where that is not the standard normal.
+PRIOR_OF = {"kumaraswamy": "uniform", "one_hot": "one_hot", "joint": "joint"}
 
 CONDITIONS = {
     "unconditional": lambda: None,
@@ -105,6 +108,11 @@ def data(likelihood: likelihoods.Likelihood, n: int = 32) -> np.ndarray:
     if likelihood.levels is not None:
         x = np.round(x * (likelihood.levels - 1)) / (likelihood.levels - 1)
     return x.astype("float32")
+
+
+def prior_of(posterior: str) -> priors.Prior:
+    """The plainest prior that a line of the table of posteriors goes with."""
+    return PRIORS[PRIOR_OF.get(posterior, "standard_normal")]()
 
 
 def prior(name: str, condition: conditions.Condition | None) -> priors.Prior:

@@ -16,7 +16,7 @@ import parts
 import pytest
 
 import keras_vae as kv
-from keras_vae import likelihoods, networks, objectives, posteriors, priors
+from keras_vae import likelihoods, networks, objectives, posteriors, priors, regularizers
 from keras_vae.loading import UnsafeFile
 
 HUGE = 10**9
@@ -219,13 +219,20 @@ def own_network(sizes):
 
 def test_every_part_is_loaded(tmp_path):
     rows = zip(
-        parts.POSTERIORS.values(),
+        parts.POSTERIORS.items(),
         parts.LIKELIHOODS.values(),
         itertools.cycle([networks.mlp, networks.conv, networks.residual, own_network]),
         strict=False,
     )
-    models = [make(posterior(), likelihood=likelihood(), network=network) for posterior, likelihood, network in rows]
-    models += [make(prior=part()) for name, part in parts.PRIORS.items() if name != "uniform"]
+    models = [make(part(), parts.prior_of(name), likelihood(), network) for (name, part), likelihood, network in rows]
+    models += [make(prior=part()) for name, part in parts.PRIORS.items() if name not in parts.PRIOR_OF.values()]
+    plain = make()
+    arguments = (plain.encoder, plain.decoder, plain.prior)
+    models += [
+        kv.FactorVAE(*arguments, discriminator_units=(4, 4), discriminator_learning_rate=1e-3),
+        kv.CascadeVAE(*arguments, num_classes=None),
+        kv.VAE(*arguments, regularizers.TotalCorrelation(10**6)),
+    ]
     for number, vae in enumerate(models):
         path = tmp_path / f"{number}.keras"
         vae.save(path)

@@ -172,7 +172,7 @@ def test_huge_activations_of_the_encoder_keep_loss_and_gradients_finite(posterio
         vae = kv.VAE(
             kv.Encoder(huge, make()),
             kv.Decoder(networks.mlp([8]), parts.LIKELIHOODS[name]()),
-            priors.StandardNormal(parts.L),
+            parts.prior_of(posterior),
             objective,
         )
         for x in (np.ones((2, *parts.SHAPE), "float32"), parts.data(vae.decoder.likelihood, 2)):

@@ -28,10 +28,11 @@ TABLES = {
 
 def row(**changes):
     """A row that differs from the base in as little as possible."""
-    if changes.get("prior") == "uniform":
-        changes["posterior"] = "kumaraswamy"
-    if changes.get("posterior") == "kumaraswamy":
-        changes["prior"] = "uniform"
+    for posterior, prior in parts.PRIOR_OF.items():
+        if prior == changes.get("prior"):
+            changes["posterior"] = posterior
+        if posterior == changes.get("posterior"):
+            changes["prior"] = prior
     if changes.get("posterior") == "deterministic":
         changes["objective"] = "reconstruction"
     return {**BASE, **changes}

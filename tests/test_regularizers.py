@@ -255,6 +255,8 @@ def test_a_loaded_factor_vae_goes_on_as_if_nothing_had_happened(plane, tmp_path)
         model.fit(batches(), epochs=2, verbose=0)
     for a, b in zip(vae.weights, loaded.weights, strict=True):
         np.testing.assert_array_equal(a, b, err_msg=a.path)
+    with pytest.raises(ValueError, match="discriminator_learning_rate"):
+        factor_vae(discriminator_learning_rate=0)
     # A copy by weights alone, as a checkpoint makes it, has the discriminator's optimizer too.
     copy = factor_vae()
     copy.set_weights(vae.get_weights())
