@@ -11,7 +11,8 @@ MAX_ROWS = 64
 
 
 def good(specs: Specs, rows: int, given: Mapping[str, np.ndarray] | None = None) -> Arrays:
-    """Seeded inputs unless given: standard normal numbers, zeros and ones for `x` and `condition`, integers for seeds.
+    """Seeded inputs unless given: standard normal numbers, zeros and ones for `x`, `condition` and
+    `indices`, integers for seeds.
 
     Zeros and ones lie on the grid of levels of every discrete likelihood. The first rows of a larger batch are those of
     a smaller one.
@@ -23,7 +24,7 @@ def good(specs: Specs, rows: int, given: Mapping[str, np.ndarray] | None = None)
             continue
         size = (MAX_ROWS, *(n or 1 for n in shape[1:]))
         generator = np.random.default_rng(sum(map(ord, name)))
-        if name in ("x", "condition"):
+        if name in ("x", "condition", "indices"):
             values: np.ndarray = generator.integers(0, 2, size)
         elif np.issubdtype(np.dtype(dtype), np.integer):
             values = generator.integers(-(2**31), 2**31, size)

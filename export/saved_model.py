@@ -75,6 +75,8 @@ def to_saved_model(
         (folder / FILE).write_text(dump({"created": now(), **report.to_dict()}))
     report.path = base / str(version)
     given = {} if vae.condition is None else {"condition": vae.condition.zeros(1)[0].tolist()}
+    if "decode_indices" in traced:
+        given["indices"] = np.zeros(vae.encoder.posterior.grid, int).tolist()
     inputs = {key: list(signature.inputs) for key, (signature, _) in traced.items()}
     for file, text in serving.texts(
         name, version, vae.prior.latent_dim, vae.decoder.event_shape, inputs, given

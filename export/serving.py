@@ -88,8 +88,12 @@ def _guide(
     curls = "\n".join(f"{_rest(name, key, calls[key])}" for key in signatures)
     files = [key for key in signatures if "@" in _rest(name, key, calls[key])]
     shapes = {key: np.shape(value) for key, value in given.items()}
+
+    def number(key: str) -> str:
+        return "0" if np.issubdtype(np.asarray(given[key]).dtype, np.integer) else "0.0"
+
     condition = "".join(
-        f"seed, temperature = [0, 0], 1.0\n{key} = {_zeros(size) if size else 0}\n" for key, size in shapes.items()
+        f"seed, temperature = [0, 0], 1.0\n{key} = {_zeros(size, number(key)) if size else 0}\n" for key, size in shapes.items()
     )
     bodies_of = {key: ", ".join(f'"{name}": {name}' for name in signatures[key]) for key in files}
     instances = ", ".join(f'"{key}": {{{body}}}' for key, body in bodies_of.items())
@@ -154,8 +158,8 @@ The server looks here every second: once version `{version + 1}` stands beside `
 """
 
 
-def _zeros(shape: tuple[int, ...]) -> str:
-    text = "0.0"
+def _zeros(shape: tuple[int, ...], zero: str = "0.0") -> str:
+    text = zero
     for size in reversed(shape):
-        text = f"[{text}] * {size}" if text == "0.0" else f"[{text} for _ in range({size})]"
+        text = f"[{text}] * {size}" if text == zero else f"[{text} for _ in range({size})]"
     return text

@@ -12,6 +12,7 @@ from keras_vae.conditions import seen_by
 from keras_vae.export.draw import NoTransform, draw, draw_by_rows, level_noise
 from keras_vae.hierarchy import LadderDecoder
 from keras_vae.latents import cooled
+from keras_vae.quantization import Quantized, VectorQuantized
 from keras_vae.vae import VAE
 
 Outputs = dict[str, tf.Tensor]
@@ -39,6 +40,7 @@ def signatures(vae: VAE) -> dict[str, Signature]:
     | `sample` | `seed` int32 [None, 2] | `z` [None, L] from the prior, `mean` |
     | `encode` | `x` [None, *event_shape] | `loc` and `scale` of q(z given x); `point` if it has neither |
     | `reconstruct` | `x` | `mean` of p(x given z) at the posterior's point |
+    | `decode_indices` | `indices` [None, height, width], int32: with a codebook | `mean` of p(x given their vectors) |
     | `log_prob` | `z`, `x` | log p(x given z) [None], in nats; NaN where x has values outside the support |
 
     `serving_default` is `decode`. A `scale` is [None, L] where the posterior factorises, else the [None, L, L] matrix
@@ -58,6 +60,14 @@ def signatures(vae: VAE) -> dict[str, Signature]:
 
     def decode(z: tf.Tensor, condition: tf.Tensor | None = None) -> Outputs:
         return {"mean": mean(tf.ensure_shape(z, latent), _in_shape(vae, condition, z))}
+
+    def decode_indices(indices: tf.Tensor, condition: tf.Tensor | None = None) -> Outputs:
+        posterior = vae.encoder.posterior
+        indices = tf.ensure_shape(indices, [None, *posterior.grid])
+        known = tf.reduce_all((indices >= 0) & (indices < posterior.num_codes), axis=[1, 2])
+        vectors = tf.gather(posterior.codebook, tf.clip_by_value(indices, 0, posterior.num_codes - 1))
+        found = mean(tf.reshape(vectors, [-1, latent[1]]), _in_shape(vae, condition, indices))
+        return {"mean": tf.where(tf.reshape(known, [-1, *[1] * (len(event) - 1)]), found, math.nan)}
 
     def sample(seed: tf.Tensor, condition: tf.Tensor | None = None, temperature: tf.Tensor | None = None) -> Outputs:
         condition = _in_shape(vae, condition, seed)
@@ -83,6 +93,8 @@ def signatures(vae: VAE) -> dict[str, Signature]:
         found = {"loc": getattr(q, "loc", None), "scale": _scale(q)}
         outputs = {name: tf.convert_to_tensor(value) for name, value in found.items() if value is not None}
         outputs = outputs or {"point": vae.encoder.posterior.point(q)}
+        if isinstance(q, Quantized):
+            outputs["indices"] = tf.reshape(q.indices, [-1, *vae.encoder.posterior.grid])
         return {name: _known(vae, condition, value) for name, value in outputs.items()}
 
     def reconstruct(x: tf.Tensor, condition: tf.Tensor | None = None) -> Outputs:
@@ -120,6 +132,11 @@ def signatures(vae: VAE) -> dict[str, Signature]:
         "reconstruct": Signature(reconstruct, {"x": x_spec, **given(vae.encoder, vae.decoder)}),
         "log_prob": Signature(log_prob, {"z": z_spec, "x": x_spec, **given(vae.decoder)}),
     }
+    if isinstance(vae.encoder.posterior, VectorQuantized):
+        spec = tf.TensorSpec([None, *vae.encoder.posterior.grid], tf.int32, "indices")
+        table["decode_indices"] = Signature(
+            decode_indices, {"indices": spec, **given(vae.decoder)}, note=f"0 to {vae.encoder.posterior.num_codes - 1}"
+        )
     if isinstance(vae.decoder, LadderDecoder):
         # p(x|z) of the top level alone is an integral over the others.
         del table["log_prob"]
@@ -202,6 +219,13 @@ def _layout(vae: VAE) -> str:
     blocks = vae.prior.blocks
     if all(kind == "continuous" for kind, _ in blocks):
         return ""
+    posterior = vae.encoder.posterior
+    if isinstance(posterior, VectorQuantized):
+        height, width = posterior.grid
+        return (
+            f"z is {height} x {width} vectors of {posterior.code_dim} numbers out of a codebook of "
+            f"{posterior.num_codes}; `decode_indices` takes their indices, which `encode` gives too"
+        )
     parts = [f"a one-hot of {size} classes" if kind == "one-hot" else f"{size} real numbers" for kind, size in blocks]
     return f"z is {', then '.join(parts)}: `sample` and `encode` give it in this form"
 

@@ -67,6 +67,12 @@ def check_parts(encoder: Any, decoder: Any, prior: Any, objective: Any) -> None:
             "VampPrior is made of posteriors q(z|u), and those of a conditional encoder need a condition for each u: "
             "give priors.ConditionalNormal, or leave the condition out of the encoder."
         )
+    missing = objective.needs - {"pathwise"} - posterior.extras
+    if missing:
+        raise ValueError(
+            f"{type(objective).__name__} needs the {', '.join(sorted(missing))} of the posterior, and "
+            f"{type(posterior).__name__} has none: it goes with quantization.VectorQuantized."
+        )
     if objective.uses_marginals and not posterior.has_marginals:
         raise ValueError(
             f"{type(objective).__name__} needs the marginals of q(z|x) over single dimensions, which have no closed "

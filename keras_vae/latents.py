@@ -2,7 +2,7 @@
 
 import dataclasses
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import tensorflow as tf
@@ -62,6 +62,7 @@ class Terms:
         likelihood: the distribution p(x|z), batch [K, B].
         sample_weight: [B], or None for equal weights.
         pathwise: [K, B], or None unless the objective needs it; see `pathwise`.
+        extras: numbers [B] of the posterior's own, by name, such as the commitment of a quantised one.
     """
 
     log_likelihood: tf.Tensor
@@ -69,6 +70,7 @@ class Terms:
     likelihood: tfd.Distribution
     sample_weight: tf.Tensor | None = None
     pathwise: tf.Tensor | None = None
+    extras: Mapping[str, tf.Tensor] = dataclasses.field(default_factory=dict)
 
     @property
     def kl(self) -> tf.Tensor:

@@ -96,12 +96,20 @@ class Conv(Network):
     """See `conv`."""
 
     def __init__(
-        self, filters: Sequence[int], kernel_size: int = 4, activation: str = "relu", units: Sequence[int] = ()
+        self,
+        filters: Sequence[int],
+        kernel_size: int = 4,
+        activation: str = "relu",
+        units: Sequence[int] = (),
+        from_map: bool = False,
     ) -> None:
         self.filters = check_sizes("filters", filters)
         self.kernel_size = check_count("kernel_size", kernel_size)
         self.units = check_sizes("units", units, allow_empty=True)
         self.activation = check_activation(activation)
+        self.from_map = from_map
+        if from_map and self.units:
+            raise ValueError("units are dense layers, which from_map leaves out: give one of the two.")
 
     def encoder_body(self, event_shape: Shape, dtype: Any) -> keras.Layer:
         """One convolution of stride 2 for each number of filters."""
@@ -118,11 +126,18 @@ class Conv(Network):
         """A dense layer to the smallest map, then one transposed convolution of stride 2 for each number of filters."""
         require_image(params_shape, type(self).__name__.lower())
         sizes = halvings(params_shape[:2], len(self.filters))
-        layers = [
-            *self._dense(dtype),
-            keras.layers.Dense(sizes[-1][0] * sizes[-1][1] * self.filters[0], self.activation, dtype=dtype),
-            keras.layers.Reshape((*sizes[-1], self.filters[0]), dtype=dtype),
-        ]
+        if self.from_map:
+            layers = [
+                keras.layers.Reshape((*sizes[-1], -1), dtype=dtype),
+                keras.layers.Conv2D(self.filters[0], 3, **{**self._options(dtype), "strides": 1}),
+                *self._refinement(self.filters[0], dtype),
+            ]
+        else:
+            layers = [
+                *self._dense(dtype),
+                keras.layers.Dense(sizes[-1][0] * sizes[-1][1] * self.filters[0], self.activation, dtype=dtype),
+                keras.layers.Reshape((*sizes[-1], self.filters[0]), dtype=dtype),
+            ]
         for n, size, target in zip(self.filters, sizes[:0:-1], sizes[-2::-1], strict=True):
             layers.append(keras.layers.Conv2DTranspose(n, self.kernel_size, **self._options(dtype)))
             layers.extend(crop(size, target, dtype))
@@ -144,8 +159,15 @@ class Conv(Network):
 class Residual(Conv):
     """See `residual`."""
 
-    def __init__(self, filters: Sequence[int], blocks: int = 1, kernel_size: int = 4, activation: str = "silu") -> None:
-        super().__init__(filters, kernel_size, activation)
+    def __init__(
+        self,
+        filters: Sequence[int],
+        blocks: int = 1,
+        kernel_size: int = 4,
+        activation: str = "silu",
+        from_map: bool = False,
+    ) -> None:
+        super().__init__(filters, kernel_size, activation, from_map=from_map)
         self.blocks = check_count("blocks", blocks)
 
     def _refinement(self, filters: int, dtype: Any) -> list[keras.Layer]:
@@ -204,7 +226,13 @@ def gated_mlp(units: Sequence[int], activation: str = "linear") -> GatedMLP:
     return GatedMLP(units, activation)
 
 
-def conv(filters: Sequence[int], kernel_size: int = 4, activation: str = "relu", units: Sequence[int] = ()) -> Conv:
+def conv(
+    filters: Sequence[int],
+    kernel_size: int = 4,
+    activation: str = "relu",
+    units: Sequence[int] = (),
+    from_map: bool = False,
+) -> Conv:
     """Convolutions of stride 2: each halves the image in an encoder and doubles it in a decoder.
 
     Height and width may be odd: the encoder rounds up, the decoder crops to the same sizes on its way back.
@@ -214,11 +242,19 @@ def conv(filters: Sequence[int], kernel_size: int = 4, activation: str = "relu",
         kernel_size: height and width of the kernels; a multiple of the stride avoids checkerboards.
         activation: any Keras activation by name.
         units: widths of dense layers between the convolutions and z: after them in an encoder, before in a decoder.
+        from_map: whether a decoder takes z as a map of its smallest height and width, a grid of codes, with a 3x3
+            convolution in place of the dense layer.
     """
-    return Conv(filters, kernel_size, activation, list(units))
+    return Conv(filters, kernel_size, activation, list(units), from_map)
 
 
-def residual(filters: Sequence[int], blocks: int = 1, kernel_size: int = 4, activation: str = "silu") -> Residual:
+def residual(
+    filters: Sequence[int],
+    blocks: int = 1,
+    kernel_size: int = 4,
+    activation: str = "silu",
+    from_map: bool = False,
+) -> Residual:
     """Convolutions of stride 2 as in `conv`, each followed by residual blocks at its resolution.
 
     Pre-activation blocks, x + conv(f(conv(f(x)))), of He et al. 2016, "Identity mappings in deep residual networks",
@@ -230,8 +266,9 @@ def residual(filters: Sequence[int], blocks: int = 1, kernel_size: int = 4, acti
         blocks: number of residual blocks at each resolution.
         kernel_size: height and width of the kernels that change the resolution.
         activation: any Keras activation by name.
+        from_map: as in `conv`.
     """
-    return Residual(filters, blocks, kernel_size, activation)
+    return Residual(filters, blocks, kernel_size, activation, from_map)
 
 
 def check_sizes(name: str, sizes: Sequence[int], allow_empty: bool = False) -> list[int]:

@@ -19,7 +19,8 @@ class Objective(Serializable):
 
     Attributes:
         num_samples: number K of draws from the posterior for each example.
-        needs: names of optional terms that the model computes in training: "pathwise" for `Terms.pathwise`.
+        needs: names of optional terms: "pathwise", which the model computes in training, see `Terms.pathwise`; others
+            must be among the `extras` of the posterior.
         metric_names: names of the extra numbers that a call returns.
         uses_prior: False for a loss of log p(x|z) alone, which leaves the prior as it is, and under which the posterior
             needs no density.
@@ -73,7 +74,7 @@ class ELBO(Objective):
         log_likelihood = tf.reduce_mean(terms.log_likelihood, axis=0)
         kl = self._with_free_bits(terms) if self.free_bits else terms.mean(terms.kl)
         loss = -(terms.mean(log_likelihood) - weight * kl)
-        extra: dict[str, Any] = {"kl_weight": weight} if self.metric_names else {}
+        extra: dict[str, Any] = {"kl_weight": weight} if callable(self.kl_weight) else {}
         return loss, extra
 
     def _with_free_bits(self, terms: Terms) -> tf.Tensor:

@@ -17,6 +17,7 @@ from matplotlib.figure import Figure
 from keras_vae import codes, conditions, features, latents, seeds
 from keras_vae.charts import CURVES, kl_per_dimension, latent_scatter, read_history, training_curves
 from keras_vae.drawing import PathLike, draw_tiles, grid, is_image, png, saved
+from keras_vae.quantization import VectorQuantized
 from keras_vae.vae import VAE
 
 __all__ = [
@@ -320,7 +321,7 @@ def all_pictures(
             # Its prior is not where its codes are, and the two pictures show it.
             density = features.CodeDensity(vae, data)
             draw("samples_of_code_density", samples, vae, seed=seed, value_range=value_range, density=density)
-        elif not codes.is_deterministic(vae):
+        elif not codes.is_deterministic(vae) and not isinstance(vae.encoder.posterior, VectorQuantized):
             found = codes.statistics(vae, data)
             draw("traversals", traversals, vae, data, value_range=value_range, found=found)
             if found.kl_per_dim is not None:

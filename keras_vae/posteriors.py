@@ -40,10 +40,12 @@ class Posterior(Serializable, keras.layers.Layer):
 
     Attributes:
         has_marginals: whether the marginals of q(z|x) over single dimensions have a closed form.
+        extras: names of the `Terms.extras` that its distributions bring.
     """
 
     support: Support = REAL
     has_marginals: bool = True
+    extras: frozenset[str] = frozenset()
 
     def __init__(self, latent_dim: int, **kwargs: Any) -> None:
         super().__init__(**{**kwargs, "dtype": "float32"})

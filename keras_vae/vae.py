@@ -205,9 +205,11 @@ class VAE(Serializable, ChoosesExecutions, keras.Model):
         else:
             z, log_q = q.experimental_sample_and_log_prob(num_samples, seed=seeds.as_pair(seed))
 
+        extras = getattr(q, "extras", {})
+
         def terms_at(z: tf.Tensor, log_q: tf.Tensor | None = None) -> Terms:
             likelihood, groups = self.decoder.descend(z, features, seed, seen_by(self.decoder, condition), training)
-            return Terms(likelihood.log_prob(x), [*latent_groups(q, p, z, log_q), *groups], likelihood)
+            return Terms(likelihood.log_prob(x), [*latent_groups(q, p, z, log_q), *groups], likelihood, extras=extras)
 
         if training and "pathwise" in self.objective.needs:
             return pathwise(terms_at, z)

@@ -8,6 +8,7 @@ import itertools
 import numpy as np
 
 from keras_vae import (
+    code_priors,
     conditions,
     discrete,
     flows,
@@ -16,6 +17,7 @@ from keras_vae import (
     objectives,
     posteriors,
     priors,
+    quantization,
     regularizers,
     schedules,
 )
@@ -36,6 +38,7 @@ POSTERIORS = {
     "joint": lambda: discrete.JointPosterior(
         posteriors.MultivariateNormalDiag(1), discrete.RelaxedOneHot(2, straight_through=True)
     ),
+    "quantized": lambda: quantization.VectorQuantized(L, grid=(1, 3), num_codes=4),
 }
 
 PRIORS = {
@@ -47,10 +50,13 @@ PRIORS = {
     "real_nvp": lambda: priors.RealNVP(L, num_layers=2, units=(8,)),
     "one_hot": lambda: discrete.UniformOneHot(L),
     "joint": lambda: discrete.JointPrior(priors.StandardNormal(1), discrete.UniformOneHot(2)),
+    "codes": lambda: code_priors.AutoregressiveCodes(L, grid=(1, 3), num_codes=4, units=8, num_layers=1, num_heads=2),
 }
 
+# Posteriors of z that are not, or not all, real numbers.
+DISCRETE = ("one_hot", "joint", "quantized")
 # What a posterior goes with where that is not the standard normal.
-PRIOR_OF = {"kumaraswamy": "uniform", "one_hot": "one_hot", "joint": "joint"}
+PRIOR_OF = {"kumaraswamy": "uniform", "one_hot": "one_hot", "joint": "joint", "quantized": "codes"}
 
 CONDITIONS = {
     "unconditional": lambda: None,
@@ -81,6 +87,7 @@ OBJECTIVES = {
     "total_correlation": lambda: regularizers.TotalCorrelation(32, 3.0, information_weight=0.5),
     "dip": lambda: regularizers.DIP("II", 1.0, 1.0),
     "mmd": lambda: regularizers.MMD(5.0, kl_weight=0.5, num_samples=2),
+    "committed": lambda: quantization.CommittedELBO(0.25),
 }
 
 NETWORKS = {

@@ -49,6 +49,8 @@ LEVELS = {
     "likelihoods": 3,
     "regularizers": 3,
     "discrete": 4,
+    "quantization": 4,
+    "code_priors": 5,
     "encoder": 3,
     "decoder": 3,
     "hierarchy": 4,

@@ -158,14 +158,16 @@ def test_only_what_has_no_meaning_is_refused():
     triples = itertools.product(FACTORS["posterior"], FACTORS["prior"], FACTORS["objective"])
     for posterior, prior, objective in triples:
         reason = refusal(posterior, prior, objective)
-        if posterior != prior and {posterior, prior} & {"one_hot", "joint"}:
+        if parts.PRIOR_OF.get(posterior) != prior and {posterior, prior} & {*parts.DISCRETE, "codes"}:
             assert "cannot be compared" in reason
         elif prior == "uniform" and posterior != "kumaraswamy":
             assert "KL(q || p) would be infinite" in reason
             assert "Kumaraswamy(latent_dim" in reason
         elif posterior == "deterministic" and objective != "reconstruction":
             assert "objectives.Reconstruction()" in reason
-        elif posterior in ("iaf", "coupling", "one_hot", "joint") and objective in ("total_correlation", "dip"):
+        elif objective == "committed" and posterior != "quantized":
+            assert "needs the commitment" in reason
+        elif posterior in ("iaf", "coupling", *parts.DISCRETE) and objective in ("total_correlation", "dip"):
             assert "no closed form" in reason
         elif posterior == "deterministic" and prior == "vamp":
             assert "VampPrior is a mixture of the densities" in reason

@@ -24,6 +24,7 @@ COMBINATIONS = [
     ("diag", "conditional", "bernoulli", "mlp", "label"),
     ("one_hot", "one_hot", "bernoulli", "mlp", "unconditional"),
     ("joint", "joint", "normal", "conv", "unconditional"),
+    ("quantized", "codes", "logistic", "conv", "unconditional"),
 ]
 TABLES = (parts.POSTERIORS, parts.PRIORS, parts.LIKELIHOODS, parts.NETWORKS, parts.CONDITIONS)
 
