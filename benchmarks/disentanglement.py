@@ -1,28 +1,33 @@
-"""Disentanglement of every `shapes_*` config on rendered sprites: a table of all seeds.
+"""Disentanglement of the `shapes_*` configs on rendered sprites: a table of all seeds.
 
     python benchmarks/disentanglement.py --runs runs/disentanglement --seeds 0 1 2
 
-Runs go on where they were interrupted, and finished ones are only measured. `--set` shortens them. The numbers are of
-the sprites that keras_vae renders, not of dSprites, unless `--set data.name=dsprites` says so.
+Each row is written to RUNS/results.json when it is done, and is not made again: started a second time, this goes on
+where it was stopped, in the middle of a training too. `--set` shortens the trainings. The numbers are of the sprites
+that keras_vae renders, not of dSprites, unless `--set data.name=dsprites` says so.
 """
 
 import argparse
 import json
 import subprocess
+import sys
+import time
 from pathlib import Path
+from typing import Any
 
-import keras
 import numpy as np
 
-from keras_vae import codes, config, data, disentanglement
-
-METHODS = ("beta", "tc", "factor", "dip", "joint", "cascade_continuous", "cascade")
+METHODS = ("beta", "tc", "factor", "dip", "cascade_continuous", "cascade")
 # Enough for every measure, and a minute for all of them.
 MAX_EXAMPLES = 10_000
 
 
 def measure(run: Path) -> dict[str, float]:
     """All scores of a finished run, on all of its data; `shape_accuracy` of its discrete code, if it has one."""
+    import keras
+
+    from keras_vae import codes, config, data, disentanglement
+
     settings = config.read(run)
     vae = keras.saving.load_model(run / "vae.keras", compile=False)
     splits = data.open_source(settings.data.name, labels=True, seed=settings.train.seed)
@@ -40,27 +45,46 @@ def measure(run: Path) -> dict[str, float]:
     return found if correlation is None else {**found, "total_correlation": correlation}
 
 
+def table(results: dict[str, dict[str, Any]]) -> str:
+    """All rows, and below them the mean over the seeds of each method."""
+    names = list(dict.fromkeys(name for row in results.values() for name in row["scores"]))
+    lines = ["| run | " + " | ".join(names) + " | minutes |", "|" + "---|" * (len(names) + 2)]
+    means: dict[str, list[dict[str, float]]] = {}
+    for run, row in results.items():
+        means.setdefault(f"{run.rpartition('-')[0]}, mean", []).append({**row["scores"], "minutes": row["minutes"]})
+    rows = {run: [{**row["scores"], "minutes": row["minutes"]}] for run, row in results.items()}
+    for run, found in {**rows, **means}.items():
+        cells = [f"{np.mean([s[name] for s in found]):.3f}" if name in found[0] else "" for name in [*names, "minutes"]]
+        lines.append(f"| {run} | " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
 def main() -> None:
-    """Train what is not trained yet, measure, and print a table."""
+    """Train and measure what is not in the results yet, and print a table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--runs", type=Path, default=Path("runs/disentanglement"))
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--methods", nargs="+", default=list(METHODS))
     parser.add_argument("--set", nargs="+", default=[], metavar="key=value", help="as of keras-vae train")
     options = parser.parse_args()
-    results: dict[str, dict[str, float]] = {}
-    for method in options.methods:
-        for seed in options.seeds:
+    path = options.runs / "results.json"
+    results: dict[str, dict[str, Any]] = json.loads(path.read_text()) if path.exists() else {}
+    if any(row["set"] != options.set for row in results.values()):
+        parser.error(f"{path} holds rows of another --set: give the same one, or another folder.")
+    for seed in options.seeds:
+        for method in options.methods:
             run = options.runs / f"{method}-{seed}"
+            if run.name in results:
+                continue
+            start = time.perf_counter()
             values = [f"train.seed={seed}", "export.formats=[]", *options.set]
-            subprocess.run(["keras-vae", "train", f"shapes_{method}", "--run", str(run), "--set", *values], check=True)
-            results[run.name] = measure(run)
-            (options.runs / "results.json").write_text(json.dumps(results, indent=1))
-    names = list(dict.fromkeys(name for found in results.values() for name in found))
-    print("| run | " + " | ".join(names) + " |\n|" + "---|" * (len(names) + 1))
-    for run_name, found in results.items():
-        cells = [f"{found[name]:.3f}" if name in found else "" for name in names]
-        print(f"| {run_name} | " + " | ".join(cells) + " |")
+            program = [str(Path(sys.executable).with_name("keras-vae")), "train", f"shapes_{method}"]
+            subprocess.run([*program, "--run", str(run), "--set", *values], check=True)
+            minutes = (time.perf_counter() - start) / 60
+            results[run.name] = {"scores": measure(run), "minutes": minutes, "set": options.set}
+            path.with_suffix(".new").write_text(json.dumps(results, indent=1))
+            path.with_suffix(".new").replace(path)
+            print(table(results), flush=True)
 
 
 if __name__ == "__main__":
