@@ -93,7 +93,8 @@ def _guide(
         return "0" if np.issubdtype(np.asarray(given[key]).dtype, np.integer) else "0.0"
 
     condition = "".join(
-        f"seed, temperature = [0, 0], 1.0\n{key} = {_zeros(size, number(key)) if size else 0}\n" for key, size in shapes.items()
+        f"seed, temperature = [0, 0], 1.0\n{key} = {_zeros(size, number(key)) if size else 0}\n"
+        for key, size in shapes.items()
     )
     bodies_of = {key: ", ".join(f'"{name}": {name}' for name in signatures[key]) for key in files}
     instances = ", ".join(f'"{key}": {{{body}}}' for key, body in bodies_of.items())
