@@ -13,6 +13,7 @@ import numpy as np
 import tensorflow as tf
 
 from keras_vae import checkpoint_files, inputs
+from keras_vae.distribution import arrays_from_chief, from_chief, is_chief, is_multi_worker
 from keras_vae.skipped import SkippedSteps
 from keras_vae.vae import VAE
 
@@ -44,7 +45,7 @@ class Checkpoints(keras.callbacks.Callback):
     the loss and a reduced learning rate), states of random generators, the running means of the epoch, what other
     callbacks hold (a patience, a best value, best weights), and the best model so far. It is written whole or not at
     all, with checksums; a damaged one is reported and skipped for the one before. If one cannot be written, training
-    goes on and says so.
+    goes on and says so. Of several workers the chief writes, only between epochs, and all go on from what it reads.
 
     The weights at the end are, bit for bit, those of a run without interruption if the data can be had from any step
     on: arrays, the datasets of `data.load`, and others that repeat themselves in every epoch. Within an epoch
@@ -96,10 +97,12 @@ class Checkpoints(keras.callbacks.Callback):
         Raises:
             ValueError: if the checkpoint is of another model or optimizer.
         """
-        found = checkpoint_files.newest(self.folder, self.report)
-        if found is None:
+        strategy = vae.distribute_strategy
+        read = checkpoint_files.newest(self.folder, self.report) if is_chief(strategy) else None
+        if not from_chief(strategy, read is not None):
             return None
-        state, arrays = found
+        state, arrays = read or ({}, {})
+        found = state, arrays = from_chief(strategy, state), arrays_from_chief(strategy, arrays)
         vae.build()
         if not vae.optimizer.built:
             vae.optimizer.build(vae.trainable_variables)
@@ -194,7 +197,8 @@ class Checkpoints(keras.callbacks.Callback):
         if not self._saves_within or not steps or steps % self.model.steps_per_execution:
             return
         if done < steps:
-            if self._is_time(self._epoch_start + batch + 1):
+            # The running means of several workers can only be read by all of them at once.
+            if not is_multi_worker(self.model.distribute_strategy) and self._is_time(self._epoch_start + batch + 1):
                 self._try_to_save(self._epoch, done)
         elif self._offset and not self.model.stop_training:
             self.model.stop_training = self.is_cut = True
@@ -210,7 +214,7 @@ class Checkpoints(keras.callbacks.Callback):
         """Save, if it is time; always when training ends."""
         self._offset = 0
         is_last = epoch + 1 == self.params.get("epochs") or self.model.stop_training
-        if is_last or self._is_time(_number(self.model.step)):
+        if is_chief(self.model.distribute_strategy) and (is_last or self._is_time(_number(self.model.step))):
             self._try_to_save(epoch + 1, 0, logs)
 
     def on_train_end(self, logs: dict | None = None) -> None:

@@ -21,7 +21,7 @@ class ChoosesExecutions(keras.Model):
     """A model whose `fit` chooses `steps_per_execution`, unless `compile` was given one.
 
     Only training takes several steps in a call, and only where nobody can tell: the data are a `tf.data.Dataset` of
-    known size, and no callback looks at each batch. The weights are the same, bit for bit.
+    known size, no callback looks at each batch, and there is one replica. The weights are the same, bit for bit.
     """
 
     steps_per_execution: int
@@ -63,7 +63,9 @@ class ChoosesExecutions(keras.Model):
 
     def training_executions(self, options: dict[str, Any]) -> contextlib.AbstractContextManager[None]:
         """`executing` as many steps as suit the arguments of `fit`."""
-        steps = 1 if self.run_eagerly else steps_per_execution(options, int(tf.convert_to_tensor(self.step)))
+        # Workers, whose data and callbacks may differ, must choose alike.
+        is_plain = not self.run_eagerly and self.distribute_strategy.num_replicas_in_sync == 1
+        steps = steps_per_execution(options, int(tf.convert_to_tensor(self.step))) if is_plain else 1
         if self._chooses_executions and steps != self._trained_with:
             # The number is a constant of the compiled function.
             self.train_function, self._trained_with = None, steps

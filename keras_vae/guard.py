@@ -68,44 +68,29 @@ def check(
     """Look at a step before it is taken. All replicas come to the same result.
 
     Args:
-        gradients: of the scaled loss, those of this replica; None where there is none.
+        gradients: of the scaled loss, summed over replicas; None where there is none.
         optimizer: which scaled the loss.
-        threshold: largest norm of the gradient, summed over replicas, that is taken; None for any.
+        threshold: largest norm of the gradient that is taken; None for any.
         x: the batch.
         terms: what the model computed.
         loss: the objective, unscaled.
     """
     gradients = list(gradients)
     replica = tf.distribute.get_replica_context()
-    replicas = tf.distribute.get_strategy().num_replicas_in_sync
-    own = getattr(optimizer, "inner_optimizer", optimizer)
-    clip = None if own.gradient_accumulation_steps else own.global_clipnorm
-    needs_sum = replicas > 1 and (threshold is not None or clip is not None)
-    if needs_sum:
-        # The norm of a sum does not follow from those of its parts.
-        present = [g for g in gradients if g is not None]
-        summed = iter(replica.all_reduce("SUM", present))
-        gradients = [None if g is None else next(summed) / replicas for g in gradients]
     norm = tf.linalg.global_norm([g if g is None else tf.cast(g, tf.float32) for g in gradients])
     bad, loss_is_lost = None, ~tf.math.is_finite(loss)
-    if replicas > 1:
+    if replica.num_replicas_in_sync > 1:
         # The one that met the cause tells the others.
-        seen = tf.cast(_not_finite(x, terms, loss), tf.float32)
-        shared = replica.all_reduce("SUM", tf.concat([[tf.square(norm)], seen], 0))
-        norm = tf.sqrt(shared[0] * replicas) if needs_sum else tf.sqrt(shared[0])
-        bad, loss_is_lost = shared[1:] > 0, shared[-1] > 0
+        bad = replica.all_reduce("SUM", tf.cast(_not_finite(x, terms, loss), tf.float32)) > 0
+        loss_is_lost = bad[-1]
     overflow = norm - norm  # 0, or NaN for a norm that is not finite
     lost = tf.math.is_nan(overflow)
     scale = tf.cast(optimizer.scale_loss(tf.ones(())), tf.float32)
     explodes = tf.constant(False) if threshold is None else ~lost & (norm > threshold * scale)
     if isinstance(optimizer, keras.optimizers.LossScaleOptimizer):
-        # It looks at single gradients, on each replica by itself: this makes it see what was seen here.
+        # It looks at single gradients: this makes it see what was seen here.
         gradients = _mark(gradients, overflow)
         lost &= (scale <= 1.0) | loss_is_lost
-    if replicas > 1 and clip is not None:
-        # Keras would clip the part of each replica, which is shorter than the whole.
-        factor = tf.minimum(1.0, clip * scale / norm)
-        gradients = [None if g is None else factor * g for g in gradients]
 
     def first() -> tf.Tensor:
         terms_lost = _not_finite(x, terms, loss) if bad is None else bad

@@ -63,6 +63,7 @@ class Terms:
         sample_weight: [B], or None for equal weights.
         pathwise: [K, B], or None unless the objective needs it; see `pathwise`.
         extras: numbers [B] of the posterior's own, by name, such as the commitment of a quantised one.
+        is_stand_in: bool, whether the batch has no examples, and an invented one stands in its place; None for no.
     """
 
     log_likelihood: tf.Tensor
@@ -71,6 +72,7 @@ class Terms:
     sample_weight: tf.Tensor | None = None
     pathwise: tf.Tensor | None = None
     extras: Mapping[str, tf.Tensor] = dataclasses.field(default_factory=dict)
+    is_stand_in: tf.Tensor | None = None
 
     @property
     def kl(self) -> tf.Tensor:
@@ -86,6 +88,15 @@ class Terms:
     def log_weights(self) -> tf.Tensor:
         """log p(x|z) + log p(z) - log q(z|x), [K, B]: the importance weights of log p(x)."""
         return self.log_likelihood + tf.add_n([group.log_p - group.log_q for group in self.groups])
+
+    @property
+    def total_weight(self) -> tf.Tensor:
+        """The sum of `sample_weight`, or the number of examples."""
+        if self.sample_weight is None:
+            total = tf.cast(tf.shape(self.kl)[0], tf.float32)
+        else:
+            total = tf.reduce_sum(self.sample_weight)
+        return total if self.is_stand_in is None else tf.where(self.is_stand_in, 0.0, total)
 
     def mean(self, per_example: tf.Tensor) -> tf.Tensor:
         """Mean over the batch, the first axis, weighted by `sample_weight`: sum(w v) / sum(w)."""

@@ -2,16 +2,14 @@
 
 import contextlib
 import json
-import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import keras
 import numpy as np
 from rich.console import Console
 
-from keras_vae import data, evaluation, pictures, restoration
+from keras_vae import data, evaluation, loading, pictures, restoration
 from keras_vae.config import Settings, read
 from keras_vae.export import export_run
 from keras_vae.export.run import FORMATS
@@ -61,15 +59,10 @@ def load_model(run: Path) -> VAE:
     path = run if run.suffix == ".keras" else run / MODEL
     if not path.is_file():
         raise ConfigError(f"{run} holds no {MODEL} yet: let keras-vae train finish first.")
-    if not zipfile.is_zipfile(path):
-        raise ConfigError(f"{path} is damaged: it is no .keras file, or the end of it is missing. {RESTORE}")
     try:
-        model = keras.saving.load_model(path, compile=False)
-    except Exception as error:  # what a damaged archive raises depends on where the damage is
-        raise ConfigError(f"{path} cannot be loaded. {str(error) or type(error).__name__}\n{RESTORE}") from error
-    if not isinstance(model, VAE):
-        raise ConfigError(f"{path} holds a {type(model).__name__}, and not a model that keras-vae train has written.")
-    return model
+        return loading.load(path, compile=False)
+    except loading.UnsafeFile as error:
+        raise ConfigError(f"{error}\n{RESTORE}") from error
 
 
 def open_run(run: Path) -> tuple[Settings, VAE, data.Splits]:

@@ -10,10 +10,11 @@ import keras
 import tensorflow as tf
 from rich.console import Console
 
-from keras_vae import config, data, runs
+from keras_vae import cluster, config, data, runs
 from keras_vae.callbacks import TensorBoardPictures
 from keras_vae.checkpoints import Checkpoints
 from keras_vae.config import Settings
+from keras_vae.distribution import from_chief, is_chief
 from keras_vae.progress import TrainingProgress
 from keras_vae.skipped import SkippedSteps, TrainingDiverged
 from keras_vae.vae import VAE
@@ -43,19 +44,36 @@ def train(settings: Settings, run: Path, console: Console | None = None, accept_
         KeyboardInterrupt: after what was learned so far has been saved.
     """
     console = console or Console(highlight=False, soft_wrap=True)
-    if not _claim(settings, run, console, accept_changes):
+    # Workers must be known before TensorFlow does anything else.
+    strategy = cluster.make_strategy(settings.train.distribute, settings.train.worker_timeout)
+    with cluster.watched(strategy):
+        _train(settings, run, console, accept_changes, strategy)
+
+
+def _train(
+    settings: Settings, run: Path, console: Console, accept_changes: bool, strategy: tf.distribute.Strategy
+) -> None:
+    chief = is_chief(strategy)
+    if not chief:
+        console.print(f"This is worker {strategy.cluster_resolver.task_id}: it writes no files; the chief does.")
+        console = Console(quiet=True)
+    if not from_chief(strategy, chief and _claim(settings, run, console, accept_changes)):
         return
+    changed = _difference(from_chief(strategy, settings.as_yaml()), settings.as_yaml())
+    if changed:
+        raise ConfigError(f"The settings of this worker are not those of the chief:\n{changed}")
     started = time.monotonic()
     keras.utils.set_random_seed(settings.train.seed)
     keras.config.set_dtype_policy(settings.train.precision)
     splits = runs.open_data(settings)
     console.print(_describe(settings, splits))
 
-    strategy = tf.distribute.MirroredStrategy() if settings.train.distribute == "mirrored" else None
-    with strategy.scope() if strategy else tf.distribute.get_strategy().scope():
+    with strategy.scope():
         session = _Session(settings, splits, run, console)
     try:
         session.fit()
+        if not chief:
+            return
         vae = session.finish()
     except KeyboardInterrupt:
         session.stop()
@@ -68,6 +86,9 @@ def train(settings: Settings, run: Path, console: Console | None = None, accept_
     except OSError as error:
         session.progress.close()
         raise OSError(f"Training stopped: {error}.\n{session.how_to_go_on()}") from error
+    except cluster.LOST:
+        session.progress.close()
+        raise
     _report(settings, splits, run, vae, session, time.monotonic() - started, console)
 
 
@@ -85,6 +106,9 @@ class _Session:
             jit_compile=train.jit_compile,
             steps_per_execution=config.steps_per_execution(train, self.steps),
         )
+        # Workers initialise variables together: not when one of them needs them.
+        self.vae.optimizer.build(self.vae.trainable_variables)
+        self.is_chief = is_chief(self.vae.distribute_strategy)
         self.progress = TrainingProgress(train.epochs, console)
         self.checkpoints = Checkpoints(
             run / "checkpoints",
@@ -105,12 +129,11 @@ class _Session:
             self.console.print(f"resumed from {position}")
             self.progress.offset = position.batches
         first = position.epoch if position else 0
-        _trim_history(self.run / runs.HISTORY, first)
+        if self.is_chief:
+            _trim_history(self.run / runs.HISTORY, first)
         batch_size = self.settings.data.batch_size
         self.vae.fit(
-            self.splits.train.stream(
-                batch_size, self.settings.train.seed, start_step=int(keras.ops.convert_to_numpy(self.vae.step))
-            ),
+            self.splits.train.stream(batch_size, self.settings.train.seed, start_step=_number(self.vae.step)),
             validation_data=self.splits.validation and self.splits.validation.dataset(batch_size),
             epochs=self.settings.train.epochs,
             initial_epoch=first,
@@ -142,17 +165,18 @@ class _Session:
             found.append(callbacks.EarlyStopping(**monitored, patience=train.early_stopping))
         if self.splits.validation and train.reduce_on_plateau is not None:
             found.append(callbacks.ReduceLROnPlateau(**monitored, patience=train.reduce_on_plateau, factor=REDUCTION))
-        found += [
-            callbacks.CSVLogger(self.run / runs.HISTORY, append=first > 0),
-            callbacks.TensorBoard(self.run / "tensorboard", write_graph=False),
-            TensorBoardPictures(
-                self.run / "tensorboard" / "pictures",
-                shown.subset(range(min(len(shown), PICTURES))).dataset(PICTURES),
-                every=max(1, train.epochs // PICTURES_TIMES),
-            ),
-            self.progress,
-            self.checkpoints,
-        ]
+        if self.is_chief:
+            found += [
+                callbacks.CSVLogger(self.run / runs.HISTORY, append=first > 0),
+                callbacks.TensorBoard(self.run / "tensorboard", write_graph=False),
+                TensorBoardPictures(
+                    self.run / "tensorboard" / "pictures",
+                    shown.subset(range(min(len(shown), PICTURES))).dataset(PICTURES),
+                    every=max(1, train.epochs // PICTURES_TIMES),
+                ),
+                self.progress,
+            ]
+        found.append(self.checkpoints)
         if train.ema_momentum is not None:
             # Behind the checkpoints, which take the averaged weights before this swaps them back.
             found.append(callbacks.SwapEMAWeights())
@@ -161,6 +185,8 @@ class _Session:
     def stop(self) -> None:
         """Leave what was learned so far."""
         self.progress.close()
+        if not self.is_chief:
+            return
         try:
             self.checkpoints.save_best(self.run / runs.MODEL)
         except (OSError, ValueError) as error:
@@ -186,10 +212,7 @@ def _claim(settings: Settings, run: Path, console: Console, accept_changes: bool
     if (run / runs.CONFIG).is_file():
         recorded = config.read(run).as_yaml()
         if recorded != text:
-            lines = difflib.unified_diff(
-                recorded.splitlines(), text.splitlines(), "recorded", "asked for", "", "", 0, ""
-            )
-            changed = "\n".join(line for line in lines if line[:1] in "+-" and line[:3] not in ("+++", "---"))
+            changed = _difference(recorded, text)
             if not accept_changes:
                 raise ConfigError(
                     f"{run} is a run with other settings:\n{changed}\nGive another folder with --run, or go on with "
@@ -206,6 +229,15 @@ def _claim(settings: Settings, run: Path, console: Console, accept_changes: bool
     run.mkdir(parents=True, exist_ok=True)
     runs.write_text(run / runs.CONFIG, text)
     return True
+
+
+def _difference(before: str, after: str) -> str:
+    lines = difflib.unified_diff(before.splitlines(), after.splitlines(), "", "", "", "", 0, "")
+    return "\n".join(line for line in lines if line[:1] in "+-" and line[:3] not in ("+++", "---"))
+
+
+def _number(variable: keras.Variable) -> int:
+    return int(keras.ops.convert_to_numpy(variable))  # `int` does not take one that is mirrored on devices
 
 
 def _is_finished(run: Path) -> bool:
@@ -250,7 +282,7 @@ def _report(
         units="nats per example",
         training={
             "seconds": round(seconds, 1),
-            "steps": int(keras.ops.convert_to_numpy(session.vae.step)),
+            "steps": _number(session.vae.step),
             "weights": vae.count_params(),
             "best_epoch": None if best is None else best + 1,
             "validation_elbo": None if best is None else session.checkpoints.best_elbo,

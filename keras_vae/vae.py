@@ -19,7 +19,15 @@ from keras_vae import conditions, guard, inputs, seeds, skipped
 from keras_vae.compatibility import check_parts
 from keras_vae.conditions import seen_by
 from keras_vae.decoder import Decoder
-from keras_vae.distribution import follow_chief
+from keras_vae.distribution import (
+    fill_if_empty,
+    follow_chief,
+    from_chief,
+    is_multi_worker,
+    share_of_mean,
+    share_out,
+    sum_gradients,
+)
 from keras_vae.encoder import Encoder
 from keras_vae.executions import ChoosesExecutions
 from keras_vae.hierarchy import LadderDecoder
@@ -372,10 +380,14 @@ class VAE(Serializable, ChoosesExecutions, keras.Model):
         options["x"] = x
         for keeper in keepers:
             options = keeper.serve(self, options)
-        options = inputs.serve_arrays(options, random.randrange(2**31), conditional=self.condition is not None)
+        strategy = self.distribute_strategy
+        order = from_chief(strategy, random.randrange(2**31))
+        options = inputs.serve_arrays(options, order, conditional=self.condition is not None)
         if not inputs.is_array(options["x"]):
             # Keras shuffles arrays, and warns that it will not shuffle anything else.
             options.setdefault("shuffle", False)
+        for data, steps in (("x", "steps_per_epoch"), ("validation_data", "validation_steps")):
+            options[data], options[steps] = share_out(strategy, options.get(data), options.get(steps))
         self._build_optimizer()
         with self.training_executions(options):
             return super().fit(**options)
@@ -387,12 +399,16 @@ class VAE(Serializable, ChoosesExecutions, keras.Model):
                 self.optimizer.build(self.trainable_variables)
 
     @functools.wraps(keras.Model.evaluate)
-    def evaluate(self, x: Any = None, *args: Any, **kwargs: Any) -> Any:
+    def evaluate(self, *args: Any, **kwargs: Any) -> Any:
         """Look at the first batch, evaluate."""
-        if not kwargs.get("_use_cached_eval_dataset"):
-            _, x = self._look_at(x, kwargs.get("y", args[0] if args else None))
+        options = inspect.signature(keras.Model.evaluate).bind_partial(self, *args, **kwargs).arguments
+        del options["self"]
+        options.update(options.pop("kwargs", {}))
+        if not options.get("_use_cached_eval_dataset"):
+            _, x = self._look_at(options.get("x"), options.get("y"))
+            options["x"], options["steps"] = share_out(self.distribute_strategy, x, options.get("steps"))
         with self.evaluating_executions():
-            return super().evaluate(x, *args, **kwargs)
+            return super().evaluate(**options)
 
     def train_step(self, data: Any) -> dict[str, tf.Tensor]:
         """One update of all weights from one batch."""
@@ -406,17 +422,19 @@ class VAE(Serializable, ChoosesExecutions, keras.Model):
             terms, loss, extra = self._objective(
                 x, sample_weight, seeds.fold_in(self.seed, self._step()), training=True, condition=condition
             )
-            scaled = self.optimizer.scale_loss(loss / tf.distribute.get_strategy().num_replicas_in_sync)
+            scaled = self.optimizer.scale_loss(share_of_mean(loss, terms.total_weight))
         gradients = tape.gradient(scaled, variables)
         if not self.objective.uses_prior:
             # Keras warns of weights without a gradient: rightly so, but for a prior that the objective leaves alone.
             pairs = zip(gradients, variables, strict=True)
             gradients = [keras.ops.zeros_like(v) if gradient is None else gradient for gradient, v in pairs]
+        gradients = sum_gradients(gradients, self.optimizer)
         checked = guard.check(gradients, self.optimizer, self.gradient_skip_norm, x, terms, loss)
         guard.apply(checked, self.optimizer, variables)
         statistics.restore(checked.skipped)
         self.skip_counts.update_state(checked.reason)
-        self.step.assign_add(1)
+        # It depends on the loss: when the data have come to an end, the rest of the step is not taken either.
+        self.step.assign_add(tf.ones_like(loss, tf.int64))
         return self._logs(terms, loss, extra, checked.skipped)
 
     def test_step(self, data: Any) -> dict[str, tf.Tensor]:
@@ -426,7 +444,7 @@ class VAE(Serializable, ChoosesExecutions, keras.Model):
         return self._logs(*self._objective(x, sample_weight, seed, training=False, condition=condition))
 
     def _maybe_symbolic_build(self, iterator: Any = None, data_batch: Any = None) -> None:
-        # Keras averages the first batch over the replicas to learn its shape: labels have no such mean.
+        # Keras averages the first batch over the replicas to learn its shape: labels and unequal parts have no mean.
         if self._distribute_strategy is not None:
             self._ensure_built()
             self._build_optimizer()
@@ -440,7 +458,9 @@ class VAE(Serializable, ChoosesExecutions, keras.Model):
         condition: tf.Tensor | None = None,
     ) -> tuple[Terms, tf.Tensor, dict[str, tf.Tensor]]:
         replica = tf.distribute.get_replica_context().replica_id_in_sync_group
+        (x, condition, sample_weight), is_stand_in = fill_if_empty(x, condition, sample_weight)
         terms = self.infer(x, self.objective.num_samples, seeds.fold_in(seed, replica), condition, training)
+        terms = dataclasses.replace(terms, is_stand_in=is_stand_in)
         if sample_weight is not None:
             weight = tf.reshape(tf.cast(sample_weight, tf.float32), [-1])
             terms = dataclasses.replace(terms, sample_weight=weight)
@@ -450,8 +470,7 @@ class VAE(Serializable, ChoosesExecutions, keras.Model):
     def _logs(
         self, terms: Terms, loss: tf.Tensor, extra: dict[str, tf.Tensor], skipped: tf.Tensor | None = None
     ) -> dict[str, tf.Tensor]:
-        weight = terms.sample_weight
-        count = tf.cast(tf.shape(terms.kl)[0], tf.float32) if weight is None else tf.reduce_sum(weight)
+        count = terms.total_weight
         log_likelihood = tf.reduce_mean(terms.log_likelihood, axis=0)
         values = {
             "loss": loss,
@@ -467,10 +486,14 @@ class VAE(Serializable, ChoosesExecutions, keras.Model):
         for name, value in values.items():
             self._means[name].update_state(value, sample_weight=count)
         results = {name: mean.result() for name, mean in self._means.items()}
-        if isinstance(tf.distribute.get_strategy(), tf.distribute.MultiWorkerMirroredStrategy):
+        if is_multi_worker(tf.distribute.get_strategy()):
             # Keras averages the workers' results over their first axis, which a scalar does not have.
             results = {name: result[tf.newaxis] for name, result in results.items()}
         return results
+
+    def get_metrics_result(self) -> dict[str, tf.Tensor]:
+        """The running means, over all replicas and workers; the last step returns those of the replicas' means."""
+        return {name: mean.result() for name, mean in self._means.items()}
 
     @property
     def metrics(self) -> list[keras.metrics.Metric]:

@@ -165,6 +165,10 @@ def _hand_over(work: Callable[..., Any], *arguments: Any, **options: Any) -> Non
     except (ValueError, TypeError, OSError, RuntimeError) as error:
         if os.environ.get("KERAS_VAE_TRACEBACK"):
             raise
+        if getattr(error, "leave_at_once", False):
+            print(f"keras-vae: {error}", file=sys.stderr, flush=True)
+            sys.stdout.flush()
+            os._exit(1)
         _fail(f"{error}", 1)
 
 

@@ -62,7 +62,7 @@ class Data(Section):
     name: Name | None = Field(None, description="a data set of tensorflow-datasets, or digits")
     path: Name | None = Field(None, description="a folder of images, or an .npy or .npz file")
     binarize: Literal["dynamic", "threshold"] | None = None
-    batch_size: PositiveInt = 128
+    batch_size: PositiveInt = Field(128, description="of a step, over all replicas and workers together")
     validation_split: Fraction = Field(0.1, description="fraction of the training images that picks the best epoch")
     test_split: Fraction = Field(0.1, description="fraction held out for the test where the source has no test split")
     resize: tuple[PositiveInt, PositiveInt] | None = None
@@ -137,7 +137,10 @@ class Train(Section):
     checkpoint_seconds: Annotated[float, Field(ge=0.0)] = Field(60.0, description="from one checkpoint to the next")
     checkpoint_steps: PositiveInt | None = Field(None, description="from one checkpoint to the next, if sooner")
     seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
-    distribute: Literal["mirrored"] | None = None
+    distribute: Literal["mirrored", "multi_worker"] | None = Field(
+        None, description="over the GPUs of this machine, or of all machines in $TF_CONFIG or a Slurm step"
+    )
+    worker_timeout: PositiveFloat = Field(900.0, description="seconds that workers wait for one that is stuck")
 
     @pydantic.model_validator(mode="after")
     def _one_rule_for_the_learning_rate(self) -> "Train":

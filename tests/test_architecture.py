@@ -27,6 +27,7 @@ LEVELS = {
     "metrics": 0,
     "latents": 0,
     "distribution": 0,
+    "cluster": 1,
     "reporting": 0,
     "drawing": 0,
     "updates": 0,

@@ -1,5 +1,6 @@
 """Data: every source to batches, the order and the noise of batches, and bad input."""
 
+import contextlib
 import io
 import json
 import os
@@ -658,7 +659,10 @@ def write_unreadable(folder: Path) -> list[str]:
     Image.new("1", (12_000, 9_000)).save(folder / "bomb.png")
     (folder / "loop.png").symlink_to("loop.png")
     (folder / "broken.png").symlink_to("nowhere.png")
+    (folder / "device.png").symlink_to("/dev/zero")
     os.mkfifo(folder / "pipe.png")
+    with socket.socket(socket.AF_UNIX) as server, contextlib.chdir(folder):  # its path has a maximal length
+        server.bind("socket.png")
     return [
         "truncated.jpg",
         "empty.png",
@@ -669,6 +673,8 @@ def write_unreadable(folder: Path) -> list[str]:
         "loop.png",
         "broken.png",
         "pipe.png",
+        "device.png",
+        "socket.png",
     ]
 
 
@@ -700,6 +706,24 @@ def test_unreadable_files_can_be_skipped_and_are_counted(tmp_path):
         path.write_bytes(b"no image")
     with pytest.raises(ValueError, match=r"None of the .* can be read"):
         data.open_source(tmp_path, on_bad_file="skip")
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
+def test_a_folder_and_a_file_without_permission_are_named_or_skipped(tmp_path):
+    for name in ("a/0.png", "a/1.png", "b/2.png", "c/3.png"):
+        picture(tmp_path / name)
+    closed = (tmp_path / "b", tmp_path / "c/3.png")
+    for path in closed:
+        path.chmod(0)
+    try:
+        with pytest.raises(ValueError, match=r"Cannot read the folder .*Permission denied"):
+            data.open_source(tmp_path)
+        with pytest.warns(UserWarning, match="Left out 2 unreadable of 4"):
+            splits = data.open_source(tmp_path, on_bad_file="skip")
+        assert len(splits.train) + len(splits.test) == 2
+    finally:
+        for path in closed:
+            path.chmod(0o700)
 
 
 def test_folders_that_contain_themselves_are_walked_once(tmp_path):

@@ -11,20 +11,57 @@ import numpy as np
 import pytest
 
 MODEL = """
-import sys
+import json, os, sys
 import keras, numpy as np, tensorflow as tf
 tf.config.set_logical_device_configuration(tf.config.list_physical_devices("CPU")[0], {devices})
 import keras_vae as kv
-from keras_vae import conditions, likelihoods, networks, posteriors, priors
+from keras_vae import conditions, likelihoods, networks, objectives, posteriors, priors, seeds
+from keras_vae.datasets.arrays import Arrays
 
-def make_vae(condition=None):
+def make_vae(posterior=posteriors.MultivariateNormalDiag, objective=None, condition=None, **options):
     keras.utils.set_random_seed(0)
-    return kv.VAE(
-        kv.Encoder(networks.mlp([16]), posteriors.MultivariateNormalDiag(2), condition),
+    vae = kv.VAE(
+        kv.Encoder(networks.mlp([16]), posterior(2), condition),
         kv.Decoder(networks.mlp([16]), likelihoods.Bernoulli((4, 4, 1)), condition),
         priors.StandardNormal(2),
+        objective,
         seed=1,
     )
+    vae.build()
+    vae.compile(keras.optimizers.Adam(1e-2, **options))
+    return vae
+
+def without_noise(**options):
+    return make_vae(posteriors.Deterministic, objectives.Reconstruction(), **options)
+
+def train_without_noise(vae, x):
+    # 37 examples: batches of 12 leave one for all replicas.
+    arrays, validation = Arrays(x[:37]), Arrays(x[:25])
+    stream = arrays.stream(12, seed=0)
+    history = vae.fit(
+        stream, steps_per_epoch=4, epochs=3, validation_data=validation.dataset(8), verbose=0
+    ).history
+    vae.fit(x[:37], batch_size=18, epochs=2, shuffle=False, sample_weight=np.linspace(0, 1, 37), verbose=0)
+    many = (np.random.default_rng(1).random((256, 4, 4, 1)) < 0.2).astype("float32")
+    vae.fit(many, batch_size=128, epochs=2, shuffle=False, verbose=0)
+    evaluated = [vae.evaluate(data, return_dict=True, verbose=0) for data in (arrays.dataset(9), arrays.dataset(37))]
+    evaluated.append(vae.evaluate(x[:37], batch_size=9, return_dict=True, verbose=0))
+    return {
+        "weights": [w.tolist() for w in vae.get_weights()],
+        "history": {name: [float(v) for v in values] for name, values in history.items()},
+        "evaluated": evaluated,
+        "step": int(vae.step.numpy()),
+    }
+
+def noise(strategy, vae):
+    # One copy of the same image for each replica.
+    def infer():
+        condition = None if vae.condition is None else tf.zeros([1], tf.int32)
+        terms, _, _ = vae._objective(tf.ones([1, 4, 4, 1]), None, seeds.as_pair(3), False, condition)
+        return terms.groups[0].z
+
+    local = strategy.run(infer)
+    return [np.asarray(z).tolist() for z in strategy.experimental_local_results(local)]
 
 x = (np.random.default_rng(0).random((64, 4, 4, 1)) < 0.2).astype("float32")
 """
@@ -41,34 +78,50 @@ def run(program, devices="[tf.config.LogicalDeviceConfiguration()]", **variables
     )
 
 
-def output(process, seconds=240):
+def output(process, seconds=600):
     out, err = process.communicate(timeout=seconds)
     assert process.returncode == 0, err[-3000:]
     return json.loads(out.strip().splitlines()[-1])
 
 
-def test_two_replicas_draw_different_noise_and_stay_equal():
+@pytest.fixture(scope="module")
+def one_device():
+    """What the models without noise become on one device, with and without clipped gradients."""
+    names: dict = {}
+    exec(MODEL.replace("tf.config.set_logical_device_configuration", "# "), names)
+    return {
+        kind: names["train_without_noise"](names["without_noise"](**options), names["x"])
+        for kind, options in (("plain", {}), ("clipped", {"global_clipnorm": 0.5}))
+    }
+
+
+def assert_same(found, expected):
+    assert found["step"] == expected["step"] == 4 * 3 + 3 * 2 + 2 * 2
+    for a, b in zip(found["weights"], expected["weights"], strict=True):
+        np.testing.assert_allclose(a, b, atol=1e-5)
+    for name, values in expected["history"].items():
+        np.testing.assert_allclose(found["history"][name], values, rtol=1e-5)
+    for a, b in zip(found["evaluated"], expected["evaluated"], strict=True):
+        assert a == pytest.approx(b, rel=1e-5)
+
+
+def test_two_replicas_are_one_device_with_the_same_batch(one_device):
     program = """
-        import json
         strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
         with strategy.scope():
+            models = {"plain": without_noise(), "clipped": without_noise(global_clipnorm=0.5)}
             vae = make_vae()
-            vae.compile(keras.optimizers.Adam(1e-2))
+        found = {kind: train_without_noise(model, x) for kind, model in models.items()}
         history = vae.fit(x, epochs=10, batch_size=16, verbose=0).history
-        same = np.repeat(x[:1], 2, axis=0)  # one copy of the same image for each replica
-        def infer(batch):
-            from keras_vae import seeds
-            return vae._objective(batch, None, seeds.as_pair(3), training=False)[0].groups[0].z
-        batches = strategy.experimental_distribute_dataset(tf.data.Dataset.from_tensor_slices(same).batch(2))
-        z = strategy.experimental_local_results(strategy.run(infer, args=(next(iter(batches)),)))
         print(json.dumps({
-            "elbo": history["elbo"], "steps": int(tf.convert_to_tensor(vae.step)),
-            "z": [np.asarray(v).tolist() for v in z],
+            **found, "elbo": history["elbo"], "step": int(vae.step.numpy()), "z": noise(strategy, vae),
             "evaluate": vae.evaluate(x, return_dict=True, verbose=0),
         }))
     """
     two = output(run(program, "[tf.config.LogicalDeviceConfiguration()] * 2"))
-    assert two["steps"] == 40
+    for kind in one_device:
+        assert_same(two[kind], one_device[kind])
+    assert two["step"] == 40
     assert two["elbo"][-1] > two["elbo"][0]
     assert np.abs(np.subtract(*two["z"])).max() > 1e-3
     assert np.isfinite(list(two["evaluate"].values())).all()
@@ -84,42 +137,46 @@ def free_ports(n):
     return ports
 
 
-@pytest.mark.parametrize("data", ["the same data", "a shard each"])
-def test_two_workers_adapt_alike_and_end_with_the_same_weights(data):
+def workers(program, **variables):
+    cluster = {"worker": [f"127.0.0.1:{port}" for port in free_ports(2)]}
+    configs = [json.dumps({"cluster": cluster, "task": {"type": "worker", "index": index}}) for index in range(2)]
+    return [run(program, TF_CONFIG=config, **variables) for config in configs]
+
+
+def test_two_workers_are_one_device_with_the_same_batch(one_device):
     program = """
-        import json, os
         strategy = tf.distribute.MultiWorkerMirroredStrategy()
-        with strategy.scope():
-            # Shards carry labels, and the model is conditioned on them.
-            vae = make_vae(conditions.Label(3) if WHICH == "a shard each" else None)
-            vae.compile(keras.optimizers.Adam(0.0))
         index = json.loads(os.environ["TF_CONFIG"])["task"]["index"]
-        mine = x if WHICH == "the same data" else x[index::2]
-        batch = mine if vae.condition is None else (mine, np.arange(len(mine)) % 3)
-        dataset = tf.data.Dataset.from_tensor_slices(batch).batch(16)
+        with strategy.scope():
+            plain = without_noise()
+            vae = make_vae(condition=conditions.Label(3))
+        found = train_without_noise(plain, x)
+
+        # Noise, labels, and a shard of its own for each worker: only the chief's adapts the model.
+        vae.optimizer.learning_rate = 0.0
         options = tf.data.Options()
-        policy = tf.data.experimental.AutoShardPolicy
-        options.experimental_distribute.auto_shard_policy = policy.DATA if WHICH == "the same data" else policy.OFF
-        dataset = dataset.with_options(options)
+        options.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.OFF
+        shard = (x[index::2], np.arange(32) % 3)
+        dataset = tf.data.Dataset.from_tensor_slices(shard).batch(16).with_options(options)
         vae.fit(dataset, epochs=1, verbose=0)
         adapted = vae.decoder.output_layer.bias.numpy()
         vae.optimizer.learning_rate = 1e-2
         history = vae.fit(dataset, epochs=10, verbose=0).history
         evaluated = vae.evaluate(dataset, return_dict=True, verbose=0)
         print(json.dumps({
-            "adapted": adapted.tolist(), "history": history, "evaluated": evaluated,
-            "sum": [float(np.abs(w).sum()) for w in vae.get_weights()],
+            "z": noise(strategy, vae),
+            "alike": {
+                "without noise": found, "adapted": adapted.tolist(), "evaluated": evaluated,
+                "history": {name: [float(v) for v in values] for name, values in history.items()},
+                "sum": [float(np.abs(w).sum()) for w in vae.get_weights()],
+            },
         }))
-    """.replace("WHICH", repr(data))
-    cluster = {"worker": [f"127.0.0.1:{port}" for port in free_ports(2)]}
-    workers = [
-        run(program, TF_CONFIG=json.dumps({"cluster": cluster, "task": {"type": "worker", "index": index}}))
-        for index in range(2)
-    ]
-    first, second = (output(worker) for worker in workers)
-    assert first == second
-    x = (np.random.default_rng(0).random((64, 4, 4, 1)) < 0.2).astype("float32")
-    seen = x if data == "the same data" else x[::2]  # the chief's
-    mean = np.clip(seen.mean(axis=0), 1e-3, 1 - 1e-3).reshape(-1)
-    np.testing.assert_allclose(1 / (1 + np.exp(-np.array(first["adapted"]))), mean, rtol=1e-4)
-    assert first["history"]["elbo"][-1] > first["history"]["elbo"][0]
+    """
+    first, second = (output(worker) for worker in workers(program))
+    assert first["alike"] == second["alike"]
+    assert_same(first["alike"]["without noise"], one_device["plain"])
+    assert np.abs(np.subtract(first["z"], second["z"])).max() > 1e-3
+    found, x = first["alike"], (np.random.default_rng(0).random((64, 4, 4, 1)) < 0.2).astype("float32")
+    mean = np.clip(x[::2].mean(axis=0), 1e-3, 1 - 1e-3).reshape(-1)  # the chief's
+    np.testing.assert_allclose(1 / (1 + np.exp(-np.array(found["adapted"]))), mean, rtol=1e-4)
+    assert found["history"]["elbo"][-1] > found["history"]["elbo"][0]

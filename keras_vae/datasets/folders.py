@@ -60,23 +60,24 @@ def load_folder(folder: Path, resize: Size | None, labels: bool, on_bad_file: On
             images than fit into memory.
     """
     shown = repr(str(folder))
-    files = _find_splits(folder)
-    everything = [file for split in files.values() for file in split]
-    if not everything:
-        raise FileNotFoundError(f"No image files in the folder {shown}: looked for {', '.join(SUFFIXES)}.")
-    class_names = _class_names(everything, shown) if labels else None
-
     failures: dict[Path, Exception] = {}
 
     def fail(file: _File, error: Exception) -> None:
         if on_bad_file == "error":
+            what = "folder" if file.path.is_dir() else "image file"
             raise ValueError(
-                f'Cannot read the image file {str(file.path)!r}: {error}. Remove it, or pass on_bad_file="skip" to '
+                f'Cannot read the {what} {str(file.path)!r}: {error}. Remove it, or pass on_bad_file="skip" to '
                 "leave such files out."
             ) from error
         logger.info("skipped %r: %s", str(file.path), error)
         failures[file.path] = error
 
+    files = _find_splits(folder, fail)
+    everything = [file for split in files.values() for file in split]
+    if not everything:
+        raise FileNotFoundError(f"No image files in the folder {shown}: looked for {', '.join(SUFFIXES)}.")
+    class_names = _class_names(everything, shown) if labels else None
+    total = len(everything) + len(failures)
     with _pillow_warnings():
         headers = dict(_attempt(_read_header, everything, fail))
         if not headers:
@@ -93,22 +94,21 @@ def load_folder(folder: Path, resize: Size | None, labels: bool, on_bad_file: On
     if failures:
         path, error = next(iter(failures.items()))
         warnings.warn(
-            f"Left out {len(failures)} unreadable of {len(everything)} image files in {shown}, the first "
-            f"{str(path)!r}: {error}",
+            f"Left out {len(failures)} unreadable of {total} image files in {shown}, the first {str(path)!r}: {error}",
             stacklevel=2,
         )
     return Source(splits, class_names)
 
 
-def _find_splits(folder: Path) -> dict[str, list[_File]]:
+def _find_splits(folder: Path, fail: Callable[[_File, Exception], None]) -> dict[str, list[_File]]:
     folders = sorted(path for path in folder.iterdir() if path.is_dir() and not _is_hidden(path))
     found = {}
     for split, names in SPLIT_FOLDERS.items():
-        files = [file for path in folders if path.name.lower() in names for file in _find(path)]
+        files = [file for path in folders if path.name.lower() in names for file in _find(path, fail)]
         if files:
             found[split] = files
     if "train" not in found:
-        return {"train": _find(folder)}
+        return {"train": _find(folder, fail)}
     known = {name for names in SPLIT_FOLDERS.values() for name in names}
     ignored = [path.name for path in folders if path.name.lower() not in known]
     if ignored:
@@ -118,8 +118,11 @@ def _find_splits(folder: Path) -> dict[str, list[_File]]:
     return found
 
 
-def _find(root: Path) -> list[_File]:
-    """All image files under `root`, in the order of their paths; each folder once, however it is linked."""
+def _find(root: Path, fail: Callable[[_File, Exception], None]) -> list[_File]:
+    """All image files under `root`, in the order of their paths; each folder once, however it is linked.
+
+    `fail` is told of folders that cannot be read.
+    """
     files = []
     visited = set()
     to_visit = [root]
@@ -129,7 +132,12 @@ def _find(root: Path) -> list[_File]:
         if (status.st_dev, status.st_ino) in visited:
             continue
         visited.add((status.st_dev, status.st_ino))
-        for path in sorted(folder.iterdir(), reverse=True):
+        try:
+            inside = sorted(folder.iterdir(), reverse=True)
+        except OSError as error:
+            fail(_File(folder, None), error)
+            continue
+        for path in inside:
             if _is_hidden(path):
                 continue
             if path.is_dir():
