@@ -24,6 +24,8 @@ WITH_STATE = (
     keras.callbacks.ModelCheckpoint,
     SkippedSteps,
 )
+# Steps after which several workers agree, again, on whether it is time to save within an epoch.
+ASK_EVERY = 50
 
 
 class Position(NamedTuple):
@@ -45,7 +47,7 @@ class Checkpoints(keras.callbacks.Callback):
     the loss and a reduced learning rate), states of random generators, the running means of the epoch, what other
     callbacks hold (a patience, a best value, best weights), and the best model so far. It is written whole or not at
     all, with checksums; a damaged one is reported and skipped for the one before. If one cannot be written, training
-    goes on and says so. Of several workers the chief writes, only between epochs, and all go on from what it reads.
+    goes on and says so. Of several workers the chief writes, and all go on from what it reads.
 
     The weights at the end are, bit for bit, those of a run without interruption if the data can be had from any step
     on: arrays, the datasets of `data.load`, and others that repeat themselves in every epoch. Within an epoch
@@ -197,8 +199,7 @@ class Checkpoints(keras.callbacks.Callback):
         if not self._saves_within or not steps or steps % self.model.steps_per_execution:
             return
         if done < steps:
-            # The running means of several workers can only be read by all of them at once.
-            if not is_multi_worker(self.model.distribute_strategy) and self._is_time(self._epoch_start + batch + 1):
+            if self._is_time_within(done):
                 self._try_to_save(self._epoch, done)
         elif self._offset and not self.model.stop_training:
             self.model.stop_training = self.is_cut = True
@@ -214,7 +215,7 @@ class Checkpoints(keras.callbacks.Callback):
         """Save, if it is time; always when training ends."""
         self._offset = 0
         is_last = epoch + 1 == self.params.get("epochs") or self.model.stop_training
-        if is_chief(self.model.distribute_strategy) and (is_last or self._is_time(_number(self.model.step))):
+        if is_last or self._is_time(_number(self.model.step)):
             self._try_to_save(epoch + 1, 0, logs)
 
     def on_train_end(self, logs: dict | None = None) -> None:
@@ -235,11 +236,12 @@ class Checkpoints(keras.callbacks.Callback):
             OSError: if the disk refuses.
             ValueError: if the weights are not finite.
         """
+        means = {name: _value(variable) for name, variable in _metric_variables(self.model).items()} if batches else {}
+        if not is_chief(self.model.distribute_strategy):
+            return
         _check_finite(self.model)
         variables = _variables(self.model)
-        arrays = {name: _value(variable) for name, variable in variables.items()}
-        if batches:
-            arrays |= {name: _value(variable) for name, variable in _metric_variables(self.model).items()}
+        arrays = {name: _value(variable) for name, variable in variables.items()} | means
         for index, weight in enumerate(self.best_weights or []):
             arrays[f"best.{index}"] = weight
         lists = {}
@@ -282,6 +284,15 @@ class Checkpoints(keras.callbacks.Callback):
         finally:
             if current is not None:
                 self.model.set_weights(current)
+
+    def _is_time_within(self, done: int) -> bool:
+        """Whether to save after so many steps of the epoch; all workers agree, as only all can read running means."""
+        step = self._epoch_start + done - self._offset
+        if not is_multi_worker(self.model.distribute_strategy):
+            return self._is_time(step)
+        every = min(self.every or ASK_EVERY, ASK_EVERY)
+        before = done - self.model.steps_per_execution
+        return done // every > before // every and from_chief(self.model.distribute_strategy, self._is_time(step))
 
     def _is_time(self, step: int) -> bool:
         by_steps = self.every is not None and step - self._saved_step >= self.every

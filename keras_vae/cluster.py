@@ -4,7 +4,8 @@ import contextlib
 import json
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import tensorflow as tf
 from tensorflow.python.distribute.cluster_resolver import slurm_cluster_resolver as slurm
@@ -30,25 +31,43 @@ class WorkerLost(RuntimeError):
     leave_at_once = True
 
 
-def make_strategy(distribute: str | None, timeout: float) -> tf.distribute.Strategy:
+def make_strategy(
+    distribute: str | None, timeout: float, write: Callable[[str], Any] = print
+) -> tf.distribute.Strategy:
     """The strategy of a config. Several workers must call this before TensorFlow does anything else.
 
     Args:
         distribute: None for one device, "mirrored" for all GPUs of this machine, "multi_worker" for those of all
             machines named in $TF_CONFIG, or of the Slurm step that this process belongs to.
         timeout: seconds that workers wait for each other in one operation.
+        write: what prints a line.
 
     Raises:
-        ConfigError: if there is neither a usable $TF_CONFIG nor a Slurm step.
+        ConfigError: if there is neither a usable $TF_CONFIG nor a Slurm step, or the port is taken.
     """
     if distribute is None:
         return tf.distribute.get_strategy()
     if distribute == "mirrored":
         return tf.distribute.MirroredStrategy()
-    return tf.distribute.MultiWorkerMirroredStrategy(
-        cluster_resolver=_resolver(),
-        communication_options=tf.distribute.experimental.CommunicationOptions(timeout_seconds=timeout),
+    resolver = _resolver()
+    spec = resolver.cluster_spec()
+    own = spec.task_address(resolver.task_type, resolver.task_id)
+    others = [address for addresses in spec.as_dict().values() for address in addresses if address != own]
+    write(
+        f"{_name(resolver.task_type, resolver.task_id).capitalize()} at {own} waits for {', '.join(others) or 'none'}."
     )
+    try:
+        return tf.distribute.MultiWorkerMirroredStrategy(
+            cluster_resolver=resolver,
+            communication_options=tf.distribute.experimental.CommunicationOptions(timeout_seconds=timeout),
+        )
+    except tf.errors.UnknownError as error:
+        if "start gRPC server" not in str(error):
+            raise
+        raise ConfigError(
+            f"Nothing can be served at {own}: the port is taken, perhaps by a worker that still runs. End that, or "
+            "name another port in $TF_CONFIG on all workers."
+        ) from error
 
 
 @contextlib.contextmanager
@@ -67,13 +86,17 @@ def watched(strategy: tf.distribute.Strategy) -> Iterator[None]:
         own = f"/job:{resolver.task_type}/replica:0/task:{resolver.task_id}"
         text = str(error).replace(own, "")
         found = re.search(r"/job:(\w+)/(?:replica:\d+/)?task:(\d+)", text)
-        who = f"The {found[1]} {found[2]}" if found else "Another worker"
+        who = _name(found[1], int(found[2])).capitalize() if found else "Another worker"
         if isinstance(error, tf.errors.InternalError) and "ollective" not in text:
             raise
         raise WorkerLost(
             f"{who} is lost: it has crashed, was stopped, or can no longer be reached; what it printed says why. "
             "Training has stopped here too. The same command on all workers goes on from the last checkpoint."
         ) from error
+
+
+def _name(job: str, index: int) -> str:
+    return "the chief" if job == "chief" else f"worker {index}"
 
 
 def _resolver() -> tf.distribute.cluster_resolver.ClusterResolver:

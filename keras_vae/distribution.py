@@ -1,8 +1,9 @@
 """What replicas and workers need beyond TensorFlow's strategies, so that together they do what one would."""
 
+import functools
 import io
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import keras
@@ -163,22 +164,28 @@ def _bytes_from_chief(strategy: tf.distribute.Strategy, content: bytes) -> bytes
     (size,) = _of_chief(strategy, [tf.constant(len(content), tf.int64)])
     words = -(-int(size) // 4)
     mine = content.ljust(words * 4, b"\0")[: words * 4]
-    (summed,) = _of_chief(strategy, [tf.constant(np.frombuffer(mine, np.int32))])
+    (summed,) = _of_chief(strategy, [tf.constant(np.frombuffer(mine, np.int32))], [tf.TensorSpec([None], tf.int32)])
     return summed.numpy().tobytes()[: int(size)]
 
 
-def _of_chief(strategy: tf.distribute.Strategy, values: list[tf.Tensor]) -> list[tf.Tensor]:
+def _of_chief(
+    strategy: tf.distribute.Strategy, values: list[tf.Tensor], specs: list[tf.TensorSpec] | None = None
+) -> list[tf.Tensor]:
     """The chief's tensors on all workers."""
+    reduced = _reduced(strategy, tuple(specs or [tf.TensorSpec.from_tensor(value) for value in values]))
+    return [strategy.experimental_local_results(value)[0] for value in reduced(*values)]
 
-    @tf.function
-    def reduced() -> list[Any]:
-        def on_replica() -> list[tf.Tensor]:
+
+@functools.lru_cache(maxsize=8)
+def _reduced(strategy: tf.distribute.Strategy, specs: tuple[tf.TensorSpec, ...]) -> Callable[..., list[Any]]:
+    @tf.function(input_signature=specs)
+    def reduced(*values: tf.Tensor) -> list[Any]:
+        def on_replica(*values: tf.Tensor) -> list[tf.Tensor]:
             replica = tf.distribute.get_replica_context()
             is_first = tf.equal(replica.replica_id_in_sync_group, 0)
             # A worker's own value may be NaN, which a product with 0 would keep.
             return [replica.all_reduce("SUM", tf.where(is_first, v, tf.zeros_like(v))) for v in values]
 
-        return strategy.run(on_replica)
+        return strategy.run(on_replica, args=values)
 
-    # A concrete function: TensorFlow warns of one that is traced anew for everything that is sent.
-    return [strategy.experimental_local_results(value)[0] for value in reduced.get_concrete_function()()]
+    return reduced

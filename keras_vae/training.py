@@ -45,7 +45,7 @@ def train(settings: Settings, run: Path, console: Console | None = None, accept_
     """
     console = console or Console(highlight=False, soft_wrap=True)
     # Workers must be known before TensorFlow does anything else.
-    strategy = cluster.make_strategy(settings.train.distribute, settings.train.worker_timeout)
+    strategy = cluster.make_strategy(settings.train.distribute, settings.train.worker_timeout, console.print)
     with cluster.watched(strategy):
         _train(settings, run, console, accept_changes, strategy)
 
@@ -55,7 +55,7 @@ def _train(
 ) -> None:
     chief = is_chief(strategy)
     if not chief:
-        console.print(f"This is worker {strategy.cluster_resolver.task_id}: it writes no files; the chief does.")
+        console.print("The chief writes all files and shows how training goes; this worker writes none.")
         console = Console(quiet=True)
     if not from_chief(strategy, chief and _claim(settings, run, console, accept_changes)):
         return

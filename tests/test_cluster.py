@@ -3,25 +3,31 @@
 import csv
 import json
 import os
+import signal
+import socket
 import subprocess
 import sys
 import time
 
 import keras
+import numpy as np
 import pytest
+import yaml
 from test_distribution import free_ports
 
 import keras_vae  # noqa: F401 - load_model finds the classes of imported packages only
 from keras_vae import cluster
+from keras_vae_cli import catalogue, settings
 from keras_vae_cli.errors import ConfigError
 
-EPOCHS = 60
+EPOCHS = 6
+# Epochs of 41 steps, so that a checkpoint is nearly always one within an epoch.
 SMALL = [
     "--set",
     "train.distribute=multi_worker",
     f"train.epochs={EPOCHS}",
-    "train.checkpoint_seconds=0",
-    f"train.early_stopping={EPOCHS}",
+    "train.checkpoint_steps=4",
+    "data.batch_size=32",
     "model.latent_dim=2",
     "model.encoder.units=[8]",
     "model.decoder.units=[8]",
@@ -30,21 +36,21 @@ SMALL = [
 
 
 @pytest.fixture
-def start(tmp_path):
-    """Start two workers, each in a folder of its own, as on machines that share no disk."""
+def start():
+    """Start workers, each in a folder of its own, as on machines that share no disk."""
     everything = []
 
-    def begin():
-        addresses = {"worker": [f"127.0.0.1:{port}" for port in free_ports(2)]}
-        program = [sys.executable, "-c", "from keras_vae_cli import main; main()", "train", *SMALL, "--run", "run"]
+    def begin(folder, changes=((), ()), ports=None):
+        addresses = {"worker": [f"127.0.0.1:{port}" for port in ports or free_ports(len(changes))]}
+        program = [sys.executable, "-c", "from keras_vae_cli import main; main()", "train", "--run", "run", *SMALL]
         workers = []
-        for index in range(2):
-            (tmp_path / str(index)).mkdir(exist_ok=True)
+        for index, changed in enumerate(changes):
+            (folder / str(index)).mkdir(parents=True, exist_ok=True)
             config = json.dumps({"cluster": addresses, "task": {"type": "worker", "index": index}})
             workers.append(
                 subprocess.Popen(
-                    program,
-                    cwd=tmp_path / str(index),
+                    [*program, *changed],
+                    cwd=folder / str(index),
                     env={**os.environ, "TF_CONFIG": config},
                     stdout=subprocess.PIPE,
                     stderr=subprocess.STDOUT,
@@ -56,8 +62,8 @@ def start(tmp_path):
 
     yield begin
     for worker in everything:
-        if worker.poll() is None:
-            worker.kill()
+        worker.kill()
+        if not worker.stdout.closed:
             worker.communicate()
 
 
@@ -73,27 +79,66 @@ def wait_for_a_new_checkpoint(folder, workers, seconds=300):
         time.sleep(0.05)
 
 
-def test_whoever_is_lost_the_others_stop_and_all_go_on_together(start, tmp_path):
-    for lost in (1, 0):
-        workers = start()
-        wait_for_a_new_checkpoint(tmp_path, workers)
-        workers[lost].kill()
-        output = workers[1 - lost].communicate(timeout=200)[0]
-        assert workers[1 - lost].returncode == 1, output
-        assert "lost" in output and "same command on all workers" in output
-        assert "Traceback" not in output
-    workers = start()
+def weights(run):
+    return keras.saving.load_model(run / "vae.keras").get_weights()
+
+
+def lose(start, folder, lost, how):
+    """Send one of two workers a signal after the first checkpoint, and see the other stop."""
+    workers = start(folder)
+    wait_for_a_new_checkpoint(folder, workers)
+    workers[lost].send_signal(how)
+    output = workers[1 - lost].communicate(timeout=200)[0]
+    assert workers[1 - lost].returncode == 1, output
+    assert "lost" in output and "same command on all workers" in output
+    assert "Traceback" not in output
+    workers[lost].kill()
+    workers[lost].communicate()
+
+
+def finish(start, folder, resumes):
+    workers = start(folder)
     outputs = [worker.communicate(timeout=300)[0] for worker in workers]
     assert [worker.returncode for worker in workers] == [0, 0], outputs
-    assert "resumed from step" in outputs[0]
-    assert "writes no files" in outputs[1]
-    run = tmp_path / "0" / "run"
+    assert ("resumed from step" in outputs[0]) == resumes
+    assert "this worker writes none" in outputs[1]
+    run = folder / "0" / "run"
     assert {"vae.keras", "history.csv", "report.json", "pictures", "checkpoints"} <= {p.name for p in run.iterdir()}
-    assert list((tmp_path / "1").iterdir()) == []
+    assert list((folder / "1").iterdir()) == []
     rows = list(csv.DictReader((run / "history.csv").read_text().splitlines()))
     assert [int(row["epoch"]) for row in rows] == list(range(EPOCHS))
     assert float(rows[-1]["val_elbo"]) > float(rows[0]["val_elbo"])
-    assert keras.saving.load_model(run / "vae.keras").sample(1, seed=0).shape == (1, 8, 8, 1)
+    return keras.saving.load_model(run / "vae.keras").get_weights()
+
+
+def test_a_worker_is_killed_the_chief_stops_and_both_go_on_from_a_checkpoint(start, tmp_path):
+    lose(start, tmp_path, 1, signal.SIGKILL)
+    finish(start, tmp_path, resumes=True)
+
+
+@pytest.mark.slow
+def test_whoever_is_killed_or_stuck_the_weights_are_those_of_an_uninterrupted_run(start, tmp_path):
+    cut, whole = tmp_path / "cut", tmp_path / "whole"
+    for lost, how in ((0, signal.SIGKILL), (1, signal.SIGSTOP), (0, signal.SIGSTOP)):
+        lose(start, cut, lost, how)
+    for a, b in zip(finish(start, cut, resumes=True), finish(start, whole, resumes=False), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_workers_with_other_settings_than_the_chief_are_told(start, tmp_path):
+    workers = start(tmp_path, [[], ["train.seed=1"]])
+    outputs = [worker.communicate(timeout=200)[0] for worker in workers]
+    assert [worker.returncode for worker in workers] == [1, 1], outputs
+    assert "not those of the chief" in outputs[1] and "+  seed: 1" in outputs[1]
+    assert "orker 1 is lost" in outputs[0] and "Traceback" not in "".join(outputs)
+
+
+def test_a_port_that_is_taken_is_said(start, tmp_path):
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        worker = start(tmp_path, [[]], [server.getsockname()[1]])[0]
+        output = worker.communicate(timeout=100)[0]
+    assert worker.returncode == 1 and "the port is taken" in output, output
+    assert "Traceback" not in output
 
 
 @pytest.mark.parametrize(
@@ -125,3 +170,27 @@ def test_the_tasks_of_a_slurm_step_are_the_workers_in_the_order_of_their_ranks(m
     monkeypatch.delenv("SLURM_STEP_NODELIST")
     with pytest.raises(ConfigError, match="start with srun"):
         cluster._resolver()
+
+
+def test_the_manifest_for_kubernetes_starts_workers_that_understand_their_tf_config(monkeypatch):
+    manifest = yaml.safe_load((catalogue.package_folder() / "configs" / "kubernetes" / "tfjob.yml").read_text("utf-8"))
+    assert (manifest["apiVersion"], manifest["kind"]) == ("kubeflow.org/v1", "TFJob")
+    (job, replicas), *others = manifest["spec"]["tfReplicaSpecs"].items()
+    assert not others and job == "Worker" and replicas["restartPolicy"] == "OnFailure"
+    (container,) = replicas["template"]["spec"]["containers"]
+    assert container["name"] == "tensorflow"
+    mounted = {mount["name"] for mount in container["volumeMounts"]}
+    assert mounted == {volume["name"] for volume in replicas["template"]["spec"]["volumes"]}
+    program, command, config, *options = [*container["command"], *container["args"]]
+    assert (program, command) == ("keras-vae", "train")
+    read = settings.load(config, options[options.index("--set") + 1 :])
+    assert read.train.distribute == "multi_worker"
+    # What the training operator puts into each pod.
+    addresses = [f"keras-vae-worker-{k}.default.svc:2222" for k in range(replicas["replicas"])]
+    for index in range(replicas["replicas"]):
+        task = {"type": "worker", "index": index}
+        given = {"cluster": {"worker": addresses}, "task": task, "environment": "cloud"}
+        monkeypatch.setenv("TF_CONFIG", json.dumps(given))
+        resolver = cluster._resolver()
+        assert resolver.cluster_spec().as_dict() == {"worker": addresses}
+        assert (resolver.task_type, resolver.task_id) == ("worker", index)
