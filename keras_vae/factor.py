@@ -10,6 +10,7 @@ import tensorflow as tf
 from keras_vae import guard, inputs, schedules, seeds
 from keras_vae.conditions import seen_by
 from keras_vae.decoder import Decoder
+from keras_vae.distribution import fill_if_empty, is_multi_worker, share_of_mean
 from keras_vae.encoder import Encoder
 from keras_vae.hierarchy import LadderDecoder
 from keras_vae.latents import Terms
@@ -120,11 +121,15 @@ class FactorVAE(VAE):
         loss = self._update_discriminator(tf.cast(x, tf.float32), condition, seed)
         self._discriminator_loss.update_state(loss)
         result = self._discriminator_loss.result()
-        if isinstance(tf.distribute.get_strategy(), tf.distribute.MultiWorkerMirroredStrategy):
+        if is_multi_worker(tf.distribute.get_strategy()):
             result = result[tf.newaxis]
         return {**logs, "discriminator_loss": result}
 
     def _update_discriminator(self, x: tf.Tensor, condition: tf.Tensor | None, seed: tf.Tensor) -> tf.Tensor:
+        (x, condition), is_stand_in = fill_if_empty(x, condition)
+        count = tf.cast(tf.shape(x)[0], tf.float32)
+        if is_stand_in is not None:
+            count = tf.where(is_stand_in, 0.0, count)
         q = self.encoder(x, condition=seen_by(self.encoder, condition), training=False)
         z = tf.stop_gradient(q.sample(seed=seed))
         shuffled = permute_dimensions(z, seed)
@@ -133,7 +138,7 @@ class FactorVAE(VAE):
             # -log D(z) - log(1 - D(z')), with D = sigmoid of the logit.
             real, fake = self._log_ratio(z), self._log_ratio(shuffled)
             loss = 0.5 * tf.reduce_mean(tf.nn.softplus(-real) + tf.nn.softplus(fake))
-            shared = loss / tf.distribute.get_strategy().num_replicas_in_sync
+            shared = share_of_mean(loss, count)
         gradients = tape.gradient(shared, variables)
         # A batch that spoils the codes must not spoil the discriminator, on any replica.
         bad = tf.cast(~tf.math.is_finite(tf.linalg.global_norm(gradients)), tf.int32)

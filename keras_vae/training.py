@@ -14,7 +14,7 @@ from keras_vae import cluster, config, data, runs
 from keras_vae.callbacks import TensorBoardPictures
 from keras_vae.checkpoints import Checkpoints
 from keras_vae.config import Settings
-from keras_vae.distribution import from_chief, is_chief
+from keras_vae.distribution import follow_chief, from_chief, is_chief
 from keras_vae.progress import TrainingProgress
 from keras_vae.skipped import SkippedSteps, TrainingDiverged
 from keras_vae.vae import VAE
@@ -122,7 +122,11 @@ class _Session:
         """Train, from the last checkpoint if there is one."""
         position = self.checkpoints.restore(self.vae)
         if position is None and self.settings.train.start_from is not None:
-            self._start_from(Path(self.settings.train.start_from))
+            if self.is_chief:
+                self._start_from(Path(self.settings.train.start_from))
+            parts = (self.vae.encoder, self.vae.decoder, self.vae.prior)
+            follow_chief(self.vae.distribute_strategy, [weight for part in parts for weight in part.weights])
+            self.vae.adapted.assign(1)
         elif position is None:
             self.vae.adapt(self.splits.train.dataset(self.settings.data.batch_size))
         else:
@@ -153,7 +157,6 @@ class _Session:
                     f"config of the shapes {shapes[0]}: the sections model must agree in all but the objective."
                 )
             mine.set_weights(theirs.get_weights())
-        self.vae.adapted.assign(1)
         self.console.print(f"starting from the weights of {path}", markup=False)
 
     def _callbacks(self, first: int) -> list[keras.callbacks.Callback]:
