@@ -4,6 +4,8 @@ import contextlib
 import json
 import os
 import re
+import signal
+import threading
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -57,10 +59,11 @@ def make_strategy(
         f"{_name(resolver.task_type, resolver.task_id).capitalize()} at {own} waits for {', '.join(others) or 'none'}."
     )
     try:
-        return tf.distribute.MultiWorkerMirroredStrategy(
-            cluster_resolver=resolver,
-            communication_options=tf.distribute.experimental.CommunicationOptions(timeout_seconds=timeout),
-        )
+        with _interruptible():
+            return tf.distribute.MultiWorkerMirroredStrategy(
+                cluster_resolver=resolver,
+                communication_options=tf.distribute.experimental.CommunicationOptions(timeout_seconds=timeout),
+            )
     except tf.errors.UnknownError as error:
         if "start gRPC server" not in str(error):
             raise
@@ -68,6 +71,20 @@ def make_strategy(
             f"Nothing can be served at {own}: the port is taken, perhaps by a worker that still runs. End that, or "
             "name another port in $TF_CONFIG on all workers."
         ) from error
+
+
+@contextlib.contextmanager
+def _interruptible() -> Iterator[None]:
+    """Let Ctrl-C end the process while TensorFlow waits for the other workers, which keeps Python from handling it."""
+    before = signal.getsignal(signal.SIGINT)
+    if before is not signal.default_int_handler or threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 @contextlib.contextmanager

@@ -10,6 +10,9 @@ from keras_vae import config
 from keras_vae_cli import settings
 
 STEPS, BATCH = 200, 64
+# Likelihoods whose ELBO still rises by half a percent in each of the last steps: float32 itself, from weights that
+# are a thousandth off, misses its own result by more than one percent, and that is the measure.
+STEEP = ("normal",)
 BASE = {
     "posterior": "diag",
     "prior": "standard_normal",
@@ -38,8 +41,11 @@ def row(**changes):
     return {**BASE, **changes}
 
 
-def evaluated(row, precision, images, monkeypatch):
-    """The numbers of the last images after training on the others."""
+def evaluated(row, precision, images, monkeypatch, jitter=None):
+    """The numbers of the last images after training on the others.
+
+    `jitter` is the seed of a relative change of the weights at the start by about a thousandth.
+    """
     keras.config.set_dtype_policy(precision)
     keras.utils.set_random_seed(0)
     monkeypatch.setattr(parts, "SHAPE", (8, 8, 1))
@@ -62,10 +68,21 @@ def evaluated(row, precision, images, monkeypatch):
     if row["likelihood"] == "bernoulli":
         x = (x > 0.5).astype("float32")
     train, test = x[:-300], x[-300:]
-    data = kv.data.Arrays(train).stream(BATCH, seed=0)
+    if vae.condition is None:
+        data, held_out = kv.data.Arrays(train).stream(BATCH, seed=0), test
+    else:
+        # Any labels: what they tell is that the image has its right half bright.
+        labels = (x[..., 4:, :].mean(axis=(1, 2, 3)) > x.mean()).astype("int32")
+        data = kv.data.Arrays(train, labels[:-300]).stream(BATCH, seed=0)
+        held_out = kv.data.Arrays(test, labels[-300:]).dataset(300)
     vae.adapt(train)
+    if jitter is not None:
+        random = np.random.default_rng(jitter)
+        for weight in vae.trainable_variables:
+            weight.assign(weight * (1 + 1e-3 * random.standard_normal(weight.shape).astype("float32")))
     vae.fit(data, steps_per_epoch=STEPS, epochs=1, verbose=0)
-    return vae.evaluate(test, batch_size=300, return_dict=True, verbose=0)
+    options = {"batch_size": 300} if held_out is test else {}
+    return vae.evaluate(held_out, **options, return_dict=True, verbose=0)
 
 
 def check(row, images, monkeypatch):
@@ -74,11 +91,16 @@ def check(row, images, monkeypatch):
     size = abs(full["log_likelihood"]) + full["kl"]
     # The KL is nothing that an autoencoder learns.
     name = "log_likelihood" if row["objective"] == "reconstruction" else "elbo"
+    allowed = 0.01
+    if row["likelihood"] in STEEP:
+        moved = [evaluated(row, "float32", images, monkeypatch, jitter=k)[name] - full[name] for k in range(3)]
+        print(f"float32 from jittered weights {name}: {[f'{d / size:+.2%}' for d in moved]}", flush=True)
+        allowed = max(allowed, 2 * max(map(abs, moved)) / size)
     for precision in ("mixed_float16", "mixed_bfloat16"):
         half = evaluated(row, precision, images, monkeypatch)
         off = (half[name] - full[name]) / size
         print(f"{precision} {name} {half[name]:.3f} against {full[name]:.3f}: {off:+.2%}", flush=True)
-        assert abs(off) < 0.01, precision
+        assert abs(off) < allowed, precision
 
 
 @pytest.fixture(scope="session")
