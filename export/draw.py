@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 import tensorflow as tf
 from tensorflow_probability import distributions as tfd
 
+from keras_vae.code_priors import Codes
 from keras_vae.export import threefry
 from keras_vae.joint import Joint, OneHot
 
@@ -18,8 +19,8 @@ class NoTransform(Exception):
 def draw(p: tfd.Distribution, seed: tf.Tensor) -> tf.Tensor:
     """One draw per seed pair, made from the counter-based numbers of `keras_vae.export.threefry` by builtin ops.
 
-    Covers normals (scalar, diagonal, any linear operator), uniforms, one-hots, independent repetitions and blocks,
-    everything that TFP calls a transformed distribution, and mixtures of these.
+    Covers normals (scalar, diagonal, any linear operator), uniforms, one-hots, chains of codes, independent repetitions
+    and blocks, everything that TFP calls a transformed distribution, and mixtures of these.
 
     Args:
         p: batch [] or, given conditions, [N]; event [L].
@@ -76,6 +77,15 @@ def _draw(p: tfd.Distribution, seed: tf.Tensor, streams: Iterator[int], by_row: 
         # The largest of logits and Gumbel noise is a draw from their softmax.
         gumbel = -tf.math.log(-tf.math.log(tf.reshape(threefry.uniforms(seed, size, next(streams)), [-1, *shape])))
         return tf.one_hot(tf.argmax(p.logits + gumbel, axis=-1), shape[-1])
+    if isinstance(p, Codes):
+        codes = int(p.codebook.shape[0])
+        u = threefry.uniforms(seed, p.places * codes, next(streams))
+        noise = tf.reshape(-tf.math.log(-tf.math.log(u)), [-1, p.places, codes])
+        chosen = p.chain(
+            tf.shape(seed)[0],
+            lambda i, logits: tf.argmax(logits + tf.gather(noise, i, axis=1), axis=-1, output_type=tf.int32),
+        )
+        return tf.reshape(tf.gather(p.codebook, chosen), [-1, *shape])
     if _is(p, "MultivariateNormalLinearOperator"):
         noise = tf.reshape(threefry.normals(seed, size, next(streams)), [-1, *shape])
         return p.loc + p.scale.matvec(noise)

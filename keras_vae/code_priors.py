@@ -1,7 +1,7 @@
 """Priors over a grid of codes: what makes a model with a codebook generate."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import keras
@@ -58,19 +58,21 @@ class Codes(tfd.Distribution):
         losses = tf.nn.sparse_softmax_cross_entropy_with_logits(flat, self.logits(flat))
         return -tf.reshape(tf.reduce_sum(losses, axis=-1), tf.shape(indices)[:-1])
 
-    def sample_indices(self, n: int, seed: Any) -> tf.Tensor:
-        """Draws of indices, int32 [n, N], one after another."""
+    def chain(self, n: Any, choose: Callable[[tf.Tensor, tf.Tensor], tf.Tensor]) -> tf.Tensor:
+        """Indices, int32 [n, N], chosen one after another: place i by `choose`, given i and its logits [n, S]."""
 
         def place(i: tf.Tensor, indices: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-            logits = self.logits(indices)[:, i]
-            drawn = tf.random.stateless_categorical(logits, 1, seeds.fold_in(seed, i), dtype=tf.int32)
-            return i + 1, tf.where(tf.range(self.places) == i, drawn, indices)
+            chosen = choose(i, tf.gather(self.logits(indices), i, axis=1))
+            return i + 1, tf.where(tf.range(self.places) == i, chosen[:, tf.newaxis], indices)
 
         start = (tf.constant(0), tf.zeros([n, self.places], tf.int32))
-        return tf.while_loop(lambda i, _: i < self.places, place, start, maximum_iterations=self.places)[1]
+        return tf.while_loop(lambda i, _: i < self.places, place, start)[1]
 
     def _sample_n(self, n: int, seed: Any = None) -> tf.Tensor:
-        drawn = lookup(self.codebook, self.sample_indices(n, seed))
+        def choose(i: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:
+            return tf.random.stateless_categorical(logits, 1, seeds.fold_in(seed, i), dtype=tf.int32)[:, 0]
+
+        drawn = lookup(self.codebook, self.chain(n, choose))
         return tf.reshape(drawn, tf.concat([[n], self._event_shape_tensor()], axis=0))
 
     def _log_prob(self, z: tf.Tensor) -> tf.Tensor:
