@@ -76,6 +76,8 @@ def annealed_importance_sampling(
         ValueError: for data outside the support of the likelihood, no data, and a posterior without a density.
     """
     codes.refuse_deterministic(vae, "Annealed importance sampling")
+    if any(kind != "continuous" for kind, _ in vae.prior.blocks):
+        raise ValueError("Annealed importance sampling moves z along a gradient, which discrete latents do not have.")
     x, y = codes.gather(data, num_examples)
     condition = conditions.given(vae.condition, codes.given(vae, y), len(x))
     vae.decoder.likelihood.check(x)

@@ -271,8 +271,9 @@ def is_deterministic(vae: VAE) -> bool:
 
 
 def is_flat(vae: VAE) -> bool:
-    """Whether the model has one level of latents, which encoder, prior and decoder share: it is no hierarchy."""
-    return type(vae).infer is VAE.infer and vae.num_levels == 1
+    """Whether `encode` gives q(z|x) of all latents and `decode` takes them: the model is no hierarchy."""
+    own = type(vae)
+    return vae.num_levels == 1 and (own.infer is VAE.infer or own.complete is not VAE.complete)
 
 
 def refuse_deterministic(vae: VAE, what: str) -> None:

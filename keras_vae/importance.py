@@ -170,7 +170,7 @@ def _importance_sampler(vae: VAE, num_samples: int, rows_each: int) -> Callable[
 
 def _log_weights(vae: VAE, x: tf.Tensor, condition: tf.Tensor | None) -> LogWeights:
     """A function of a number K of draws and a seed that gives log p(x, z) - log q(z|x), [K, B], encoding only once."""
-    if not codes.is_flat(vae):
+    if type(vae).infer is not VAE.infer or vae.num_levels > 1:
         # A model with another way to its latents, a hierarchy for example: its groups are drawn anew from the data.
         return lambda num, seed: vae.infer(x, num, seed, condition).log_weights
     q = vae.encode(x, condition)

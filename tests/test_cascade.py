@@ -1,6 +1,7 @@
 """CascadeVAE: the assignment, the cascade, and the model around them."""
 
 import itertools
+import math
 
 import keras
 import numpy as np
@@ -8,7 +9,7 @@ import pytest
 import tensorflow as tf
 
 import keras_vae as kv
-from keras_vae import cascade, disentanglement, export, likelihoods, networks, objectives, posteriors, priors
+from keras_vae import cascade, codes, disentanglement, export, likelihoods, networks, objectives, posteriors, priors
 
 RNG = np.random.default_rng(0)
 
@@ -79,6 +80,16 @@ def test_the_code_finds_the_discrete_factor(trained):
     assert drawn.z.shape == (6, 5) and np.all(drawn.z[:, 2:].numpy().sum(axis=1) == 1)
 
 
+def test_the_code_is_part_of_what_pictures_and_reports_see(trained):
+    vae, _ = trained
+    assert codes.is_flat(vae)
+    found = codes.aggregate(vae, X, num_examples=32)
+    # The code is certain, and one of three.
+    assert 0.0 < found.mutual_information <= math.log(32) + 1e-4 and found.total_correlation is None
+    with pytest.raises(ValueError, match="discrete latents do not have"):
+        kv.evaluation.annealed_importance_sampling(vae, X)
+
+
 def test_the_elbo_is_a_bound_with_the_code_in_it(trained):
     vae, history = trained
     terms = vae.infer(X, seed=0)
@@ -110,9 +121,9 @@ def test_the_training_code_is_the_assignment_of_the_batch():
     vae.build()
     terms = vae.infer(X[:12], seed=0, training=True)
     unary = vae.unary(X[:12], terms.groups[0].z).numpy()
-    codes = terms.groups[1].z[0].numpy().argmax(axis=1)
-    np.testing.assert_array_equal(codes, cascade.assign(unary, 1e4))
-    np.testing.assert_array_equal(np.bincount(codes), [4, 4, 4])
+    found = terms.groups[1].z[0].numpy().argmax(axis=1)
+    np.testing.assert_array_equal(found, cascade.assign(unary, 1e4))
+    np.testing.assert_array_equal(np.bincount(found), [4, 4, 4])
 
 
 def test_weights_follow_the_stages():
