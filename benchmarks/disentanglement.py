@@ -84,7 +84,7 @@ def main() -> None:
             results[run.name] = {"scores": measure(run), "minutes": minutes, "set": options.set}
             path.with_suffix(".new").write_text(json.dumps(results, indent=1))
             path.with_suffix(".new").replace(path)
-            print(table(results), flush=True)
+    print(table(results))
 
 
 if __name__ == "__main__":
