@@ -10,6 +10,7 @@ import tensorflow as tf
 
 
 def make(architecture: str):
+    """A function that trains for a number of steps."""
     encoder, decoder, _ = networks.pair(architecture)
     optimizer = keras.optimizers.Adam(sizes.LEARNING_RATE)
     variables = encoder.trainable_variables + decoder.trainable_variables

@@ -20,6 +20,7 @@ CALLS = {"tflite": 200, "vae.decoder, eager": 10, "predict": 2}
 
 
 def main(rounds: int) -> None:
+    """Time the three, in turns."""
     vae = dense.model([200, 200], LATENT_DIM)
     vae.build()
     z = np.random.default_rng(0).normal(size=(1, LATENT_DIM)).astype("float32")

@@ -12,6 +12,7 @@ STEPS_PER_EPOCH = 100
 
 
 def model(units: list[int], latent_dim: int) -> kv.VAE:
+    """A dense VAE of binary images."""
     return kv.VAE(
         kv.Encoder(networks.mlp(units), posteriors.MultivariateNormalDiag(latent_dim)),
         kv.Decoder(networks.mlp(units[::-1]), likelihoods.Bernoulli((28, 28, 1))),
@@ -20,6 +21,7 @@ def model(units: list[int], latent_dim: int) -> kv.VAE:
 
 
 def make(units: list[int], latent_dim: int, batch_size: int):
+    """A function that trains for a number of steps."""
     vae = model(units, latent_dim)
     vae.compile(keras.optimizers.Adam(1e-3))
     x = child.images(batch_size * STEPS_PER_EPOCH)

@@ -16,6 +16,7 @@ IMPORTED = time.perf_counter() - STARTED
 
 
 def leave(self, batch, logs=None):
+    """Say how long it took, and end the process."""
     print(
         json.dumps({"imported": IMPORTED, "first_step": time.perf_counter() - STARTED}), file=sys.__stdout__, flush=True
     )

@@ -11,6 +11,7 @@ from keras_vae import evaluation
 
 
 def make(samples: int):
+    """A function that evaluates a number of times."""
     vae = dense.model([200, 200], 50)
     x = child.images(1000)
 

@@ -14,6 +14,7 @@ BATCH_SIZE = 200
 
 
 def train() -> dict:
+    """Train for an epoch on MNIST-sized images in bytes."""
     import dense
 
     from keras_vae import data
@@ -33,6 +34,7 @@ def train() -> dict:
 
 
 def main() -> None:
+    """Print the peak of the resident memory."""
     found = {}
     if sys.argv[1] == "training":
         found = train()

@@ -15,7 +15,8 @@ import keras_vae as kv
 from keras_vae import data, likelihoods, posteriors, priors
 
 
-def make(architecture: str, source: str, steps_per_execution: int = 1):
+def make(architecture: str, source: str, steps_per_execution: int | None = None):
+    """A function that trains for a number of steps; None leaves the steps of one call to `fit`."""
     encoder, decoder, latent_dim = networks.bodies(architecture)
     if architecture == "mlp":
         # The decoder's last layers are the package's own.
@@ -25,7 +26,8 @@ def make(architecture: str, source: str, steps_per_execution: int = 1):
         kv.Decoder(keras.Sequential(decoder), likelihoods.Bernoulli((28, 28, 1))),
         priors.StandardNormal(latent_dim),
     )
-    vae.compile(keras.optimizers.Adam(sizes.LEARNING_RATE), steps_per_execution=steps_per_execution)
+    given = {} if steps_per_execution is None else {"steps_per_execution": steps_per_execution}
+    vae.compile(keras.optimizers.Adam(sizes.LEARNING_RATE), **given)
     per_epoch = sizes.STEPS_PER_EPOCH[architecture]
     x = child.images(sizes.BATCH_SIZE * per_epoch)
     options = {"batch_size": sizes.BATCH_SIZE}

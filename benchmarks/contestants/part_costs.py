@@ -41,6 +41,7 @@ LIKELIHOODS = {
 
 
 def model(posterior=None, prior=None, likelihood=None) -> kv.VAE:
+    """A VAE with these parts instead of the plain ones."""
     posterior = (posterior or POSTERIORS["MultivariateNormalDiag"])()
     if isinstance(posterior, posteriors.Kumaraswamy):
         prior = lambda: priors.Uniform(LATENT_DIM)  # noqa: E731
@@ -52,6 +53,7 @@ def model(posterior=None, prior=None, likelihood=None) -> kv.VAE:
 
 
 def data(likelihood) -> np.ndarray:
+    """A batch in the support of the likelihood."""
     x = child.images(BATCH_SIZE)
     if likelihood.levels is None or likelihood.levels > 2:
         top = (likelihood.levels or 256) - 1
@@ -60,6 +62,7 @@ def data(likelihood) -> np.ndarray:
 
 
 def main(turns: int) -> None:
+    """Time every part beside the plain VAE, in turns."""
     plain = model()
     baseline = steps.compiled(plain, data(plain.decoder.likelihood))
     calls = steps.calls_for(baseline, TURN)

@@ -10,6 +10,7 @@ import tensorflow as tf
 
 
 def make(shapes: list[tuple[int, int]], rows: int, training: bool):
+    """A function that makes the products a number of times."""
     inputs = [(tf.random.normal((rows, a)), tf.random.normal((a, b)), tf.random.normal((rows, b))) for a, b in shapes]
 
     @tf.function

@@ -15,6 +15,8 @@ from pythae.trainers import BaseTrainer, BaseTrainerConfig
 
 
 class Encoder(BaseEncoder):
+    """The encoder as pythae wants it."""
+
     def __init__(self, body):
         super().__init__()
         self.body = body
@@ -25,6 +27,8 @@ class Encoder(BaseEncoder):
 
 
 class Decoder(BaseDecoder):
+    """The decoder as pythae wants it."""
+
     def __init__(self, body):
         super().__init__()
         self.body = body
@@ -34,6 +38,7 @@ class Decoder(BaseDecoder):
 
 
 def make(architecture: str):
+    """A function that trains for a number of steps."""
     encoder, decoder, latent = torch_eager.bodies(architecture)
     config = VAEConfig(input_dim=(1, 28, 28), latent_dim=latent, reconstruction_loss="bce")
     vae = VAE(config, Encoder(encoder), Decoder(decoder))

@@ -21,6 +21,7 @@ SAMPLES = (1, 10, 100, 1000)
 
 
 def image_model(height: int) -> kv.VAE:
+    """A convolutional VAE of square images."""
     shape = (height, height, 1)
     return kv.VAE(
         kv.Encoder(networks.conv([32, 64]), posteriors.MultivariateNormalDiag(16)),
@@ -30,6 +31,7 @@ def image_model(height: int) -> kv.VAE:
 
 
 def timed(runs: dict, turns: int) -> list:
+    """Seconds of one step, the median of the turns."""
     calls = {size: steps.calls_for(run, TURN) for size, run in runs.items()}
     taken = {size: [] for size in runs}
     for _ in range(turns):
@@ -39,6 +41,7 @@ def timed(runs: dict, turns: int) -> list:
 
 
 def main(turns: int) -> None:
+    """Time all sizes of all curves."""
     found = {}
     one = dense.model([500, 500], 50)
     one.compile("adam")

@@ -33,6 +33,7 @@ def bodies(architecture: str) -> tuple[nn.Module, nn.Module, int]:
 
 
 def make(architecture: str):
+    """A function that trains for a number of steps."""
     encoder, decoder, _ = bodies(architecture)
     parameters = [*encoder.parameters(), *decoder.parameters()]
     optimizer = torch.optim.Adam(parameters, sizes.LEARNING_RATE)

@@ -13,6 +13,8 @@ import tensorflow as tf
 
 
 class Sampling(keras.layers.Layer):
+    """z = mean + exp(log_var / 2) eps."""
+
     def __init__(self, **kwargs):
         super().__init__(**kwargs)
         self.noise = keras.random.SeedGenerator(0)
@@ -23,6 +25,8 @@ class Sampling(keras.layers.Layer):
 
 
 class UsualVAE(keras.Model):
+    """The model with a train_step of its own, as scripts have it."""
+
     def __init__(self, encoder, decoder, **kwargs):
         super().__init__(**kwargs)
         self.encoder, self.decoder, self.sampling = encoder, decoder, Sampling()
@@ -49,6 +53,7 @@ class UsualVAE(keras.Model):
 
 
 def make(architecture: str, autotune: bool):
+    """A function that trains for a number of steps."""
     encoder, decoder, _ = networks.pair(architecture)
     vae = UsualVAE(encoder, decoder)
     vae.compile(keras.optimizers.Adam(sizes.LEARNING_RATE))
