@@ -17,6 +17,7 @@ from matplotlib.figure import Figure
 from keras_vae import codes, conditions, features, latents, seeds
 from keras_vae.charts import CURVES, kl_per_dimension, latent_scatter, read_history, training_curves
 from keras_vae.drawing import PathLike, draw_tiles, grid, is_image, png, saved
+from keras_vae.ladders import fixed_levels
 from keras_vae.quantization import VectorQuantized
 from keras_vae.vae import VAE
 
@@ -24,6 +25,7 @@ __all__ = [
     "all_pictures",
     "answers",
     "draw_tiles",
+    "fixed_levels",
     "interpolations",
     "is_image",
     "kl_per_dimension",
@@ -312,6 +314,8 @@ def all_pictures(
     if vae.condition is not None:
         draw("answers", answers, vae, data, seed=seed, value_range=value_range)
     draw("reconstructions", reconstructions, vae, data, value_range=value_range)
+    if vae.num_levels > 1:
+        draw("fixed_levels", fixed_levels, vae, seed=seed, value_range=value_range)
     if codes.is_flat(vae):
         draw("interpolations", interpolations, vae, data, value_range=value_range)
         draw("latent_scatter", latent_scatter, vae, data, labels)

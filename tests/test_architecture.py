@@ -65,6 +65,7 @@ LEVELS = {
     "diagnosis": 8,
     "features": 8,
     "charts": 8,
+    "ladders": 8,
     "annealing": 9,
     "restoration": 8,
     "evaluation": 10,

@@ -8,7 +8,18 @@ import tensorflow as tf
 from tensorflow_probability import distributions as tfd
 
 import keras_vae as kv
-from keras_vae import conditions, evaluation, hierarchy, likelihoods, networks, objectives, posteriors, priors
+from keras_vae import (
+    conditions,
+    evaluation,
+    hierarchy,
+    ladders,
+    likelihoods,
+    networks,
+    objectives,
+    pictures,
+    posteriors,
+    priors,
+)
 
 
 def make(network, likelihood=None, latents=2, condition=None, objective=None):
@@ -49,6 +60,27 @@ def test_at_temperature_zero_all_draws_are_the_mean():
     np.testing.assert_allclose(cold, np.repeat(cold[:1], 3, axis=0), atol=1e-6)
     np.testing.assert_allclose(cold[:1], vae.decode(np.zeros((1, parts.L))).mean(), atol=1e-6)
     assert np.abs(vae.sample(3, seed=0) - cold).max() > 1e-4
+
+
+@pytest.mark.parametrize("condition", [None, conditions.Label(4)], ids=["plain", "label"])
+def test_draws_that_share_levels_differ_only_by_those_below(condition, tmp_path):
+    vae = make("conv", condition=condition)
+    given = None if condition is None else 2
+    fixed, images = ladders.shared_draws(vae, 4, seed=3, condition=given)
+    assert list(fixed) == [0, 1, 2] and images.shape == (3, 4, *parts.SHAPE)
+    np.testing.assert_allclose(images[0], vae.sample(4, seed=3, condition=given), atol=1e-6)
+    np.testing.assert_allclose(images[:, 0], images[:1, 0].repeat(3, axis=0), atol=1e-6)
+    spread = images.std(axis=1).mean(axis=(1, 2, 3))
+    assert np.all(spread > 0) and len(np.unique(spread)) == 3
+    pictures.fixed_levels(vae, 4, path=tmp_path / "levels.png")
+    assert (tmp_path / "levels.png").stat().st_size > 0
+    flat = kv.VAE(
+        kv.Encoder(networks.mlp([4]), posteriors.MultivariateNormalDiag(2)),
+        kv.Decoder(networks.mlp([4]), likelihoods.Bernoulli(parts.SHAPE)),
+        priors.StandardNormal(2),
+    )
+    with pytest.raises(ValueError, match="has one level"):
+        pictures.fixed_levels(flat)
 
 
 def test_two_linear_levels_have_the_likelihood_of_the_gaussian_that_they_are():
