@@ -223,10 +223,11 @@ class MMD(Objective):
         for index, group in enumerate(terms.groups):
             seed = seeds.fold_in(self.SEED, step, replica, index)
             draws = tf.shape(group.z)[1]
-            # A prior given a condition is a batch of distributions already.
+            # A prior given a condition is a batch [B] of distributions already, one given the levels above [K, B].
             shape: Any = () if group.p.batch_shape.rank else draws
-            prior = group.p.sample(shape, seed=seed)
-            distances += [self.squared_distance(z, prior) for z in tf.unstack(group.z, num=self.num_samples)]
+            prior = tf.broadcast_to(group.p.sample(shape, seed=seed), tf.shape(group.z))
+            pairs = zip(*(tf.unstack(part, num=self.num_samples) for part in (group.z, prior)), strict=True)
+            distances += [self.squared_distance(z, drawn) for z, drawn in pairs]
         mmd = tf.add_n(distances) / self.num_samples
         loss = schedules.at_step(self.mmd_weight, step) * mmd - terms.mean(
             tf.reduce_mean(terms.log_likelihood, axis=0) - schedules.at_step(self.kl_weight, step) * terms.kl

@@ -7,11 +7,13 @@ import itertools
 
 import numpy as np
 
+import keras_vae as kv
 from keras_vae import (
     code_priors,
     conditions,
     discrete,
     flows,
+    hierarchy,
     likelihoods,
     networks,
     objectives,
@@ -95,7 +97,28 @@ NETWORKS = {
     "gated_mlp": lambda sizes: networks.gated_mlp(sizes),
     "conv": lambda sizes: networks.conv(sizes),
     "residual": lambda sizes: networks.residual(sizes),
+    "ladder_mlp": lambda sizes: networks.mlp(sizes),
+    "ladder_conv": lambda sizes: networks.conv(sizes),
 }
+
+
+def encoder(network: str, sizes: list[int], posterior, condition=None) -> kv.Encoder:
+    """The encoder of a line of the table of networks."""
+    made = hierarchy.LadderEncoder if is_ladder(network) else kv.Encoder
+    return made(NETWORKS[network](sizes), posterior, condition)
+
+
+def decoder(network: str, sizes: list[int], likelihood, condition=None) -> kv.Decoder:
+    """The decoder of a line of the table of networks."""
+    recipe = NETWORKS[network](sizes)
+    if is_ladder(network):
+        return hierarchy.LadderDecoder(recipe, likelihood, 2, condition)
+    return kv.Decoder(recipe, likelihood, condition)
+
+
+def is_ladder(network: str) -> bool:
+    """Whether a line of the table of networks makes a hierarchy, of levels between its stages."""
+    return network.startswith("ladder")
 
 
 def data(likelihood: likelihoods.Likelihood, n: int = 32) -> np.ndarray:

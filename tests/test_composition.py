@@ -31,10 +31,10 @@ GAIN = 0.05  # nats by which training must lower it: with equal noise, a model t
 
 
 def build(posterior, prior, likelihood, objective, network="mlp", condition="unconditional"):
-    make, given = parts.NETWORKS[network], parts.CONDITIONS[condition]()
+    given = parts.CONDITIONS[condition]()
     return kv.VAE(
-        kv.Encoder(make([16, 8]), parts.POSTERIORS[posterior](), given),
-        kv.Decoder(make([8, 16]), parts.LIKELIHOODS[likelihood](), given),
+        parts.encoder(network, [16, 8], parts.POSTERIORS[posterior](), given),
+        parts.decoder(network, [8, 16], parts.LIKELIHOODS[likelihood](), given),
         parts.prior(prior, given),
         parts.OBJECTIVES[objective](),
         seed=1,
@@ -54,11 +54,24 @@ def refusal(posterior, prior, objective):
     return None
 
 
+@functools.cache
+def is_for_levels(objective):
+    """Whether an objective takes a hierarchy, with any posterior and prior: it may see that only when it is called."""
+    try:
+        vae = build("diag", "standard_normal", "normal", objective, "ladder_mlp")
+        vae.objective(vae.infer(np.zeros((1, *parts.SHAPE)), vae.objective.num_samples, 0), tf.constant(0, tf.int64))
+    except ValueError:
+        return False
+    return True
+
+
 def allowed(row):
     """Whether the parts in `row` can be part of a VAE, by the rules of the VAE itself."""
     if row.get("prior") == "vamp" and row.get("condition", "unconditional") != "unconditional":
         return False
     choices = [[row[name]] if name in row else FACTORS[name] for name in ("posterior", "prior", "objective")]
+    if parts.is_ladder(row.get("network", "")):
+        choices[2] = list(filter(is_for_levels, choices[2]))
     return any(refusal(*triple) is None for triple in itertools.product(*choices))
 
 
@@ -133,7 +146,7 @@ def full_product():
     rows = []
     for choice in itertools.product(*(FACTORS[name] for name in names)):
         row = dict(zip(names, choice, strict=True))
-        if refusal(row["posterior"], row["prior"], row["objective"]) is None:
+        if allowed(row):
             condition, precision, mode = next(turns)
             condition = "unconditional" if row["prior"] == "vamp" else condition
             rows.append({**row, "condition": condition, "precision": precision, "mode": mode})

@@ -49,11 +49,10 @@ def evaluated(row, precision, images, monkeypatch, jitter=None):
     keras.config.set_dtype_policy(precision)
     keras.utils.set_random_seed(0)
     monkeypatch.setattr(parts, "SHAPE", (8, 8, 1))
-    network = TABLES["network"][row["network"]]
     likelihood = parts.LIKELIHOODS[row["likelihood"]]()
     vae = kv.VAE(
-        kv.Encoder(network([64, 32]), parts.POSTERIORS[row["posterior"]]()),
-        kv.Decoder(network([32, 64]), likelihood),
+        parts.encoder(row["network"], [64, 32], parts.POSTERIORS[row["posterior"]]()),
+        parts.decoder(row["network"], [32, 64], likelihood),
         parts.PRIORS[row["prior"]](),
         parts.OBJECTIVES[row["objective"]](),
         seed=1,
