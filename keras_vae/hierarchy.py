@@ -73,9 +73,10 @@ class LadderEncoder(Encoder):
         features: list[tf.Tensor] = []
         given = None if self.condition is None else self.condition.features(condition)
         for stage in _stages(self.body):
-            x = _run(stage, x, given)
+            x = _run(stage, x, given, training)
             features.insert(0, x)
-        return self.posterior(tf.reshape(x, [-1, self.num_features])), features
+        # Called from outside Keras's __call__, a layer is told by nobody else whether this is training.
+        return self.posterior(tf.reshape(x, [-1, self.num_features]), training=training), features
 
 
 @register
@@ -175,7 +176,7 @@ class LadderDecoder(Decoder):
             p = self.levels[index].prior(h)
             return p.mean() if eps[index] is None else p.mean() + p.stddev() * eps[index]
 
-        return self._down(z, at_level, condition)
+        return self._down(z, at_level, condition, training=False)
 
     def generate(
         self,
@@ -228,9 +229,11 @@ class LadderDecoder(Decoder):
             groups.append(latent_group(q, p, tf.reshape(drawn, tf.concat([batch, [drawn.shape[-1]]], axis=0))))
             return drawn
 
-        return Descent(self._down(z, at_level, condition), groups)
+        return Descent(self._down(z, at_level, condition, training), groups)
 
-    def _down(self, z: tf.Tensor, at_level: Any, condition: tf.Tensor | None) -> tfd.Distribution:
+    def _down(
+        self, z: tf.Tensor, at_level: Any, condition: tf.Tensor | None, training: bool | None
+    ) -> tfd.Distribution:
         require(self, condition)
         is_flat = z.shape.rank == 2
         h = z if is_flat else tf.reshape(z, [-1, z.shape[-1]])
@@ -238,7 +241,7 @@ class LadderDecoder(Decoder):
         if self.condition is not None:
             given = _repeated(self.condition.features(condition), tf.shape(h)[0])
         for index, stage in enumerate(_stages(self.body)):
-            h = _run(stage, h, given)
+            h = _run(stage, h, given, training)
             if index < len(self.levels):
                 h = self.levels[index].merge(h, at_level(index, h))
         params = self.projection(h if given is None else self.body.end(h, given))
@@ -332,9 +335,9 @@ def _stages(body: Any) -> list[Stage]:
     return stages
 
 
-def _run(stage: Stage, x: tf.Tensor, given: tf.Tensor | None) -> tf.Tensor:
+def _run(stage: Stage, x: tf.Tensor, given: tf.Tensor | None, training: bool | None) -> tf.Tensor:
     for layer, joined in stage:
-        x = layer(join(x, given) if joined else x)
+        x = layer(join(x, given) if joined else x, training=training)
     return x
 
 
