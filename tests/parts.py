@@ -92,13 +92,16 @@ OBJECTIVES = {
     "committed": lambda: quantization.CommittedELBO(0.25),
 }
 
+# Of so few units all may be dead from the start if they are ReLU.
+SMOOTH = "silu"
+
 NETWORKS = {
     "mlp": lambda sizes: networks.mlp(sizes),
     "gated_mlp": lambda sizes: networks.gated_mlp(sizes),
-    "conv": lambda sizes: networks.conv(sizes),
+    "conv": lambda sizes: networks.conv(sizes, activation=SMOOTH),
     "residual": lambda sizes: networks.residual(sizes),
     "ladder_mlp": lambda sizes: networks.mlp(sizes),
-    "ladder_conv": lambda sizes: networks.conv(sizes),
+    "ladder_conv": lambda sizes: networks.conv(sizes, activation=SMOOTH),
 }
 
 

@@ -138,7 +138,9 @@ def loss_and_gradients(vae, x):
     with tf.GradientTape() as tape:
         terms = vae.infer(x, vae.objective.num_samples, seed=0, training=True)
         loss, _ = vae.objective(terms, tf.constant(0, tf.int64))
-    gradients = [g for g in tape.gradient(loss, vae.trainable_variables) if g is not None]
+    found = tape.gradient(loss, vae.trainable_variables)
+    # Those of looked-up vectors are sparse.
+    gradients = [tf.convert_to_tensor(g) for g in found if g is not None]
     return loss, gradients
 
 

@@ -90,17 +90,22 @@ def test_one_sample_makes_the_importance_weighted_bound_a_sampled_elbo():
     assert value(objectives.ImportanceWeighted(1), t) == pytest.approx(expected, rel=1e-5)
 
 
-@pytest.mark.parametrize("name", parts.OBJECTIVES)
+# One needs what only its own posterior computes: see test_quantization.
+NAMES = [name for name in parts.OBJECTIVES if name != "committed"]
+
+
+@pytest.mark.parametrize("name", NAMES)
 def test_sample_weights_are_those_of_a_weighted_mean(name):
     objective = parts.OBJECTIVES[name]()
-    weighted, repeated = terms(weights=[2.0, 1.0, 0.0, 0.0]), terms(weights=[4.0, 2.0, 0.0, 0.0])
+    draws = objective.num_samples
+    weighted, repeated = (terms(draws, weights=[2.0 * w, w, 0.0, 0.0]) for w in (1.0, 2.0))
     assert value(objective, weighted) == pytest.approx(value(objective, repeated), rel=1e-5)
-    if name not in ("weighted", "capacity"):  # which are no means over examples
-        each = [value(objective, terms(weights=np.eye(4)[i])) for i in range(2)]
+    if name not in ("weighted", "capacity", "dip", "mmd"):  # which are no means over examples
+        each = [value(objective, terms(draws, weights=np.eye(4)[i])) for i in range(2)]
         assert value(objective, weighted) == pytest.approx((2 * each[0] + each[1]) / 3, rel=1e-5)
 
 
-@pytest.mark.parametrize("name", parts.OBJECTIVES)
+@pytest.mark.parametrize("name", NAMES)
 def test_objectives_come_back_from_their_config(name):
     objective = parts.OBJECTIVES[name]()
     again = keras.saving.deserialize_keras_object(keras.saving.serialize_keras_object(objective))
