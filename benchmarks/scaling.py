@@ -28,7 +28,7 @@ CURVES = {
         "images/s, batch 32",
         lambda size: 32,
         "Convolutions, likelihood and the dense layers at the ends grow with the number of pixels, the square of the "
-        "height: slope 2; a little more where the maps leave the caches.",
+        "height: slope 2, a little less while the maps are small.",
     ),
     "importance samples, MLP": (
         "samples/s, 8 images",
