@@ -135,6 +135,7 @@ def _trace(vae: VAE) -> tuple[dict[str, tuple[Signature, Any]], dict[str, str]]:
             if wrong:
                 raise ExportError("; ".join(f"{kind}: found {', '.join(ops)}" for kind, ops in wrong.items()))
             traced[name] = signature, function
+        # Some parts cannot do what a signature asks; whatever tracing raises then is kept as the reason in the report.
         except (ExportError, AttributeError, TypeError, ValueError, NotImplementedError, tf.errors.OpError) as error:
             if name == "decode":
                 raise ExportError(f"the decoder cannot be exported: {error}") from error

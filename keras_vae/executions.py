@@ -36,10 +36,10 @@ class ChoosesExecutions(keras.Model):
         self._trained_with = given.get("steps_per_execution", 1)
         super().compile(*args, **kwargs)
 
-    def get_compile_config(self) -> dict[str, Any]:
-        """The arguments of `compile`, for `compile_from_config`."""
-        config = super().get_compile_config() or {}
-        if self._chooses_executions:
+    def get_compile_config(self) -> dict[str, Any] | None:
+        """The arguments of `compile`, for `compile_from_config`; None of a model that is not compiled."""
+        config = super().get_compile_config()
+        if config is not None and self._chooses_executions:
             config.pop("steps_per_execution", None)
         return config
 

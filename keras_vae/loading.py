@@ -63,6 +63,7 @@ REFUSED = (
     "__typespec__",
 )
 PLAIN_TYPES = ("bool", "float16", "bfloat16", "float32", "float64", "int8", "int16", "int32", "int64", "uint8")
+# What zipfile raises of a damaged archive; NotImplementedError is of an unknown compression.
 FAILURES = (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, KeyError, RuntimeError, RecursionError)
 
 

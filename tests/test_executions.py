@@ -101,6 +101,16 @@ def test_what_is_no_training_is_done_step_by_step():
     assert int(vae.step) == 105
 
 
+def test_a_model_that_was_not_compiled_is_loaded_as_such(tmp_path):
+    vae = kv.VAE(
+        kv.Encoder(networks.mlp([8]), posteriors.MultivariateNormalDiag(2)),
+        kv.Decoder(networks.mlp([8]), likelihoods.Bernoulli((4, 4, 1))),
+        priors.StandardNormal(2),
+    )
+    vae.save(tmp_path / "vae.keras")
+    assert not keras.saving.load_model(tmp_path / "vae.keras").compiled
+
+
 def test_a_loaded_model_chooses_as_the_saved_one_did(tmp_path):
     for options in ({}, {"steps_per_execution": 1}, {"steps_per_execution": 3}):
         vae = make_vae(**options)

@@ -59,6 +59,7 @@ def load_file(path: Path, resize: Size | None, labels: bool) -> Source:
                     return _read_npy(stream, f"{key!r} in {shown}")
 
             return _load(list(members), member, shown, resize, labels)
+    # What zipfile raises of a damaged file; NotImplementedError is of an unknown compression.
     except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError) as error:
         raise ValueError(f"{shown} is damaged or no {path.suffix} file: {error}") from error
 

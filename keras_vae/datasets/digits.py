@@ -50,6 +50,7 @@ class Digits(tfds.core.GeneratorBasedBuilder):
         return {"train": examples(order[TEST_EXAMPLES:]), "test": examples(order[:TEST_EXAMPLES])}
 
     def _generate_examples(self) -> Iterator[tuple[int, dict[str, Any]]]:
+        # Abstract in TFDS, and not called where the splits are generators.
         raise NotImplementedError("_split_generators gives the examples")
 
 
