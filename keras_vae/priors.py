@@ -25,6 +25,7 @@ from keras_vae.conditions import Condition, check_condition, require
 from keras_vae.constraints import positive
 from keras_vae.inputs import Summary
 from keras_vae.latents import REAL, UNIT, Support, check_interval, check_latent_dim
+from keras_vae.mixtures import mixture
 from keras_vae.networks import Network, check_network, check_sizes, feature_shape, mlp
 from keras_vae.serialization import Serializable, register
 
@@ -190,7 +191,7 @@ class NormalMixture(Prior):
     def _mixture(self, params: list[tf.Tensor]) -> tfd.Distribution:
         logits, loc, raw_scale = params
         components = tfd.MultivariateNormalDiag(loc, positive(raw_scale))
-        return tfd.MixtureSameFamily(tfd.Categorical(logits=logits), components)
+        return mixture(logits, components)
 
     def distribution(self, encoder: Any = None, condition: tf.Tensor | None = None) -> tfd.Distribution:
         """The mixture, batch [], event [L]."""
@@ -259,7 +260,7 @@ class VampPrior(Prior):
                 "VampPrior is a mixture of the densities q(z|u), and Deterministic has none: use a posterior that has "
                 f"one, or priors.StandardNormal({self.latent_dim}), which an autoencoder ignores."
             )
-        return tfd.MixtureSameFamily(tfd.Categorical(logits=tf.zeros([self.num_pseudo_inputs])), components)
+        return mixture(tf.zeros([self.num_pseudo_inputs]), components)
 
 
 @register

@@ -44,6 +44,7 @@ LEVELS = {
     "levels": 2,
     "posteriors": 2,
     "conditions": 2,
+    "mixtures": 0,
     "priors": 3,
     "objectives": 2,
     "flows": 3,
