@@ -101,6 +101,40 @@ def test_killed_at_random_moments_a_run_ends_with_the_weights_of_an_uninterrupte
     assert rates[-1] < rates[0]
 
 
+OTHER_UPDATES = {
+    "factor": ["model.vae={name: FactorVAE, discriminator_units: [16]}"],
+    "cascade": [
+        "model.vae={name: CascadeVAE, num_classes: 3, switch_on: 40}",
+        "model.objective={name: InformationCascade, stage: 20}",
+    ],
+    "quantized": [
+        "model.latent_dim=8",
+        "model.posterior={name: VectorQuantized, grid: [2, 2], num_codes: 8}",
+        "model.prior={name: AutoregressiveCodes, grid: [2, 2], num_codes: 8, units: 8, num_layers: 1, num_heads: 1}",
+        "model.objective={name: CommittedELBO}",
+    ],
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", OTHER_UPDATES)
+def test_killed_a_model_with_an_update_of_its_own_ends_with_the_same_weights(name, start, tmp_path):
+    """A second optimizer, its discriminator, a stage of the cascade, and the averages of a codebook are resumed too."""
+    whole, cut = tmp_path / "whole", tmp_path / "cut"
+    settings = ["--set", *SMALL, "train.epochs=20", "train.checkpoint_steps=4", *OTHER_UPDATES[name]]
+    finished = train(*settings, "--run", whole)
+    assert finished.returncode == 0, finished.stderr
+    process = start(*settings, "--run", cut)
+    wait_for(lambda: len(checkpoints(cut)) > 0 and int(checkpoints(cut)[-1].name.rpartition("-")[2]) > 60, process)
+    process.kill()
+    process.communicate()
+    result = train(*settings, "--run", cut)
+    assert result.returncode == 0 and "resumed from step" in result.stdout, result.stdout + result.stderr
+    for a, b in zip(weights(whole), weights(cut), strict=True):
+        np.testing.assert_array_equal(a, b)
+    assert (whole / "history.csv").read_text() == (cut / "history.csv").read_text()
+
+
 def test_a_full_disk_costs_a_line_and_not_the_last_good_state(tmp_path):
     """No file may grow beyond 60 kB, as on a disk that is full: a checkpoint and a model are larger."""
     changes = ["train.epochs=3", "train.checkpoint_seconds=0", "model.encoder.units=[64]", *SMALL[:1], SMALL[3]]
