@@ -95,7 +95,7 @@ def main() -> None:
         few = np.random.default_rng(seed).permutation(len(x))[: len(x) // 100]
         wanted = np.arange(6000) % 10
         more = drawn(conditional_vae(x[few], y[few], seed), wanted, seed)
-        # Ten of the real for ten of the drawn: half of every batch is real.
+        # The real ones ten times over: half of what is seen is real.
         both = np.concatenate([*[x[few]] * 10, more]), np.concatenate([*[y[few]] * 10, wanted])
         row = [
             accuracy(classifier(*given, STEPS, shift, seed), x_test, y_test)
