@@ -58,8 +58,8 @@ class Checkpoints(keras.callbacks.Callback):
 
     Args:
         folder: of the checkpoints; the last two are kept.
-        best: file of the best model by validation ELBO (of the current one if there is no validation), replaced at
-            each checkpoint where it is another one.
+        best: file of the best model by the validation value of the objective's `monitor`, the ELBO or a tighter bound
+            (of the current one if there is no validation), replaced at each checkpoint where it is another one.
         seconds: least time between checkpoints; None counts only steps.
         steps: least number of steps between checkpoints; None counts only seconds.
         write: what prints a line.
@@ -78,7 +78,7 @@ class Checkpoints(keras.callbacks.Callback):
         super().__init__()
         self.folder, self.best_path = Path(folder), None if best is None else Path(best)
         self.seconds, self.every, self.report = seconds, steps, write
-        self.best_elbo = -math.inf
+        self.best_value = -math.inf
         self.best_epoch: int | None = None
         self.best_weights: list[np.ndarray] | None = None
         self.saved: Position | None = None
@@ -119,7 +119,7 @@ class Checkpoints(keras.callbacks.Callback):
         if vae.seed != state["seed"]:
             # The seed is a constant of the compiled steps.
             vae.seed, vae.train_function, vae.test_function = state["seed"], None, None
-        self.best_elbo, self.best_epoch = state["best_elbo"], state["best_epoch"]
+        self.best_value, self.best_epoch = state["best_value"], state["best_epoch"]
         self.best_weights = _list(arrays, "best")
         self._best_is_new = self.best_weights is not None
         self._restored, self._first_step = found, state["first_step"]
@@ -206,9 +206,9 @@ class Checkpoints(keras.callbacks.Callback):
 
     def on_test_end(self, logs: dict | None = None) -> None:
         """Keep the weights, averaged ones if they are on, if they are the best so far."""
-        elbo = float((logs or {}).get("elbo", math.nan))
-        if elbo > self.best_elbo:
-            self.best_elbo, self.best_epoch = elbo, self._epoch
+        value = float((logs or {}).get(self.model.objective.monitor, math.nan))
+        if value > self.best_value:
+            self.best_value, self.best_epoch = value, self._epoch
             self.best_weights, self._best_is_new = self.model.get_weights(), True
 
     def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
@@ -258,7 +258,7 @@ class Checkpoints(keras.callbacks.Callback):
             "first_step": self._first_step,
             "seed": self.model.seed,
             "stopped": bool(self.model.stop_training) and not self.is_cut,
-            "best_elbo": self.best_elbo,
+            "best_value": self.best_value,
             "best_epoch": self.best_epoch,
             "shapes": {name: list(variable.shape) for name, variable in variables.items()},
             "callbacks": {name: _plain_state(callback) for name, callback in self._others.items()},

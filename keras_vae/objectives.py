@@ -22,6 +22,7 @@ class Objective(Serializable):
         needs: names of optional terms: "pathwise", which the model computes in training, see `Terms.pathwise`; others
             must be among the `extras` of the posterior.
         metric_names: names of the extra numbers that a call returns.
+        monitor: the logged number by whose validation value the best model is chosen; the greater, the better.
         uses_prior: False for a loss of log p(x|z) alone, which leaves the prior as it is, and under which the posterior
             needs no density.
         uses_marginals: True for a loss that needs the marginals of q(z|x) over single dimensions.
@@ -30,6 +31,7 @@ class Objective(Serializable):
     num_samples: int = 1
     needs: frozenset[str] = frozenset()
     metric_names: tuple[str, ...] = ()
+    monitor: str = "elbo"
     uses_prior: bool = True
     uses_marginals: bool = False
 
@@ -139,12 +141,17 @@ class ImportanceWeighted(Objective):
     through the decoder, and need a posterior with reparameterised draws. They take log q at a z whose origin is
     forgotten: a flow is inverted, which takes L passes for each "iaf" layer, two for each "coupling" layer.
 
+    The bound is logged as `bound`, and decides which model is the best: the ELBO falls while the bound rises, as
+    q(z|x) spreads over what K draws can cover.
+
     Args:
         num_samples: number K of draws from the posterior.
         estimator: "iwae", "stl" or "dreg".
     """
 
     ESTIMATORS = ("iwae", "stl", "dreg")
+    metric_names = ("bound",)
+    monitor = "bound"
 
     def __init__(self, num_samples: int, estimator: str = "iwae") -> None:
         if estimator not in self.ESTIMATORS:
@@ -153,14 +160,15 @@ class ImportanceWeighted(Objective):
         self.needs = frozenset() if estimator == "iwae" else frozenset({"pathwise"})
 
     def __call__(self, terms: Terms, step: tf.Tensor) -> tuple[tf.Tensor, dict[str, tf.Tensor]]:
-        """The loss, and no other numbers."""
+        """The loss, and the bound."""
         bound = tf.reduce_logsumexp(terms.log_weights, axis=0) - math.log(self.num_samples)
         if terms.pathwise is not None:
             # Here the weights know only decoder and prior; the path, zero in value, brings the gradient of the encoder.
             share = tf.stop_gradient(tf.nn.softmax(terms.log_weights, axis=0))
             share = share if self.estimator == "stl" else tf.square(share)
             bound += tf.reduce_sum(share * terms.pathwise, axis=0)
-        return -terms.mean(bound), {}
+        mean = terms.mean(bound)
+        return -mean, {"bound": mean}
 
 
 @register

@@ -161,7 +161,7 @@ class _Session:
 
     def _callbacks(self, first: int) -> list[keras.callbacks.Callback]:
         train, callbacks = self.settings.train, keras.callbacks
-        monitored = {"monitor": "val_elbo", "mode": "max"}
+        monitored = {"monitor": f"val_{self.vae.objective.monitor}", "mode": "max"}
         shown = self.splits.validation or self.splits.train
         found: list[keras.callbacks.Callback] = [SkippedSteps(always=True)]
         if self.splits.validation and train.early_stopping is not None:
@@ -288,7 +288,7 @@ def _report(
             "steps": _number(session.vae.step),
             "weights": vae.count_params(),
             "best_epoch": None if best is None else best + 1,
-            "validation_elbo": None if best is None else session.checkpoints.best_elbo,
+            f"validation_{vae.objective.monitor}": None if best is None else session.checkpoints.best_value,
             "test_elbo": test["elbo"],
             "test_log_likelihood": test["log_likelihood"],
             "test_kl": test["kl"],

@@ -128,9 +128,9 @@ class Train(Section):
     start_from: Name | None = Field(
         None, description="a run folder, or .keras file, of a model of the same shape: training begins at its weights"
     )
-    early_stopping: PositiveInt | None = Field(None, description="epochs without a better validation ELBO")
+    early_stopping: PositiveInt | None = Field(None, description="epochs without a better validation ELBO or bound")
     reduce_on_plateau: PositiveInt | None = Field(
-        None, description="epochs without a better validation ELBO until the learning rate is halved"
+        None, description="epochs without a better validation ELBO or bound until the learning rate is halved"
     )
     gradient_clip_norm: PositiveFloat | None = Field(None, description="longer gradients are scaled down to this norm")
     gradient_skip_norm: PositiveFloat | None = Field(None, description="steps with a longer gradient are skipped")

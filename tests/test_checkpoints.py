@@ -6,7 +6,7 @@ import pytest
 import tensorflow as tf
 
 import keras_vae as kv
-from keras_vae import callbacks, checkpoint_files, data, likelihoods, networks, posteriors, priors
+from keras_vae import callbacks, checkpoint_files, data, likelihoods, networks, objectives, posteriors, priors
 
 EPOCHS, STEPS = 4, 5
 
@@ -25,7 +25,7 @@ class Kill(keras.callbacks.Callback):
             raise Killed
 
 
-def make_vae(case="", seed=None):
+def make_vae(case="", seed=None, **options):
     body = networks.mlp([8])
     if case == "float16":
         body = keras.Sequential([keras.layers.Flatten(), keras.layers.Dense(8), keras.layers.Dropout(0.5, seed=3)])
@@ -34,6 +34,7 @@ def make_vae(case="", seed=None):
         kv.Decoder(networks.mlp([8]), likelihoods.Bernoulli((8, 8, 1))),
         priors.StandardNormal(2),
         seed=seed,
+        **options,
     )
     options = {
         "averages": {"use_ema": True, "ema_momentum": 0.9},
@@ -221,3 +222,18 @@ def test_checkpoints_of_another_model_and_a_wrong_order_are_refused(digits, tmp_
     stopper = keras.callbacks.EarlyStopping(monitor="loss", patience=1)
     with pytest.raises(ValueError, match="must stand behind it"):
         make_vae().fit(digits[:64], callbacks=[callbacks.Checkpoints(tmp_path / "new"), stopper], verbose=0)
+
+
+def test_bound_of_several_samples_decides_which_model_is_the_best(tmp_path):
+    vae = make_vae(seed=1, objective=objectives.ImportanceWeighted(5))
+    x = np.random.default_rng(0).integers(0, 2, (32, 8, 8, 1)).astype("float32")
+    saver = callbacks.Checkpoints(tmp_path / "checkpoints")
+    history = vae.fit(x, validation_data=x[:16], epochs=3, batch_size=16, verbose=0, callbacks=[saver]).history
+    assert saver.best_value == pytest.approx(max(history["val_bound"]))
+    assert all(bound > elbo for bound, elbo in zip(history["val_bound"], history["val_elbo"], strict=True))
+
+    saver.on_epoch_begin(7)
+    saver.on_test_end({"elbo": -1000.0, "bound": saver.best_value + 1})
+    saver.on_epoch_begin(8)
+    saver.on_test_end({"elbo": 1000.0, "bound": saver.best_value - 1})
+    assert saver.best_epoch == 7
