@@ -73,9 +73,10 @@ class Conditioner(keras.layers.Layer):
 class MaskedAffine(tfb.Bijector):
     """y_i = x_i exp(s_i) + t_i, where s_i and t_i depend on the x_j that come before x_i in the conditioner's order.
 
-    Forward, and its log-determinant sum_i s_i, take one pass through the conditioner; the inverse takes as many as
-    there are ranks: two for a coupling layer (Dinh et al. 2017, "Density estimation using Real NVP"), L for an
-    autoregressive one (Kingma et al. 2016, "Improving variational inference with inverse autoregressive flow").
+    Forward, and its log-determinant sum_i s_i, take one pass through the conditioner together. The inverse takes one
+    for each rank but the first, whose shifts and scales depend on no x: one for a coupling layer (Dinh et al. 2017,
+    "Density estimation using Real NVP"), L - 1 for an autoregressive one (Kingma et al. 2016, "Improving variational
+    inference with inverse autoregressive flow"). Its log-determinant then takes none.
 
     Args:
         conditioner: gives shift and log-scale.
@@ -86,6 +87,8 @@ class MaskedAffine(tfb.Bijector):
         # No `parameters`: TFP then takes no two of them for equal, as for two networks it must not.
         super().__init__(forward_min_event_ndims=1, name="masked_affine")
         self.conditioner, self.context = conditioner, context
+        self._x: tf.Tensor | None = None
+        self._log_scale: tf.Tensor | None = None
 
     @classmethod
     def _parameter_properties(cls, dtype: tf.DType) -> dict:
@@ -93,18 +96,27 @@ class MaskedAffine(tfb.Bijector):
 
     def _forward(self, x: tf.Tensor) -> tf.Tensor:
         shift, log_scale = self.conditioner(x, self.context)
+        self._remember(x, log_scale)
         return x * tf.exp(log_scale) + shift
 
     def _inverse(self, y: tf.Tensor) -> tf.Tensor:
-        x, order = y, self.conditioner.order
+        order = self.conditioner.order
+        x = tf.zeros(order.shape, y.dtype)
         for rank in range(order.max() + 1):
             shift, log_scale = self.conditioner(x, self.context)
             # Dimensions whose turn has not come stay at y: what they would get is wrong, and might overflow.
             x = tf.where(order <= rank, (y - shift) * tf.exp(-log_scale), y)
+        # The last pass did not see the dimensions of the last rank, on which no scale depends.
+        self._remember(x, log_scale)
         return x
 
     def _forward_log_det_jacobian(self, x: tf.Tensor) -> tf.Tensor:
-        return tf.reduce_sum(self.conditioner(x, self.context)[1], axis=-1)
+        # TFP asks for it after the forward or inverse pass, with the very tensor that went in or came out.
+        log_scale = self._log_scale if x is self._x else self.conditioner(x, self.context)[1]
+        return tf.reduce_sum(tf.broadcast_to(log_scale, tf.shape(x)), axis=-1)
+
+    def _remember(self, x: tf.Tensor, log_scale: tf.Tensor) -> None:
+        self._x, self._log_scale = x, log_scale
 
 
 def conditioners(

@@ -21,8 +21,8 @@ class Flow(Posterior):
 
     f is a chain of layers u_i exp(s_i(u, h)) + t_i(u, h), h a projection of the features; it starts as the identity, so
     that training starts from the base. Draws come with their log-density in one pass; the log-density of any other z
-    takes L passes for each "iaf" layer, two for each "coupling" layer. `point` is f of the base's point: the mean of a
-    flow has no closed form. The KL to any prior is sampled.
+    takes L - 1 passes for each "iaf" layer, one for each "coupling" layer. `point` is f of the base's point: the mean
+    of a flow has no closed form. The KL to any prior is sampled.
 
     Args:
         base_posterior: a posterior on the whole real line, diagonal or with full covariance; only its distribution is

@@ -139,7 +139,7 @@ class ImportanceWeighted(Objective):
 
     The last two vanish where q is the true posterior, which is why they are less noisy; they cost one more pass back
     through the decoder, and need a posterior with reparameterised draws. They take log q at a z whose origin is
-    forgotten: a flow is inverted, which takes L passes for each "iaf" layer, two for each "coupling" layer.
+    forgotten: a flow is inverted, which takes L - 1 passes for each "iaf" layer, one for each "coupling" layer.
 
     The bound is logged as `bound`, and decides which model is the best: the ELBO falls while the bound rises, as
     q(z|x) spreads over what K draws can cover.

@@ -206,7 +206,8 @@ class VampPrior(Prior):
     After Tomczak and Welling 2018, "VAE with a VampPrior". `adapt` makes examples drawn from all of the data the first
     pseudo-inputs; from then on the optimizer's steps are projected back to the range of the data. (The paper clips in
     the forward pass; a pixel that starts at 0 and is pushed below would then never get a gradient again.) Any posterior
-    with a density will do; with an "iaf" flow each evaluation takes L passes through the flow. The KL to it is sampled.
+    with a density will do; with an "iaf" flow each evaluation takes L - 1 passes through the flow. The KL to it is
+    sampled.
 
     Args:
         latent_dim: L.
@@ -268,7 +269,7 @@ class RealNVP(Prior):
     """p(z) = N(f(z); 0, I) |det df/dz|, f a learned chain of coupling layers that starts as the identity.
 
     After Dinh et al. 2017, "Density estimation using Real NVP"; as a prior, Chen et al. 2017, "Variational lossy
-    autoencoder". The density takes one pass through each layer, a draw two. The KL to it is sampled.
+    autoencoder". Density and draw take one pass through each layer. The KL to it is sampled.
 
     Args:
         latent_dim: L.

@@ -67,6 +67,27 @@ def test_each_layer_depends_on_what_comes_before_and_on_nothing_else(kind, units
         np.testing.assert_array_equal(np.triu(ordered, 1), 0.0)
 
 
+@pytest.mark.parametrize(("kind", "of_the_inverse"), [("iaf", 4), ("coupling", 1)])
+def test_a_layer_and_its_log_determinant_take_no_more_passes_than_they_must(kind, of_the_inverse, monkeypatch):
+    (conditioner,) = bijectors.conditioners(kind, 5, 1, [16])
+    stir(conditioner)
+    passes, call = [], bijectors.Conditioner.call
+
+    def counted(self, x, context=None):
+        passes.extend([x] if len(x.shape) > 1 else [])
+        return call(self, x, context)
+
+    monkeypatch.setattr(bijectors.Conditioner, "call", counted)
+    x, layer = tf.random.stateless_normal([3, 5], [0, 0]), bijectors.MaskedAffine(conditioner)
+    y, log_det = layer.forward(x), layer.forward_log_det_jacobian(x, 1)
+    assert len(passes) == 1
+    passes.clear()
+    again, y = bijectors.MaskedAffine(conditioner), tf.identity(y)
+    np.testing.assert_allclose(again.inverse(y), x, atol=1e-5)
+    np.testing.assert_allclose(again.inverse_log_det_jacobian(y, 1), -log_det, atol=1e-5)
+    assert len(passes) == of_the_inverse
+
+
 def test_all_dimensions_reach_all_others():
     for kind, num_layers in (("iaf", 2), ("coupling", 4)):
         _, q = stirred(kind, dim=4, num_layers=num_layers)
