@@ -87,6 +87,7 @@ class MaskedAffine(tfb.Bijector):
         # No `parameters`: TFP then takes no two of them for equal, as for two networks it must not.
         super().__init__(forward_min_event_ndims=1, name="masked_affine")
         self.conditioner, self.context = conditioner, context
+        # Of the last pass. A bijector is made anew for each distribution: the weights do not change in its lifetime.
         self._x: tf.Tensor | None = None
         self._log_scale: tf.Tensor | None = None
 

@@ -119,7 +119,9 @@ class Checkpoints(keras.callbacks.Callback):
         if vae.seed != state["seed"]:
             # The seed is a constant of the compiled steps.
             vae.seed, vae.train_function, vae.test_function = state["seed"], None, None
-        self.best_value, self.best_epoch = state["best_value"], state["best_epoch"]
+        # Until the bound of several samples could decide, the best value was always an ELBO, and called so.
+        self.best_value = state["best_value"] if "best_value" in state else state["best_elbo"]
+        self.best_epoch = state["best_epoch"]
         self.best_weights = _list(arrays, "best")
         self._best_is_new = self.best_weights is not None
         self._restored, self._first_step = found, state["first_step"]

@@ -5,7 +5,7 @@ from typing import Any
 from keras_vae.decoder import Decoder
 from keras_vae.encoder import Encoder
 from keras_vae.hierarchy import LadderDecoder, LadderEncoder
-from keras_vae.objectives import Objective
+from keras_vae.objectives import LOGGED, Objective
 from keras_vae.posteriors import Deterministic, fitting
 from keras_vae.priors import Prior, VampPrior
 
@@ -16,7 +16,7 @@ def check_parts(encoder: Any, decoder: Any, prior: Any, objective: Any) -> None:
     Raises:
         TypeError: for a part of the wrong kind.
         ValueError: for different latent dimensions, a support outside the prior's, a missing density, different
-            conditions, half a hierarchy.
+            conditions, half a hierarchy, an objective that monitors a number it does not log.
     """
     expected = {"encoder": Encoder, "decoder": Decoder, "prior": Prior, "objective": Objective}
     given = {"encoder": encoder, "decoder": decoder, "prior": prior, "objective": objective}
@@ -66,6 +66,11 @@ def check_parts(encoder: Any, decoder: Any, prior: Any, objective: Any) -> None:
         raise ValueError(
             "VampPrior is made of posteriors q(z|u), and those of a conditional encoder need a condition for each u: "
             "give priors.ConditionalNormal, or leave the condition out of the encoder."
+        )
+    if objective.monitor not in (*LOGGED, *objective.metric_names):
+        raise ValueError(
+            f"{type(objective).__name__} chooses the best model by {objective.monitor!r}, which is not logged: monitor "
+            f"one of {', '.join((*LOGGED, *objective.metric_names))}, or add the name to metric_names."
         )
     missing = objective.needs - {"pathwise"} - posterior.extras
     if missing:

@@ -13,6 +13,9 @@ from keras_vae import schedules
 from keras_vae.latents import Terms
 from keras_vae.serialization import Serializable, register
 
+# Logged whatever the objective weighs.
+LOGGED = ("elbo", "log_likelihood", "kl")
+
 
 class Objective(Serializable):
     """A loss to minimise, computed from `Terms`.

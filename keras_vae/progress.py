@@ -7,7 +7,8 @@ import tensorflow as tf
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-NAMES = ("elbo", "log_likelihood", "kl")
+from keras_vae.objectives import LOGGED
+
 # Where there is no terminal, about this many lines in all take the place of the bar.
 LINES = 20
 
@@ -65,7 +66,8 @@ class TrainingProgress(keras.callbacks.Callback):
         self.offset = 0
         done = epoch + 1
         if done == 1 or done % self._every == 0 or done == self.epochs or self.model.stop_training:
-            self.console.print(f"epoch {done:>{len(str(self.epochs))}}/{self.epochs}  {describe(logs or {})}")
+            numbers = describe(logs or {}, self.model.objective.monitor)
+            self.console.print(f"epoch {done:>{len(str(self.epochs))}}/{self.epochs}  {numbers}")
 
     def on_train_end(self, logs: dict | None = None) -> None:
         """Remove the bar."""
@@ -76,11 +78,13 @@ class TrainingProgress(keras.callbacks.Callback):
         self._bar.stop()
 
 
-def describe(logs: dict[str, Any]) -> str:
-    """The numbers of training and validation on one line, in nats per example."""
+def describe(logs: dict[str, Any], monitor: str) -> str:
+    """The numbers of training and validation on one line, in nats per example; first that which chooses the model."""
+
+    names = dict.fromkeys((monitor, *LOGGED))
 
     def numbers(prefix: str) -> str:
-        return "  ".join(f"{name} {logs[prefix + name]:.2f}" for name in NAMES if prefix + name in logs)
+        return "  ".join(f"{name} {logs[prefix + name]:.2f}" for name in names if prefix + name in logs)
 
     validation = numbers("val_")
     skipped = f"   {logs['skipped_steps']} steps skipped" if logs.get("skipped_steps") else ""

@@ -34,7 +34,7 @@ from keras_vae.hierarchy import LadderDecoder
 from keras_vae.joint import latent_groups
 from keras_vae.latents import Terms, cooled, pathwise
 from keras_vae.metrics import BatchIndex
-from keras_vae.objectives import ELBO, Objective
+from keras_vae.objectives import ELBO, LOGGED, Objective
 from keras_vae.posteriors import Deterministic
 from keras_vae.priors import Prior
 from keras_vae.serialization import Serializable, register
@@ -105,7 +105,7 @@ class VAE(Serializable, ChoosesExecutions, keras.Model):
         encoder.posterior.follow(self.step)
         # 1 once weights were adapted or loaded: an automatic `adapt` could then only destroy something.
         self.adapted = self._counter("adapted")
-        names = ("loss", "elbo", "log_likelihood", "kl", *self.objective.metric_names)
+        names = ("loss", *LOGGED, *self.objective.metric_names)
         self._means = {name: keras.metrics.Mean(name=name) for name in names}
         self._batch_index = BatchIndex(name="batch_index")
         self.skip_counts = guard.SkipCounts(name="skip_counts")

@@ -224,6 +224,17 @@ def test_checkpoints_of_another_model_and_a_wrong_order_are_refused(digits, tmp_
         make_vae().fit(digits[:64], callbacks=[callbacks.Checkpoints(tmp_path / "new"), stopper], verbose=0)
 
 
+def test_a_checkpoint_that_still_says_best_elbo_is_read(digits, tmp_path):
+    vae, _ = fit(tmp_path / "run", digits, epochs=1, kill="never", batch_size=16)
+    folder = checkpoint_files.paths(tmp_path / "run")[0]
+    state, arrays = checkpoint_files.read(folder)
+    state["best_elbo"] = state.pop("best_value")
+    checkpoint_files.write(tmp_path / "run", state["position"][0], state, arrays)
+    saver = callbacks.Checkpoints(tmp_path / "run")
+    assert saver.restore(vae) is not None
+    assert (saver.best_value, saver.best_epoch) == (state["best_elbo"], state["best_epoch"])
+
+
 def test_bound_of_several_samples_decides_which_model_is_the_best(tmp_path):
     vae = make_vae(seed=1, objective=objectives.ImportanceWeighted(5))
     x = np.random.default_rng(0).integers(0, 2, (32, 8, 8, 1)).astype("float32")

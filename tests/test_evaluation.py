@@ -13,7 +13,7 @@ import tensorflow as tf
 from scipy.stats import multivariate_normal
 
 import keras_vae as kv
-from keras_vae import codes, evaluation, importance, likelihoods, networks, objectives, posteriors, priors
+from keras_vae import codes, data, evaluation, importance, likelihoods, networks, objectives, posteriors, priors
 
 D, L, SCALE = 6, 2, 0.7
 
@@ -279,7 +279,6 @@ def test_a_single_example_has_no_error_and_stays_json(model, x):
 @pytest.mark.slow
 @pytest.mark.skipif("TFDS_DATA_DIR" not in os.environ, reason="needs MNIST: set TFDS_DATA_DIR")
 def test_annealed_agrees_on_mnist():
-    data = pytest.importorskip("keras_vae.data")
     train, test = data.load("mnist", binarize="dynamic")
     vae = kv.VAE(
         kv.Encoder(networks.mlp([200]), posteriors.MultivariateNormalDiag(8)),

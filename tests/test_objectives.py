@@ -216,3 +216,17 @@ def test_only_training_pays_for_pathwise_terms():
     assert evaluation.pathwise is None
     np.testing.assert_array_equal(training.pathwise, np.zeros((2, 4)))
     np.testing.assert_allclose(training.log_weights, evaluation.log_weights, rtol=1e-6)
+
+
+def test_what_chooses_the_best_model_must_be_logged():
+    @kv.register
+    class Unlogged(objectives.ELBO):
+        monitor = "bound"
+
+    with pytest.raises(ValueError, match="by 'bound', which is not logged: monitor one of elbo, log_likelihood, kl"):
+        kv.VAE(
+            kv.Encoder(networks.mlp([4]), posteriors.MultivariateNormalDiag(2)),
+            kv.Decoder(networks.mlp([4]), likelihoods.Bernoulli((4,))),
+            priors.StandardNormal(2),
+            Unlogged(),
+        )
