@@ -69,7 +69,9 @@ def test_the_code_finds_the_discrete_factor(trained):
     assert history["released"][0] == 0.0 and history["released"][-1] == 2.0
     z = np.asarray(vae.encode(X).mean())
     assert z.shape == (192, 5)
-    codes = z[:, 2:]
+    # A mean is a softmax, whose 1 is not exact on every processor.
+    codes = z[:, 2:].round()
+    np.testing.assert_allclose(z[:, 2:], codes, atol=1e-6)
     assert set(np.unique(codes)) == {0.0, 1.0} and np.all(codes.sum(axis=1) == 1)
     assert disentanglement.unsupervised_accuracy(codes.argmax(axis=1), LABELS) > 0.6
     # The best of the three at the mean of z, by a loop over classes and examples.
