@@ -23,3 +23,11 @@ def _fresh_keras():
 def digits() -> np.ndarray:
     """Scikit-learn's handwritten digits in black and white, [1797, 8, 8, 1]."""
     return (load_digits().images[..., None] > 8).astype("float32")
+
+
+@pytest.fixture(scope="module")
+def own_cache(tmp_path_factory):
+    """Prepared datasets go to a folder of the tests."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("KERAS_VAE_CACHE", str(tmp_path_factory.mktemp("cache")))
+        yield

@@ -1,0 +1,119 @@
+"""Data: digits and rendered shapes, which need no download."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from sklearn.datasets import load_digits
+from sources import rows_of
+
+from keras_vae import data
+from keras_vae.datasets import digits, own, shapes
+
+pytestmark = pytest.mark.usefixtures("own_cache")
+
+
+def test_digits_are_those_of_scikit_learn_in_a_fixed_split():
+    train, test = data.load("digits", batch_size=100, labels=True)
+    assert train.element_spec[0] == tf.TensorSpec((None, 8, 8, 1), tf.float32)
+    assert [int(dataset.cardinality()) for dataset in (train, test)] == [15, 4]
+    served = [
+        (x, y) for dataset in (train, test) for xs, ys in dataset for x, y in zip(xs.numpy(), ys.numpy(), strict=True)
+    ]
+    assert len(served) == 1797
+    bundled = load_digits()
+    levels = np.rint(bundled.images * 255 / 16).astype(np.float32) / np.float32(255)
+    assert sorted((x.tobytes(), y) for x, y in served) == sorted(
+        (x.tobytes(), y) for x, y in zip(levels, bundled.target, strict=True)
+    )
+    # Users compare results on the test split, so it must never change.
+    chosen = levels[np.random.RandomState(0).permutation(1797)[:360]]
+    assert sorted(x.tobytes() for x in rows_of(test.map(lambda x, y: x))) == sorted(x.tobytes() for x in chosen)
+
+
+def test_digits_keep_to_their_own_cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("KERAS_VAE_CACHE", str(tmp_path / "ours"))
+    monkeypatch.setenv("TFDS_DATA_DIR", str(tmp_path / "theirs"))
+    data.load("digits")
+    assert not (tmp_path / "theirs").exists()
+    assert sorted(path.name for path in (tmp_path / "ours/tfds").iterdir()) == ["digits"]
+    monkeypatch.setattr(own, "_write", lambda builder: pytest.fail("prepared a second time"))
+    data.load("digits")
+
+
+def test_the_default_cache_follows_the_xdg_convention(monkeypatch):
+    monkeypatch.delenv("KERAS_VAE_CACHE")
+    monkeypatch.setenv("XDG_CACHE_HOME", "/somewhere")
+    assert own.cache_folder() == Path("/somewhere/keras_vae/tfds")
+    monkeypatch.delenv("XDG_CACHE_HOME")
+    monkeypatch.setenv("HOME", "/home/someone")
+    assert own.cache_folder() == Path("/home/someone/.cache/keras_vae/tfds")
+
+
+def test_digits_work_where_nothing_can_be_written(tmp_path, monkeypatch):
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("KERAS_VAE_CACHE", str(tmp_path / "file"))
+    assert len(data.open_source("digits").train) == 1437
+
+
+def test_two_processes_may_prepare_digits_at_once(tmp_path, monkeypatch):
+    write = own._write
+
+    def slow_write(builder):
+        write(builder)
+        monkeypatch.setattr(own, "_write", write)
+        with digits.prepared(tmp_path):  # another process overtakes this one
+            pass
+
+    monkeypatch.setattr(own, "_write", slow_write)
+    assert len(data.open_source("digits", data_dir=tmp_path).test) == 360
+    assert [path.name for path in tmp_path.iterdir()] == ["digits"]
+
+
+def test_a_preparation_that_fails_leaves_nothing_half_done(tmp_path, monkeypatch):
+    def broken_write(builder):
+        Path(builder.data_path).mkdir(parents=True)
+        (Path(builder.data_path) / "dataset_info.json").write_text("{")
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(own, "_write", broken_write)
+        data.load("digits", data_dir=tmp_path)
+    assert list(tmp_path.iterdir()) == []
+    assert len(data.open_source("digits", data_dir=tmp_path).test) == 360
+
+
+def test_shapes_are_all_combinations_of_the_factors_and_stay_inside_the_image():
+    name = "shapes/size=16,scales=2,orientations=4,positions=3"
+    splits = data.open_source(name, labels=True)
+    (train,) = splits.train.dataset(len(splits.train))
+    (test,) = splits.test.dataset(len(splits.test))
+    images, factors = (np.concatenate([np.asarray(a), np.asarray(b)]) for a, b in zip(train, test, strict=True))
+    assert images.shape == (216, 16, 16, 1) and factors.shape == (216, 5)
+    assert len({tuple(row) for row in factors}) == 216 and factors.max(axis=0).tolist() == [2, 1, 3, 2, 2]
+    assert set(np.unique(images)) == {0.0, 1.0}
+    border = np.concatenate([images[:, 0], images[:, -1], images[:, :, 0], images[:, :, -1]], axis=1)
+    assert not border.any()
+    grid = shapes.Grid.parse(name)
+    np.testing.assert_array_equal(images[..., 0], shapes.render(factors, grid))
+    # To the right and downwards with the position; larger with the scale.
+    rows, columns = (np.tensordot(images[..., 0], np.indices((16, 16))[k], 2) for k in (0, 1))
+    area = images.sum(axis=(1, 2, 3))
+    for k, values in ((3, columns / area), (4, rows / area), (1, area)):
+        means = [values[factors[:, k] == value].mean() for value in np.unique(factors[:, k])]
+        assert np.all(np.diff(means) > 1.0)
+
+
+def test_rendered_shapes_have_the_areas_of_the_formulas():
+    grid = shapes.Grid(size=256, scales=1, orientations=8, positions=2)
+    factors = np.array([[shape, 0, angle, 0, 1] for shape in range(3) for angle in range(8)])
+    areas = shapes.render(factors, grid).sum(axis=(1, 2)).reshape(3, 8) / (0.2 * 256) ** 2
+    heart = 3.6616  # of (x^2 + y^2 - 1)^3 = x^2 y^3, by numerical integration
+    np.testing.assert_allclose(areas, np.broadcast_to([[2.0], [np.pi / 2], [heart / 1.3**2]], (3, 8)), rtol=0.02)
+
+
+def test_grids_that_make_no_sense_are_refused():
+    for name in ("shapes/colour=3", "shapes/size=4", "shapes/positions=0", "shapes/size=16,size=32", "shapes/x"):
+        with pytest.raises(ValueError, match="size"):
+            data.load(name)
