@@ -70,7 +70,8 @@ def diagnose(vae: VAE, data: Any, history: Mapping[str, Any] | None = None, seed
         vae: the model.
         data: a finite data set, the validation or test data as a rule.
         history: names to lists, as in `keras.callbacks.History.history`, or names to numbers, the logs of one epoch;
-            for the gap between `elbo` and `val_elbo`, and values that are not finite.
+            for the gap between training and validation in what the objective's `monitor` names, and values that are
+            not finite.
         seed: of one draw from the posterior for each example.
     """
     found = codes.statistics(vae, data, seed)
@@ -95,7 +96,7 @@ def examine(
     if not codes.is_deterministic(vae):
         findings += _collapse(found) or _unused(found)
     findings += _scale_at_bound(vae, x, condition)
-    findings += _gap(found, history)
+    findings += _gap(vae.objective.monitor, found, history)
     return findings
 
 
@@ -178,8 +179,11 @@ def _scale_at_bound(vae: VAE, x: np.ndarray, condition: np.ndarray | None) -> li
     return findings
 
 
-def _gap(found: codes.Statistics, history: Mapping[str, Any]) -> list[Finding]:
-    train, validation = _numbers(history.get("elbo", [])), _numbers(history.get("val_elbo", []))
+def _gap(monitor: str, found: codes.Statistics, history: Mapping[str, Any]) -> list[Finding]:
+    # A history may be of something else than what the objective maximises; the ELBO is in all of them.
+    monitor = monitor if f"val_{monitor}" in history else "elbo"
+    name = "ELBO" if monitor == "elbo" else monitor.replace("_", " ")
+    train, validation = _numbers(history.get(monitor, [])), _numbers(history.get(f"val_{monitor}", []))
     if not len(train) or not len(validation):
         return []
     gap, fall = float(train[-1] - validation[-1]), float(validation.max() - validation[-1])
@@ -191,16 +195,17 @@ def _gap(found: codes.Statistics, history: Mapping[str, Any]) -> list[Finding]:
     if not has_gap and not has_fallen:
         return []
     message = (
-        f"The ELBO is {train[-1]:.2f} nats on the training data and {validation[-1]:.2f} on the validation data, a gap "
-        f"of {gap:.2f} where the KL is {kl:.2f}; the best validation ELBO was {validation.max():.2f}. "
+        f"The {name} is {train[-1]:.2f} nats on the training data and {validation[-1]:.2f} on the validation data, a "
+        f"gap of {gap:.2f} where the KL is {kl:.2f}; the best validation {name} was {validation.max():.2f}. "
     )
     more = 'a smaller network or more data, and draw binary images anew (data.load(..., binarize="dynamic")).'
     if len(validation) > 1 and not has_fallen:
         # It still learns something that holds for new data too.
-        message += "The model knows its training data better than others, but the validation ELBO has not fallen."
+        message += "The model knows its training data better than others, "
+        message += f"but the validation {name} has not fallen."
         return [Finding("train_validation_gap", gap, message, f"If the gap matters, use {more}", is_harmful=False)]
     message += "The model learns its training data by heart."
-    stop = "Stop earlier (keras.callbacks.EarlyStopping('val_elbo', mode='max', restore_best_weights=True)), use "
+    stop = f"Stop earlier (keras.callbacks.EarlyStopping('val_{monitor}', mode='max', restore_best_weights=True)), use "
     return [Finding("train_validation_gap", gap, message, stop + more)]
 
 

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 from matplotlib.figure import Figure
+from tensorflow_probability import distributions as tfd
 
 from keras_vae import codes, conditions, features, latents, seeds
 from keras_vae.charts import CURVES, kl_per_dimension, latent_scatter, read_history, training_curves
@@ -348,15 +349,20 @@ def _prior_grid(vae: VAE, levels: np.ndarray) -> np.ndarray:
     univariate, forward = latents.marginals(p), lambda z: z
     if univariate is None and hasattr(p, "bijector"):
         univariate, forward = latents.marginals(p.distribution), p.bijector.forward
-    try:
-        if univariate is None:
-            raise NotImplementedError  # coordinates that depend on each other: draws below, as without a formula
-        quantiles = np.asarray(univariate.quantile(levels[:, None]))
-    except NotImplementedError:  # TFP has no formula
+    quantiles = None if univariate is None else _quantiles(univariate, levels)
+    if quantiles is None:
         draws = np.asarray(p.sample(10_000, seed=seeds.as_pair(0)))
         quantiles, forward = np.quantile(draws, levels, axis=0), lambda z: z
     across, up = np.meshgrid(quantiles[:, 0], quantiles[::-1, 1])
     return np.asarray(forward(np.stack([across, up], axis=-1).astype("float32")))
+
+
+def _quantiles(univariate: tfd.Distribution, levels: np.ndarray) -> np.ndarray | None:
+    """[n, L]; None where TFP has no formula."""
+    try:
+        return np.asarray(univariate.quantile(levels[:, None]))
+    except NotImplementedError:
+        return None
 
 
 def _prior_moments(vae: VAE, condition: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:

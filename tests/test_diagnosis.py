@@ -99,6 +99,20 @@ def test_a_gap_between_training_and_validation(history, gap):
     assert [finding.value for finding in found] == ([] if gap is None else [gap])
 
 
+def test_the_gap_is_one_of_what_the_objective_maximises():
+    vae = make((6,), likelihoods.Normal((6,), scale=0.5), objective=objectives.ImportanceWeighted(5))
+    x = np.random.default_rng(0).normal(size=(50, 6)).astype("float32")
+    history = {
+        "elbo": [-95.0, -85.0],
+        "val_elbo": [-90.0, -90.0],
+        "bound": [-90.0, -80.0],
+        "val_bound": [-95.0, -120.0],
+    }
+    (finding,) = [f for f in diagnosis.diagnose(vae, x, history) if f.name == "train_validation_gap"]
+    assert finding.value == 40.0
+    assert "The bound is -80.00" in finding.message and "EarlyStopping('val_bound'" in finding.remedy
+
+
 def test_a_gap_without_a_fall_is_no_harm_and_one_within_its_error_is_none():
     vae = make((6,), likelihoods.Normal((6,), scale=0.5))
     x = np.random.default_rng(0).normal(size=(50, 6)).astype("float32")
