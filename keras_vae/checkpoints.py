@@ -1,6 +1,5 @@
 """Checkpoints of a training run, from which it goes on as if it had never been interrupted."""
 
-import inspect
 import math
 import os
 import time
@@ -12,7 +11,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from keras_vae import checkpoint_files, inputs
+from keras_vae import checkpoint_files, inputs, model_file, run_state
 from keras_vae.distribution import arrays_from_chief, from_chief, is_chief, is_multi_worker
 from keras_vae.skipped import SkippedSteps
 from keras_vae.vae import VAE
@@ -108,21 +107,21 @@ class Checkpoints(keras.callbacks.Callback):
         vae.build()
         if not vae.optimizer.built:
             vae.optimizer.build(vae.trainable_variables)
-        variables = _variables(vae)
+        variables = run_state.variables(vae)
         if {name: list(variable.shape) for name, variable in variables.items()} != state["shapes"]:
             raise ValueError(
                 f"The checkpoints in {self.folder} are of another model or optimizer. Make them as they were, or give "
                 "another folder."
             )
         for name, variable in variables.items():
-            _assign(variable, arrays[name])
+            run_state.assign(variable, arrays[name])
         if vae.seed != state["seed"]:
             # The seed is a constant of the compiled steps.
             vae.seed, vae.train_function, vae.test_function = state["seed"], None, None
         # Until the bound of several samples could decide, the best value was always an ELBO, and called so.
         self.best_value = state["best_value"] if "best_value" in state else state["best_elbo"]
         self.best_epoch = state["best_epoch"]
-        self.best_weights = _list(arrays, "best")
+        self.best_weights = run_state.list_of(arrays, "best")
         self._best_is_new = self.best_weights is not None
         self._restored, self._first_step = found, state["first_step"]
         self.saved = Position(*state["position"])
@@ -144,7 +143,7 @@ class Checkpoints(keras.callbacks.Callback):
         self._others = {f"{index} {type(c).__name__}": c for index, c in enumerate(kept)}
         self._has_position = True
         if self._restored is None and self.saved is None:
-            self._first_step = _number(vae.step)
+            self._first_step = run_state.number(vae.step)
             if self.restore(vae) is not None:
                 self.report(f"resumed from {self.saved}")
             self._has_position = False
@@ -158,7 +157,7 @@ class Checkpoints(keras.callbacks.Callback):
         """The arguments of `fit` with data that begin where training goes on."""
         if self._has_position:  # whoever restored by hand has seen to the data, too
             return options
-        start = _number(vae.step) - self._first_step
+        start = run_state.number(vae.step) - self._first_step
         if inputs.is_array(options["x"]):
             options = inputs.serve_arrays(
                 options, seed=vae.seed + self._first_step, conditional=vae.condition is not None
@@ -188,11 +187,13 @@ class Checkpoints(keras.callbacks.Callback):
         state, arrays = self._restored
         for name, callback in self._others.items():
             vars(callback).update(state["callbacks"].get(name, {}))
-            vars(callback).update({key: _list(arrays, f"{name}.{key}") for key in state["lists"].get(name, [])})
+            vars(callback).update(
+                {key: run_state.list_of(arrays, f"{name}.{key}") for key in state["lists"].get(name, [])}
+            )
 
     def on_epoch_begin(self, epoch: int, logs: dict | None = None) -> None:
         """Remember the epoch; at the first one give back what its start has reset."""
-        self._epoch, self._epoch_start, self.is_cut = epoch, _number(self.model.step), False
+        self._epoch, self._epoch_start, self.is_cut = epoch, run_state.number(self.model.step), False
         self._give_back()
 
     def on_train_batch_end(self, batch: int, logs: dict | None = None) -> None:
@@ -217,7 +218,7 @@ class Checkpoints(keras.callbacks.Callback):
         """Save, if it is time; always when training ends."""
         self._offset = 0
         is_last = epoch + 1 == self.params.get("epochs") or self.model.stop_training
-        if is_last or self._is_time(_number(self.model.step)):
+        if is_last or self._is_time(run_state.number(self.model.step)):
             self._try_to_save(epoch + 1, 0, logs)
 
     def on_train_end(self, logs: dict | None = None) -> None:
@@ -238,23 +239,27 @@ class Checkpoints(keras.callbacks.Callback):
             OSError: if the disk refuses.
             ValueError: if the weights are not finite.
         """
-        means = {name: _value(variable) for name, variable in _metric_variables(self.model).items()} if batches else {}
+        means = (
+            {name: run_state.value_of(variable) for name, variable in run_state.metric_variables(self.model).items()}
+            if batches
+            else {}
+        )
         if not is_chief(self.model.distribute_strategy):
             return
-        _check_finite(self.model)
-        variables = _variables(self.model)
-        arrays = {name: _value(variable) for name, variable in variables.items()} | means
+        model_file.check_finite(self.model)
+        variables = run_state.variables(self.model)
+        arrays = {name: run_state.value_of(variable) for name, variable in variables.items()} | means
         for index, weight in enumerate(self.best_weights or []):
             arrays[f"best.{index}"] = weight
         lists = {}
         for name, callback in self._others.items():
-            found = {key: value for key, value in vars(callback).items() if _is_list_of_arrays(value)}
+            found = {key: value for key, value in vars(callback).items() if run_state.is_list_of_arrays(value)}
             lists[name] = list(found)
             for key, values in found.items():
                 arrays |= {f"{name}.{key}.{index}": value for index, value in enumerate(values)}
         history = self.model.history
         ended = {name: [value] for name, value in (logs or {}).items()}
-        position = Position(_number(self.model.step), epoch, batches)
+        position = Position(run_state.number(self.model.step), epoch, batches)
         state = {
             "position": list(position),
             "first_step": self._first_step,
@@ -263,7 +268,7 @@ class Checkpoints(keras.callbacks.Callback):
             "best_value": self.best_value,
             "best_epoch": self.best_epoch,
             "shapes": {name: list(variable.shape) for name, variable in variables.items()},
-            "callbacks": {name: _plain_state(callback) for name, callback in self._others.items()},
+            "callbacks": {name: run_state.plain_state(callback) for name, callback in self._others.items()},
             "lists": lists,
             "epochs": [*history.epoch, *([epoch - 1] if ended else [])],
             "history": {
@@ -281,7 +286,7 @@ class Checkpoints(keras.callbacks.Callback):
         if self.best_weights is not None:
             self.model.set_weights(self.best_weights)
         try:
-            save_model(self.model, path)
+            model_file.save(self.model, path)
             self._best_is_new = False
         finally:
             if current is not None:
@@ -321,8 +326,8 @@ class Checkpoints(keras.callbacks.Callback):
         state, arrays = self._restored
         self._restored = None
         if self._offset:
-            for name, variable in _metric_variables(self.model).items():
-                _assign(variable, arrays[name])
+            for name, variable in run_state.metric_variables(self.model).items():
+                run_state.assign(variable, arrays[name])
             for name, callback in self._others.items():
                 held = state["callbacks"][name]
                 vars(callback).update({key: held[key] for key in getattr(callback, "OF_THE_EPOCH", ())})
@@ -343,71 +348,3 @@ class _ResumedEpoch(keras.callbacks.Callback):
         """Take back that training is to stop, before the other callbacks decide on that."""
         if self.checkpoints.is_cut:
             self.model.stop_training = self.checkpoints.is_cut = False
-
-
-def save_model(vae: VAE, path: Path) -> None:
-    """Write a `.keras` file such that `path` always holds a whole one.
-
-    Raises:
-        OSError: if the disk refuses.
-        ValueError: if the weights are not finite.
-    """
-    _check_finite(vae)
-    # One name for all processes: what a killed one left is written over.
-    temporary = path.with_name(f".writing-{path.name}")
-    try:
-        vae.save(temporary)
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
-def _check_finite(vae: VAE) -> None:
-    bad = [v.path for v in vae.trainable_variables if not np.isfinite(_value(v).astype("float32")).all()]
-    if bad:
-        raise ValueError(f"{len(bad)} weights hold NaN or infinity: {', '.join(bad[:3])}")
-
-
-def _variables(vae: VAE) -> dict[str, Any]:
-    named = {f"model.{index}": variable for index, variable in enumerate(vae.variables)}
-    named |= {f"optimizer.{index}": variable for index, variable in enumerate(vae.optimizer.variables)}
-    return {**named, "skipped": vae.skip_counts.counts}
-
-
-def _metric_variables(vae: VAE) -> dict[str, Any]:
-    variables = [variable for metric in vae.metrics for variable in metric.variables]
-    return {f"metric.{index}": variable for index, variable in enumerate(variables)}
-
-
-def _value(variable: Any) -> np.ndarray:
-    return np.asarray(keras.ops.convert_to_numpy(variable))
-
-
-def _number(variable: Any) -> int:
-    return int(keras.ops.convert_to_numpy(variable))
-
-
-def _assign(variable: Any, value: np.ndarray) -> None:
-    # NumPy reads back bfloat16 as two bytes without a meaning.
-    dtype = tf.as_dtype(keras.backend.standardize_dtype(variable.dtype)).as_numpy_dtype
-    variable.assign(value.view(dtype) if value.dtype.kind == "V" else value)
-
-
-def _list(arrays: Mapping[str, np.ndarray], name: str) -> list[np.ndarray] | None:
-    found = [arrays[f"{name}.{index}"] for index in range(sum(key.startswith(f"{name}.") for key in arrays))]
-    return found or None
-
-
-def _is_list_of_arrays(value: Any) -> bool:
-    return isinstance(value, list) and bool(value) and all(isinstance(item, (np.ndarray, np.generic)) for item in value)
-
-
-def _plain_state(callback: keras.callbacks.Callback) -> dict[str, Any]:
-    """The numbers and words that a callback holds, but for the arguments it was made with."""
-    arguments = inspect.signature(type(callback)).parameters
-    state = {}
-    for name, value in vars(callback).items():
-        plain = value.item() if isinstance(value, np.generic) else value
-        if name not in arguments and (plain is None or isinstance(plain, (bool, int, float, str))):
-            state[name] = plain
-    return state
