@@ -26,7 +26,7 @@ from keras_vae.decoder import Decoder, Descent
 from keras_vae.encoder import Encoder
 from keras_vae.latents import LatentGroup, latent_group
 from keras_vae.likelihood import Likelihood
-from keras_vae.networks import Network, ResidualBlock, check_sizes, feature_shape
+from keras_vae.networks import GatedDense, GatedMLP, Network, ResidualBlock, feature_shape
 from keras_vae.posteriors import Posterior
 from keras_vae.seeds import Seed, fold_in
 from keras_vae.serialization import register
@@ -81,20 +81,20 @@ class LadderEncoder(Encoder):
 
 @register
 class LadderDecoder(Decoder):
-    """The way down: a level of latents after every stage of the network but the last, then the likelihood.
+    """The way down: levels of latents after the stages of the network, but not after the last, then the likelihood.
 
     At each level, with h the state of the way down and e the encoder's features of the nearest size,
 
         p(z|h) = N(mu, sigma^2),   q(z|h, e) = N(mu', sigma'^2),   h <- h + W z,
 
-    each of both by one hidden layer of the width of h and its activation; |log sigma| < 5. In a convolutional network a
-    level is a map of the size of h, and so are the hidden layers (3x3).
+    each of both by one hidden layer of the width of h and of the network's kind (its activation, or gated);
+    |log sigma| < 5. In a convolutional network a level is a map of the size of h, and so are the hidden layers (3x3).
 
     Args:
         network: a recipe of `keras_vae.networks`.
         likelihood: a part of `keras_vae.likelihoods`.
-        latents: of each level below the top, from the top down: the number of dimensions, or of channels of a map. A
-            single number is that of all levels.
+        latents: after each stage, from the top down: the number of dimensions, or of channels of a map; 0 for a stage
+            without a level. A single number puts a level of that size after every stage.
         condition: as in `Decoder`.
 
     Raises:
@@ -112,7 +112,7 @@ class LadderDecoder(Decoder):
     ) -> None:
         super().__init__(network, likelihood, condition, **kwargs)
         _check_recipe(network)
-        self.latents = check_sizes("latents", [latents] if isinstance(latents, int) else latents)
+        self.latents = _check_latents(latents)
         self.same_for_all = isinstance(latents, int)
 
     def build(self, input_shape: tuple) -> None:
@@ -131,22 +131,24 @@ class LadderDecoder(Decoder):
         if not places or len(sizes) != len(places):
             named = ", ".join("x".join(str(n) for n in place[1:]) for place in places) or "none"
             raise ValueError(
-                f"A level stands after every stage of the decoder's network but the last: here {named}. latents has "
-                f"{len(sizes)} numbers: give {len(places)}, or a single one for all."
+                f"A level can stand after every stage of the decoder's network but the last: here {named}. latents has "
+                f"{len(sizes)} numbers: give {len(places)}, 0 where there is to be none, or a single one for all."
             )
         activation = getattr(self.network, "activation", "relu")
+        is_gated = isinstance(self.network, GatedMLP)
+        self.stages_of_levels = [stage for stage, size in enumerate(sizes) if size]
         self.levels = [
-            Level(size, activation, dtype=self.dtype_policy, name=f"level_{index + 2}")
-            for index, size in enumerate(sizes)
+            Level(sizes[stage], activation, is_gated, dtype=self.dtype_policy, name=f"level_{index + 2}")
+            for index, stage in enumerate(self.stages_of_levels)
         ]
-        self.level_shapes = [tuple(place[1:]) for place in places]
-        for level, place in zip(self.levels, places, strict=True):
-            level.build(place)
+        self.level_shapes = [tuple(places[stage][1:]) for stage in self.stages_of_levels]
+        for level, shape in zip(self.levels, self.level_shapes, strict=True):
+            level.build((None, *shape))
 
     def build_posteriors(self, feature_shapes: Sequence[Sequence[int]]) -> None:
         """Make the weights of the layers that see the encoder's features, of these shapes from the top down."""
-        for index, level in enumerate(self.levels):
-            level.build_posterior(self.level_shapes[index], feature_shapes[min(index, len(feature_shapes) - 1)])
+        for level, stage, shape in zip(self.levels, self.stages_of_levels, self.level_shapes, strict=True):
+            level.build_posterior(shape, feature_shapes[min(stage, len(feature_shapes) - 1)])
 
     @property
     def noise_sizes(self) -> list[int]:
@@ -222,7 +224,7 @@ class LadderDecoder(Decoder):
 
         def at_level(index: int, h: tf.Tensor) -> tf.Tensor:
             level = self.levels[index]
-            e = features[min(index, len(features) - 1)]
+            e = features[min(self.stages_of_levels[index], len(features) - 1)]
             p, q = level.prior(h), level.posterior(h, _repeated(e, tf.shape(h)[0]))
             drawn = q.mean() if seed is None else q.sample(seed=fold_in(seed, index + 1))
             q, p = (_in_batch(distribution, batch) for distribution in (q, p))
@@ -240,9 +242,11 @@ class LadderDecoder(Decoder):
         given = None
         if self.condition is not None:
             given = _repeated(self.condition.features(condition), tf.shape(h)[0])
-        for index, stage in enumerate(_stages(self.body)):
+        index_of = {stage: index for index, stage in enumerate(self.stages_of_levels)}
+        for number, stage in enumerate(_stages(self.body)):
             h = _run(stage, h, given, training)
-            if index < len(self.levels):
+            if number in index_of:
+                index = index_of[number]
                 h = self.levels[index].merge(h, at_level(index, h))
         params = self.projection(h if given is None else self.body.end(h, given))
         if not is_flat:
@@ -256,11 +260,12 @@ class Level(keras.layers.Layer):
     Args:
         latents: dimensions, or channels where h is a map.
         activation: of the hidden layers.
+        is_gated: whether these are `GatedDense`; not of a map.
     """
 
-    def __init__(self, latents: int, activation: str, **kwargs: Any) -> None:
+    def __init__(self, latents: int, activation: str, is_gated: bool = False, **kwargs: Any) -> None:
         super().__init__(autocast=False, **kwargs)
-        self.latents, self.activation = latents, activation
+        self.latents, self.activation, self.is_gated = latents, activation, is_gated
 
     def build(self, input_shape: Sequence[int | None]) -> None:
         """Make the prior and the way of z into h, for h of shape [B, F] or [B, H, W, F]."""
@@ -281,7 +286,10 @@ class Level(keras.layers.Layer):
             self._build_branch(self.posterior_layers, joined)
 
     def _branch(self, width: Any, name: str) -> list[keras.layers.Layer]:
-        hidden = self._projection(width, 3, f"{name}_hidden", activation=self.activation)
+        if self.is_gated:
+            hidden = GatedDense(width, self.activation, dtype=self.dtype_policy, name=f"{name}_hidden")
+        else:
+            hidden = self._projection(width, 3, f"{name}_hidden", activation=self.activation)
         # As the heads of all posteriors, in float32. It starts at N(0, I).
         params = self._projection(2 * self.latents, 1, f"{name}_params", kernel_initializer="zeros", dtype="float32")
         return [hidden, params]
@@ -361,6 +369,17 @@ def _in_batch(distribution: tfd.Distribution, batch: tf.Tensor) -> tfd.Distribut
     loc, scale = distribution.mean(), distribution.stddev()
     shape = tf.concat([batch, [loc.shape[-1]]], axis=0)
     return tfd.MultivariateNormalDiag(tf.reshape(loc, shape), tf.reshape(scale, shape))
+
+
+def _check_latents(latents: Any) -> list[int]:
+    sizes = list(latents) if isinstance(latents, (list, tuple)) else [latents]
+    is_count = [isinstance(n, int) and not isinstance(n, bool) and n >= 0 for n in sizes]
+    if not all(is_count) or not any(sizes):
+        raise ValueError(
+            "latents must be a positive int, or a list of ints, one for each stage and 0 for a stage without a level: "
+            f"not {latents!r}."
+        )
+    return sizes
 
 
 def _check_recipe(network: Any) -> None:

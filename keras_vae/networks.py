@@ -90,6 +90,10 @@ class GatedDense(Serializable, keras.layers.Layer):
         """[B, ...] to [B, ..., units]."""
         return self.values(x) * self.gates(x)
 
+    def compute_output_shape(self, input_shape: Shape) -> Shape:
+        """[B, ..., units]."""
+        return self.values.compute_output_shape(input_shape)
+
 
 @register
 class Conv(Network):

@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal
 
 import pydantic
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, StringConstraints
+from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveFloat, PositiveInt, StringConstraints
 
 from keras_vae_cli import catalogue
 from keras_vae_cli.errors import ConfigError
@@ -91,8 +91,8 @@ class Model(Section):
     """The parts of the model: each a name, or a mapping of a name and arguments."""
 
     latent_dim: PositiveInt = 16
-    latents: PositiveInt | list[PositiveInt] | None = Field(
-        None, description="of each level below the top: dimensions, or channels of a map; makes a hierarchy"
+    latents: PositiveInt | list[NonNegativeInt] | None = Field(
+        None, description="after each stage of the decoder, 0 for none: dimensions, or channels; makes a hierarchy"
     )
     encoder: dict[str, Any] = {"name": "mlp", "units": [512, 256]}
     posterior: dict[str, Any] = {"name": "MultivariateNormalDiag"}
