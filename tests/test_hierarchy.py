@@ -119,6 +119,34 @@ def test_two_linear_levels_have_the_likelihood_of_the_gaussian_that_they_are():
     np.testing.assert_allclose(np.cov(drawn.T), factor.T @ factor, atol=0.15 * np.abs(factor.T @ factor).max())
 
 
+def test_a_stage_can_be_without_a_level(tmp_path):
+    vae = kv.VAE(
+        hierarchy.LadderEncoder(networks.gated_mlp([9, 8, 7]), posteriors.MultivariateNormalDiag(3)),
+        hierarchy.LadderDecoder(networks.gated_mlp([6, 5, 4]), likelihoods.Bernoulli(parts.SHAPE), latents=[0, 2]),
+        priors.StandardNormal(3),
+        seed=1,
+    )
+    x = parts.data(vae.decoder.likelihood, 4)
+    assert vae.num_levels == 2 and vae.decoder.noise_sizes == [2] and vae.decoder.level_shapes == [(5,)]
+    # The second stage from the top sees the second feature from the top: 5 of h and 8 of the encoder.
+    assert vae.decoder.levels[0].posterior_layers[0].values.kernel.shape == (13, 5)
+    terms = vae.infer(x, num_samples=2, seed=0)
+    assert [group.z.shape[-1] for group in terms.groups] == [3, 2]
+    vae.save(tmp_path / "vae.keras")
+    loaded = keras.saving.load_model(tmp_path / "vae.keras")
+    np.testing.assert_array_equal(loaded.infer(x, 2, 0).log_weights, terms.log_weights)
+
+
+def test_the_levels_of_a_gated_network_are_gated_too():
+    vae = make("gated_mlp")
+    vae.build()
+    (level,) = vae.decoder.levels
+    level.prior_layers[1].kernel.assign(tf.random.stateless_normal(level.prior_layers[1].kernel.shape, [0, 0]))
+    h = tf.random.stateless_normal((1, 4), [0, 1])
+    mean = [np.asarray(level.prior(factor * h).mean()) for factor in (-1, 0, 1)]
+    assert np.abs(mean[0] + mean[2] - 2 * mean[1]).max() > 0.01  # else the prior would be affine in h
+
+
 def test_half_a_hierarchy_and_what_it_cannot_do_are_refused():
     vae = make("mlp")
     with pytest.raises(ValueError, match="together, or neither"):
@@ -127,6 +155,9 @@ def test_half_a_hierarchy_and_what_it_cannot_do_are_refused():
         make("mlp", objective=objectives.ImportanceWeighted(2, estimator="dreg"))
     with pytest.raises(ValueError, match=r"latents has 3 numbers: give 1"):
         make("mlp", latents=[2, 2, 2]).build()
+    for latents in (0, [0], [-1], [], [True], "2", [2.0]):
+        with pytest.raises(ValueError, match="latents must be a positive int, or a list of ints"):
+            make("mlp", latents=latents)
     with pytest.raises(TypeError, match="cut from a recipe"):
         hierarchy.LadderEncoder(keras.layers.Dense(3), vae.encoder.posterior)
 
