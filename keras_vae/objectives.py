@@ -10,7 +10,7 @@ from typing import Any
 import tensorflow as tf
 
 from keras_vae import schedules
-from keras_vae.latents import Terms
+from keras_vae.latents import LatentGroup, Terms
 from keras_vae.serialization import Serializable, register
 
 # Logged whatever the objective weighs.
@@ -60,15 +60,30 @@ class ELBO(Objective):
         free_bits: lower limit, in nats, on what each latent dimension is charged for its KL, averaged over the batch
             (Kingma et al. 2016, appendix C.8). Where the KL does not split into dimensions, it limits each group.
         num_samples: number K of draws from the posterior.
+        kl_balancing: while w < 1, charge each level of a hierarchy g_l KL_l, g_l proportional to the batch's mean of
+            KL_l + 0.01 nats over the number of dimensions of the level, without a gradient, of mean 1: a level that is
+            little used is cheap, so that none is lost in a warm-up (Vahdat and Kautz 2020, "NVAE", appendix A, with
+            the offset of their code). Of several replicas each takes the mean of its own part of the batch.
+
+    Raises:
+        ValueError: for numbers out of range, and for `kl_balancing` without a schedule of `kl_weight`.
     """
 
     def __init__(
-        self, kl_weight: float | schedules.Schedule = 1.0, free_bits: float = 0.0, num_samples: int = 1
+        self,
+        kl_weight: float | schedules.Schedule = 1.0,
+        free_bits: float = 0.0,
+        num_samples: int = 1,
+        kl_balancing: bool = False,
     ) -> None:
         schedules.check_weight("kl_weight", kl_weight)
         if isinstance(free_bits, bool) or not isinstance(free_bits, (int, float)) or not 0 <= free_bits < math.inf:
             raise ValueError(f"free_bits must be a finite number of nats >= 0, not {free_bits!r}.")
-        self.kl_weight, self.free_bits = kl_weight, free_bits
+        if kl_balancing and not callable(kl_weight):
+            raise ValueError(
+                "kl_balancing acts while kl_weight is below 1: give a warm-up, as kl_weight=schedules.Linear(10000)."
+            )
+        self.kl_weight, self.free_bits, self.kl_balancing = kl_weight, free_bits, bool(kl_balancing)
         self.num_samples = check_num_samples(num_samples)
         if callable(kl_weight):
             self.metric_names = ("kl_weight",)
@@ -77,17 +92,25 @@ class ELBO(Objective):
         """The loss, and the current weight if it follows a schedule."""
         weight = schedules.at_step(self.kl_weight, step)
         log_likelihood = tf.reduce_mean(terms.log_likelihood, axis=0)
-        kl = self._with_free_bits(terms) if self.free_bits else terms.mean(terms.kl)
+        charges = [self._charge(terms, group) for group in terms.groups]
+        kl = tf.add_n(charges)
+        if self.kl_balancing:
+            kl = tf.where(weight < 1.0, tf.add_n(_balanced(terms, charges)), kl)
         loss = -(terms.mean(log_likelihood) - weight * kl)
         extra: dict[str, Any] = {"kl_weight": weight} if callable(self.kl_weight) else {}
         return loss, extra
 
-    def _with_free_bits(self, terms: Terms) -> tf.Tensor:
-        charged = []
-        for group in terms.groups:
-            per_dim = group.kl[:, None] if group.kl_per_dim is None else group.kl_per_dim
-            charged.append(tf.reduce_sum(tf.maximum(terms.mean(per_dim), self.free_bits)))
-        return tf.add_n(charged)
+    def _charge(self, terms: Terms, group: LatentGroup) -> tf.Tensor:
+        if not self.free_bits:
+            return terms.mean(group.kl)
+        per_dim = group.kl[:, None] if group.kl_per_dim is None else group.kl_per_dim
+        return tf.reduce_sum(tf.maximum(terms.mean(per_dim), self.free_bits))
+
+
+def _balanced(terms: Terms, charges: list[tf.Tensor]) -> list[tf.Tensor]:
+    per_dim = [(tf.abs(terms.mean(group.kl)) + 0.01) / group.z.shape[-1] for group in terms.groups]
+    weights = tf.unstack(tf.stop_gradient(tf.stack(per_dim) / tf.reduce_mean(per_dim)))
+    return [weight * charge for weight, charge in zip(weights, charges, strict=True)]
 
 
 @register

@@ -81,6 +81,7 @@ LIKELIHOODS = {
 OBJECTIVES = {
     "elbo": lambda: objectives.ELBO(),
     "weighted": lambda: objectives.ELBO(kl_weight=schedules.Linear(4, 2.0, 1.0), free_bits=0.1, num_samples=2),
+    "balanced": lambda: objectives.ELBO(kl_weight=schedules.Linear(40, 0.5, 1.0), kl_balancing=True),
     "capacity": lambda: objectives.Capacity(1.0, kl_weight=2.0),
     "iwae": lambda: objectives.ImportanceWeighted(2),
     "stl": lambda: objectives.ImportanceWeighted(2, estimator="stl"),

@@ -52,6 +52,44 @@ def test_free_bits_limit_what_each_dimension_is_charged_for_its_mean_kl():
     assert value(objectives.ELBO(free_bits=limit), t) == pytest.approx(expected, rel=1e-5)
 
 
+def test_kl_balancing_charges_levels_by_what_they_carry_for_each_dimension():
+    first = terms().groups[0]
+    q = tfd.MultivariateNormalDiag(0.1 * tf.random.stateless_normal((4, 5), [5, 6]), 0.9 * tf.ones((4, 5)))
+    second = latents.latent_group(q, tfd.MultivariateNormalDiag(tf.zeros(5), tf.ones(5)), q.sample(3, seed=[7, 8]))
+    base = terms()
+    t = latents.Terms(base.log_likelihood, [first, second], base.likelihood)
+    kl = np.array([np.mean(first.kl), np.mean(second.kl)], "float64")
+    weights = (kl + 0.01) / [2, 5]
+    weights /= weights.mean()
+    log_likelihood = np.mean(t.log_likelihood)
+    objective = objectives.ELBO(kl_weight=schedules.Linear(10), kl_balancing=True)
+    assert weights[0] > 2 * weights[1]
+    assert value(objective, t, step=5) == pytest.approx(0.5 * weights @ kl - log_likelihood, rel=1e-5)
+    assert value(objective, t, step=10) == pytest.approx(value(objectives.ELBO(), t))
+    # Of a single level it is the plain warm-up.
+    plain = objectives.ELBO(kl_weight=schedules.Linear(10))
+    assert value(objective, base, step=5) == pytest.approx(value(plain, base, step=5))
+
+
+def test_kl_balancing_is_a_weight_without_a_gradient():
+    loc = tf.Variable([[1.0, 2.0]])
+    p = tfd.MultivariateNormalDiag(tf.zeros(1), tf.ones(1))
+    objective = objectives.ELBO(kl_weight=schedules.Linear(2), kl_balancing=True)
+    with tf.GradientTape() as tape:
+        groups = []
+        for index in range(2):
+            q = tfd.MultivariateNormalDiag(loc[:, index : index + 1], tf.ones((1, 1)))
+            groups.append(latents.latent_group(q, p, q.sample(1, seed=[0, index])))
+        loss, _ = objective(latents.Terms(tf.zeros((1, 1)), groups, p), tf.constant(1))
+    weights = np.array([0.5 + 0.01, 2.0 + 0.01])
+    np.testing.assert_allclose(tape.gradient(loss, loc), [0.5 * weights / weights.mean() * [1.0, 2.0]], rtol=1e-5)
+
+
+def test_kl_balancing_without_a_warm_up_is_refused():
+    with pytest.raises(ValueError, match="give a warm-up"):
+        objectives.ELBO(kl_balancing=True)
+
+
 def test_free_bits_limit_a_group_whose_kl_does_not_split():
     t = terms()
     (group,) = t.groups
