@@ -74,8 +74,8 @@ def load(
             Datasets by name; a folder of images (in class folders or not, in train/ and test/ or not); an .npy or .npz
             file, or arrays: images [N, H, W, C] or [N, H, W] in uint8 or floats in [0, 1], or vectors [N, D] that keep
             their values. Several arrays, in a mapping or an .npz file, are told apart by their names: images, labels,
-            x_train, y_train, x_test, y_test and the like. A name comes before a path; write "./mnist" for a folder of
-            that name.
+            x_train, y_train, x_test, y_test and the like; a tuple is (images, labels), or a pair of those, for training
+            and test, as from `keras.datasets`. A name comes before a path; write "./mnist" for a folder of that name.
         batch_size: examples per batch.
         binarize: None; "threshold" (1 where the pixel is at least 0.5); or "dynamic": training images are drawn anew
             from Bernoulli distributions whenever a batch is made, validation and test images once, always alike.
@@ -196,6 +196,8 @@ def _read(
     download: bool,
     on_bad_file: OnBadFile,
 ) -> Source:
+    if isinstance(name_or_path, tuple):
+        name_or_path = array_files.by_name(name_or_path)
     if _is_data(name_or_path):
         return array_files.load_arrays(name_or_path, resize, labels)
     if not isinstance(name_or_path, (str, os.PathLike)):
@@ -215,7 +217,7 @@ def _read(
 
 
 def _is_data(data: Any) -> bool:
-    return isinstance(data, Mapping) or hasattr(data, "__array__")
+    return isinstance(data, (Mapping, tuple)) or hasattr(data, "__array__")
 
 
 def _is_path(given: str | os.PathLike, path: Path) -> bool:

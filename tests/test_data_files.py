@@ -139,3 +139,29 @@ def test_resizing_keeps_images_on_their_levels():
     assert np.abs(rows_of(test) * 255 - np.rint(rows_of(test) * 255)).max() > 0.1
     with pytest.raises(ValueError, match="holds vectors"):
         data.load(np.zeros((10, 4)), 5, resize=(2, 2))
+
+
+def test_pairs_as_from_keras_datasets():
+    images = np.arange(12 * 4, dtype=np.uint8).reshape(12, 2, 2)
+    classes = np.arange(12) % 3
+    train, test = data.load((images, classes), 4, labels=True)
+    assert sum(len(x) for x, _ in train) == 11 and sum(len(x) for x, _ in test) == 1
+    # CIFAR's labels come as a column.
+    train, test = data.load(((images, classes[:, None]), (images[:5], classes[:5, None])), 4, condition="label")
+    assert np.array_equal(np.concatenate([y for _, y in test]), classes[:5])
+    assert np.array_equal(np.sort(np.concatenate([y for _, y in train])), np.sort(classes))
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ((np.zeros((6, 2, 2)), np.zeros((4, 2, 2))), "by name"),
+        ((np.zeros((6, 2, 2)), np.zeros(4)), "a label for each"),
+        ((np.zeros((6, 2, 2)),), "A tuple is"),
+        (((np.zeros((6, 2, 2)), np.zeros(6)), np.zeros(6)), "A tuple is"),
+        ((), "A tuple is"),
+    ],
+)
+def test_other_tuples_are_refused(given, message):
+    with pytest.raises(ValueError, match=message):
+        data.load(given, 1)

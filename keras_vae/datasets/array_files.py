@@ -39,6 +39,31 @@ def load_arrays(arrays: np.ndarray | Mapping[str, np.ndarray], resize: Size | No
     return _load(list(named), copied, "the given arrays", resize, labels)
 
 
+def by_name(given: tuple) -> dict[str, np.ndarray]:
+    """(images, labels), or ((images, labels), (test images, test labels)) as `keras.datasets` gives them, by name.
+
+    Raises:
+        ValueError: for other tuples, and where the second of a pair cannot be labels of the first.
+    """
+    pairs = given if all(isinstance(part, tuple) for part in given) else (given,)
+    is_mixed = len(pairs) == 1 and any(isinstance(part, tuple) for part in pairs[0])
+    if is_mixed or not 1 <= len(pairs) <= 2 or any(len(pair) != 2 for pair in pairs):
+        raise ValueError(
+            "A tuple is (images, labels) or ((images, labels), (test images, test labels)); other arrays are given by "
+            'name, as {"x_train": ..., "x_test": ...}.'
+        )
+    named: dict[str, np.ndarray] = {}
+    for split, pair in zip(("train", "test"), pairs, strict=False):
+        images, labels = (np.asarray(array) for array in pair)
+        if labels.ndim > 2 or labels.shape[:1] != images.shape[:1]:
+            raise ValueError(
+                f"A pair is (images, labels), a label for each; these have shapes {images.shape} and {labels.shape}. "
+                'Images for a test go in by name: {"x_train": ..., "x_test": ...}.'
+            )
+        named |= {f"x_{split}": images, f"y_{split}": labels}
+    return named
+
+
 def load_file(path: Path, resize: Size | None, labels: bool) -> Source:
     """The arrays of an .npy or .npz file. Nothing is unpickled, and shapes are checked before memory is taken.
 

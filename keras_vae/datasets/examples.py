@@ -107,7 +107,7 @@ def checked_images(array: np.ndarray, what: str) -> np.ndarray:
 
 
 def checked_labels(labels: np.ndarray, count: int, what: str) -> np.ndarray:
-    """The labels, if they are numbers and as many as there are images.
+    """The labels, if they are numbers and as many as there are images; a column of class indices as a vector.
 
     Raises:
         ValueError: otherwise.
@@ -116,7 +116,8 @@ def checked_labels(labels: np.ndarray, count: int, what: str) -> np.ndarray:
         raise ValueError(f"{what} has shape {labels.shape}, but there are {count} images: one label for each, please.")
     if not (np.issubdtype(labels.dtype, np.number) or labels.dtype == bool):
         raise ValueError(f"{what} has dtype {labels.dtype}; labels are numbers (class indices or factors).")
-    return labels
+    is_column = labels.ndim == 2 and labels.shape[1] == 1 and np.issubdtype(labels.dtype, np.integer)
+    return labels[:, 0] if is_column else labels
 
 
 def resized(image: np.ndarray, size: Size) -> np.ndarray:
