@@ -1,9 +1,11 @@
-"""A small model of 8x8 digits."""
+"""Small models: of 8x8 digits, and conditional ones."""
 
 import keras
+import numpy as np
+import parts
 
 import keras_vae as kv
-from keras_vae import likelihoods, networks, posteriors, priors
+from keras_vae import conditions, likelihoods, networks, posteriors, priors
 
 
 def make_vae(network=networks.mlp, sizes=(32,), event_shape=(8, 8, 1), latent_dim=4, likelihood=None, **options):
@@ -18,4 +20,25 @@ def make_vae(network=networks.mlp, sizes=(32,), event_shape=(8, 8, 1), latent_di
 def compiled(**options):
     vae = make_vae(**options)
     vae.compile(keras.optimizers.Adam(1e-3))
+    return vae
+
+
+def make_conditional(condition, network="mlp", prior=None):
+    recipe = parts.NETWORKS[network]
+    return kv.VAE(
+        kv.Encoder(recipe([8, 4]), posteriors.MultivariateNormalDiag(parts.L), condition=condition),
+        kv.Decoder(recipe([4, 8]), likelihoods.Bernoulli(parts.SHAPE), condition=condition),
+        prior or priors.StandardNormal(parts.L),
+        seed=1,
+    )
+
+
+def labelled_model():
+    """A model of labels with a conditional prior that is not N(0, I)."""
+    label = conditions.Label(4)
+    vae = make_conditional(label, prior=priors.ConditionalNormal(parts.L, label))
+    vae.build()
+    vae.compile("adam")
+    kernel = vae.prior.projection.kernel
+    kernel.assign(np.random.default_rng(0).normal(size=kernel.shape))
     return vae

@@ -8,6 +8,8 @@ import parts
 import pytest
 import tensorflow as tf
 import tensorflow_probability as tfp
+from models import labelled_model
+from models import make_conditional as make
 from sklearn.datasets import load_digits
 from sklearn.svm import SVC
 from tensorflow_probability import distributions as tfd
@@ -15,34 +17,15 @@ from tensorflow_probability import distributions as tfd
 import keras_vae as kv
 from keras_vae import (
     conditions,
-    config,
     constraints,
-    data,
-    diagnosis,
     evaluation,
-    export,
-    features,
     likelihoods,
     networks,
-    pictures,
     posteriors,
     priors,
-    restoration,
-    training,
 )
-from keras_vae.export import fresh
 
 N = 24
-
-
-def make(condition, network="mlp", prior=None):
-    recipe = parts.NETWORKS[network]
-    return kv.VAE(
-        kv.Encoder(recipe([8, 4]), posteriors.MultivariateNormalDiag(parts.L), condition=condition),
-        kv.Decoder(recipe([4, 8]), likelihoods.Bernoulli(parts.SHAPE), condition=condition),
-        prior or priors.StandardNormal(parts.L),
-        seed=1,
-    )
 
 
 @pytest.fixture(scope="module")
@@ -52,14 +35,7 @@ def x():
 
 @pytest.fixture(scope="module")
 def labelled():
-    """A model of labels with a conditional prior that is not N(0, I)."""
-    label = conditions.Label(4)
-    vae = make(label, prior=priors.ConditionalNormal(parts.L, label))
-    vae.build()
-    vae.compile("adam")
-    kernel = vae.prior.projection.kernel
-    kernel.assign(np.random.default_rng(0).normal(size=kernel.shape))
-    return vae
+    return labelled_model()
 
 
 WRONG = {
@@ -315,130 +291,3 @@ def test_a_digit_on_demand_is_recognised_as_the_one_that_was_asked_for():
     drawn = vae.sample(len(asked), seed=0, condition=asked).reshape(-1, 64)
     assert classifier.score(drawn, asked) > 0.95
     assert np.std(drawn.reshape(10, 30, 64), axis=1).mean() > 0.03  # and they are not all alike
-
-
-def test_pictures_and_reports_of_conditional_models(labelled, x, tmp_path):
-    c = np.arange(N) % 4
-    batches = tf.data.Dataset.from_tensor_slices((x, c)).batch(8)
-    written = pictures.all_pictures(labelled, batches, directory=tmp_path)
-    names = [path.stem for path in written]
-    assert {"samples", "answers", "reconstructions", "interpolations", "traversals", "latent_scatter"} <= set(names)
-    report = evaluation.evaluate(labelled, batches, batches, num_samples=5, verbose=False)
-    assert report["test"]["aggregate_posterior"] is None
-    assert report["test"]["log_likelihood"]["mean"] > report["test"]["elbo"] - 5.0
-    assert diagnosis.diagnose(labelled, {"image": x, "condition": c}) is not None
-    image = make(conditions.Image((3, 4, 1)), "conv")
-    pictures.answers(image, (x, parts.given(image.condition, N)), n=2, draws=2, path=tmp_path / "image.png")
-    assert (tmp_path / "image.png").stat().st_size > 500
-    for refused in (
-        lambda: pictures.answers(make(None), x),
-        lambda: features.linear_probe(labelled, (x, c), (x, c)),
-        lambda: features.features_model(labelled.encoder),
-    ):
-        with pytest.raises(ValueError, match="condition"):
-            refused()
-    varied, same = features.augment(labelled)(x, c)
-    assert varied.shape == x.shape and same is c
-
-
-def test_conditions_from_the_data():
-    images = np.random.default_rng(0).integers(0, 256, (40, 4, 6, 3), dtype=np.uint8)
-    labels = np.arange(40) % 3
-    source = {"images": images, "labels": labels}
-    gray = data.open_source(source, condition="gray", test_split=0.5)
-    assert gray.condition == {"name": "Image", "shape": [4, 6, 1]}
-    x, c = next(iter(gray.test.dataset(20)))
-    expected = np.round(np.asarray(x) * 255 @ [0.299, 0.587, 0.114])
-    np.testing.assert_allclose(c[..., 0], expected, atol=1)
-    small = data.open_source(source, condition={"name": "low_resolution", "factor": 2}, test_split=0.5)
-    assert small.condition == {"name": "Image", "shape": [2, 3, 3]}
-    x, c = next(iter(small.train.dataset(20, shuffle=True)))
-    np.testing.assert_allclose(c[:, 0, 0], np.round(255 * np.asarray(x)[:, :2, :2].mean(axis=(1, 2))), atol=1)
-    label = data.open_source(source, condition="label", test_split=0.5)
-    assert label.condition == {"name": "Label", "num_classes": 3}
-    train, _ = data.load(source, batch_size=8, condition="label")
-    assert next(iter(train))[1].shape == (8,)
-    for condition, message in {
-        "colour": '"label", "gray"',
-        "low_resolution": "takes a factor",
-        ("low_resolution", 1): "at least 2",
-        ("low_resolution", 4): "multiples of it",
-    }.items():
-        spec = condition if isinstance(condition, str) else dict(zip(("name", "factor"), condition, strict=True))
-        with pytest.raises(ValueError, match=message):
-            data.load(source, condition=spec)
-    with pytest.raises(ValueError, match="not both"):
-        data.load(source, condition="gray", labels=True)
-    with pytest.raises(ValueError, match="has no labels"):
-        data.load(images, condition="label")
-    with pytest.raises(ValueError, match="colour images"):
-        data.load(images[..., :1], condition="gray")
-
-
-def test_a_run_from_a_config_is_conditional(tmp_path):
-    overrides = [
-        "data.condition=label",
-        "model.latent_dim=2",
-        "model.encoder.units=[8]",
-        "model.decoder.units=[8]",
-        "model.prior=ConditionalNormal",
-        "train.epochs=1",
-        "train.checkpoint_seconds=0",
-        "export.formats=[]",
-    ]
-    settings = config.load("digits", overrides)
-    training.train(settings, tmp_path / "run")
-    vae = keras.saving.load_model(tmp_path / "run" / "vae.keras")
-    assert str(vae.condition) == "Label(10)" and vae.prior.condition == vae.condition
-    assert (tmp_path / "run" / "pictures" / "answers.png").is_file()
-    for wrong, message in {
-        "data.condition=colour": "data.condition.name",
-        "data.condition={name: low_resolution}": "takes a factor",
-        "data.condition={name: gray, size: 3}": "unknown key; allowed: name, factor",
-    }.items():
-        with pytest.raises(Exception, match=message):
-            config.load("digits", [wrong])
-
-
-def test_an_export_takes_the_condition_and_answers_unknown_labels_with_nan(labelled, tmp_path):
-    report = export.to_saved_model(labelled, tmp_path / "decoder")
-    assert report.ok and not report.left_out and report.facts["condition"] == "Label(4)"
-    z = np.random.default_rng(0).normal(size=(3, parts.L)).astype("float32")
-    asked = np.array([1, 7, 3], "int32")
-    calls = [
-        fresh.Call("decode", {"z": z, "condition": asked}),
-        fresh.Call("sample", {"seed": np.zeros((2, 2), "int32"), "condition": asked[[0, 2]]}),
-        fresh.Call("decode", {"z": z}),
-        fresh.Call("sample", {"seed": np.zeros((2, 2), "int32"), "condition": asked}),
-    ]
-    served, sampled, missing, uneven = fresh.run(report.path, calls).results
-    np.testing.assert_allclose(
-        served.outputs["mean"][[0, 2]], labelled.decode(z[[0, 2]], asked[[0, 2]]).mean(), atol=1e-5
-    )
-    assert np.isnan(served.outputs["mean"][1]).all()
-    assert np.abs(np.subtract(*sampled.outputs["z"])).max() > 1e-3  # one seed, two priors
-    assert not missing.ok and uneven.status == "INVALID_ARGUMENT"
-    assert '"condition": 0' in (tmp_path / "decoder" / "SERVING.md").read_text()
-    assert export.to_tflite(labelled, tmp_path / "decoder.tflite").ok
-
-
-def test_interpolation_is_as_good_as_its_noise_and_answers_differ():
-    random = np.random.default_rng(0)
-    c = np.full((80, 2, 2, 1), 0.5, "float32") + 0.1 * random.normal(size=(80, 1, 1, 1)).astype("float32")
-    noise = random.logistic(scale=0.05, size=(80, 8, 8, 3))
-    x = (np.round(255 * np.clip(c.mean(axis=(1, 2))[:, None, None] + noise, 0, 1)) / 255).astype("float32")
-    found = restoration.interpolation((x[:40], c[:40]), (x[40:], c[40:]))
-    # The entropy of a logistic variable of scale s is log s + 2 nats, in units of 1 / 255.
-    assert found.bits_per_dim == pytest.approx((np.log(0.05 * 255) + 2) / np.log(2), abs=0.05)
-    assert found.scale == pytest.approx(0.05, rel=0.05)
-    assert found.psnr == pytest.approx(-10 * np.log10(0.05**2 * np.pi**2 / 3), abs=0.2)
-    with pytest.raises(ValueError, match="conditions that are images"):
-        restoration.interpolation((x, np.arange(80)), (x, np.arange(80)))
-    image = conditions.Image((2, 2, 1))
-    vae = kv.VAE(
-        kv.Encoder(networks.conv([4]), posteriors.MultivariateNormalDiag(2), image),
-        kv.Decoder(networks.conv([4]), likelihoods.DiscretizedLogistic((8, 8, 3)), image),
-        priors.StandardNormal(2),
-    )
-    report = restoration.compare(vae, (x, c), (x, c))
-    assert report["answers"]["spread"] > 0 and report["answers"]["psnr_of_mean"] > report["answers"]["psnr"]
