@@ -216,12 +216,15 @@ def _claim(settings: Settings, run: Path, console: Console, accept_changes: bool
         recorded = config.read(run).as_yaml()
         if recorded != text:
             changed = _difference(recorded, text)
-            if not accept_changes:
+            # A first command that failed while the model was made leaves only its settings, and nothing to protect.
+            has_begun = [path.name for path in run.iterdir()] != [runs.CONFIG]
+            if has_begun and not accept_changes:
                 raise ConfigError(
                     f"{run} is a run with other settings:\n{changed}\nGive another folder with --run, or go on with "
                     "the new settings by --accept-changes."
                 )
-            console.print(f"The settings of {run} were changed:\n{changed}", markup=False)
+            if has_begun:
+                console.print(f"The settings of {run} were changed:\n{changed}", markup=False)
             runs.write_text(run / runs.CONFIG, text)
         if _is_finished(run):
             console.print(f"{run} is finished: nothing to do. For another run give another folder with --run.")

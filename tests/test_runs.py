@@ -56,6 +56,17 @@ def test_training_starts_from_the_weights_of_another_run(run, capsys):
         training.train(settings.load(run / "more.yaml", ["train.start_from=nowhere"]), run / "third")
 
 
+def test_a_command_that_never_trained_does_not_claim_the_folder(tmp_path):
+    text = f"data: {{name: digits, binarize: threshold}}\nmodel: {MODEL}\ntrain: {{epochs: 1}}\nexport: {{formats: []}}"
+    (tmp_path / "mine.yaml").write_text(text)
+    with pytest.raises(ValueError, match="latents must be"):
+        training.train(settings.load(tmp_path / "mine.yaml", ["model.latents=[0]"]), tmp_path / "run")
+    training.train(settings.load(tmp_path / "mine.yaml"), tmp_path / "run")
+    assert config.read(tmp_path / "run").model.latents is None
+    with pytest.raises(ConfigError, match="a run with other settings"):
+        training.train(settings.load(tmp_path / "mine.yaml", ["train.seed=1"]), tmp_path / "run")
+
+
 def test_some_examples_of_sorted_data_are_of_all_classes():
     y = np.repeat(np.arange(10), 100)
     named = {"x_train": y[:, None] / 10.0, "y_train": y, "x_test": y[:, None] / 10.0, "y_test": y}
