@@ -139,10 +139,16 @@ def _trace(vae: VAE) -> tuple[dict[str, tuple[Signature, Any]], dict[str, str]]:
         except (ExportError, AttributeError, TypeError, ValueError, NotImplementedError, tf.errors.OpError) as error:
             if name == "decode":
                 raise ExportError(f"the decoder cannot be exported: {error}") from error
-            left_out[name] = str(error).strip().partition("\n")[0]
+            left_out[name] = _reason(error)
     if vae.num_levels > 1:
         left_out["log_prob"] = "p(x given z) of the top level of a hierarchy is an integral over the levels below"
     return traced, left_out
+
+
+def _reason(error: Exception) -> str:
+    """The line of a message that says what was wrong: under a trace of the user's code that is the last one."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
+    return lines[-1] if lines[0] == "in user code:" else lines[0]
 
 
 def trace(function: Callable[..., dict[str, tf.Tensor]], specs: dict[str, tf.TensorSpec]) -> Any:

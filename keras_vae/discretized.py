@@ -190,12 +190,13 @@ def log_softmax(logits: tf.Tensor) -> tf.Tensor:
 
 
 def clipped_logistic_mean(loc: tf.Tensor, scale: tf.Tensor) -> tf.Tensor:
-    """E[clip(X, 0, 1)] for X ~ Logistic(loc, scale): scale (softplus(loc / scale) - softplus((loc - 1) / scale))."""
-    a, b = loc / scale, (loc - 1.0) / scale
-    # The same difference with the large part of both softplus taken out.
-    right = 1.0 / scale + tf.nn.softplus(-a) - tf.nn.softplus(-b)
-    left = tf.nn.softplus(a) - tf.nn.softplus(b)
-    return tf.clip_by_value(scale * tf.where(a + b > 0.0, right, left), 0.0, 1.0)
+    """E[clip(X, 0, 1)] for X ~ Logistic(loc, scale): scale (softplus(loc / scale) - softplus((loc - 1) / scale)).
+
+    Computed as clip(loc, 0, 1) + scale (log1p(exp(-|loc| / scale)) - log1p(exp(-|loc - 1| / scale))): the large parts
+    of the softplus are taken out, and nothing overflows, whatever the kernel of a device makes of softplus.
+    """
+    tails = tf.math.log1p(tf.exp(-tf.abs(loc) / scale)) - tf.math.log1p(tf.exp(-tf.abs(loc - 1.0) / scale))
+    return tf.clip_by_value(tf.clip_by_value(loc, 0.0, 1.0) + scale * tails, 0.0, 1.0)
 
 
 def clipped_logistic_loc(mean: np.ndarray, scale: float) -> np.ndarray:

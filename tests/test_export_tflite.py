@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from ai_edge_litert import schema_py_generated as schema
+from ai_edge_litert.interpreter import Interpreter
 
-from keras_vae import export, likelihoods, posteriors, priors
+from keras_vae import discretized, export, likelihoods, posteriors, priors
 from keras_vae.export import fresh, metadata, tflite
 
 L, EVENT = export_models.LATENT, export_models.EVENT
@@ -214,3 +215,22 @@ def test_a_vector_model_with_an_unbounded_likelihood(tmp_path):
         assert facts["value_range"] == [None, None] and facts["event_shape"] == [10]
     result = fresh.run(report.path, [fresh.Call("decode_1", {"z": z_of(1)})]).results[0]
     assert result.outputs["mean"].shape == (1, 10)
+
+
+def test_the_mean_of_a_sharp_logistic_does_not_overflow_on_a_device():
+    """TensorFlow Lite computes softplus as log(1 + exp(x)), which is infinite from x = 88.4 on."""
+    loc, scale = (a.astype("float32") for a in np.meshgrid(np.linspace(-1, 2, 61), [1e-5, 1e-3, 0.01, 0.1, 1.0, 10.0]))
+    a, b = (loc / scale.astype("float64"), (loc - 1) / scale.astype("float64"))
+    exact = scale * (np.logaddexp(0, a) - np.logaddexp(0, b))
+    np.testing.assert_allclose(discretized.clipped_logistic_mean(loc, scale), exact, atol=2e-6)
+
+    function = tf.function(lambda *values: discretized.clipped_logistic_mean(*values))
+    specs = [tf.TensorSpec(loc.shape, tf.float32, name) for name in ("loc", "scale")]
+    converter = tf.lite.TFLiteConverter.from_concrete_functions([function.get_concrete_function(*specs)])
+    interpreter = Interpreter(model_content=converter.convert())
+    interpreter.allocate_tensors()
+    for detail in interpreter.get_input_details():
+        interpreter.set_tensor(detail["index"], scale if "scale" in detail["name"] else loc)
+    interpreter.invoke()
+    answer = interpreter.get_tensor(interpreter.get_output_details()[0]["index"])
+    np.testing.assert_allclose(answer, exact, atol=2e-6)
