@@ -29,6 +29,7 @@ def test_the_two_commands_stand_alone_on_their_lines():
 
 def test_the_snippets_run_as_they_stand(tmp_path):
     (snippet,) = python_blocks(section("In Python"))
+    (levels,) = python_blocks(section("Hierarchies"))
     (given,) = python_blocks(section("Conditions"))
     (own,) = [block for block in python_blocks(section("The map of parts")) if "register" in block]
     check = """
@@ -45,7 +46,7 @@ assert np.isfinite(decoder(np.zeros((1, 4), "float32")).log_prob(np.zeros((1, 3,
     assert "epochs=1000" in days
     twice = days.replace("epochs=1000", "epochs=1") + days.replace("epochs=1000", "epochs=2")
     result = subprocess.run(
-        [sys.executable, "-c", snippet + check + twice + own + use + given],
+        [sys.executable, "-c", snippet + check + twice + own + use + levels + given],
         cwd=tmp_path,
         capture_output=True,
         text=True,
