@@ -91,7 +91,7 @@ class Learner(ChoosesExecutions):
         training: bool = False,
     ) -> Terms:
         """From data to the terms of an objective."""
-        raise NotImplementedError
+        raise TypeError(f"{type(self).__name__} must define infer(x, num_samples, seed, condition, training).")
 
     def adapt(self, data: Any) -> None:
         """Initialise from the data what is better not random: the output bias gives their mean, a learned scale their

@@ -361,7 +361,7 @@ def _quantiles(univariate: tfd.Distribution, levels: np.ndarray) -> np.ndarray |
     """[n, L]; None where TFP has no formula."""
     try:
         return np.asarray(univariate.quantile(levels[:, None]))
-    except NotImplementedError:
+    except NotImplementedError:  # TFP has no formula; the caller takes quantiles of draws
         return None
 
 
