@@ -19,6 +19,7 @@ from keras_vae.export.errors import ExportError, TargetError
 from keras_vae.export.report import FILE, Report, dump
 from keras_vae.export.saved_model import describe, eager, now, precision_note, trace, write_functions
 from keras_vae.export.signatures import Outputs, condition_spec, signatures
+from keras_vae.export.static_shapes import with_static_reshapes
 from keras_vae.export.tflite_checks import QUANTIZATIONS, check_tflite
 from keras_vae.seeds import as_pair
 from keras_vae.vae import VAE
@@ -69,7 +70,7 @@ def to_tflite(
     record = _read_record(path.parent / FILE)
     with publish.staged_file(path) as temporary:
         original = parts.load(vae_or_path)
-        vae = parts.in_float32(original)
+        vae = with_static_reshapes(parts.in_float32(original))
         if (
             quantization == "int8"
             and vae.decoder.condition is not None
