@@ -17,12 +17,13 @@ from typing import Any
 import keras
 import numpy as np
 import tensorflow as tf
-from tensorflow_probability import bijectors as tfb
 from tensorflow_probability import distributions as tfd
 from tensorflow_probability import layers as tfpl
 
 from keras_vae.latents import REAL, Support
 from keras_vae.serialization import Serializable
+
+_HINGE = 0.1  # how far from a bound, in log-scale, the smooth clip begins to bend
 
 
 class Likelihood(Serializable, keras.layers.Layer):
@@ -134,8 +135,21 @@ class Likelihood(Serializable, keras.layers.Layer):
 
 
 def bounded_exp(log_scale: tf.Tensor, bounds: Support) -> tf.Tensor:
-    """exp(log_scale), held inside `bounds` by a smooth clip: a scale that can neither collapse nor overflow."""
-    return tf.exp(tfb.SoftClip(math.log(bounds.low), math.log(bounds.high), hinge_softness=0.1)(log_scale))
+    """exp(log_scale), held inside `bounds` by a smooth clip: a scale that can neither collapse nor overflow.
+
+    high - w s(w - s(log_scale - low)) / s(w) with w = high - low and s(x) = 0.1 softplus(x / 0.1): `tfb.SoftClip` by a
+    softplus that does not overflow where a device computes softplus as log(1 + exp(x)).
+    """
+    low, high = math.log(bounds.low), math.log(bounds.high)
+    width = high - low
+    shrinkage = width / (width + _HINGE * math.log1p(math.exp(-width / _HINGE)))
+    return tf.exp(high - shrinkage * _hinge(width - _hinge(log_scale - low)))
+
+
+def _hinge(x: tf.Tensor) -> tf.Tensor:
+    size = tf.abs(x)
+    # Not max(x, 0), which has the wrong gradient at zero.
+    return 0.5 * (x + size) + _HINGE * tf.math.log1p(tf.exp(-size / _HINGE))
 
 
 def inside(mean: np.ndarray) -> np.ndarray:

@@ -9,8 +9,19 @@ import pytest
 import tensorflow as tf
 from ai_edge_litert import schema_py_generated as schema
 from ai_edge_litert.interpreter import Interpreter
+from tensorflow_probability import bijectors as tfb
 
-from keras_vae import conditions, discretized, export, likelihoods, networks, posteriors, priors
+from keras_vae import (
+    conditions,
+    discretized,
+    export,
+    latents,
+    likelihood,
+    likelihoods,
+    networks,
+    posteriors,
+    priors,
+)
 from keras_vae.export import fresh, metadata, tflite
 
 L, EVENT = export_models.LATENT, export_models.EVENT
@@ -252,13 +263,35 @@ def test_the_mean_of_a_sharp_logistic_does_not_overflow_on_a_device():
     exact = scale * (np.logaddexp(0, a) - np.logaddexp(0, b))
     np.testing.assert_allclose(discretized.clipped_logistic_mean(loc, scale), exact, atol=2e-6)
 
-    function = tf.function(lambda *values: discretized.clipped_logistic_mean(*values))
-    specs = [tf.TensorSpec(loc.shape, tf.float32, name) for name in ("loc", "scale")]
-    converter = tf.lite.TFLiteConverter.from_concrete_functions([function.get_concrete_function(*specs)])
-    interpreter = Interpreter(model_content=converter.convert())
+    answer = on_device(lambda *values: discretized.clipped_logistic_mean(*values), loc=loc, scale=scale)
+    np.testing.assert_allclose(answer, exact, atol=2e-6)
+
+
+@pytest.mark.parametrize("bounds", [(1 / 8160, 10.0), (1e-3, 1e3), (0.1, 1.0)])
+def test_the_bounds_of_a_scale_do_not_overflow_on_a_device(bounds):
+    raw = np.linspace(-40, 40, 801)
+    low, high = np.log(bounds)
+    with tf.GradientTape() as tape:
+        tape.watch(inputs := tf.constant(raw))
+        exact = tf.exp(tfb.SoftClip(low, high, hinge_softness=tf.constant(0.1, tf.float64))(inputs))
+    slope = tape.gradient(exact, inputs)
+    raw = raw.astype("float32")
+    with tf.GradientTape() as tape:
+        tape.watch(inputs := tf.constant(raw))
+        scale = likelihood.bounded_exp(inputs, latents.Support(*bounds))
+    np.testing.assert_allclose(scale, exact, rtol=2e-5)
+    np.testing.assert_allclose(tape.gradient(scale, inputs), slope, rtol=1e-4, atol=1e-6 * bounds[1])
+    answer = on_device(lambda values: likelihood.bounded_exp(values, latents.Support(*bounds)), values=raw)
+    np.testing.assert_allclose(answer, exact, rtol=2e-5)
+
+
+def on_device(function, **inputs):
+    """What TensorFlow Lite makes of a function of arrays."""
+    specs = [tf.TensorSpec(array.shape, tf.float32, name) for name, array in inputs.items()]
+    concrete = tf.function(lambda *values: function(*values)).get_concrete_function(*specs)
+    interpreter = Interpreter(model_content=tf.lite.TFLiteConverter.from_concrete_functions([concrete]).convert())
     interpreter.allocate_tensors()
     for detail in interpreter.get_input_details():
-        interpreter.set_tensor(detail["index"], scale if "scale" in detail["name"] else loc)
+        interpreter.set_tensor(detail["index"], next(a for name, a in inputs.items() if name in detail["name"]))
     interpreter.invoke()
-    answer = interpreter.get_tensor(interpreter.get_output_details()[0]["index"])
-    np.testing.assert_allclose(answer, exact, atol=2e-6)
+    return interpreter.get_tensor(interpreter.get_output_details()[0]["index"])
