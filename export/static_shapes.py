@@ -11,9 +11,9 @@ from keras_vae.vae import VAE
 def with_static_reshapes(vae: VAE) -> VAE:
     """The same model, whose Flatten and Reshape layers reshape to [-1, ...] instead of [rows of the input, ...].
 
-    Equal by value. The number of rows would be computed in the graph, which cuts it in pieces that LiteRT runs by
-    XNNPACK, with a buffer between them whose place changes: LiteRT 2.3 then reads the old place in some processes, from
-    the second call on (seen in one of eight; TensorFlow 2.21's own interpreter never did).
+    Equal by value. The number of rows would be computed in the graph. In files with `sample` and a condition LiteRT's
+    XNNPACK then answers wrongly in some processes, from the second call on: in one of eight by version 2.3, with a
+    reshape; by 2.1 and 2.2 too, with a tile. TensorFlow 2.21's own interpreter was never seen to.
     """
     for layer in vae._flatten_layers():
         if type(layer) is keras.layers.Reshape or (

@@ -176,7 +176,8 @@ class LadderDecoder(Decoder):
 
         def at_level(index: int, h: tf.Tensor) -> tf.Tensor:
             p = self.levels[index].prior(h)
-            return p.mean() if eps[index] is None else p.mean() + p.stddev() * eps[index]
+            # mean() and stddev() would broadcast to a shape that is computed in the graph.
+            return p.loc if eps[index] is None else p.loc + p.scale.diag_part() * eps[index]
 
         return self._down(z, at_level, condition, training=False)
 
@@ -241,7 +242,9 @@ class LadderDecoder(Decoder):
         h = z if is_flat else tf.reshape(z, [-1, z.shape[-1]])
         given = None
         if self.condition is not None:
-            given = _repeated(self.condition.features(condition), tf.shape(h)[0])
+            given = self.condition.features(condition)
+            if not is_flat:
+                given = _repeated(given, tf.shape(h)[0])
         index_of = {stage: index for index, stage in enumerate(self.stages_of_levels)}
         for number, stage in enumerate(_stages(self.body)):
             h = _run(stage, h, given, training)

@@ -138,7 +138,7 @@ def cooled(p: tfd.Distribution, z: tf.Tensor, temperature: Any) -> tf.Tensor:
         return z
     if not isinstance(p, tfd.MultivariateNormalLinearOperator):
         raise ValueError(f"A temperature scales Gaussian priors, and {type(p).__name__} is none: leave it at 1.")
-    mean = p.mean()
+    mean = p.mean() if p.loc is None else p.loc  # without a broadcast, for exported graphs
     return mean + temperature * (z - mean)
 
 

@@ -9,26 +9,15 @@ LATENT = 4
 EVENT = (8, 8, 1)
 
 
-def make(
-    network="dense",
-    policy="float32",
-    posterior=None,
-    prior=None,
-    likelihood=None,
-    encoder=None,
-    decoder=None,
-    condition=None,
-):
+def make(network="dense", policy="float32", posterior=None, prior=None, likelihood=None):
     keras.config.set_dtype_policy(policy)
-    if encoder and decoder:
-        pass
-    elif network == "dense":
+    if network == "dense":
         encoder, decoder = networks.mlp([128, 64]), networks.mlp([64, 128])
     else:
         encoder, decoder = networks.conv([16, 32]), networks.conv([32, 16])
     vae = kv.VAE(
-        kv.Encoder(encoder, posterior or posteriors.MultivariateNormalDiag(LATENT), condition=condition),
-        kv.Decoder(decoder, likelihood or likelihoods.Bernoulli(EVENT), condition=condition),
+        kv.Encoder(encoder, posterior or posteriors.MultivariateNormalDiag(LATENT)),
+        kv.Decoder(decoder, likelihood or likelihoods.Bernoulli(EVENT)),
         prior or priors.StandardNormal(LATENT),
     )
     vae.build((None, *vae.decoder.event_shape))
