@@ -16,7 +16,8 @@ import keras
 import numpy as np
 
 import keras_vae as kv
-from keras_vae import conditions, data, likelihoods, networks, posteriors, priors
+from keras_vae import data, likelihoods, networks, posteriors, priors
+from keras_vae.conditions import Label
 
 STEPS = 3000
 
@@ -49,7 +50,7 @@ def accuracy(model: keras.Model, x: np.ndarray, y: np.ndarray) -> float:
 
 def conditional_vae(x: np.ndarray, y: np.ndarray, seed: int) -> kv.VAE:
     """The network of `configs/mnist_conditional.yaml`, smaller, stopped by a tenth of the images."""
-    digit = conditions.Label(10)
+    digit = Label(10)
     vae = kv.VAE(
         kv.Encoder(networks.mlp([256]), posteriors.MultivariateNormalDiag(4), condition=digit),
         kv.Decoder(networks.mlp([256]), likelihoods.Bernoulli(x.shape[1:]), condition=digit),
@@ -81,7 +82,7 @@ def main() -> None:
     parser.add_argument("--samples", type=int, default=10_000)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     options = parser.parse_args()
-    splits = data.open_source("mnist", labels=True)
+    splits = data.read_splits("mnist", labels=True)
     (x, y), (x_test, y_test) = (next(iter(s.dataset(len(s)).as_numpy_iterator())) for s in (splits.train, splits.test))
 
     judge = classifier(x, y, 6 * STEPS)

@@ -26,14 +26,17 @@ def measure(run: Path) -> dict[str, float]:
     """All scores of a finished run, on all of its data; `shape_accuracy` of its discrete code, if it has one."""
     import keras
 
-    from keras_vae import codes, config, data, disentanglement
+    from keras_vae import data, disentanglement
+    from keras_vae.evaluation.aggregate import aggregate_posterior
+    from keras_vae.evaluation.statistics import points as points_of
+    from keras_vae_cli.commands import build
 
-    settings = config.read(run)
+    settings = build.read(run)
     vae = keras.saving.load_model(run / "vae.keras", compile=False)
-    splits = data.open_source(settings.data.name, labels=True, seed=settings.train.seed)
+    splits = data.read_splits(settings.data.name, labels=True, seed=settings.train.seed)
     points, labels = [], []
     for split in (splits.train, splits.test):
-        z, y = codes.points(vae, split.subset(range(min(len(split), MAX_EXAMPLES))).dataset(256))
+        z, y = points_of(vae, split.subset(range(min(len(split), MAX_EXAMPLES))).dataset(256))
         points.append(z)
         labels.append(y)
     z, factors = np.concatenate(points), np.concatenate(labels)
@@ -41,7 +44,7 @@ def measure(run: Path) -> dict[str, float]:
     found = disentanglement.scores(columns, factors)
     if any(kind == "one-hot" for kind, _ in vae.prior.blocks):
         found["shape_accuracy"] = disentanglement.unsupervised_accuracy(columns[:, -1], factors[:, 0])
-    correlation = codes.aggregate(vae, splits.test.dataset(256)).total_correlation
+    correlation = aggregate_posterior(vae, splits.test.dataset(256)).total_correlation
     return found if correlation is None else {**found, "total_correlation": correlation}
 
 

@@ -6,11 +6,10 @@ export.verify("serving/decoder"); export.verify("decoder.tflite")
 """
 
 from keras_vae.export.errors import ExportError, TargetError, VerificationError
-from keras_vae.export.report import Check, Report
-from keras_vae.export.run import export_run
+from keras_vae.export.proof.report import Check, Report
+from keras_vae.export.proof.verify import verify
 from keras_vae.export.saved_model import to_saved_model
 from keras_vae.export.tflite import to_tflite
-from keras_vae.export.verify import verify
 
 __all__ = [
     "Check",
@@ -18,7 +17,6 @@ __all__ = [
     "Report",
     "TargetError",
     "VerificationError",
-    "export_run",
     "to_saved_model",
     "to_tflite",
     "verify",

@@ -7,9 +7,10 @@ from collections.abc import Iterator, Sequence
 import tensorflow as tf
 from tensorflow_probability import distributions as tfd
 
-from keras_vae.code_priors import Codes
+from keras_vae.distributions.codes import Codes
+from keras_vae.distributions.joint import Joint
+from keras_vae.distributions.one_hot import OneHot
 from keras_vae.export import threefry
-from keras_vae.joint import Joint, OneHot
 
 
 class NoTransform(Exception):

@@ -11,21 +11,24 @@ import numpy as np
 import tensorflow as tf
 
 from keras_vae._version import __version__
-from keras_vae.export import parts, publish, requests, serving, warmup
-from keras_vae.export.canonical import make_canonical
+from keras_vae.export import publish, serving
 from keras_vae.export.errors import ExportError
-from keras_vae.export.graph_checks import faults
-from keras_vae.export.plan import BATCHES
-from keras_vae.export.report import FILE, Report, dump
+from keras_vae.export.proof import battery, warmup
+from keras_vae.export.proof.battery import BATCHES
+from keras_vae.export.proof.graph_checks import faults
+from keras_vae.export.proof.report import FILE, Report, dump
+from keras_vae.export.proof.verify import check_saved_model
+from keras_vae.export.proof.warmup import Record
+from keras_vae.export.reproducible import make_canonical
 from keras_vae.export.signatures import Signature, signatures, with_empty_batches
-from keras_vae.export.verify import check_saved_model
-from keras_vae.vae import VAE
+from keras_vae.export.source import Source, half_precision, in_float32, load
+from keras_vae.models.vae import VAE
 
 WARMUP_ROWS = (1, 4)
 
 
 def to_saved_model(
-    vae_or_path: parts.Source,
+    vae_or_path: Source,
     directory: str | os.PathLike[str],
     version: int | None = None,
     *,
@@ -55,8 +58,8 @@ def to_saved_model(
     base = Path(directory).expanduser()
     version = publish.check_version(base, version)
     name = _check_name(name or base.resolve().name)
-    original = parts.load(vae_or_path)
-    vae = parts.in_float32(original)
+    original = load(vae_or_path)
+    vae = in_float32(original)
     with publish.staged_version(base, version) as folder:
         traced, left_out = _trace(vae)
         _write(vae, {key: function for key, (_, function) in traced.items()}, folder)
@@ -87,11 +90,11 @@ def to_saved_model(
 
 def describe(original: VAE, vae: VAE) -> dict[str, Any]:
     """What is known of a model before it is exported: its parts, sizes, and what the rebuild in float32 changed."""
-    z = requests.good({"z": ("float32", [None, vae.prior.latent_dim])}, 64)["z"]
+    z = battery.good({"z": ("float32", [None, vae.prior.latent_dim])}, 64)["z"]
     condition = None if vae.decoder.condition is None else tf.constant(vae.decoder.condition.zeros(len(z)))
     rebuilt, trained = (model.decoder(z, condition=condition).mean().numpy() for model in (vae, original))
     trained = trained.astype("float32")
-    halves = parts.half_precision(original)
+    halves = half_precision(original)
     return {
         "keras_vae": __version__,
         "latent_dim": vae.prior.latent_dim,
@@ -101,7 +104,7 @@ def describe(original: VAE, vae: VAE) -> dict[str, Any]:
         "likelihood": type(vae.decoder.likelihood).__name__,
         "condition": None if vae.condition is None else str(vae.condition),
         "trained_in": halves or ["float32"],
-        "difference_of_float32_rebuild": requests.errors({"mean": rebuilt}, {"mean": trained})[0],
+        "difference_of_float32_rebuild": battery.errors({"mean": rebuilt}, {"mean": trained})[0],
     }
 
 
@@ -178,15 +181,15 @@ def eager(
     specs = {name: (spec.dtype.name, spec.shape.as_list()) for name, spec in signature.inputs.items()}
     answers = {}
     for rows in batches:
-        inputs = {name: tf.constant(array) for name, array in requests.good(specs, rows, given).items()}
+        inputs = {name: tf.constant(array) for name, array in battery.good(specs, rows, given).items()}
         answers[rows] = {name: value.numpy() for name, value in signature.function(**inputs).items()}
     return answers
 
 
-def _records(model: str, table: dict[str, Signature]) -> list[warmup.Record]:
+def _records(model: str, table: dict[str, Signature]) -> list[Record]:
     records = []
     for name, signature in {"serving_default": table["decode"], **table}.items():
         specs = {key: (spec.dtype.name, spec.shape.as_list()) for key, spec in signature.inputs.items()}
         for rows, outputs in eager(signature, WARMUP_ROWS).items():
-            records.append(warmup.Record(model, name, requests.good(specs, rows), outputs))
+            records.append(Record(model, name, battery.good(specs, rows), outputs))
     return records

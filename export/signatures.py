@@ -8,12 +8,13 @@ from typing import Any
 import tensorflow as tf
 from tensorflow_probability import distributions as tfd
 
-from keras_vae.conditions import seen_by
+from keras_vae.conditions import condition_for
+from keras_vae.distributions.codes import Quantized
+from keras_vae.distributions.gaussian import cooled
 from keras_vae.export.draw import NoTransform, draw, draw_by_rows, level_noise
-from keras_vae.hierarchy import LadderDecoder
-from keras_vae.latents import cooled
-from keras_vae.quantization import Quantized, VectorQuantized
-from keras_vae.vae import VAE
+from keras_vae.models.ladder import LadderDecoder
+from keras_vae.models.vae import VAE
+from keras_vae.posteriors.vector_quantized import VectorQuantized
 
 Outputs = dict[str, tf.Tensor]
 
@@ -55,7 +56,7 @@ def signatures(vae: VAE) -> dict[str, Signature]:
 
     # EnsureShape refuses requests of another shape, which broadcasting would answer with nonsense.
     def mean(z: tf.Tensor, condition: tf.Tensor | None) -> tf.Tensor:
-        p = vae.decoder(z, condition=seen_by(vae.decoder, condition), training=False)
+        p = vae.decoder(z, condition=condition_for(vae.decoder, condition), training=False)
         return _known(vae, condition, p.mean())
 
     def decode(z: tf.Tensor, condition: tf.Tensor | None = None) -> Outputs:
@@ -79,11 +80,11 @@ def signatures(vae: VAE) -> dict[str, Signature]:
         if isinstance(p, tfd.MultivariateNormalLinearOperator):
             z = cooled(p, z, heat)
         noise = level_noise(seed, vae.decoder.noise_sizes)
-        likelihood = vae.decoder.draw(z, [heat * eps for eps in noise], seen_by(vae.decoder, condition))
+        likelihood = vae.decoder.draw(z, [heat * eps for eps in noise], condition_for(vae.decoder, condition))
         return {"mean": _known(vae, condition, likelihood.mean()), "z": z}
 
     def ascend(x: tf.Tensor, condition: tf.Tensor | None) -> tuple[tfd.Distribution, Any]:
-        given = seen_by(vae.encoder, _in_shape(vae, condition, x))
+        given = condition_for(vae.encoder, _in_shape(vae, condition, x))
         x = tf.ensure_shape(x, event)
         q, features = vae.encoder.ascend(x, condition=given, training=False)
         return vae.complete(x, q), features
@@ -99,7 +100,7 @@ def signatures(vae: VAE) -> dict[str, Signature]:
 
     def reconstruct(x: tf.Tensor, condition: tf.Tensor | None = None) -> Outputs:
         q, features = ascend(x, condition)
-        given = seen_by(vae.decoder, _in_shape(vae, condition, x))
+        given = condition_for(vae.decoder, _in_shape(vae, condition, x))
         p, _ = vae.decoder.descend(vae.encoder.posterior.point(q), features, None, given, False)
         return {"mean": _known(vae, condition, p.mean())}
 
@@ -114,7 +115,7 @@ def signatures(vae: VAE) -> dict[str, Signature]:
         inside = tf.math.is_finite(flat) & (flat >= low) & (flat <= high)
         x = tf.reshape(tf.where(inside, flat, tf.ones_like(flat) * min(max(0.0, low), high)), [-1, *event[1:]])
         condition = _in_shape(vae, condition, z)
-        p = vae.decoder(z, condition=seen_by(vae.decoder, condition), training=False)
+        p = vae.decoder(z, condition=condition_for(vae.decoder, condition), training=False)
         log_prob = _known(vae, condition, p.log_prob(x))
         return {"log_prob": tf.where(tf.reduce_all(inside, axis=1), log_prob, math.nan)}
 
@@ -194,7 +195,7 @@ def with_empty_batches(function: Callable[..., Outputs]) -> Callable[..., Output
 
 
 def _prior(vae: VAE, condition: tf.Tensor | None) -> tfd.Distribution:
-    return vae.prior.distribution(encoder=vae.encoder, condition=seen_by(vae.prior, condition))
+    return vae.prior.distribution(encoder=vae.encoder, condition=condition_for(vae.prior, condition))
 
 
 def _by_counter(vae: VAE, seed: tf.Tensor, condition: tf.Tensor | None) -> tf.Tensor:

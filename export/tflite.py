@@ -13,16 +13,17 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from keras_vae.conditions import Label, seen_by
-from keras_vae.export import metadata, parts, publish, requests
+from keras_vae.conditions import Label, condition_for
+from keras_vae.export import metadata, publish
 from keras_vae.export.errors import ExportError, TargetError
-from keras_vae.export.report import FILE, Report, dump
+from keras_vae.export.proof import battery
+from keras_vae.export.proof.report import FILE, Report, dump
+from keras_vae.export.proof.tflite_checks import QUANTIZATIONS, check_tflite
 from keras_vae.export.saved_model import describe, eager, now, precision_note, trace, write_functions
 from keras_vae.export.signatures import Outputs, condition_spec, signatures
-from keras_vae.export.static_shapes import with_static_reshapes
-from keras_vae.export.tflite_checks import QUANTIZATIONS, check_tflite
+from keras_vae.export.source import Source, in_float32, load, with_static_reshapes
+from keras_vae.models.vae import VAE
 from keras_vae.seeds import as_pair
-from keras_vae.vae import VAE
 
 Functions = dict[str, tuple[Callable[..., Outputs], dict[str, tf.TensorSpec]]]
 MIN_CALIBRATION = 2048
@@ -30,7 +31,7 @@ _CALIBRATION_BATCH = 64
 
 
 def to_tflite(
-    vae_or_path: parts.Source,
+    vae_or_path: Source,
     file: str | os.PathLike[str],
     quantization: str | None = None,
     *,
@@ -69,8 +70,8 @@ def to_tflite(
     path = Path(file).expanduser()
     record = _read_record(path.parent / FILE)
     with publish.staged_file(path) as temporary:
-        original = parts.load(vae_or_path)
-        vae = with_static_reshapes(parts.in_float32(original))
+        original = load(vae_or_path)
+        vae = with_static_reshapes(in_float32(original))
         if (
             quantization == "int8"
             and vae.decoder.condition is not None
@@ -83,7 +84,7 @@ def to_tflite(
         facts = describe(original, vae)
         content = _convert(vae, functions, quantization, calibration_size, seed)
         temporary.write_bytes(metadata.write(content, _facts(vae, facts, quantization)))
-        given = _draws(vae, requests.MAX_ROWS, seed + 1)
+        given = _draws(vae, battery.MAX_ROWS, seed + 1)
         report = check_tflite(temporary, _reference(vae, functions, given), given)
         report.facts = facts | {"quantization": quantization}
         report.left_out = left_out
@@ -154,12 +155,12 @@ def _draws(vae: VAE, rows: int, seed: int) -> dict[str, np.ndarray]:
     given = {}
     if vae.condition is not None:
         specs = {name: (spec.dtype.name, spec.shape.as_list()) for name, spec in condition_spec(vae).items()}
-        given = requests.good(specs, requests.MAX_ROWS)
+        given = battery.good(specs, battery.MAX_ROWS)
         if isinstance(vae.condition, Label):
-            given["condition"] = np.arange(requests.MAX_ROWS, dtype="int32") % vae.condition.num_classes
+            given["condition"] = np.arange(battery.MAX_ROWS, dtype="int32") % vae.condition.num_classes
         given = {name: np.resize(array, (rows, *array.shape[1:])) for name, array in given.items()}
     condition = tf.constant(given["condition"]) if given else None
-    p = vae.prior.distribution(encoder=vae.encoder, condition=seen_by(vae.prior, condition))
+    p = vae.prior.distribution(encoder=vae.encoder, condition=condition_for(vae.prior, condition))
     z = p.sample(() if p.batch_shape.rank else rows, seed=as_pair(seed))
     return {"z": np.asarray(z, dtype="float32"), **given}
 

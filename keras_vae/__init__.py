@@ -25,37 +25,23 @@ if keras.backend.backend() != "tensorflow":
 
 from keras_vae import (
     callbacks,
-    cascade,
-    code_priors,
     conditions,
     data,
-    diagnosis,
-    discrete,
     disentanglement,
     evaluation,
     export,
-    features,
     flows,
-    hierarchy,
     likelihoods,
     networks,
     objectives,
     pictures,
     posteriors,
     priors,
-    quantization,
-    regularizers,
-    restoration,
     schedules,
 )
 from keras_vae._version import __version__
-from keras_vae.cascade import CascadeVAE
-from keras_vae.decoder import Decoder
-from keras_vae.encoder import Encoder
-from keras_vae.factor import FactorVAE
-from keras_vae.loading import load
+from keras_vae.models import VAE, CascadeVAE, Decoder, Encoder, FactorVAE, LadderDecoder, LadderEncoder, load
 from keras_vae.serialization import register
-from keras_vae.vae import VAE
 
 __all__ = [
     "VAE",
@@ -63,20 +49,16 @@ __all__ = [
     "Decoder",
     "Encoder",
     "FactorVAE",
+    "LadderDecoder",
+    "LadderEncoder",
     "__version__",
     "callbacks",
-    "cascade",
-    "code_priors",
     "conditions",
     "data",
-    "diagnosis",
-    "discrete",
     "disentanglement",
     "evaluation",
     "export",
-    "features",
     "flows",
-    "hierarchy",
     "likelihoods",
     "load",
     "networks",
@@ -84,9 +66,6 @@ __all__ = [
     "pictures",
     "posteriors",
     "priors",
-    "quantization",
     "register",
-    "regularizers",
-    "restoration",
     "schedules",
 ]

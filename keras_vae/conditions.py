@@ -16,19 +16,15 @@ That is the conditional VAE of Sohn et al. 2015, "Learning structured output rep
 generative models": log p(x|c) >= E_q(z|x,c)[log p(x|z,c)] - KL(q(z|x,c) || p(z|c)).
 """
 
-import math
 from collections.abc import Sequence
 from typing import Any
 
-import keras
 import numpy as np
 import tensorflow as tf
 
-from keras_vae.networks import GatedDense, Network, Shape, check_sizes, feature_shape, require_image
+from keras_vae.arguments import check_sizes, require_image
+from keras_vae.networks.network import Shape
 from keras_vae.serialization import Serializable, register
-
-# Layers that see the condition beside their input.
-PROJECTIONS = (keras.layers.Dense, keras.layers.Conv2D, keras.layers.Conv2DTranspose, GatedDense)
 
 
 class Condition(Serializable):
@@ -209,7 +205,7 @@ def given(condition: Condition | None, values: Any, rows: int | None = None) -> 
     return tf.convert_to_tensor(array if array.dtype == np.uint8 else array.astype(condition.dtype))
 
 
-def seen_by(part: Any, values: Any) -> Any:
+def condition_for(part: Any, values: Any) -> Any:
     """The condition if the part (encoder, decoder or prior) has one, else None."""
     return None if part.condition is None else values
 
@@ -242,94 +238,3 @@ def _check_shape(condition: Condition, shape: Sequence[int | None]) -> None:
         raise ValueError(
             f"The condition is {condition}: a batch of shape {(None, *condition.shape)}, not {tuple(shape)}."
         )
-
-
-def join(x: tf.Tensor, features: tf.Tensor) -> tf.Tensor:
-    """The condition's features beside x: [B, F] grows by all of them, [B, H, W, F] by channels of its own size.
-
-    A vector becomes constant channels; an image is averaged down or interpolated up.
-    """
-    if x.shape.rank == 4:
-        features = _as_map(features, x.shape[1:3])
-    else:
-        features = tf.reshape(features, [-1, math.prod(features.shape[1:])])
-    return tf.concat([x, tf.cast(features, x.dtype)], axis=-1)
-
-
-def _as_map(features: tf.Tensor, size: Sequence[int]) -> tf.Tensor:
-    height, width = size
-    if features.shape.rank == 2:
-        return tf.tile(features[:, tf.newaxis, tf.newaxis, :], [1, height, width, 1])
-    have = features.shape[1:3]
-    if tuple(have) == (height, width):
-        return features
-    window = [-(-n // m) for n, m in zip(have, size, strict=True)]
-    if [-(-n // w) for n, w in zip(have, window, strict=True)] == [height, width]:
-        return tf.nn.avg_pool2d(features, window, window, "SAME")
-    return tf.image.resize(features, (height, width))
-
-
-def conditioned(
-    network: Network | keras.Layer, body: keras.Layer, condition: Condition | None, at_the_end: bool = False
-) -> Any:
-    """The body of an encoder or decoder, as it is or with the condition joined to its inputs.
-
-    Args:
-        network: what the body was made of: all projections of a recipe see the condition, a Keras layer of the user's
-            own sees it with its input.
-        body: layers, not built yet if they were made by a recipe.
-        condition: or None.
-        at_the_end: whether an image is also joined to features that are maps.
-    """
-    if condition is None:
-        return body
-    layers = list(body.layers) if isinstance(network, Network) else [body]
-    return ConditionedBody(layers, at_the_end and len(condition.features_shape) == 3)
-
-
-class ConditionedBody(keras.layers.Layer):
-    """Layers one after the other, the condition joined to the input of every dense layer and convolution.
-
-    Called with [x, features of the condition]. `Encoder`, `Decoder` and priors make it; it is never saved by itself.
-
-    Args:
-        layers: in order.
-        at_the_end: whether the condition is joined to the last map too, by a 3x3 convolution and then as it is, so that
-            its details need not pass through the latents.
-    """
-
-    def __init__(self, layers: Sequence[keras.Layer], at_the_end: bool = False, **kwargs: Any) -> None:
-        super().__init__(autocast=False, **kwargs)
-        self.steps = list(layers)
-        self.at_the_end = at_the_end
-        self.joined = [isinstance(layer, PROJECTIONS) for layer in self.steps]
-        self.joined[0] = self.joined[0] or not any(self.joined)
-        self.mixing: keras.Layer | None = None
-
-    def build(self, input_shape: Sequence[Any]) -> None:
-        """Make the layers for [x, features]."""
-        if self.built:
-            return
-        shape, features = (tuple(s) for s in input_shape)
-        for layer, joined in zip(self.steps, self.joined, strict=True):
-            shape = (None, *feature_shape(layer, _joined_shape(shape, features) if joined else shape))
-        if self.at_the_end and len(shape) == 4:
-            policy = self.steps[0].dtype_policy
-            self.mixing = keras.layers.Conv2D(shape[-1], 3, padding="same", activation="relu", dtype=policy)
-            self.mixing.build(_joined_shape(shape, features))
-
-    def call(self, inputs: Sequence[tf.Tensor], training: bool | None = None) -> tf.Tensor:
-        """The features of x, [B, ...]."""
-        x, features = inputs
-        for layer, joined in zip(self.steps, self.joined, strict=True):
-            x = layer(join(x, features) if joined else x)
-        return self.end(x, features)
-
-    def end(self, x: tf.Tensor, features: tf.Tensor) -> tf.Tensor:
-        """The last map with the condition joined to it, if it is to be."""
-        return x if self.mixing is None else join(self.mixing(join(x, features)), features)
-
-
-def _joined_shape(shape: Sequence[int | None], features: Sequence[int | None]) -> tuple[int | None, ...]:
-    count = features[-1] if len(shape) == 4 else math.prod(features[1:])  # type: ignore[arg-type]
-    return (*shape[:-1], shape[-1] + count)  # type: ignore[operator]

@@ -3,7 +3,3 @@
 `import keras_vae` imports TensorFlow, and any module inside that package would import the package first. So the part
 that parses arguments and checks configs stands beside it, and imports `keras_vae` only when there is work to do.
 """
-
-from keras_vae_cli.main import main
-
-__all__ = ["main"]

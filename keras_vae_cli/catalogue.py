@@ -55,15 +55,17 @@ def parts() -> dict[Kind, dict[str, Part]]:
     """All parts by kind and name."""
     classes: dict[str, tuple[str, ast.ClassDef]] = {}
     functions: dict[str, tuple[str, ast.FunctionDef]] = {}
-    for path in sorted(package_folder().glob("*.py")):
+    folder = package_folder()
+    for path in sorted(folder.rglob("*.py")):
+        module = ".".join(("keras_vae", *path.relative_to(folder).with_suffix("").parts))
         source = path.read_text(encoding="utf-8")
         if "Serializable" not in source and "register" not in source:
             continue
         for node in ast.parse(source).body:
             if isinstance(node, ast.ClassDef):
-                classes[node.name] = (f"keras_vae.{path.stem}", node)
+                _add(classes, module, node)
             elif isinstance(node, ast.FunctionDef):
-                functions[node.name] = (f"keras_vae.{path.stem}", node)
+                functions[node.name] = (module, node)
     found: dict[Kind, dict[str, Part]] = {kind: {} for kind in KINDS}
     for name, (module, node) in classes.items():
         kind = _kind(name, classes)
@@ -74,6 +76,13 @@ def parts() -> dict[Kind, dict[str, Part]]:
         if not name.startswith("_") and returned in classes and _kind(returned, classes) == "network":
             found["network"][name] = Part("network", name, module, _arguments(function.args))
     return found
+
+
+def _add(classes: dict[str, tuple[str, ast.ClassDef]], module: str, node: ast.ClassDef) -> None:
+    # A config and a saved model know a class by its name alone.
+    if node.name in classes:
+        raise RuntimeError(f"Two classes are called {node.name}: in {classes[node.name][0]} and in {module}.")
+    classes[node.name] = (module, node)
 
 
 def _is_registered(node: ast.ClassDef) -> bool:

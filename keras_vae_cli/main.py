@@ -58,9 +58,9 @@ def train(
     checked = settings.load(config, overrides)
     folder = run or Path("runs") / settings.find(config).stem
     with _quiet_start():
-        from keras_vae import training
+        from keras_vae_cli.commands import train as command
 
-    _hand_over(training.train, checked, folder, accept_changes=accept_changes)
+    _hand_over(command.train, checked, folder, accept_changes=accept_changes)
 
 
 @app.command
@@ -90,9 +90,9 @@ def evaluate(
     """
     _require_run(run)
     with _quiet_start():
-        from keras_vae import runs
+        from keras_vae_cli.commands import run_folder
 
-    _hand_over(runs.evaluate, run, num_samples=num_samples, seed=seed, limit=limit, annealed=annealed)
+    _hand_over(run_folder.evaluate, run, num_samples=num_samples, seed=seed, limit=limit, annealed=annealed)
 
 
 @app.command
@@ -106,9 +106,9 @@ def plot(run: Path, /) -> None:
     """
     _require_run(run)
     with _quiet_start():
-        from keras_vae import runs
+        from keras_vae_cli.commands import run_folder
 
-    _hand_over(runs.plot, run)
+    _hand_over(run_folder.plot, run)
 
 
 @app.command
@@ -137,9 +137,9 @@ def export(
     """
     _require_run(run)
     with _quiet_start():
-        from keras_vae import runs
+        from keras_vae_cli.commands import run_folder
 
-    _hand_over(runs.export, run, formats=format_, quantizations=quantize, version=version)
+    _hand_over(run_folder.export, run, formats=format_, quantizations=quantize, version=version)
 
 
 def main(arguments: list[str] | None = None) -> None:

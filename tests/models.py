@@ -5,7 +5,8 @@ import numpy as np
 import parts
 
 import keras_vae as kv
-from keras_vae import conditions, likelihoods, networks, posteriors, priors
+from keras_vae import likelihoods, networks, posteriors, priors
+from keras_vae.conditions import Label
 
 
 def make_vae(network=networks.mlp, sizes=(32,), event_shape=(8, 8, 1), latent_dim=4, likelihood=None, **options):
@@ -35,7 +36,7 @@ def make_conditional(condition, network="mlp", prior=None):
 
 def labelled_model():
     """A model of labels with a conditional prior that is not N(0, I)."""
-    label = conditions.Label(4)
+    label = Label(4)
     vae = make_conditional(label, prior=priors.ConditionalNormal(parts.L, label))
     vae.build()
     vae.compile("adam")

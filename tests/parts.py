@@ -8,21 +8,10 @@ import itertools
 import numpy as np
 
 import keras_vae as kv
-from keras_vae import (
-    code_priors,
-    conditions,
-    discrete,
-    flows,
-    hierarchy,
-    likelihoods,
-    networks,
-    objectives,
-    posteriors,
-    priors,
-    quantization,
-    regularizers,
-    schedules,
-)
+from keras_vae import flows, likelihoods, networks, objectives, posteriors, priors
+from keras_vae.conditions import Condition, Image, Label, Vector
+from keras_vae.models.ladder import LadderDecoder, LadderEncoder
+from keras_vae.schedules import Linear
 
 SHAPE = (6, 5, 2)
 L = 3
@@ -36,23 +25,23 @@ POSTERIORS = {
     "deterministic": lambda: posteriors.Deterministic(L),
     "iaf": lambda: flows.Flow(posteriors.MultivariateNormalDiag(L), kind="iaf", num_layers=1, units=(8,)),
     "coupling": lambda: flows.Flow(posteriors.MultivariateNormalTriL(L), kind="coupling", num_layers=2, units=(8,)),
-    "one_hot": lambda: discrete.RelaxedOneHot(L, temperature=schedules.Linear(4, 1.0, 0.5)),
-    "joint": lambda: discrete.JointPosterior(
-        posteriors.MultivariateNormalDiag(1), discrete.RelaxedOneHot(2, straight_through=True)
+    "one_hot": lambda: posteriors.RelaxedOneHot(L, temperature=Linear(4, 1.0, 0.5)),
+    "joint": lambda: posteriors.JointPosterior(
+        posteriors.MultivariateNormalDiag(1), posteriors.RelaxedOneHot(2, straight_through=True)
     ),
-    "quantized": lambda: quantization.VectorQuantized(L, grid=(1, 3), num_codes=4),
+    "quantized": lambda: posteriors.VectorQuantized(L, grid=(1, 3), num_codes=4),
 }
 
 PRIORS = {
     "standard_normal": lambda: priors.StandardNormal(L),
     "uniform": lambda: priors.Uniform(L),
     "mixture": lambda: priors.NormalMixture(L, num_components=2),
-    "conditional": lambda: priors.ConditionalNormal(L, conditions.Label(4), networks.mlp([4])),
+    "conditional": lambda: priors.ConditionalNormal(L, Label(4), networks.mlp([4])),
     "vamp": lambda: priors.VampPrior(L, num_pseudo_inputs=3),
     "real_nvp": lambda: priors.RealNVP(L, num_layers=2, units=(8,)),
-    "one_hot": lambda: discrete.UniformOneHot(L),
-    "joint": lambda: discrete.JointPrior(priors.StandardNormal(1), discrete.UniformOneHot(2)),
-    "codes": lambda: code_priors.AutoregressiveCodes(L, grid=(1, 3), num_codes=4, units=8, num_layers=1, num_heads=2),
+    "one_hot": lambda: priors.UniformOneHot(L),
+    "joint": lambda: priors.JointPrior(priors.StandardNormal(1), priors.UniformOneHot(2)),
+    "codes": lambda: priors.AutoregressiveCodes(L, grid=(1, 3), num_codes=4, units=8, num_layers=1, num_heads=2),
 }
 
 # Posteriors of z that are not, or not all, real numbers.
@@ -62,9 +51,9 @@ PRIOR_OF = {"kumaraswamy": "uniform", "one_hot": "one_hot", "joint": "joint", "q
 
 CONDITIONS = {
     "unconditional": lambda: None,
-    "label": lambda: conditions.Label(4),
-    "vector": lambda: conditions.Vector(2),
-    "image": lambda: conditions.Image((3, 4, 1)),
+    "label": lambda: Label(4),
+    "vector": lambda: Vector(2),
+    "image": lambda: Image((3, 4, 1)),
 }
 
 LIKELIHOODS = {
@@ -80,17 +69,17 @@ LIKELIHOODS = {
 
 OBJECTIVES = {
     "elbo": lambda: objectives.ELBO(),
-    "weighted": lambda: objectives.ELBO(kl_weight=schedules.Linear(4, 2.0, 1.0), free_bits=0.1, num_samples=2),
-    "balanced": lambda: objectives.ELBO(kl_weight=schedules.Linear(40, 0.5, 1.0), kl_balancing=True),
+    "weighted": lambda: objectives.ELBO(kl_weight=Linear(4, 2.0, 1.0), free_bits=0.1, num_samples=2),
+    "balanced": lambda: objectives.ELBO(kl_weight=Linear(40, 0.5, 1.0), kl_balancing=True),
     "capacity": lambda: objectives.Capacity(1.0, kl_weight=2.0),
     "iwae": lambda: objectives.ImportanceWeighted(2),
     "stl": lambda: objectives.ImportanceWeighted(2, estimator="stl"),
     "dreg": lambda: objectives.ImportanceWeighted(2, estimator="dreg"),
     "reconstruction": lambda: objectives.Reconstruction(),
-    "total_correlation": lambda: regularizers.TotalCorrelation(32, 3.0, information_weight=0.5),
-    "dip": lambda: regularizers.DIP("II", 1.0, 1.0),
-    "mmd": lambda: regularizers.MMD(5.0, kl_weight=0.5, num_samples=2),
-    "committed": lambda: quantization.CommittedELBO(0.25),
+    "total_correlation": lambda: objectives.TotalCorrelation(32, 3.0, information_weight=0.5),
+    "dip": lambda: objectives.DIP("II", 1.0, 1.0),
+    "mmd": lambda: objectives.MMD(5.0, kl_weight=0.5, num_samples=2),
+    "committed": lambda: objectives.CommittedELBO(0.25),
 }
 
 # Of so few units all may be dead from the start if they are ReLU.
@@ -108,7 +97,7 @@ NETWORKS = {
 
 def encoder(network: str, sizes: list[int], posterior, condition=None) -> kv.Encoder:
     """The encoder of a line of the table of networks."""
-    made = hierarchy.LadderEncoder if is_ladder(network) else kv.Encoder
+    made = LadderEncoder if is_ladder(network) else kv.Encoder
     return made(NETWORKS[network](sizes), posterior, condition)
 
 
@@ -116,7 +105,7 @@ def decoder(network: str, sizes: list[int], likelihood, condition=None) -> kv.De
     """The decoder of a line of the table of networks."""
     recipe = NETWORKS[network](sizes)
     if is_ladder(network):
-        return hierarchy.LadderDecoder(recipe, likelihood, 2, condition)
+        return LadderDecoder(recipe, likelihood, 2, condition)
     return kv.Decoder(recipe, likelihood, condition)
 
 
@@ -149,17 +138,17 @@ def prior_of(posterior: str) -> priors.Prior:
     return PRIORS[PRIOR_OF.get(posterior, "standard_normal")]()
 
 
-def prior(name: str, condition: conditions.Condition | None) -> priors.Prior:
+def prior(name: str, condition: Condition | None) -> priors.Prior:
     """A line of the table of priors, for a model with this condition: a conditional one takes it over."""
     made = PRIORS[name]()
     return made if None in (condition, made.condition) else priors.ConditionalNormal(L, condition, networks.mlp([4]))
 
 
-def given(condition: conditions.Condition | None, n: int = 32) -> np.ndarray | None:
+def given(condition: Condition | None, n: int = 32) -> np.ndarray | None:
     """Values of a condition for n examples, None for none."""
     if condition is None:
         return None
-    if isinstance(condition, conditions.Label):
+    if isinstance(condition, Label):
         return np.arange(n) % condition.num_classes
     return np.random.default_rng(1).random((n, *condition.shape)).astype("float32")
 

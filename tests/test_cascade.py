@@ -9,7 +9,11 @@ import pytest
 import tensorflow as tf
 
 import keras_vae as kv
-from keras_vae import cascade, codes, disentanglement, export, likelihoods, networks, objectives, posteriors, priors
+from keras_vae import export, likelihoods, networks, objectives, posteriors, priors
+from keras_vae.evaluation import disentanglement
+from keras_vae.evaluation.aggregate import aggregate_posterior
+from keras_vae.evaluation.statistics import is_flat
+from keras_vae.models import cascade_vae
 
 RNG = np.random.default_rng(0)
 
@@ -22,7 +26,7 @@ def test_the_assignment_is_that_of_brute_force():
             pairs = sum(codes[i] == codes[j] for i in range(size) for j in range(i))
             return unary[np.arange(size), list(codes)].sum() - pair_cost * pairs
 
-        found = cascade.assign(unary, pair_cost)
+        found = cascade_vae.assign(unary, pair_cost)
         best = max(value(codes) for codes in itertools.product(range(classes), repeat=size))
         assert value(found) == pytest.approx(best)
         assert found.dtype == np.int64
@@ -30,9 +34,9 @@ def test_the_assignment_is_that_of_brute_force():
 
 def test_without_a_cost_each_takes_its_best_and_with_a_high_one_all_classes_are_used():
     unary = RNG.standard_normal((12, 3)).astype("float32")
-    np.testing.assert_array_equal(cascade.assign(unary, 0.0), unary.argmax(axis=1))
-    np.testing.assert_array_equal(np.bincount(cascade.assign(unary, 1e4)), [4, 4, 4])
-    assert cascade.assign(np.full((4, 2), np.nan), 0.1).tolist() == [0, 0, 0, 0]
+    np.testing.assert_array_equal(cascade_vae.assign(unary, 0.0), unary.argmax(axis=1))
+    np.testing.assert_array_equal(np.bincount(cascade_vae.assign(unary, 1e4)), [4, 4, 4])
+    assert cascade_vae.assign(np.full((4, 2), np.nan), 0.1).tolist() == [0, 0, 0, 0]
 
 
 # Three patterns, a discrete factor, at brightnesses that are a continuous one.
@@ -47,7 +51,7 @@ def make(num_classes=3, switch_on=40, stage=20, **options):
         kv.Encoder(networks.mlp([32]), posteriors.MultivariateNormalDiag(2)),
         kv.Decoder(networks.mlp([32]), likelihoods.Normal((8,), scale=0.1)),
         priors.StandardNormal(2),
-        cascade.InformationCascade(low=1.0, stage=stage),
+        objectives.InformationCascade(low=1.0, stage=stage),
         seed=0,
         num_classes=num_classes,
         switch_on=switch_on,
@@ -84,8 +88,8 @@ def test_the_code_finds_the_discrete_factor(trained):
 
 def test_the_code_is_part_of_what_pictures_and_reports_see(trained):
     vae, _ = trained
-    assert codes.is_flat(vae)
-    found = codes.aggregate(vae, X, num_examples=32)
+    assert is_flat(vae)
+    found = aggregate_posterior(vae, X, num_examples=32)
     # The code is certain, and one of three.
     assert 0.0 < found.mutual_information <= math.log(32) + 1e-4 and found.total_correlation is None
     with pytest.raises(ValueError, match="discrete latents do not have"):
@@ -124,12 +128,12 @@ def test_the_training_code_is_the_assignment_of_the_batch():
     terms = vae.infer(X[:12], seed=0, training=True)
     unary = vae.unary(X[:12], terms.groups[0].z).numpy()
     found = terms.groups[1].z[0].numpy().argmax(axis=1)
-    np.testing.assert_array_equal(found, cascade.assign(unary, 1e4))
+    np.testing.assert_array_equal(found, cascade_vae.assign(unary, 1e4))
     np.testing.assert_array_equal(np.bincount(found), [4, 4, 4])
 
 
 def test_weights_follow_the_stages():
-    objective = cascade.InformationCascade(low=0.5, high=10.0, stage=5)
+    objective = objectives.InformationCascade(low=0.5, high=10.0, stage=5)
     vae = make()
     vae.build()
     terms = vae.infer(X[:16], seed=0)
@@ -139,7 +143,7 @@ def test_weights_follow_the_stages():
         loss, extra = objective(terms, tf.constant(step, tf.int64))
         assert float(loss) == pytest.approx(distortion + per_dim @ weights, rel=1e-4)
         assert extra["released"] == sum(w == 0.5 for w in weights)
-    assert cascade.InformationCascade(stage=5, released=1).num_released(tf.constant(0), 2) == 1
+    assert objectives.InformationCascade(stage=5, released=1).num_released(tf.constant(0), 2) == 1
 
 
 def test_the_optimizer_starts_afresh_at_a_release_and_only_there():
@@ -193,6 +197,6 @@ def test_other_objectives_and_numbers_are_refused():
     with pytest.raises(ValueError, match="switch_on"):
         kv.CascadeVAE(*arguments, switch_on=-1)
     with pytest.raises(ValueError, match="stage must be an int"):
-        cascade.InformationCascade(stage=0)
+        objectives.InformationCascade(stage=0)
     with pytest.raises(ValueError, match="num_classes"):
         kv.CascadeVAE(*arguments, num_classes=1)

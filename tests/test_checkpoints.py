@@ -6,7 +6,8 @@ import pytest
 import tensorflow as tf
 
 import keras_vae as kv
-from keras_vae import callbacks, checkpoint_files, data, likelihoods, networks, objectives, posteriors, priors
+from keras_vae import callbacks, data, likelihoods, networks, objectives, posteriors, priors
+from keras_vae.training import checkpoint_files
 
 EPOCHS, STEPS = 4, 5
 

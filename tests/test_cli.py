@@ -19,7 +19,7 @@ NO_EXPORT = ["export.formats=[]"]
 
 
 def command(*arguments, **options):
-    program = [sys.executable, "-c", "from keras_vae_cli import main; main()", *map(str, arguments)]
+    program = [sys.executable, "-c", "from keras_vae_cli.main import main; main()", *map(str, arguments)]
     return subprocess.run(program, capture_output=True, text=True, **options)
 
 
@@ -103,7 +103,7 @@ def test_folders_that_are_no_runs_are_refused(tmp_path, name):
 
 
 def test_help_and_errors_do_not_wait_for_tensorflow(tmp_path):
-    check = "import sys; from keras_vae_cli import main\ntry: main(sys.argv[1:])\n"
+    check = "import sys; from keras_vae_cli.main import main\ntry: main(sys.argv[1:])\n"
     check += "finally: print('tensorflow' in sys.modules)"
     for arguments, code in ((["--help"], 0), (["train", "--set", "train.epochs=x"], 2), (["train", "--nonsense"], 2)):
         result = subprocess.run([sys.executable, "-c", check, *arguments], capture_output=True, text=True)

@@ -16,8 +16,8 @@ import yaml
 from test_distribution import free_ports
 
 import keras_vae  # noqa: F401 - load_model finds the classes of imported packages only
-from keras_vae import cluster
 from keras_vae_cli import catalogue, settings
+from keras_vae_cli.commands.workers import PORTS, _resolver, make_strategy
 from keras_vae_cli.errors import ConfigError
 
 EPOCHS = 6
@@ -42,7 +42,7 @@ def start():
 
     def begin(folder, changes=((), ()), ports=None):
         addresses = {"worker": [f"127.0.0.1:{port}" for port in ports or free_ports(len(changes))]}
-        program = [sys.executable, "-c", "from keras_vae_cli import main; main()", "train", "--run", "run", *SMALL]
+        program = [sys.executable, "-c", "from keras_vae_cli.main import main; main()", "train", "--run", "run", *SMALL]
         workers = []
         for index, changed in enumerate(changes):
             (folder / str(index)).mkdir(parents=True, exist_ok=True)
@@ -154,7 +154,7 @@ def test_a_config_without_a_usable_cluster_says_what_is_needed(monkeypatch, text
     monkeypatch.delenv("SLURM_PROCID", raising=False)
     monkeypatch.setenv("TF_CONFIG", text)
     with pytest.raises(ConfigError, match=message):
-        cluster.make_strategy("multi_worker", 1.0)
+        make_strategy("multi_worker", 1.0)
 
 
 def test_the_tasks_of_a_slurm_step_are_the_workers_in_the_order_of_their_ranks(monkeypatch):
@@ -162,14 +162,14 @@ def test_the_tasks_of_a_slurm_step_are_the_workers_in_the_order_of_their_ranks(m
     step = {"STEP_NODELIST": "n[9-11],gpu1", "STEP_TASKS_PER_NODE": "2(x2),1(x2)", "PROCID": "2", "JOB_ID": "7"}
     for name, value in step.items():
         monkeypatch.setenv(f"SLURM_{name}", value)
-    resolver = cluster._resolver()
-    first, second = cluster.PORTS[7], cluster.PORTS[7] + 1
+    resolver = _resolver()
+    first, second = PORTS[7], PORTS[7] + 1
     hosts = [("n9", first), ("n9", second), ("n10", first), ("n10", second), ("n11", first), ("gpu1", first)]
     assert resolver.cluster_spec().as_dict() == {"worker": [f"{host}:{port}" for host, port in hosts]}
     assert (resolver.task_type, resolver.task_id) == ("worker", 2)
     monkeypatch.delenv("SLURM_STEP_NODELIST")
     with pytest.raises(ConfigError, match="start with srun"):
-        cluster._resolver()
+        _resolver()
 
 
 def test_the_manifest_for_kubernetes_starts_workers_that_understand_their_tf_config(monkeypatch):
@@ -191,6 +191,6 @@ def test_the_manifest_for_kubernetes_starts_workers_that_understand_their_tf_con
         task = {"type": "worker", "index": index}
         given = {"cluster": {"worker": addresses}, "task": task, "environment": "cloud"}
         monkeypatch.setenv("TF_CONFIG", json.dumps(given))
-        resolver = cluster._resolver()
+        resolver = _resolver()
         assert resolver.cluster_spec().as_dict() == {"worker": addresses}
         assert (resolver.task_type, resolver.task_id) == ("worker", index)

@@ -9,23 +9,13 @@ from models import labelled_model
 from models import make_conditional as make
 
 import keras_vae as kv
-from keras_vae import (
-    conditions,
-    config,
-    data,
-    diagnosis,
-    evaluation,
-    export,
-    features,
-    likelihoods,
-    networks,
-    pictures,
-    posteriors,
-    priors,
-    restoration,
-    training,
-)
-from keras_vae.export import fresh
+from keras_vae import data, evaluation, export, likelihoods, networks, pictures, posteriors, priors
+from keras_vae.conditions import Image
+from keras_vae.evaluation import image_restoration
+from keras_vae.export.proof import fresh
+from keras_vae.export.proof.fresh import Call
+from keras_vae_cli.commands.train import train
+from keras_vae_cli.settings import load as settings_of
 
 N = 24
 
@@ -49,18 +39,18 @@ def test_pictures_and_reports_of_conditional_models(labelled, x, tmp_path):
     report = evaluation.evaluate(labelled, batches, batches, num_samples=5, verbose=False)
     assert report["test"]["aggregate_posterior"] is None
     assert report["test"]["log_likelihood"]["mean"] > report["test"]["elbo"] - 5.0
-    assert diagnosis.diagnose(labelled, {"image": x, "condition": c}) is not None
-    image = make(conditions.Image((3, 4, 1)), "conv")
+    assert evaluation.diagnose(labelled, {"image": x, "condition": c}) is not None
+    image = make(Image((3, 4, 1)), "conv")
     pictures.answers(image, (x, parts.given(image.condition, N)), n=2, draws=2, path=tmp_path / "image.png")
     assert (tmp_path / "image.png").stat().st_size > 500
     for refused in (
         lambda: pictures.answers(make(None), x),
-        lambda: features.linear_probe(labelled, (x, c), (x, c)),
-        lambda: features.features_model(labelled.encoder),
+        lambda: evaluation.linear_probe(labelled, (x, c), (x, c)),
+        lambda: evaluation.features_model(labelled.encoder),
     ):
         with pytest.raises(ValueError, match="condition"):
             refused()
-    varied, same = features.augment(labelled)(x, c)
+    varied, same = evaluation.augment(labelled)(x, c)
     assert varied.shape == x.shape and same is c
 
 
@@ -68,16 +58,16 @@ def test_conditions_from_the_data():
     images = np.random.default_rng(0).integers(0, 256, (40, 4, 6, 3), dtype=np.uint8)
     labels = np.arange(40) % 3
     source = {"images": images, "labels": labels}
-    gray = data.open_source(source, condition="gray", test_split=0.5)
+    gray = data.read_splits(source, condition="gray", test_split=0.5)
     assert gray.condition == {"name": "Image", "shape": [4, 6, 1]}
     x, c = next(iter(gray.test.dataset(20)))
     expected = np.round(np.asarray(x) * 255 @ [0.299, 0.587, 0.114])
     np.testing.assert_allclose(c[..., 0], expected, atol=1)
-    small = data.open_source(source, condition={"name": "low_resolution", "factor": 2}, test_split=0.5)
+    small = data.read_splits(source, condition={"name": "low_resolution", "factor": 2}, test_split=0.5)
     assert small.condition == {"name": "Image", "shape": [2, 3, 3]}
     x, c = next(iter(small.train.dataset(20, shuffle=True)))
     np.testing.assert_allclose(c[:, 0, 0], np.round(255 * np.asarray(x)[:, :2, :2].mean(axis=(1, 2))), atol=1)
-    label = data.open_source(source, condition="label", test_split=0.5)
+    label = data.read_splits(source, condition="label", test_split=0.5)
     assert label.condition == {"name": "Label", "num_classes": 3}
     train, _ = data.load(source, batch_size=8, condition="label")
     assert next(iter(train))[1].shape == (8,)
@@ -109,8 +99,8 @@ def test_a_run_from_a_config_is_conditional(tmp_path):
         "train.checkpoint_seconds=0",
         "export.formats=[]",
     ]
-    settings = config.load("digits", overrides)
-    training.train(settings, tmp_path / "run")
+    settings = settings_of("digits", overrides)
+    train(settings, tmp_path / "run")
     vae = keras.saving.load_model(tmp_path / "run" / "vae.keras")
     assert str(vae.condition) == "Label(10)" and vae.prior.condition == vae.condition
     assert (tmp_path / "run" / "pictures" / "answers.png").is_file()
@@ -120,7 +110,7 @@ def test_a_run_from_a_config_is_conditional(tmp_path):
         "data.condition={name: gray, size: 3}": "unknown key; allowed: name, factor",
     }.items():
         with pytest.raises(Exception, match=message):
-            config.load("digits", [wrong])
+            settings_of("digits", [wrong])
 
 
 def test_an_export_takes_the_condition_and_answers_unknown_labels_with_nan(labelled, tmp_path):
@@ -129,10 +119,10 @@ def test_an_export_takes_the_condition_and_answers_unknown_labels_with_nan(label
     z = np.random.default_rng(0).normal(size=(3, parts.L)).astype("float32")
     asked = np.array([1, 7, 3], "int32")
     calls = [
-        fresh.Call("decode", {"z": z, "condition": asked}),
-        fresh.Call("sample", {"seed": np.zeros((2, 2), "int32"), "condition": asked[[0, 2]]}),
-        fresh.Call("decode", {"z": z}),
-        fresh.Call("sample", {"seed": np.zeros((2, 2), "int32"), "condition": asked}),
+        Call("decode", {"z": z, "condition": asked}),
+        Call("sample", {"seed": np.zeros((2, 2), "int32"), "condition": asked[[0, 2]]}),
+        Call("decode", {"z": z}),
+        Call("sample", {"seed": np.zeros((2, 2), "int32"), "condition": asked}),
     ]
     served, sampled, missing, uneven = fresh.run(report.path, calls).results
     np.testing.assert_allclose(
@@ -150,18 +140,18 @@ def test_interpolation_is_as_good_as_its_noise_and_answers_differ():
     c = np.full((80, 2, 2, 1), 0.5, "float32") + 0.1 * random.normal(size=(80, 1, 1, 1)).astype("float32")
     noise = random.logistic(scale=0.05, size=(80, 8, 8, 3))
     x = (np.round(255 * np.clip(c.mean(axis=(1, 2))[:, None, None] + noise, 0, 1)) / 255).astype("float32")
-    found = restoration.interpolation((x[:40], c[:40]), (x[40:], c[40:]))
+    found = image_restoration.interpolation((x[:40], c[:40]), (x[40:], c[40:]))
     # The entropy of a logistic variable of scale s is log s + 2 nats, in units of 1 / 255.
     assert found.bits_per_dim == pytest.approx((np.log(0.05 * 255) + 2) / np.log(2), abs=0.05)
     assert found.scale == pytest.approx(0.05, rel=0.05)
     assert found.psnr == pytest.approx(-10 * np.log10(0.05**2 * np.pi**2 / 3), abs=0.2)
     with pytest.raises(ValueError, match="conditions that are images"):
-        restoration.interpolation((x, np.arange(80)), (x, np.arange(80)))
-    image = conditions.Image((2, 2, 1))
+        image_restoration.interpolation((x, np.arange(80)), (x, np.arange(80)))
+    image = Image((2, 2, 1))
     vae = kv.VAE(
         kv.Encoder(networks.conv([4]), posteriors.MultivariateNormalDiag(2), image),
         kv.Decoder(networks.conv([4]), likelihoods.DiscretizedLogistic((8, 8, 3)), image),
         priors.StandardNormal(2),
     )
-    report = restoration.compare(vae, (x, c), (x, c))
+    report = image_restoration.compare(vae, (x, c), (x, c))
     assert report["answers"]["spread"] > 0 and report["answers"]["psnr_of_mean"] > report["answers"]["psnr"]

@@ -15,15 +15,10 @@ from sklearn.svm import SVC
 from tensorflow_probability import distributions as tfd
 
 import keras_vae as kv
-from keras_vae import (
-    conditions,
-    constraints,
-    evaluation,
-    likelihoods,
-    networks,
-    posteriors,
-    priors,
-)
+from keras_vae import evaluation, likelihoods, networks, posteriors, priors
+from keras_vae.conditions import Image, Label, Vector
+from keras_vae.distributions import scales
+from keras_vae.networks import conditioned
 
 N = 24
 
@@ -159,7 +154,7 @@ def test_one_condition_serves_all_draws_and_seeds_repeat(labelled):
 
 
 def test_integer_images_stand_for_their_fraction_of_255():
-    image = conditions.Image((3, 4, 1))
+    image = Image((3, 4, 1))
     vae, z = make(image), np.zeros((2, parts.L))
     c = np.random.default_rng(0).integers(0, 256, (2, 3, 4, 1), dtype=np.uint8)
     np.testing.assert_allclose(vae.decode(z, c).mean(), vae.decode(z, c / np.float32(255)).mean(), atol=1e-6)
@@ -170,35 +165,35 @@ def test_integer_images_stand_for_their_fraction_of_255():
 @pytest.mark.parametrize("size", [(1, 1), (2, 3), (6, 5), (3, 3), (12, 20), (9, 4)])
 def test_an_image_keeps_its_mean_whatever_the_size_of_the_map(size):
     features = tf.fill((2, 6, 5, 3), 0.25)
-    joined = conditions.join(tf.zeros((2, *size, 2)), features)
+    joined = conditioned.join(tf.zeros((2, *size, 2)), features)
     assert joined.shape == (2, *size, 5)
     np.testing.assert_allclose(joined[..., 2:], 0.25, rtol=1e-5)
 
 
 def test_a_vector_becomes_constant_channels():
-    joined = conditions.join(tf.zeros((2, 3, 4, 1)), tf.constant([[1.0, 2.0], [3.0, 4.0]]))
+    joined = conditioned.join(tf.zeros((2, 3, 4, 1)), tf.constant([[1.0, 2.0], [3.0, 4.0]]))
     np.testing.assert_array_equal(joined[1, ..., 1:], np.broadcast_to([3.0, 4.0], (3, 4, 2)))
 
 
 def test_the_parts_of_a_model_have_one_condition():
-    label = conditions.Label(4)
+    label = Label(4)
     with pytest.raises(ValueError, match=r"encoder Label\(4\), decoder Label\(5\)"):
         kv.VAE(
             kv.Encoder(networks.mlp([]), posteriors.MultivariateNormalDiag(2), label),
-            kv.Decoder(networks.mlp([]), likelihoods.Normal((3,)), conditions.Label(5)),
+            kv.Decoder(networks.mlp([]), likelihoods.Normal((3,)), Label(5)),
             priors.StandardNormal(2),
         )
     with pytest.raises(TypeError, match=r"such as Label\(10\)"):
         kv.Encoder(networks.mlp([]), posteriors.MultivariateNormalDiag(2), 10)
     with pytest.raises(ValueError, match="at least 2"):
-        conditions.Label(1)
+        Label(1)
     with pytest.raises(ValueError, match="needs a condition"):
         priors.ConditionalNormal(2, None)
 
 
 def test_a_part_may_leave_the_condition_to_the_others(x):
     """An identifiable VAE (Khemakhem et al. 2020): only encoder and prior know the condition."""
-    label = conditions.Label(4)
+    label = Label(4)
     vae = kv.VAE(
         kv.Encoder(networks.mlp([4]), posteriors.MultivariateNormalDiag(2), label),
         kv.Decoder(networks.mlp([4]), likelihoods.Bernoulli(parts.SHAPE)),
@@ -212,7 +207,7 @@ def test_a_part_may_leave_the_condition_to_the_others(x):
 
 
 def test_a_network_of_the_users_own_sees_the_condition_with_its_input(x, tmp_path):
-    vector = conditions.Vector(2)
+    vector = Vector(2)
     vae = kv.VAE(
         kv.Encoder(
             keras.Sequential([keras.layers.Flatten(), keras.layers.Dense(4)]),
@@ -231,7 +226,7 @@ def test_a_network_of_the_users_own_sees_the_condition_with_its_input(x, tmp_pat
 
 def test_the_likelihood_given_a_condition_is_that_of_the_linear_gaussian_model():
     """p(z|c) = N(A c + a, diag t^2), p(x|z, c) = N(W z + U c + b, s^2 I): p(x|c) and p(z|x, c) are known."""
-    vector, s = conditions.Vector(2), 0.7
+    vector, s = Vector(2), 0.7
     vae = kv.VAE(
         kv.Encoder(networks.mlp([]), posteriors.MultivariateNormalTriL(2), vector),
         kv.Decoder(networks.mlp([]), likelihoods.Normal((5,), scale=s), vector),
@@ -245,7 +240,7 @@ def test_the_likelihood_given_a_condition_is_that_of_the_linear_gaussian_model()
     vae.decoder.output_layer.kernel.assign(kernel)
     vae.decoder.output_layer.bias.assign(b)
     vae.prior.projection.kernel.assign(np.concatenate([A, np.zeros((2, 2))], axis=1))
-    raw = tfp.math.softplus_inverse(t - constraints.MIN_SCALE) - math.log(math.e - 1)
+    raw = tfp.math.softplus_inverse(t - scales.MIN_SCALE) - math.log(math.e - 1)
     vae.prior.projection.bias.assign(np.concatenate([a, raw]))
     W, U = kernel[:2].T, kernel[2:].T
     c = random.normal(size=(8, 2)).astype("float32")
@@ -262,7 +257,7 @@ def test_the_likelihood_given_a_condition_is_that_of_the_linear_gaussian_model()
     C = np.linalg.inv(np.diag(t**-2) + W.T @ W / s**2)
     slopes = np.concatenate([W / s**2, (A / t**2 - U.T @ W / s**2)]) @ C
     factor = np.linalg.cholesky(C)
-    raw = tfp.math.softplus_inverse(np.diag(factor) - constraints.MIN_SCALE) - math.log(math.e - 1)
+    raw = tfp.math.softplus_inverse(np.diag(factor) - scales.MIN_SCALE) - math.log(math.e - 1)
     raw = tfp.math.fill_triangular_inverse(factor - np.diag(np.diag(factor)) + np.diag(raw))
     projection = vae.encoder.posterior.projection
     projection.kernel.assign(np.concatenate([slopes, np.zeros((7, 3))], axis=1))
@@ -276,7 +271,7 @@ def test_a_digit_on_demand_is_recognised_as_the_one_that_was_asked_for():
     """As `configs/mnist_conditional.yaml` on MNIST: here of 8 x 8 pixels, after seconds of training."""
     images, labels = load_digits(return_X_y=True)
     images = (images / 16).astype("float32").reshape(-1, 8, 8, 1)
-    digit = conditions.Label(10)
+    digit = Label(10)
     vae = kv.VAE(
         kv.Encoder(networks.mlp([128]), posteriors.MultivariateNormalDiag(2), digit),
         kv.Decoder(networks.mlp([128]), likelihoods.Binomial((8, 8, 1), total_count=16), digit),

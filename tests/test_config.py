@@ -4,8 +4,9 @@ import keras
 import pytest
 from rich.console import Console
 
-from keras_vae import config, runs, training
 from keras_vae_cli import catalogue, settings
+from keras_vae_cli.commands import build, run_folder
+from keras_vae_cli.commands.train import _Session
 from keras_vae_cli.errors import ConfigError
 
 
@@ -87,7 +88,7 @@ def test_overrides_work_with_any_config():
 def test_every_value_is_written_and_read_back(tmp_path):
     first = settings.load("mnist", ["train.seed=5", "data.resize=[14, 14]"])
     (tmp_path / "config.yaml").write_text(first.as_yaml())
-    assert config.read(tmp_path) == first
+    assert build.read(tmp_path) == first
     assert "checkpoint_seconds" in first.as_yaml()
 
 
@@ -97,7 +98,7 @@ def test_the_configs_of_the_package_make_models(path):
     shape = (32, 32, 3) if loaded.data.path or loaded.data.name == "cifar10" else (28, 28, 1)
     given = {"label": {"name": "Label", "num_classes": 10}, "image": {"name": "Image", "shape": [8, 8, 1]}}
     kind = None if loaded.data.condition is None else "label" if loaded.data.condition.name == "label" else "image"
-    vae = config.make_vae(loaded, shape, given.get(kind))
+    vae = build.make_vae(loaded, shape, given.get(kind))
     vae.build()
     assert vae.count_params() > 0
     head = path.read_text().split("\ndata:")[0]
@@ -115,10 +116,10 @@ def test_the_catalogue_is_what_can_be_imported():
 
 def test_parts_inside_parts_are_made():
     spec = {"name": "ELBO", "kl_weight": {"name": "Linear", "steps": 7}}
-    assert config.make_part("objective", settings.check_part("objective", spec)).kl_weight.steps == 7
+    assert build.make_part("objective", settings.check_part("objective", spec)).kl_weight.steps == 7
     base = {"name": "MultivariateNormalLowRank", "rank": 1}
     spec = {"name": "Flow", "base_posterior": base, "kind": "coupling", "units": [8]}
-    flow = config.make_part("posterior", settings.check_part("posterior", spec), latent_dim=3)
+    flow = build.make_part("posterior", settings.check_part("posterior", spec), latent_dim=3)
     assert (flow.latent_dim, flow.base.rank) == (3, 1)
 
 
@@ -126,7 +127,7 @@ def test_the_optimizer_follows_the_settings():
     train = settings.load(
         None, ["train.epochs=10", "train.optimizer=adamw", "train.optimizer_arguments.beta_1=0.5"]
     ).train
-    optimizer = config.make_optimizer(train, steps_per_epoch=20)
+    optimizer = build.make_optimizer(train, steps_per_epoch=20)
     assert isinstance(optimizer, keras.optimizers.AdamW)
     assert optimizer.beta_1 == 0.5
     schedule = optimizer._learning_rate
@@ -139,7 +140,7 @@ def test_precision_compilation_and_gradients_follow_the_settings(tmp_path, compi
     changes = ["precision=mixed_float16", f"jit_compile={compiled}", "gradient_clip_norm=3", "gradient_skip_norm=5"]
     chosen = settings.load(None, [f"train.{change}" for change in changes])
     keras.config.set_dtype_policy(chosen.train.precision)
-    vae = training._Session(chosen, runs.open_data(chosen), tmp_path, Console()).vae
+    vae = _Session(chosen, run_folder.open_data(chosen), tmp_path, Console()).vae
     assert vae.encoder.body.layers[-1].compute_dtype == "float16"
     assert isinstance(vae.optimizer, keras.optimizers.LossScaleOptimizer)
     assert vae.jit_compile is (compiled == "true")  # Keras's "auto" leaves CPUs alone
@@ -149,8 +150,8 @@ def test_precision_compilation_and_gradients_follow_the_settings(tmp_path, compi
 
 def test_calls_of_several_steps_make_whole_epochs():
     train = settings.load().train
-    assert [config.steps_per_execution(train, n) for n in (11, 12, 285, 7, 1, 100)] == [1, 6, 5, 7, 1, 10]
-    assert config.steps_per_execution(settings.load(None, ["train.steps_per_execution=3"]).train, 10) == 2
+    assert [build.steps_per_execution(train, n) for n in (11, 12, 285, 7, 1, 100)] == [1, 6, 5, 7, 1, 10]
+    assert build.steps_per_execution(settings.load(None, ["train.steps_per_execution=3"]).train, 10) == 2
 
 
 LAUGHS = "a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n" + "".join(

@@ -9,8 +9,7 @@ import pytest
 import tensorflow as tf
 from sources import numbered, rows_of
 
-from keras_vae.data import Arrays
-from keras_vae.datasets import examples
+from keras_vae.data import Arrays, examples
 
 RNG = np.random.default_rng(0)
 

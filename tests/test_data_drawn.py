@@ -9,7 +9,9 @@ from sklearn.datasets import load_digits
 from sources import rows_of
 
 from keras_vae import data
-from keras_vae.datasets import digits, own, shapes
+from keras_vae.data import made_here
+from keras_vae.data.digits import prepared
+from keras_vae.data.shapes import FactorGrid, render
 
 pytestmark = pytest.mark.usefixtures("own_cache")
 
@@ -38,36 +40,36 @@ def test_digits_keep_to_their_own_cache(tmp_path, monkeypatch):
     data.load("digits")
     assert not (tmp_path / "theirs").exists()
     assert sorted(path.name for path in (tmp_path / "ours/tfds").iterdir()) == ["digits"]
-    monkeypatch.setattr(own, "_write", lambda builder: pytest.fail("prepared a second time"))
+    monkeypatch.setattr(made_here, "_write", lambda builder: pytest.fail("prepared a second time"))
     data.load("digits")
 
 
 def test_the_default_cache_follows_the_xdg_convention(monkeypatch):
     monkeypatch.delenv("KERAS_VAE_CACHE")
     monkeypatch.setenv("XDG_CACHE_HOME", "/somewhere")
-    assert own.cache_folder() == Path("/somewhere/keras_vae/tfds")
+    assert made_here.cache_folder() == Path("/somewhere/keras_vae/tfds")
     monkeypatch.delenv("XDG_CACHE_HOME")
     monkeypatch.setenv("HOME", "/home/someone")
-    assert own.cache_folder() == Path("/home/someone/.cache/keras_vae/tfds")
+    assert made_here.cache_folder() == Path("/home/someone/.cache/keras_vae/tfds")
 
 
 def test_digits_work_where_nothing_can_be_written(tmp_path, monkeypatch):
     (tmp_path / "file").touch()
     monkeypatch.setenv("KERAS_VAE_CACHE", str(tmp_path / "file"))
-    assert len(data.open_source("digits").train) == 1437
+    assert len(data.read_splits("digits").train) == 1437
 
 
 def test_two_processes_may_prepare_digits_at_once(tmp_path, monkeypatch):
-    write = own._write
+    write = made_here._write
 
     def slow_write(builder):
         write(builder)
-        monkeypatch.setattr(own, "_write", write)
-        with digits.prepared(tmp_path):  # another process overtakes this one
+        monkeypatch.setattr(made_here, "_write", write)
+        with prepared(tmp_path):  # another process overtakes this one
             pass
 
-    monkeypatch.setattr(own, "_write", slow_write)
-    assert len(data.open_source("digits", data_dir=tmp_path).test) == 360
+    monkeypatch.setattr(made_here, "_write", slow_write)
+    assert len(data.read_splits("digits", data_dir=tmp_path).test) == 360
     assert [path.name for path in tmp_path.iterdir()] == ["digits"]
 
 
@@ -78,15 +80,15 @@ def test_a_preparation_that_fails_leaves_nothing_half_done(tmp_path, monkeypatch
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(own, "_write", broken_write)
+        patch.setattr(made_here, "_write", broken_write)
         data.load("digits", data_dir=tmp_path)
     assert list(tmp_path.iterdir()) == []
-    assert len(data.open_source("digits", data_dir=tmp_path).test) == 360
+    assert len(data.read_splits("digits", data_dir=tmp_path).test) == 360
 
 
 def test_shapes_are_all_combinations_of_the_factors_and_stay_inside_the_image():
     name = "shapes/size=16,scales=2,orientations=4,positions=3"
-    splits = data.open_source(name, labels=True)
+    splits = data.read_splits(name, labels=True)
     (train,) = splits.train.dataset(len(splits.train))
     (test,) = splits.test.dataset(len(splits.test))
     images, factors = (np.concatenate([np.asarray(a), np.asarray(b)]) for a, b in zip(train, test, strict=True))
@@ -95,8 +97,8 @@ def test_shapes_are_all_combinations_of_the_factors_and_stay_inside_the_image():
     assert set(np.unique(images)) == {0.0, 1.0}
     border = np.concatenate([images[:, 0], images[:, -1], images[:, :, 0], images[:, :, -1]], axis=1)
     assert not border.any()
-    grid = shapes.Grid.parse(name)
-    np.testing.assert_array_equal(images[..., 0], shapes.render(factors, grid))
+    grid = FactorGrid.parse(name)
+    np.testing.assert_array_equal(images[..., 0], render(factors, grid))
     # To the right and downwards with the position; larger with the scale.
     rows, columns = (np.tensordot(images[..., 0], np.indices((16, 16))[k], 2) for k in (0, 1))
     area = images.sum(axis=(1, 2, 3))
@@ -106,9 +108,9 @@ def test_shapes_are_all_combinations_of_the_factors_and_stay_inside_the_image():
 
 
 def test_rendered_shapes_have_the_areas_of_the_formulas():
-    grid = shapes.Grid(size=256, scales=1, orientations=8, positions=2)
+    grid = FactorGrid(size=256, scales=1, orientations=8, positions=2)
     factors = np.array([[shape, 0, angle, 0, 1] for shape in range(3) for angle in range(8)])
-    areas = shapes.render(factors, grid).sum(axis=(1, 2)).reshape(3, 8) / (0.2 * 256) ** 2
+    areas = render(factors, grid).sum(axis=(1, 2)).reshape(3, 8) / (0.2 * 256) ** 2
     heart = 3.6616  # of (x^2 + y^2 - 1)^3 = x^2 y^3, by numerical integration
     np.testing.assert_allclose(areas, np.broadcast_to([[2.0], [np.pi / 2], [heart / 1.3**2]], (3, 8)), rtol=0.02)
 

@@ -29,7 +29,7 @@ def test_images_get_a_channel_axis_and_bytes_are_scaled(tmp_path):
 @pytest.mark.parametrize("dtype", [np.float32, np.float64, np.float16, np.int32, np.uint8])
 def test_vectors_keep_their_values(dtype):
     vectors = RNG.normal(0.0, 50.0, (30, 3)).clip(0).astype(dtype)
-    source = data.open_source(vectors)
+    source = data.read_splits(vectors)
     served = np.concatenate([rows_of(split.dataset(10)) for split in (source.train, source.test)])
     assert served.dtype == np.float32
     assert sorted(served.tolist()) == sorted(vectors.astype(np.float32).tolist())

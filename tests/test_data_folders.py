@@ -12,7 +12,7 @@ from PIL import Image
 from sources import picture, rows_of
 
 from keras_vae import data
-from keras_vae.datasets import examples
+from keras_vae.data import examples
 
 pytestmark = pytest.mark.usefixtures("own_cache")
 
@@ -22,7 +22,7 @@ def test_class_folders_in_train_and_test(tmp_path):
         for label, name in enumerate(("cat", "dog")):
             for k in range(count):
                 picture(tmp_path / split / name / f"{k}.png", color=(10 * k, 100 * label, 0))
-    splits = data.open_source(tmp_path, labels=True)
+    splits = data.read_splits(tmp_path, labels=True)
     assert splits.class_names == ("cat", "dog")
     assert (len(splits.train), len(splits.test)) == (12, 6)
     x, y = next(iter(splits.test.dataset(6)))
@@ -38,7 +38,7 @@ def test_a_flat_folder_of_all_formats_is_held_out_from(tmp_path):
     (tmp_path / ".hidden.png").write_text("not an image either")
     picture(tmp_path / ".cache" / "thumbnail.png")
     picture(tmp_path / "__MACOSX" / "0.png")
-    splits = data.open_source(tmp_path, test_split=0.25)
+    splits = data.read_splits(tmp_path, test_split=0.25)
     assert (len(splits.train), len(splits.test)) == (6, 2)
     values = np.concatenate([rows_of(split.dataset(2))[:, 0, 0, 0] for split in (splits.train, splits.test)])
     assert np.sort(values) * 255 == pytest.approx(np.arange(8) * 20, abs=2)
@@ -50,7 +50,7 @@ def images_in(folder: Path, **options) -> np.ndarray:
     """The images of folder/train, in the order of their files."""
     if not (folder / "test").exists():
         shutil.copytree(folder / "train", folder / "test", symlinks=True)
-    return rows_of(data.open_source(folder, **options).train.dataset(8))
+    return rows_of(data.read_splits(folder, **options).train.dataset(8))
 
 
 def test_gray_files_stay_gray_unless_one_has_colour(tmp_path):
@@ -126,7 +126,7 @@ def test_folders_beside_train_are_not_left_out_silently(tmp_path):
         for k in range(3):
             picture(tmp_path / name / f"{k}.png")
     with pytest.warns(UserWarning, match=r"ignored: \['extra'\]"):
-        assert len(data.open_source(tmp_path).train) == 2
+        assert len(data.read_splits(tmp_path).train) == 2
 
 
 def write_unreadable(folder: Path) -> list[str]:
@@ -176,7 +176,7 @@ def test_unreadable_files_can_be_skipped_and_are_counted(tmp_path):
         picture(tmp_path / f"train/b/{k}.png", size=(64, 64), color=(k, k, k))
     picture(tmp_path / "test/b/0.png", size=(64, 64))
     with pytest.warns(UserWarning, match=f"Left out {len(bad)} unreadable of {len(bad) + 6} image files"):
-        splits = data.open_source(tmp_path, on_bad_file="skip", labels=True)
+        splits = data.read_splits(tmp_path, on_bad_file="skip", labels=True)
     images, labels = next(iter(splits.train.dataset(9)))
     assert labels.numpy().tolist() == [0, 1, 1, 1, 1]
     assert np.rint(images[1:, 0, 0, 0] * 255).tolist() == [0, 1, 2, 3]
@@ -187,7 +187,7 @@ def test_unreadable_files_can_be_skipped_and_are_counted(tmp_path):
     ):
         path.write_bytes(b"no image")
     with pytest.raises(ValueError, match=r"None of the .* can be read"):
-        data.open_source(tmp_path, on_bad_file="skip")
+        data.read_splits(tmp_path, on_bad_file="skip")
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
@@ -199,9 +199,9 @@ def test_a_folder_and_a_file_without_permission_are_named_or_skipped(tmp_path):
         path.chmod(0)
     try:
         with pytest.raises(ValueError, match=r"Cannot read the folder .*Permission denied"):
-            data.open_source(tmp_path)
+            data.read_splits(tmp_path)
         with pytest.warns(UserWarning, match="Left out 2 unreadable of 4"):
-            splits = data.open_source(tmp_path, on_bad_file="skip")
+            splits = data.read_splits(tmp_path, on_bad_file="skip")
         assert len(splits.train) + len(splits.test) == 2
     finally:
         for path in closed:
@@ -213,7 +213,7 @@ def test_folders_that_contain_themselves_are_walked_once(tmp_path):
         picture(tmp_path / f"cat/{k}.png")
     (tmp_path / "cat/again").symlink_to(tmp_path, target_is_directory=True)
     (tmp_path / "dog").symlink_to(tmp_path / "cat", target_is_directory=True)
-    splits = data.open_source(tmp_path)
+    splits = data.read_splits(tmp_path)
     assert len(splits.train) + len(splits.test) == 4
 
 
@@ -221,11 +221,11 @@ def test_file_names_that_are_no_text_are_no_obstacle(tmp_path):
     strange = Path(os.fsdecode(os.fsencode(tmp_path) + b"/\xff\xfe\n.png"))
     for path in (strange, tmp_path / "a.png"):
         picture(tmp_path / "b.png").rename(path)
-    splits = data.open_source(tmp_path, test_split=0.5)
+    splits = data.read_splits(tmp_path, test_split=0.5)
     assert len(splits.train) + len(splits.test) == 2
     strange.write_bytes(b"")
     with pytest.raises(ValueError, match="Cannot read") as caught:
-        data.open_source(tmp_path)
+        data.read_splits(tmp_path)
     assert r"\udcff\udcfe\n.png" in str(caught.value).encode().decode()
 
 
@@ -234,5 +234,5 @@ def test_images_that_would_not_fit_into_memory_are_refused(tmp_path, monkeypatch
         picture(tmp_path / f"{k}.png", size=(64, 64))
     monkeypatch.setattr(examples, "_available_memory", lambda: 3 * 64 * 64 * 3 - 1)
     with pytest.raises(ValueError, match=r"The 3 images .* memory are free.*resize"):
-        data.open_source(tmp_path)
-    assert data.open_source(tmp_path, resize=(32, 32)).train.event_shape == (32, 32, 3)
+        data.read_splits(tmp_path)
+    assert data.read_splits(tmp_path, resize=(32, 32)).train.event_shape == (32, 32, 3)

@@ -11,7 +11,7 @@ import tensorflow_datasets as tfds
 from sources import picture
 
 from keras_vae import data
-from keras_vae.datasets import named
+from keras_vae.data import tfds as named
 
 pytestmark = pytest.mark.usefixtures("own_cache")
 
@@ -82,7 +82,7 @@ def test_several_labels_make_a_vector_of_factors(tmp_path, monkeypatch):
     tfds.disable_progress_bar()
     SpritesForTests(data_dir=tmp_path).download_and_prepare()
     monkeypatch.setattr(named, "ZERO_ONE", ("sprites_for_tests",))
-    splits = data.open_source("sprites_for_tests", data_dir=tmp_path, labels=True, test_split=0.5)
+    splits = data.read_splits("sprites_for_tests", data_dir=tmp_path, labels=True, test_split=0.5)
     ((x, y),) = splits.train.dataset(4)
     np.testing.assert_array_equal(x[0, ..., 0], np.eye(4))
     assert len(set(y[:, 0].numpy())) == 4 and y[:, 1:].numpy().tolist() == [[1, 2, 3]] * 4
@@ -99,11 +99,11 @@ def tfds_folder(tmp_path):
 
 def test_a_dataset_of_tensorflow_datasets_by_name(tfds_folder, monkeypatch):
     with pytest.raises(ValueError, match=r"different sizes.*resize=\(64, 64\)"):
-        data.open_source("tiny_pictures_for_tests", data_dir=tfds_folder)
+        data.read_splits("tiny_pictures_for_tests", data_dir=tfds_folder)
     with pytest.raises(ValueError, match=r"no images: its features are \['number'\]"):
-        data.open_source("numbers_for_tests", data_dir=tfds_folder)
+        data.read_splits("numbers_for_tests", data_dir=tfds_folder)
     monkeypatch.setenv("TFDS_DATA_DIR", str(tfds_folder))
-    splits = data.open_source("tiny_pictures_for_tests", labels=True, resize=(6, 5))
+    splits = data.read_splits("tiny_pictures_for_tests", labels=True, resize=(6, 5))
     assert splits.class_names == ("plain", "fancy")
     assert (len(splits.train), len(splits.test)) == (10, 4)  # validation takes the place of test
     for split in (splits.train, splits.test):
@@ -159,6 +159,6 @@ def test_a_dataset_comes_before_a_folder_of_its_name(tmp_path, monkeypatch):
         for k in range(3):
             picture(tmp_path / name / f"{k}.png")
     with pytest.warns(UserWarning, match=r"'digits' is a dataset and a folder here.*'./digits'"):
-        assert data.open_source("digits").train.event_shape == (8, 8, 1)
+        assert data.read_splits("digits").train.event_shape == (8, 8, 1)
     for path in ("./digits", Path("digits"), "my_pictures"):
-        assert data.open_source(path).train.event_shape == (8, 8, 3)
+        assert data.read_splits(path).train.event_shape == (8, 8, 3)

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import keras_vae as kv
-from keras_vae import diagnosis, likelihoods, networks, objectives, posteriors, priors
+from keras_vae import evaluation, likelihoods, networks, objectives, posteriors, priors
 
 
 def make(shape=(8, 8, 1), likelihood=None, latent_dim=4, objective=None, prior=None) -> kv.VAE:
@@ -30,10 +30,10 @@ def test_collapse_is_found_and_health_is_not(digits):
     train, test = digits[:1200], digits[1200:]
     healthy = make()
     history = healthy.fit(train, validation_data=test, epochs=6, verbose=0)
-    assert diagnosis.diagnose(healthy, test, history.history) == []
+    assert evaluation.diagnose(healthy, test, history.history) == []
     collapsed = make(objective=objectives.ELBO(kl_weight=50.0))
     collapsed.fit(train, epochs=6, verbose=0)
-    (finding,) = diagnosis.diagnose(collapsed, test)
+    (finding,) = evaluation.diagnose(collapsed, test)
     assert finding.name == "posterior_collapse"
     assert finding.value < 0.1
     assert "nats" in finding.message
@@ -50,7 +50,7 @@ def test_unused_dimensions_are_named():
     kernel[:, [1, 5]] = 0.0  # location and scale of dimension 1
     kernel[:, :4] *= 3.0
     projection.kernel.assign(kernel)
-    (finding,) = diagnosis.diagnose(vae, np.random.default_rng(0).normal(size=(200, 6)).astype("float32"))
+    (finding,) = evaluation.diagnose(vae, np.random.default_rng(0).normal(size=(200, 6)).astype("float32"))
     assert finding.name == "unused_dimensions"
     assert finding.value == 1
     assert "(1;" in finding.message
@@ -70,7 +70,7 @@ def test_a_scale_at_its_bound(scale, log_scale, bound):
         bias[6:] = log_scale
         vae.decoder.output_layer.bias.assign(bias)
     x = np.random.default_rng(0).normal(size=(50, 6)).astype("float32")
-    found = [finding for finding in diagnosis.diagnose(vae, x) if finding.name == "scale_at_bound"]
+    found = [finding for finding in evaluation.diagnose(vae, x) if finding.name == "scale_at_bound"]
     assert len(found) == 1
     assert bound in found[0].message
     assert "100.0% of the values" in found[0].message
@@ -79,7 +79,7 @@ def test_a_scale_at_its_bound(scale, log_scale, bound):
 def test_a_fixed_scale_is_at_no_bound():
     vae = make((6,), likelihoods.Normal((6,), scale=0.001))
     vae.build()
-    assert "scale_at_bound" not in names(diagnosis.diagnose(vae, np.zeros((5, 6), "float32")))
+    assert "scale_at_bound" not in names(evaluation.diagnose(vae, np.zeros((5, 6), "float32")))
 
 
 @pytest.mark.parametrize(
@@ -95,7 +95,7 @@ def test_a_fixed_scale_is_at_no_bound():
 def test_a_gap_between_training_and_validation(history, gap):
     vae = make((6,), likelihoods.Normal((6,), scale=0.5))
     x = np.random.default_rng(0).normal(size=(50, 6)).astype("float32")
-    found = [f for f in diagnosis.diagnose(vae, x, history) if f.name == "train_validation_gap"]
+    found = [f for f in evaluation.diagnose(vae, x, history) if f.name == "train_validation_gap"]
     assert [finding.value for finding in found] == ([] if gap is None else [gap])
 
 
@@ -108,7 +108,7 @@ def test_the_gap_is_one_of_what_the_objective_maximises():
         "bound": [-90.0, -80.0],
         "val_bound": [-95.0, -120.0],
     }
-    (finding,) = [f for f in diagnosis.diagnose(vae, x, history) if f.name == "train_validation_gap"]
+    (finding,) = [f for f in evaluation.diagnose(vae, x, history) if f.name == "train_validation_gap"]
     assert finding.value == 40.0
     assert "The bound is -80.00" in finding.message and "EarlyStopping('val_bound'" in finding.remedy
 
@@ -118,7 +118,7 @@ def test_a_gap_without_a_fall_is_no_harm_and_one_within_its_error_is_none():
     x = np.random.default_rng(0).normal(size=(50, 6)).astype("float32")
     (finding,) = [
         f
-        for f in diagnosis.diagnose(vae, x, {"elbo": [-90.0, -40.0], "val_elbo": [-95.0, -80.0]})
+        for f in evaluation.diagnose(vae, x, {"elbo": [-90.0, -40.0], "val_elbo": [-95.0, -80.0]})
         if f.name == "train_validation_gap"
     ]
     assert not finding.is_harmful
@@ -126,7 +126,7 @@ def test_a_gap_without_a_fall_is_no_harm_and_one_within_its_error_is_none():
     # Examples that differ by hundreds of nats: their mean is not known to ten.
     noisy = vae.evaluate(100.0 * x, return_dict=True, verbose=0)["elbo"]
     history = {"elbo": [noisy + 10.0], "val_elbo": [noisy]}
-    assert "train_validation_gap" not in names(diagnosis.diagnose(vae, 100.0 * x, history))
+    assert "train_validation_gap" not in names(evaluation.diagnose(vae, 100.0 * x, history))
 
 
 def test_dimensions_are_used_on_whatever_scale():
@@ -142,23 +142,23 @@ def test_dimensions_are_used_on_whatever_scale():
     kernel, bias = np.zeros(projection.kernel.shape), np.zeros(projection.bias.shape)
     x = np.random.default_rng(0).normal(size=(200, 6)).astype("float32")
     projection.kernel.assign(kernel)
-    assert names(diagnosis.diagnose(vae, x)) == ["posterior_collapse"]
+    assert names(evaluation.diagnose(vae, x)) == ["posterior_collapse"]
     kernel[:2], bias[:] = 3.0 * np.random.default_rng(1).normal(size=(2, kernel.shape[1])), 2.0
     projection.kernel.assign(kernel)
     projection.bias.assign(bias)
-    assert names(diagnosis.diagnose(vae, x)) == []
+    assert names(evaluation.diagnose(vae, x)) == []
 
 
 def test_values_that_are_not_finite_are_the_only_finding():
     vae = make((6,), likelihoods.Normal((6,), scale=0.5))
     x = np.random.default_rng(0).normal(size=(50, 6)).astype("float32")
-    (finding,) = diagnosis.diagnose(vae, x, {"loss": [1.0, float("nan")]})
+    (finding,) = evaluation.diagnose(vae, x, {"loss": [1.0, float("nan")]})
     assert finding.name == "nonfinite"
     assert "loss" in finding.message
     assert finding.as_dict()["value"] is None
     bias = vae.decoder.output_layer.bias
     bias.assign(np.full(bias.shape, np.nan))
-    (finding,) = diagnosis.diagnose(vae, x)
+    (finding,) = evaluation.diagnose(vae, x)
     assert "1 weights hold NaN" in finding.message
     assert "learning rate" in finding.remedy
 
@@ -166,7 +166,7 @@ def test_values_that_are_not_finite_are_the_only_finding():
 def test_a_range_without_limits_is_no_finding():
     vae = make((6,), likelihoods.Normal((6,), scale=0.5), prior=priors.VampPrior(4, 3))
     x = np.random.default_rng(0).normal(size=(50, 6)).astype("float32")
-    assert "nonfinite" not in names(diagnosis.diagnose(vae, x))
+    assert "nonfinite" not in names(evaluation.diagnose(vae, x))
 
 
 def test_autoencoders_do_not_collapse():
@@ -177,4 +177,4 @@ def test_autoencoders_do_not_collapse():
         objectives.Reconstruction(),
     )
     x = np.random.default_rng(0).normal(size=(50, 6)).astype("float32")
-    assert diagnosis.diagnose(vae, x, {"elbo": [-5.0, -3.0], "val_elbo": [-9.0, -8.0]}) == []
+    assert evaluation.diagnose(vae, x, {"elbo": [-5.0, -3.0], "val_elbo": [-9.0, -8.0]}) == []

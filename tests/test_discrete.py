@@ -10,10 +10,12 @@ from scipy.stats import chisquare
 from tensorflow_probability import distributions as tfd
 
 import keras_vae as kv
-from keras_vae import discrete, likelihoods, networks, objectives, posteriors, priors, regularizers, schedules
+from keras_vae import likelihoods, networks, objectives, posteriors, priors
+from keras_vae.distributions.joint import Joint
+from keras_vae.distributions.one_hot import OneHot
 from keras_vae.export.draw import draw
-from keras_vae.joint import Joint, OneHot, latent_groups
-from keras_vae.latents import Terms
+from keras_vae.schedules import Linear
+from keras_vae.terms import Terms, latent_groups
 
 LOGITS = np.array([[0.3, -1.0, 1.2, 0.0], [2.0, 2.0, -3.0, 0.5]], "float32")
 PI = np.exp(LOGITS) / np.exp(LOGITS).sum(axis=1, keepdims=True)
@@ -27,7 +29,7 @@ def test_exact_draws_are_one_hots_with_the_right_frequencies():
 
 
 def test_the_kl_to_a_uniform_categorical_has_its_closed_form():
-    q, p = OneHot(LOGITS), discrete.UniformOneHot(4).distribution()
+    q, p = OneHot(LOGITS), priors.UniformOneHot(4).distribution()
     expected = math.log(4) + np.sum(PI * np.log(PI), axis=1)
     np.testing.assert_allclose(tfd.kl_divergence(q, p), expected, rtol=1e-5)
     reference = tfd.OneHotCategorical(LOGITS), tfd.OneHotCategorical(tf.zeros(4))
@@ -69,7 +71,7 @@ def test_the_exported_draw_has_the_right_frequencies():
     seeds = np.stack([np.arange(3000), np.zeros(3000)], axis=1).astype("int32")
     counts = draw(OneHot(LOGITS[0]), tf.constant(seeds)).numpy().sum(axis=0)
     assert chisquare(counts, 3000 * PI[0]).pvalue > 1e-3
-    p = discrete.JointPrior(priors.StandardNormal(2), discrete.UniformOneHot(3)).distribution()
+    p = priors.JointPrior(priors.StandardNormal(2), priors.UniformOneHot(3)).distribution()
     z = draw(p, tf.constant(seeds)).numpy()
     assert z.shape == (3000, 5) and np.all(z[:, 2:].sum(axis=1) == 1)
     np.testing.assert_allclose(z[:, :2].std(axis=0), 1.0, atol=0.06)
@@ -78,7 +80,7 @@ def test_the_exported_draw_has_the_right_frequencies():
 def test_blocks_side_by_side_add_up():
     normal = tfd.MultivariateNormalDiag([[0.0, 1.0], [2.0, -1.0]], [[1.0, 2.0], [0.5, 1.0]])
     q = Joint([normal, OneHot(LOGITS)])
-    p = discrete.JointPrior(priors.StandardNormal(2), discrete.UniformOneHot(4)).distribution()
+    p = priors.JointPrior(priors.StandardNormal(2), priors.UniformOneHot(4)).distribution()
     assert (q.batch_shape, q.event_shape, p.batch_shape) == ([2], [6], [])
     z, log_q = q.experimental_sample_and_log_prob(5, seed=[0, 1])
     np.testing.assert_allclose(q.log_prob(z), log_q, rtol=1e-5)
@@ -95,19 +97,19 @@ def joint_vae(objective=None, temperature=0.5, num_classes=3):
     return kv.VAE(
         kv.Encoder(
             networks.mlp([32]),
-            discrete.JointPosterior(
-                posteriors.MultivariateNormalDiag(2), discrete.RelaxedOneHot(num_classes, temperature)
+            posteriors.JointPosterior(
+                posteriors.MultivariateNormalDiag(2), posteriors.RelaxedOneHot(num_classes, temperature)
             ),
         ),
         kv.Decoder(networks.mlp([32]), likelihoods.Bernoulli((6, 1, 1))),
-        discrete.JointPrior(priors.StandardNormal(2), discrete.UniformOneHot(num_classes)),
+        priors.JointPrior(priors.StandardNormal(2), priors.UniformOneHot(num_classes)),
         objective,
         seed=0,
     )
 
 
 def test_draws_are_relaxed_in_training_only_and_follow_the_schedule():
-    vae = joint_vae(temperature=schedules.Linear(10, 1.0, 0.05))
+    vae = joint_vae(temperature=Linear(10, 1.0, 0.05))
     x = np.random.default_rng(0).integers(0, 2, (64, 6, 1, 1)).astype("float32")
 
     def spread():
@@ -155,7 +157,7 @@ def test_the_reported_elbo_is_a_bound_on_the_discrete_model_and_log_prob_finds_i
 
 
 def test_joint_capacity_holds_either_kl_at_its_own(tmp_path):
-    objective = regularizers.JointCapacity(1.0, 5.0, kl_weight=10.0)
+    objective = objectives.JointCapacity(1.0, 5.0, kl_weight=10.0)
     vae = joint_vae(objective)
     x = np.random.default_rng(0).integers(0, 2, (32, 6, 1, 1)).astype("float32")
     terms = vae.infer(x, seed=0, training=True)
@@ -174,15 +176,15 @@ def test_joint_capacity_holds_either_kl_at_its_own(tmp_path):
 
 
 def test_what_cannot_be_is_refused():
-    encoder = kv.Encoder(networks.mlp([8]), discrete.RelaxedOneHot(3))
+    encoder = kv.Encoder(networks.mlp([8]), posteriors.RelaxedOneHot(3))
     decoder = kv.Decoder(networks.mlp([8]), likelihoods.Bernoulli((6, 1, 1)))
     with pytest.raises(ValueError, match=r"a one-hot of 3, and the prior's is 3 continuous dimensions"):
         kv.VAE(encoder, decoder, priors.StandardNormal(3))
     with pytest.raises(ValueError, match="no closed form"):
-        kv.VAE(encoder, decoder, discrete.UniformOneHot(3), regularizers.DIP())
-    for make in (lambda: discrete.RelaxedOneHot(1), lambda: discrete.UniformOneHot(2.0)):
+        kv.VAE(encoder, decoder, priors.UniformOneHot(3), objectives.DIP())
+    for make in (lambda: posteriors.RelaxedOneHot(1), lambda: priors.UniformOneHot(2.0)):
         with pytest.raises(ValueError, match="num_classes must be"):
             make()
     with pytest.raises(ValueError, match="temperature must be"):
-        discrete.RelaxedOneHot(3, temperature=0.0)
-    assert isinstance(kv.VAE(encoder, decoder, discrete.UniformOneHot(3)).objective, objectives.ELBO)
+        posteriors.RelaxedOneHot(3, temperature=0.0)
+    assert isinstance(kv.VAE(encoder, decoder, priors.UniformOneHot(3)).objective, objectives.ELBO)

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from scipy.linalg import hadamard
 
-from keras_vae import disentanglement as dis
+from keras_vae.evaluation import disentanglement
 
 SIZES = (3, 4, 5, 8)
 
@@ -25,52 +25,54 @@ def noise(n, columns, seed=0):
 
 def test_codes_that_are_the_factors_have_the_highest_scores(factors):
     codes = factors * [1.0, -2.0, 0.5, 3.0] + 7.0
-    assert dis.mig(codes, factors) == pytest.approx(1.0)
-    assert dis.modularity(codes, factors) == pytest.approx(1.0)
-    assert dis.factor_vae_score(codes, factors) == 1.0
-    assert dis.dci(codes, factors) == pytest.approx((1.0, 1.0, 1.0))
+    assert disentanglement.mig(codes, factors) == pytest.approx(1.0)
+    assert disentanglement.modularity(codes, factors) == pytest.approx(1.0)
+    assert disentanglement.factor_vae_score(codes, factors) == 1.0
+    assert disentanglement.dci(codes, factors) == pytest.approx((1.0, 1.0, 1.0))
     # The other codes are right by chance: 1/V.
-    assert dis.sap(codes, factors) == pytest.approx(np.mean([1 - 1 / n for n in SIZES]), abs=0.05)
+    assert disentanglement.sap(codes, factors) == pytest.approx(np.mean([1 - 1 / n for n in SIZES]), abs=0.05)
 
 
 def test_a_permutation_and_codes_that_say_nothing_change_nothing(factors):
     codes = np.concatenate([noise(len(factors), 2), factors[:, ::-1], np.full((len(factors), 1), 3.0)], axis=1)
-    assert dis.mig(codes, factors) > 0.95
-    assert dis.factor_vae_score(codes, factors) == 1.0
-    assert min(dis.dci(codes, factors)) > 0.99
-    assert dis.sap(codes, factors) > 0.6
-    constant_is_left_out = dis.modularity(codes[:, 2:], factors)
+    assert disentanglement.mig(codes, factors) > 0.95
+    assert disentanglement.factor_vae_score(codes, factors) == 1.0
+    assert min(disentanglement.dci(codes, factors)) > 0.99
+    assert disentanglement.sap(codes, factors) > 0.6
+    constant_is_left_out = disentanglement.modularity(codes[:, 2:], factors)
     assert constant_is_left_out == pytest.approx(1.0)
 
 
 def test_constant_codes_score_lowest(factors):
     codes = np.zeros((len(factors), 4))
-    assert dis.mig(codes, factors) == 0.0
-    assert dis.modularity(codes, factors) == 0.0
-    assert dis.sap(codes, factors) == pytest.approx(0.0, abs=1e-9)
-    assert dis.dci(codes, factors)[:2] == (0.0, 0.0)
-    assert dis.dci(codes, factors).informativeness == pytest.approx(np.mean([1 / n for n in SIZES]), abs=0.05)
-    assert dis.factor_vae_score(codes, factors) == pytest.approx(1 / len(SIZES), abs=0.02)
+    assert disentanglement.mig(codes, factors) == 0.0
+    assert disentanglement.modularity(codes, factors) == 0.0
+    assert disentanglement.sap(codes, factors) == pytest.approx(0.0, abs=1e-9)
+    assert disentanglement.dci(codes, factors)[:2] == (0.0, 0.0)
+    assert disentanglement.dci(codes, factors).informativeness == pytest.approx(
+        np.mean([1 / n for n in SIZES]), abs=0.05
+    )
+    assert disentanglement.factor_vae_score(codes, factors) == pytest.approx(1 / len(SIZES), abs=0.02)
 
 
 def test_codes_that_say_nothing_score_low(factors):
     codes = noise(len(factors), 4)
-    assert dis.mig(codes, factors) < 0.05
-    assert dis.sap(codes, factors) < 0.05
-    assert dis.factor_vae_score(codes, factors) < 0.4
-    assert dis.dci(codes, factors).disentanglement < 0.1
-    assert dis.dci(codes, factors).informativeness < 0.35
+    assert disentanglement.mig(codes, factors) < 0.05
+    assert disentanglement.sap(codes, factors) < 0.05
+    assert disentanglement.factor_vae_score(codes, factors) < 0.4
+    assert disentanglement.dci(codes, factors).disentanglement < 0.1
+    assert disentanglement.dci(codes, factors).informativeness < 0.35
 
 
 def test_duplicated_codes_lower_what_counts_the_codes_of_a_factor_only(factors):
     codes = np.repeat(factors, 2, axis=1)
-    assert dis.mig(codes, factors) == pytest.approx(0.0, abs=1e-12)
-    assert dis.sap(codes, factors) == pytest.approx(0.0, abs=1e-12)
-    shares = dis.dci(codes, factors)
+    assert disentanglement.mig(codes, factors) == pytest.approx(0.0, abs=1e-12)
+    assert disentanglement.sap(codes, factors) == pytest.approx(0.0, abs=1e-12)
+    shares = disentanglement.dci(codes, factors)
     assert shares.disentanglement > 0.99
     # Two of eight codes share a factor: about 1 - log_8 2.
     assert 0.6 < shares.completeness < 0.9
-    assert dis.modularity(codes, factors) == pytest.approx(1.0)
+    assert disentanglement.modularity(codes, factors) == pytest.approx(1.0)
 
 
 def test_one_code_for_all_factors_lowers_what_counts_the_factors_of_a_code(factors):
@@ -78,10 +80,10 @@ def test_one_code_for_all_factors_lowers_what_counts_the_factors_of_a_code(facto
     codes = np.stack([index, np.zeros(len(index))], axis=1)
     # I(z; v_j) = log V_j for every factor: 1 - sum_{j != a} (log V_j / log 8)^2 / 3.
     expected = 1 - sum(math.log(n) ** 2 for n in SIZES[:3]) / (3 * math.log(8) ** 2)
-    assert dis.modularity(codes, factors, bins=480) == pytest.approx(expected)
-    assert dis.mig(codes, factors, bins=480) == pytest.approx(1.0)
-    assert dis.dci(codes, factors).disentanglement < 0.2
-    assert dis.factor_vae_score(codes, factors) == pytest.approx(1 / len(SIZES), abs=0.02)
+    assert disentanglement.modularity(codes, factors, bins=480) == pytest.approx(expected)
+    assert disentanglement.mig(codes, factors, bins=480) == pytest.approx(1.0)
+    assert disentanglement.dci(codes, factors).disentanglement < 0.2
+    assert disentanglement.factor_vae_score(codes, factors) == pytest.approx(1 / len(SIZES), abs=0.02)
 
 
 def test_the_mutual_information_of_a_noisy_channel():
@@ -90,27 +92,27 @@ def test_the_mutual_information_of_a_noisy_channel():
     z = v.copy()
     z[:100], z[1000:1100] = 1, 0
     capacity = math.log(2) + 0.1 * math.log(0.1) + 0.9 * math.log(0.9)
-    np.testing.assert_allclose(dis.mutual_information(z[:, None], v), [[capacity]])
-    assert dis.mig(z[:, None], v) == pytest.approx(capacity / math.log(2))
-    assert dis.sap(z[:, None], v) == pytest.approx(0.9, abs=0.02)
+    np.testing.assert_allclose(disentanglement.mutual_information(z[:, None], v), [[capacity]])
+    assert disentanglement.mig(z[:, None], v) == pytest.approx(capacity / math.log(2))
+    assert disentanglement.sap(z[:, None], v) == pytest.approx(0.9, abs=0.02)
 
 
 def test_continuous_codes_and_factors_are_binned():
     v = np.random.default_rng(0).random((5000, 3))
     codes = np.tanh(2.0 * v)
-    assert dis.mig(v, v) > 0.9
-    assert dis.mig(codes, v) > 0.6
-    assert dis.factor_vae_score(codes, v) == 1.0
+    assert disentanglement.mig(v, v) > 0.9
+    assert disentanglement.mig(codes, v) > 0.6
+    assert disentanglement.factor_vae_score(codes, v) == 1.0
     # Correlations of independent variables vanish as 1/N.
-    assert dis.sap(v, v, continuous=(0, 1, 2)) == pytest.approx(1.0, abs=0.01)
+    assert disentanglement.sap(v, v, continuous=(0, 1, 2)) == pytest.approx(1.0, abs=0.01)
     expected = np.mean([np.corrcoef(a, b)[0, 1] ** 2 for a, b in zip(codes.T, v.T, strict=True)])
-    assert dis.sap(codes, v, continuous=(0, 1, 2)) == pytest.approx(expected, abs=0.01)
+    assert disentanglement.sap(codes, v, continuous=(0, 1, 2)) == pytest.approx(expected, abs=0.01)
 
 
 def test_a_rotation_of_the_codes_is_seen(factors):
     centred = (factors - factors.mean(axis=0)) / factors.std(axis=0)
-    turned = dis.scores(centred @ hadamard(4) / 2, factors)
-    straight = dis.scores(centred, factors)
+    turned = disentanglement.scores(centred @ hadamard(4) / 2, factors)
+    straight = disentanglement.scores(centred, factors)
     assert (
         set(turned)
         == set(straight)
@@ -131,20 +133,20 @@ def test_a_rotation_of_the_codes_is_seen(factors):
 def test_factors_that_never_change_are_left_out(factors):
     more = np.concatenate([np.ones((len(factors), 1)), factors], axis=1)
     codes = noise(len(factors), 1) + factors
-    assert dis.mig(codes, more) == dis.mig(codes, factors)
-    assert dis.sap(codes, more, continuous=[2]) == dis.sap(codes, factors, continuous=[1])
+    assert disentanglement.mig(codes, more) == disentanglement.mig(codes, factors)
+    assert disentanglement.sap(codes, more, continuous=[2]) == disentanglement.sap(codes, factors, continuous=[1])
 
 
 def test_unsupervised_accuracy_finds_the_best_map():
     labels = np.repeat([5, 7, 9], 10)
-    assert dis.unsupervised_accuracy((labels + 2) % 9, labels) == 1.0
-    assert dis.unsupervised_accuracy(np.zeros(30), labels) == pytest.approx(1 / 3)
+    assert disentanglement.unsupervised_accuracy((labels + 2) % 9, labels) == 1.0
+    assert disentanglement.unsupervised_accuracy(np.zeros(30), labels) == pytest.approx(1 / 3)
     clusters = np.array([0] * 8 + [1] * 2 + [1] * 10 + [2] * 5 + [0] * 5)
-    assert dis.unsupervised_accuracy(clusters, labels) == pytest.approx(23 / 30)
+    assert disentanglement.unsupervised_accuracy(clusters, labels) == pytest.approx(23 / 30)
     # Four clusters for three labels: the smaller half of the split label is wrong, unless halves may share it.
     split = np.array([0] * 6 + [3] * 4 + [1] * 10 + [2] * 10)
-    assert dis.unsupervised_accuracy(split, labels) == pytest.approx(26 / 30)
-    assert dis.unsupervised_accuracy(split, labels, one_to_one=False) == 1.0
+    assert disentanglement.unsupervised_accuracy(split, labels) == pytest.approx(26 / 30)
+    assert disentanglement.unsupervised_accuracy(split, labels, one_to_one=False) == 1.0
 
 
 def test_unsupervised_accuracy_is_that_of_brute_force():
@@ -152,23 +154,29 @@ def test_unsupervised_accuracy_is_that_of_brute_force():
     for _ in range(20):
         clusters, labels = random.integers(4, size=(2, 12))
         best = max(np.mean(np.array(p)[clusters] == labels) for p in itertools.permutations(range(4)))
-        assert dis.unsupervised_accuracy(clusters, labels) == pytest.approx(best)
+        assert disentanglement.unsupervised_accuracy(clusters, labels) == pytest.approx(best)
 
 
 def test_a_one_hot_becomes_one_column(factors):
     codes = np.concatenate([factors[:, 1:], np.eye(3)[factors[:, 0]]], axis=1)
     blocks = [("continuous", 3), ("one-hot", 3)]
-    assert dis.mig(codes, factors) < 0.9  # three columns about shape compete with each other
-    columns = dis.with_indices(codes, blocks)
+    assert disentanglement.mig(codes, factors) < 0.9  # three columns about shape compete with each other
+    columns = disentanglement.with_indices(codes, blocks)
     np.testing.assert_array_equal(columns, factors[:, [1, 2, 3, 0]])
-    assert dis.mig(columns, factors) == pytest.approx(1.0)
+    assert disentanglement.mig(columns, factors) == pytest.approx(1.0)
     with pytest.raises(ValueError, match="are 6 columns"):
-        dis.with_indices(codes[:, 1:], blocks)
+        disentanglement.with_indices(codes[:, 1:], blocks)
 
 
 def test_unusable_arrays_are_refused_in_plain_words(factors):
     codes = noise(len(factors), 2)
-    for measure in (dis.mig, dis.modularity, dis.factor_vae_score, dis.dci, dis.sap):
+    for measure in (
+        disentanglement.mig,
+        disentanglement.modularity,
+        disentanglement.factor_vae_score,
+        disentanglement.dci,
+        disentanglement.sap,
+    ):
         with pytest.raises(ValueError, match="same N > 0"):
             measure(codes[:-1], factors)
         with pytest.raises(ValueError, match="None of the factors changes"):
@@ -176,10 +184,10 @@ def test_unusable_arrays_are_refused_in_plain_words(factors):
         with pytest.raises(ValueError, match="codes hold NaN"):
             measure(np.where(codes > 2, np.nan, codes), factors)
     with pytest.raises(ValueError, match="at least two"):
-        dis.modularity(codes, factors[:, 0])
+        disentanglement.modularity(codes, factors[:, 0])
     with pytest.raises(ValueError, match="at least two"):
-        dis.dci(codes[:, :1], factors)
+        disentanglement.dci(codes[:, :1], factors)
     with pytest.raises(ValueError, match="which factors do not have"):
-        dis.sap(codes, factors, continuous=[4])
+        disentanglement.sap(codes, factors, continuous=[4])
     with pytest.raises(ValueError, match="must be"):
-        dis.unsupervised_accuracy(codes, factors[:, 0])
+        disentanglement.unsupervised_accuracy(codes, factors[:, 0])

@@ -13,7 +13,11 @@ import tensorflow as tf
 from scipy.stats import multivariate_normal
 
 import keras_vae as kv
-from keras_vae import codes, data, evaluation, importance, likelihoods, networks, objectives, posteriors, priors
+from keras_vae import data, evaluation, likelihoods, networks, objectives, posteriors, priors
+from keras_vae.evaluation import importance
+from keras_vae.evaluation.aggregate import aggregate_posterior
+from keras_vae.evaluation.importance import MAX_ROWS, _log_prob, _log_weights
+from keras_vae.evaluation.statistics import latent_statistics
 
 D, L, SCALE = 6, 2, 0.7
 
@@ -135,7 +139,7 @@ def test_chunks_do_not_change_what_is_estimated(model, x, monkeypatch):
 def test_memory_does_not_grow_with_the_samples(model, x, monkeypatch):
     """No operation of the compiled function has an axis that grows with the number of samples."""
     sizes = set()
-    inner = importance._log_weights
+    inner = _log_weights
 
     def spy(vae, data, condition):
         log_weights = inner(vae, data, condition)
@@ -149,7 +153,7 @@ def test_memory_does_not_grow_with_the_samples(model, x, monkeypatch):
     monkeypatch.setattr(importance, "_log_weights", spy)
     for num_samples in (1_000, 20_000):
         evaluation.log_likelihood(model, x[:64], num_samples=num_samples, verbose=False)
-    assert max(sizes) * 64 <= importance.MAX_ROWS
+    assert max(sizes) * 64 <= MAX_ROWS
 
 
 def bernoulli_model(levels: bool = False) -> kv.VAE:
@@ -174,7 +178,7 @@ def test_binary_data_have_bits_per_dimension_and_the_fast_path_is_right():
     vae.decoder.output_layer.kernel.assign(300.0 * vae.decoder.output_layer.kernel)
     z = np.random.default_rng(1).normal(size=(3, 40, 3)).astype("float32")
     p = vae.decode(z)
-    np.testing.assert_allclose(importance._log_prob(p, tf.constant(x)), p.log_prob(x), rtol=1e-5, atol=1e-4)
+    np.testing.assert_allclose(_log_prob(p, tf.constant(x)), p.log_prob(x), rtol=1e-5, atol=1e-4)
 
 
 def test_refusals(model, x):
@@ -199,7 +203,7 @@ def test_autoencoders_have_no_likelihood():
     )
     vae.build()
     x = np.random.default_rng(0).normal(size=(30, D)).astype("float32")
-    for estimate in (evaluation.log_likelihood, evaluation.annealed_importance_sampling, codes.aggregate):
+    for estimate in (evaluation.log_likelihood, evaluation.annealed_importance_sampling, aggregate_posterior):
         with pytest.raises(ValueError, match="single point"):
             estimate(vae, x)
     report = evaluation.evaluate(vae, x, verbose=False)
@@ -210,7 +214,7 @@ def test_autoencoders_have_no_likelihood():
 
 
 def test_statistics_are_the_closed_forms(model, x):
-    found = codes.statistics(model, (x, None))
+    found = latent_statistics(model, (x, None))
     q = model.encode(x)
     assert found.kl_is_exact
     np.testing.assert_allclose(found.rate, np.mean(q.kl_divergence(model.prior.distribution())), rtol=1e-5)
@@ -221,8 +225,8 @@ def test_statistics_are_the_closed_forms(model, x):
 
 
 def test_the_rate_is_information_plus_marginal_kl(model, x):
-    found = codes.aggregate(model, x)
-    rate = codes.statistics(model, x).rate
+    found = aggregate_posterior(model, x)
+    rate = latent_statistics(model, x).rate
     error = math.hypot(found.mutual_information_error, found.marginal_kl_error)
     assert abs(found.mutual_information + found.marginal_kl - rate) < 5 * error
     assert 0 < found.mutual_information < math.log(len(x))
@@ -235,7 +239,7 @@ def test_inactive_units_are_counted(model, x):
     kernel = keras.ops.convert_to_numpy(vae.encoder.posterior.projection.kernel).copy()
     kernel[:, 1] = 1e-3
     vae.encoder.posterior.projection.kernel.assign(kernel)
-    found = codes.statistics(vae, x)
+    found = latent_statistics(vae, x)
     assert found.active.tolist() == [True, False]
     assert len(found.kl_per_dim) == L
     np.testing.assert_allclose(found.kl_per_dim.sum(), found.rate, rtol=1e-5)

@@ -4,7 +4,8 @@ import pytest
 import tensorflow as tf
 
 import keras_vae as kv
-from keras_vae import callbacks, executions, likelihoods, networks, posteriors, priors
+from keras_vae import callbacks, likelihoods, networks, posteriors, priors
+from keras_vae.training import steps_per_call
 
 X = (np.random.default_rng(0).random((215, 4, 4, 1)) < 0.3).astype("float32")
 
@@ -41,7 +42,7 @@ def batches(number, size=None):
 
 def test_the_number_follows_from_the_data():
     def number(x, step=0, **options):
-        return executions.steps_per_execution({"x": x, **options}, step)
+        return steps_per_call.steps_per_execution({"x": x, **options}, step)
 
     assert [number(batches(n)) for n in (1, 19, 20, 59, 101, 469)] == [1, 1, 2, 5, 10, 10]
     assert [number(batches(None), steps_per_epoch=n) for n in (1, 60, 469, 391, 600)] == [1, 6, 7, 1, 10]
@@ -70,7 +71,7 @@ def test_the_number_follows_from_the_data():
 )
 def test_which_callbacks_are_called_after_each_step(make, needs, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    assert executions.needs_every_batch(make()) is needs
+    assert steps_per_call.needs_every_batch(make()) is needs
 
 
 def test_nobody_can_tell_but_by_the_clock():

@@ -9,7 +9,10 @@ import tensorflow as tf
 
 import keras_vae as kv
 from keras_vae import export, objectives, posteriors, priors
-from keras_vae.export import fresh, saved_model
+from keras_vae.export import saved_model
+from keras_vae.export.proof import fresh
+from keras_vae.export.proof.fresh import Call
+from keras_vae_cli.commands.export import export_run
 
 # Posterior, prior, likelihood, network, condition: together every line of the table, each combination allowed.
 COMBINATIONS = [
@@ -111,7 +114,7 @@ def test_an_assertion_of_a_likelihood_is_taken_out_and_values_outside_its_suppor
     z = np.zeros((6, parts.L), "float32")
     wrong = x.copy()
     wrong[1, 0, 0, 0], wrong[2, 0, 0, 0], wrong[4, 0, 0, 0] = np.nan, 7.0, -1.0
-    calls = [fresh.Call("log_prob", {"z": z, "x": rows}) for rows in (x, wrong)]
+    calls = [Call("log_prob", {"z": z, "x": rows}) for rows in (x, wrong)]
     clean, touched = (result.outputs["log_prob"] for result in fresh.run(report.path, calls).results)
     np.testing.assert_allclose(clean, vae.decode(z).log_prob(x), rtol=1e-5)
     np.testing.assert_array_equal(touched[[0, 3, 5]], clean[[0, 3, 5]])
@@ -131,7 +134,7 @@ def test_models_trained_in_every_precision_are_exported_from_their_run_folder(
 ):
     vae = export_models.trained(digits, network, policy, epochs=1)
     vae.save(tmp_path / "vae.keras")
-    reports = export.export_run(tmp_path, quantizations=("none", "float16", "dynamic", "int8"))
+    reports = export_run(tmp_path, quantizations=("none", "float16", "dynamic", "int8"))
     files = [report.path.relative_to(tmp_path / "export").as_posix() for report in reports]
     kinds = ["decoder_float16.tflite", "decoder_dynamic.tflite", "decoder_int8.tflite"]
     assert files == ["saved_model/1", "decoder.tflite", *kinds]
@@ -142,19 +145,19 @@ def test_models_trained_in_every_precision_are_exported_from_their_run_folder(
     expected = np.asarray(vae.decode(z).mean())
     half = 0.0 if policy == "float32" else 0.02
     for report, tolerance in zip(reports, (1e-5, 1e-5, 5e-3, 0.1, 0.25), strict=True):
-        served = fresh.run(report.path, [fresh.Call("serving_default", {"z": z})]).results[0].outputs["mean"]
+        served = fresh.run(report.path, [Call("serving_default", {"z": z})]).results[0].outputs["mean"]
         assert np.abs(served - expected).max() <= tolerance + half
     assert export.verify(tmp_path / "export" / "saved_model").ok
-    second = export.export_run(tmp_path, formats=("saved_model",))
+    second = export_run(tmp_path, formats=("saved_model",))
     assert [report.path.name for report in second] == ["2"]
 
 
 def test_unknown_formats_and_quantizations_of_a_run_are_refused(tmp_path):
     for wrong in ({"formats": ("onnx",)}, {"formats": ()}, {"quantizations": ("int4",)}, {"quantizations": ()}):
         with pytest.raises(export.ExportError, match="must be one of"):
-            export.export_run(tmp_path, **wrong)
+            export_run(tmp_path, **wrong)
     with pytest.raises(export.ExportError, match=r"holds no vae.keras"):
-        export.export_run(tmp_path)
+        export_run(tmp_path)
 
 
 @kv.register

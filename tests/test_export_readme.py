@@ -12,8 +12,9 @@ import keras
 import numpy as np
 import pytest
 
-from keras_vae import export
-from keras_vae.export import fresh
+from keras_vae.export.proof import fresh
+from keras_vae.export.proof.fresh import Call
+from keras_vae_cli.commands.export import export_run
 
 README = Path(__file__).parent.parent / "README.md"
 HEADING = "## Serving and devices"
@@ -34,7 +35,7 @@ def workplace(section, tmp_path_factory, digits):
     folder = tmp_path_factory.mktemp("readme")
     (folder / "runs" / "digits").mkdir(parents=True)
     export_models.trained(digits, "dense", epochs=1).save(folder / "runs" / "digits" / "vae.keras")
-    export.export_run(folder / "runs" / "digits")
+    export_run(folder / "runs" / "digits")
     return folder
 
 
@@ -77,5 +78,5 @@ def test_the_request_to_the_server_is_one_that_the_model_answers(section, workpl
     assert f"/models/{name}/models.config" in shell and f"/v1/models/{name}:predict" in shell
     body = json.loads(re.search(r"curl .*?-d '(.*?)'", shell)[1])
     inputs = {key: np.array([row[key] for row in body["instances"]], "int32") for key in body["instances"][0]}
-    result = fresh.run(served / "1", [fresh.Call(body["signature_name"], inputs)]).results[0]
+    result = fresh.run(served / "1", [Call(body["signature_name"], inputs)]).results[0]
     assert result.ok and result.outputs["mean"].shape == (len(body["instances"]), 8, 8, 1)

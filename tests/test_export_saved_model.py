@@ -18,7 +18,10 @@ from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 
 import keras_vae as kv
 from keras_vae import export, likelihoods, networks, posteriors, priors
-from keras_vae.export import fresh, publish, saved_model, warmup
+from keras_vae.export import publish, saved_model
+from keras_vae.export.proof import fresh, warmup
+from keras_vae.export.proof.fresh import Call
+from keras_vae.export.proof.warmup import Record
 
 L, EVENT = export_models.LATENT, export_models.EVENT
 SIGNATURES = {"serving_default", "decode", "sample", "encode", "reconstruct", "log_prob"}
@@ -55,12 +58,12 @@ def z_of(rows, seed=5):
 def test_every_signature_answers_as_keras_does(vae, base, digits):
     z, x = z_of(9), digits[:9]
     calls = [
-        fresh.Call("serving_default", {"z": z}),
-        fresh.Call("decode", {"z": z}),
-        fresh.Call("encode", {"x": x}),
-        fresh.Call("reconstruct", {"x": x}),
-        fresh.Call("log_prob", {"z": z, "x": x}),
-        fresh.Call("sample", {"seed": np.arange(18, dtype="int32").reshape(9, 2)}),
+        Call("serving_default", {"z": z}),
+        Call("decode", {"z": z}),
+        Call("encode", {"x": x}),
+        Call("reconstruct", {"x": x}),
+        Call("log_prob", {"z": z, "x": x}),
+        Call("sample", {"seed": np.arange(18, dtype="int32").reshape(9, 2)}),
     ]
     response = fresh.run(base / "1", calls)
     assert response.load == "OK" and set(response.signatures) == SIGNATURES
@@ -89,8 +92,8 @@ def test_signatures_have_named_inputs_and_outputs_with_a_free_first_dimension(ba
 def test_a_sample_depends_on_its_seed_alone_in_every_process_and_batch(base):
     seeds = np.random.default_rng(0).integers(-(2**31), 2**31, (200, 2)).astype("int32")
     seeds[7] = seeds[3]
-    first = fresh.run(base / "1", [fresh.Call("sample", {"seed": seeds})]).results[0].outputs
-    calls = [fresh.Call("sample", {"seed": rows}) for rows in (seeds, seeds[3:4], seeds[50:61][::-1])]
+    first = fresh.run(base / "1", [Call("sample", {"seed": seeds})]).results[0].outputs
+    calls = [Call("sample", {"seed": rows}) for rows in (seeds, seeds[3:4], seeds[50:61][::-1])]
     again, alone, some = (result.outputs["z"] for result in fresh.run(base / "1", calls).results)
     np.testing.assert_array_equal(again, first["z"])
     np.testing.assert_array_equal(alone[0], first["z"][3])
@@ -122,10 +125,8 @@ def test_bad_requests_are_refused_and_harm_nobody(base, digits):
     }
     poisoned = z.copy()
     poisoned[2], poisoned[4] = np.nan, np.inf
-    calls = [fresh.Call(*call) for call in refused.values()]
-    results = fresh.run(
-        base / "1", [*calls, fresh.Call("decode", {"z": z}), fresh.Call("decode", {"z": poisoned})]
-    ).results
+    calls = [Call(*call) for call in refused.values()]
+    results = fresh.run(base / "1", [*calls, Call("decode", {"z": z}), Call("decode", {"z": poisoned})]).results
     assert {name: result.status for name, result in zip(refused, results, strict=False)} == dict.fromkeys(
         refused, "INVALID_ARGUMENT"
     )
@@ -139,7 +140,7 @@ def test_an_empty_batch_gives_an_empty_result(which, base, conv_report):
     z, x = np.zeros((0, L), "float32"), np.zeros((0, *EVENT), "float32")
     inputs = {"decode": {"z": z}, "encode": {"x": x}, "reconstruct": {"x": x}, "log_prob": {"z": z, "x": x}}
     inputs["sample"] = {"seed": np.zeros((0, 2), "int32")}
-    results = fresh.run(folder, [fresh.Call(name, arrays) for name, arrays in inputs.items()]).results
+    results = fresh.run(folder, [Call(name, arrays) for name, arrays in inputs.items()]).results
     for name, result in zip(inputs, results, strict=True):
         assert result.ok, f"{name}: {result.message}"
         assert all(array.shape[0] == 0 for array in result.outputs.values())
@@ -149,7 +150,7 @@ def test_an_empty_batch_gives_an_empty_result(which, base, conv_report):
 def test_a_model_trained_in_16_bits_is_exported_in_float32_and_the_difference_reported(conv, conv_report):
     assert conv_report.ok and conv_report.facts["trained_in"] == ["mixed_bfloat16"]
     z = z_of(64)
-    served = fresh.run(conv_report.path, [fresh.Call("decode", {"z": z})]).results[0].outputs["mean"]
+    served = fresh.run(conv_report.path, [Call("decode", {"z": z})]).results[0].outputs["mean"]
     difference = np.abs(served - np.asarray(conv.decode(z).mean())).max()
     assert 0.0 < difference < 0.02
     assert 0.0 < conv_report.facts["difference_of_float32_rebuild"] < 0.02
@@ -271,7 +272,7 @@ def test_a_warm_up_request_that_fails_is_found(base, tmp_path):
     folder = tmp_path / "1"
     shutil.copytree(base / "1", folder)
     (folder / "export.json").unlink()
-    bad = warmup.Record("decoder", "decode", {"z": np.zeros((1, L + 1), "float32")}, {"mean": np.zeros((1, *EVENT))})
+    bad = Record("decoder", "decode", {"z": np.zeros((1, L + 1), "float32")}, {"mean": np.zeros((1, *EVENT))})
     warmup.write(folder, [*warmup.read(folder), bad])
     with pytest.raises(export.VerificationError, match=r"warm-up.*INVALID_ARGUMENT"):
         export.verify(folder)
@@ -289,8 +290,8 @@ def test_the_texts_name_the_real_model_and_sizes(base):
     assert {body["signature_name"] for body in bodies} == {"decode", "sample"}
     by_name = {body["signature_name"]: body["instances"] for body in bodies}
     calls = [
-        fresh.Call("decode", {"z": np.array([row["z"] for row in by_name["decode"]], "float32")}),
-        fresh.Call("sample", {"seed": np.array([row["seed"] for row in by_name["sample"]], "int32")}),
+        Call("decode", {"z": np.array([row["z"] for row in by_name["decode"]], "float32")}),
+        Call("sample", {"seed": np.array([row["seed"] for row in by_name["sample"]], "int32")}),
     ]
     assert all(result.ok for result in fresh.run(base / "1", calls).results)
 
@@ -303,7 +304,7 @@ def test_the_request_files_of_the_guide_hold_requests_that_are_answered(base, tm
     for name in re.findall(r"curl -d @(\w+)\.json", guide):
         body = json.loads((tmp_path / f"{name}.json").read_text())
         (instance,) = body["instances"]
-        calls.append(fresh.Call(body["signature_name"], {k: np.array([v], "float32") for k, v in instance.items()}))
+        calls.append(Call(body["signature_name"], {k: np.array([v], "float32") for k, v in instance.items()}))
     assert [call.signature for call in calls] == ["encode", "reconstruct", "log_prob"]
     assert all(result.ok for result in fresh.run(base / "1", calls).results)
 

@@ -12,19 +12,16 @@ from ai_edge_litert.interpreter import Interpreter
 from tensorflow_probability import bijectors as tfb
 
 import keras_vae as kv
-from keras_vae import (
-    conditions,
-    discretized,
-    export,
-    hierarchy,
-    latents,
-    likelihood,
-    likelihoods,
-    networks,
-    posteriors,
-    priors,
-)
-from keras_vae.export import fresh, metadata, tflite
+from keras_vae import export, likelihoods, networks, posteriors, priors
+from keras_vae.conditions import Image
+from keras_vae.distributions import scales
+from keras_vae.distributions.grid import clipped_logistic_mean
+from keras_vae.distributions.support import Support
+from keras_vae.export import metadata, tflite
+from keras_vae.export.proof import fresh
+from keras_vae.export.proof.fresh import Call
+from keras_vae.export.signatures import signatures
+from keras_vae.models.ladder import LadderDecoder, LadderEncoder
 
 L, EVENT = export_models.LATENT, export_models.EVENT
 # Largest and mean error against eager Keras, and bytes per weight.
@@ -53,8 +50,8 @@ def z_of(rows, seed=5):
 @pytest.mark.parametrize("quantization", TOLERANCES)
 def test_every_signature_answers_as_keras_does(quantization, vae, folder):
     z = z_of(64)
-    calls = [fresh.Call("serving_default", {"z": z}), fresh.Call("serving_default", {"z": z[:5]})]
-    calls += [fresh.Call("decode_1", {"z": z[:1]}), fresh.Call("decode_64", {"z": z})]
+    calls = [Call("serving_default", {"z": z}), Call("serving_default", {"z": z[:5]})]
+    calls += [Call("decode_1", {"z": z[:1]}), Call("decode_64", {"z": z})]
     response = fresh.run(folder / f"{quantization}.tflite", calls)
     with_sample = {"sample"} if quantization != "int8" else set()
     assert set(response.signatures) == {"serving_default", "decode_1", "decode_64"} | with_sample
@@ -83,12 +80,12 @@ def test_a_file_holds_its_weights_once_and_builtin_ops_only(quantization, vae, f
 @pytest.mark.parametrize("hierarchical", [False, True])
 def test_no_shape_is_computed_before_a_reshape_and_every_call_answers_alike(hierarchical, tmp_path):
     """LiteRT 2.3 answered wrongly from the second call on, in one process of eight, around computed shapes."""
-    condition = conditions.Image((4, 4, 3))
+    condition = Image((4, 4, 3))
     prior = priors.ConditionalNormal(L, condition, networks.mlp([16]))
     bernoulli, normal = likelihoods.Bernoulli((8, 8, 3)), posteriors.MultivariateNormalDiag(L)
     up, down = networks.residual([8, 16]), networks.residual([16, 8])
     if hierarchical:
-        parts = hierarchy.LadderEncoder(up, normal, condition), hierarchy.LadderDecoder(down, bernoulli, 2, condition)
+        parts = LadderEncoder(up, normal, condition), LadderDecoder(down, bernoulli, 2, condition)
     else:
         parts = kv.Encoder(up, normal, condition), kv.Decoder(down, bernoulli, condition)
     vae = kv.VAE(*parts, prior)
@@ -125,7 +122,7 @@ def test_metadata_leave_the_model_as_it_was(folder):
     content = (folder / "None.tflite").read_bytes()
     twice = metadata.write(content, {"latent_dim": 9})
     (folder / "twice.tflite").write_bytes(twice)
-    call = fresh.Call("decode_1", {"z": z_of(1)})
+    call = Call("decode_1", {"z": z_of(1)})
     first, second = (fresh.run(folder / name, [call]).results[0] for name in ("None.tflite", "twice.tflite"))
     np.testing.assert_array_equal(first.outputs["mean"], second.outputs["mean"])
     (folder / "twice.tflite").unlink()
@@ -135,7 +132,7 @@ def test_sample_gives_the_same_z_as_the_saved_model_at_every_width(vae, folder, 
     seeds = np.random.default_rng(0).integers(-(2**31), 2**31, (50, 2)).astype("int32")
     served = tf.function(lambda seed: export_signature(vae)(seed=seed))(tf.constant(seeds))["z"].numpy()
     for quantization in (None, "float16", "dynamic"):
-        calls = [fresh.Call("sample", {"seed": rows}) for rows in (seeds, seeds[9:10])]
+        calls = [Call("sample", {"seed": rows}) for rows in (seeds, seeds[9:10])]
         batch, alone = (result.outputs for result in fresh.run(folder / f"{quantization}.tflite", calls).results)
         np.testing.assert_allclose(batch["z"], served, atol=1e-5)
         np.testing.assert_array_equal(alone["z"][0], batch["z"][9])
@@ -143,7 +140,6 @@ def test_sample_gives_the_same_z_as_the_saved_model_at_every_width(vae, folder, 
 
 
 def export_signature(vae):
-    from keras_vae.export.signatures import signatures
 
     return signatures(vae)["sample"].function
 
@@ -155,9 +151,9 @@ def test_bad_requests_are_refused_and_harm_nobody(quantization, folder):
     poisoned[2], poisoned[4] = np.nan, np.inf
     others = [row for row in range(64) if row not in (2, 4)]
     bad = [z[:, :-1], np.hstack([z, z]), z[0], z[None], z.astype("int32"), z.astype("float64")]
-    calls = [fresh.Call(name, {"z": array}) for name in ("serving_default", "decode_64") for array in bad]
-    calls += [fresh.Call("decode_64", {"z": z}), fresh.Call("decode_64", {"z": poisoned})]
-    calls += [fresh.Call("serving_default", {"z": z[:0]})]
+    calls = [Call(name, {"z": array}) for name in ("serving_default", "decode_64") for array in bad]
+    calls += [Call("decode_64", {"z": z}), Call("decode_64", {"z": poisoned})]
+    calls += [Call("serving_default", {"z": z[:0]})]
     results = fresh.run(folder / f"{quantization}.tflite", calls).results
     assert not any(result.ok for result in results[:-3])
     clean, touched, empty = (result.outputs["mean"] for result in results[-3:])
@@ -259,7 +255,7 @@ def test_a_vector_model_with_an_unbounded_likelihood(tmp_path):
         report = export.to_tflite(vae, tmp_path / "decoder.tflite", quantization)
         facts = metadata.read((tmp_path / "decoder.tflite").read_bytes())
         assert facts["value_range"] == [None, None] and facts["event_shape"] == [10]
-    result = fresh.run(report.path, [fresh.Call("decode_1", {"z": z_of(1)})]).results[0]
+    result = fresh.run(report.path, [Call("decode_1", {"z": z_of(1)})]).results[0]
     assert result.outputs["mean"].shape == (1, 10)
 
 
@@ -268,9 +264,9 @@ def test_the_mean_of_a_sharp_logistic_does_not_overflow_on_a_device():
     loc, scale = (a.astype("float32") for a in np.meshgrid(np.linspace(-1, 2, 61), [1e-5, 1e-3, 0.01, 0.1, 1.0, 10.0]))
     a, b = (loc / scale.astype("float64"), (loc - 1) / scale.astype("float64"))
     exact = scale * (np.logaddexp(0, a) - np.logaddexp(0, b))
-    np.testing.assert_allclose(discretized.clipped_logistic_mean(loc, scale), exact, atol=2e-6)
+    np.testing.assert_allclose(clipped_logistic_mean(loc, scale), exact, atol=2e-6)
 
-    answer = on_device(lambda *values: discretized.clipped_logistic_mean(*values), loc=loc, scale=scale)
+    answer = on_device(lambda *values: clipped_logistic_mean(*values), loc=loc, scale=scale)
     np.testing.assert_allclose(answer, exact, atol=2e-6)
 
 
@@ -285,10 +281,10 @@ def test_the_bounds_of_a_scale_do_not_overflow_on_a_device(bounds):
     raw = raw.astype("float32")
     with tf.GradientTape() as tape:
         tape.watch(inputs := tf.constant(raw))
-        scale = likelihood.bounded_exp(inputs, latents.Support(*bounds))
+        scale = scales.bounded_exp(inputs, Support(*bounds))
     np.testing.assert_allclose(scale, exact, rtol=2e-5)
     np.testing.assert_allclose(tape.gradient(scale, inputs), slope, rtol=1e-4, atol=1e-6 * bounds[1])
-    answer = on_device(lambda values: likelihood.bounded_exp(values, latents.Support(*bounds)), values=raw)
+    answer = on_device(lambda values: scales.bounded_exp(values, Support(*bounds)), values=raw)
     np.testing.assert_allclose(answer, exact, rtol=2e-5)
 
 

@@ -10,7 +10,8 @@ import tensorflow as tf
 from sklearn.datasets import load_digits
 
 import keras_vae as kv
-from keras_vae import evaluation, features, likelihoods, networks, objectives, posteriors, priors
+from keras_vae import evaluation, likelihoods, networks, objectives, posteriors, priors
+from keras_vae.evaluation.probes import _evenly
 
 
 @pytest.fixture(scope="module")
@@ -54,7 +55,7 @@ def test_probe_reads_classes_from_codes(trained, labelled):
     assert found["latents", "linear", 1.0].num_labels == 1500
     console = rich.console.Console(width=120)
     with console.capture() as capture:
-        console.print(features.probe_table(probes))
+        console.print(evaluation.probe_table(probes))
     assert "100% (1500 labels)" in capture.get()
 
 
@@ -69,14 +70,14 @@ def test_probe_takes_some_of_each_class_of_sorted_data(trained, labelled):
 def test_probe_refusals(trained, labelled):
     x, y = labelled
     with pytest.raises(ValueError, match="train has no labels"):
-        features.linear_probe(trained, x, (x, y))
+        evaluation.linear_probe(trained, x, (x, y))
     with pytest.raises(ValueError, match="fractions"):
-        features.linear_probe(trained, (x, y), (x, y), fractions=(0.0,))
+        evaluation.linear_probe(trained, (x, y), (x, y), fractions=(0.0,))
 
 
 def test_labels_are_taken_evenly():
     y = np.repeat([0, 1, 2], [100, 50, 2])
-    chosen = features._evenly(y, 0.1, seed=0)
+    chosen = _evenly(y, 0.1, seed=0)
     assert np.bincount(y[chosen]).tolist() == [10, 5, 1]
 
 
@@ -88,12 +89,12 @@ def test_clusters_of_a_mixture_whose_components_are_known(labelled):
     vae.prior.loc.assign(z[:3])
     vae.prior.raw_scale.assign(np.full((3, 8), -3.0))
     nearest = np.argmin(((z[:, None] - z[None, :3]) ** 2).sum(-1), axis=1)
-    found = features.cluster(vae, (x, np.array([7, 5, 9])[nearest]))
+    found = evaluation.cluster(vae, (x, np.array([7, 5, 9])[nearest]))
     assert found.accuracy == 1.0
     np.testing.assert_array_equal(found.clusters, nearest)
     assert found.num_clusters == 3
     with pytest.raises(ValueError, match="NormalMixture"):
-        features.cluster(make(), (x, nearest))
+        evaluation.cluster(make(), (x, nearest))
 
 
 def test_features_model_is_an_ordinary_model(trained, labelled, tmp_path):
@@ -148,7 +149,7 @@ def test_fine_tuning_beats_training_from_scratch_at_one_percent_of_mnist():
     vae.compile(optimizer=keras.optimizers.Adam(1e-3))
     binary = (np.random.default_rng(0).random(x.shape) < x).astype("float32")
     vae.fit(binary, epochs=8, batch_size=128, verbose=0)
-    few = features._evenly(y, 0.01, seed=0)
+    few = _evenly(y, 0.01, seed=0)
     accuracies = []
     for start in (fresh, vae.encoder.features_model()):
         classifier = keras.Sequential([start, keras.layers.Dense(10, activation="softmax")])
@@ -161,27 +162,27 @@ def test_fine_tuning_beats_training_from_scratch_at_one_percent_of_mnist():
 def test_augmentation_in_a_pipeline(trained, labelled):
     x, y = labelled[0][:64], labelled[1][:64]
     data = tf.data.Dataset.from_tensor_slices((x, y)).batch(32)
-    augmented = data.map(features.augment(trained, seed=1))
+    augmented = data.map(evaluation.augment(trained, seed=1))
     (first, labels), (again, _) = next(iter(augmented)), next(iter(augmented))
     np.testing.assert_array_equal(first, again)
     np.testing.assert_array_equal(labels, y[:32])
     reconstructed = trained.reconstruct(x[:32])
     assert 0.005 < np.abs(first - reconstructed).mean() < 0.2
-    other = next(iter(data.map(features.augment(trained, seed=2))))[0]
+    other = next(iter(data.map(evaluation.augment(trained, seed=2))))[0]
     assert np.abs(first - other).max() > 0.01
-    still = next(iter(tf.data.Dataset.from_tensors(x[:32]).map(features.augment(trained, temperature=0.0))))
+    still = next(iter(tf.data.Dataset.from_tensors(x[:32]).map(evaluation.augment(trained, temperature=0.0))))
     np.testing.assert_allclose(still, reconstructed, atol=1e-5)
-    noisy = features.augment(trained, sample_pixels=True)(tf.constant(x[:32]))
+    noisy = evaluation.augment(trained, sample_pixels=True)(tf.constant(x[:32]))
     assert np.abs(noisy - reconstructed).mean() > 0.08
     with pytest.raises(ValueError, match="temperature"):
-        features.augment(trained, temperature=-1.0)
+        evaluation.augment(trained, temperature=-1.0)
 
 
 def test_a_density_makes_an_autoencoder_generate(labelled):
     vae = make(posteriors.Deterministic(8), objective=objectives.Reconstruction())
     x = labelled[0]
     vae.fit(x[:1500], epochs=15, verbose=0)
-    density = features.CodeDensity(vae, x[:1500], num_components=10)
+    density = evaluation.CodeDensity(vae, x[:1500], num_components=10)
     np.testing.assert_array_equal(density.sample(5, seed=3), density.sample(5, seed=3))
 
     def distance_to_data(images):
@@ -191,6 +192,6 @@ def test_a_density_makes_an_autoencoder_generate(labelled):
     from_density = np.asarray(vae.decode(density.sample(100)).mean())
     assert distance_to_data(from_density) < 0.9 * distance_to_data(vae.sample(100, seed=0))
     with pytest.raises(ValueError, match="cannot be fitted"):
-        features.CodeDensity(vae, x[:10], num_components=10)
+        evaluation.CodeDensity(vae, x[:10], num_components=10)
     with pytest.raises(ValueError, match="single point"):
-        features.augment(vae)
+        evaluation.augment(vae)

@@ -8,7 +8,9 @@ from scipy import stats
 from tensorflow_probability import distributions as tfd
 
 import keras_vae as kv
-from keras_vae import bijectors, flows, latents, posteriors, priors
+from keras_vae import flows, posteriors, priors, terms
+from keras_vae.distributions import bijectors
+from keras_vae.distributions.bijectors import Conditioner, MaskedAffine
 
 BASES = {"diag": posteriors.MultivariateNormalDiag, "tril": posteriors.MultivariateNormalTriL}
 
@@ -55,7 +57,7 @@ def test_each_layer_depends_on_what_comes_before_and_on_nothing_else(kind, units
     dim = 5
     for conditioner in bijectors.conditioners(kind, dim, 4, units):
         stir(conditioner)
-        layer = bijectors.MaskedAffine(conditioner)
+        layer = MaskedAffine(conditioner)
         slopes = jacobian(layer.forward, tf.random.stateless_normal([1, dim], [0, 0]))[0]
         before = conditioner.order[:, None] > conditioner.order[None, :]
         np.testing.assert_array_equal(slopes[~before & ~np.eye(dim, dtype=bool)], 0.0)
@@ -71,18 +73,18 @@ def test_each_layer_depends_on_what_comes_before_and_on_nothing_else(kind, units
 def test_a_layer_and_its_log_determinant_take_no_more_passes_than_they_must(kind, of_the_inverse, monkeypatch):
     (conditioner,) = bijectors.conditioners(kind, 5, 1, [16])
     stir(conditioner)
-    passes, call = [], bijectors.Conditioner.call
+    passes, call = [], Conditioner.call
 
     def counted(self, x, context=None):
         passes.extend([x] if len(x.shape) > 1 else [])
         return call(self, x, context)
 
-    monkeypatch.setattr(bijectors.Conditioner, "call", counted)
-    x, layer = tf.random.stateless_normal([3, 5], [0, 0]), bijectors.MaskedAffine(conditioner)
+    monkeypatch.setattr(Conditioner, "call", counted)
+    x, layer = tf.random.stateless_normal([3, 5], [0, 0]), MaskedAffine(conditioner)
     y, log_det = layer.forward(x), layer.forward_log_det_jacobian(x, 1)
     assert len(passes) == 1
     passes.clear()
-    again, y = bijectors.MaskedAffine(conditioner), tf.identity(y)
+    again, y = MaskedAffine(conditioner), tf.identity(y)
     np.testing.assert_allclose(again.inverse(y), x, atol=1e-5)
     np.testing.assert_allclose(again.inverse_log_det_jacobian(y, 1), -log_det, atol=1e-5)
     assert len(passes) == of_the_inverse
@@ -117,7 +119,7 @@ def test_draws_come_with_their_density_and_without_an_inversion(kind, base, monk
     def inverse(self, y):
         raise AssertionError("inverted")
 
-    monkeypatch.setattr(bijectors.MaskedAffine, "_inverse", inverse)
+    monkeypatch.setattr(MaskedAffine, "_inverse", inverse)
 
     @tf.function(input_signature=[tf.TensorSpec([None, posterior.params_size])])
     def draw(params):
@@ -161,7 +163,7 @@ def test_kl_between_flows_is_not_taken_for_that_between_their_bases():
     (_, q), (_, p) = stirred("iaf"), stirred("iaf", num_layers=3)
     z, log_q = q.experimental_sample_and_log_prob(3, seed=[0, 0])
     for other in (p, priors.StandardNormal(4).distribution(), priors.RealNVP(4, 2, [8]).distribution()):
-        assert not latents.latent_group(q, other, z, log_q).kl_is_exact
+        assert not terms.latent_group(q, other, z, log_q).kl_is_exact
 
 
 def test_a_flow_comes_nearer_to_a_bent_target_than_any_gaussian():

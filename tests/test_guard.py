@@ -6,9 +6,9 @@ import pytest
 import tensorflow as tf
 
 import keras_vae as kv
-from keras_vae import likelihoods, networks, posteriors, priors
-from keras_vae.guard import REASONS
-from keras_vae.skipped import SkippedSteps, TrainingDiverged
+from keras_vae import likelihoods, networks, posteriors, priors, seeds
+from keras_vae.callbacks import SkippedSteps, TrainingDiverged
+from keras_vae.training.step_guard import REASONS
 
 
 def make_vae(optimizer=None, body=None, likelihood=None, options=None, **arguments):
@@ -107,8 +107,6 @@ def test_logs_stay_as_they_are_where_nothing_is_skipped_and_rectangular_where_so
 def gradient_norms(vae, x):
     norms = []
     for start in range(0, len(x), 16):
-        from keras_vae import seeds
-
         with tf.GradientTape() as tape:
             seed = seeds.fold_in(vae.seed, tf.constant(start // 16, tf.int64))
             loss = vae._objective(x[start : start + 16], None, seed, training=True)[1]

@@ -8,25 +8,17 @@ import tensorflow as tf
 from tensorflow_probability import distributions as tfd
 
 import keras_vae as kv
-from keras_vae import (
-    conditions,
-    evaluation,
-    hierarchy,
-    ladders,
-    likelihoods,
-    networks,
-    objectives,
-    pictures,
-    posteriors,
-    priors,
-)
+from keras_vae import evaluation, likelihoods, networks, objectives, pictures, posteriors, priors
+from keras_vae.conditions import Label
+from keras_vae.models.ladder import LadderDecoder, LadderEncoder
+from keras_vae.pictures.levels import shared_draws
 
 
 def make(network, likelihood=None, latents=2, condition=None, objective=None):
     recipe = parts.NETWORKS[network]
     return kv.VAE(
-        hierarchy.LadderEncoder(recipe([8, 4]), posteriors.MultivariateNormalDiag(parts.L), condition),
-        hierarchy.LadderDecoder(recipe([4, 8]), likelihood or likelihoods.Bernoulli(parts.SHAPE), latents, condition),
+        LadderEncoder(recipe([8, 4]), posteriors.MultivariateNormalDiag(parts.L), condition),
+        LadderDecoder(recipe([4, 8]), likelihood or likelihoods.Bernoulli(parts.SHAPE), latents, condition),
         priors.StandardNormal(parts.L),
         objective,
         seed=1,
@@ -62,11 +54,11 @@ def test_at_temperature_zero_all_draws_are_the_mean():
     assert np.abs(vae.sample(3, seed=0) - cold).max() > 1e-4
 
 
-@pytest.mark.parametrize("condition", [None, conditions.Label(4)], ids=["plain", "label"])
+@pytest.mark.parametrize("condition", [None, Label(4)], ids=["plain", "label"])
 def test_draws_that_share_levels_differ_only_by_those_below(condition, tmp_path):
     vae = make("conv", condition=condition)
     given = None if condition is None else 2
-    fixed, images = ladders.shared_draws(vae, 4, seed=3, condition=given)
+    fixed, images = shared_draws(vae, 4, seed=3, condition=given)
     assert list(fixed) == [0, 1, 2] and images.shape == (3, 4, *parts.SHAPE)
     np.testing.assert_allclose(images[0], vae.sample(4, seed=3, condition=given), atol=1e-6)
     np.testing.assert_allclose(images[:, 0], images[:1, 0].repeat(3, axis=0), atol=1e-6)
@@ -87,8 +79,8 @@ def test_two_linear_levels_have_the_likelihood_of_the_gaussian_that_they_are():
     """z_1 ~ N(0, I), h = A z_1, z_2 ~ N(B g(h), s^2): with B = 0 p(x) = N(b, W (A A^T + V V^T s^2) W^T + t^2 I)."""
     t = 0.6
     vae = kv.VAE(
-        hierarchy.LadderEncoder(networks.mlp([4], activation="linear"), posteriors.MultivariateNormalDiag(2)),
-        hierarchy.LadderDecoder(networks.mlp([3, 3], activation="linear"), likelihoods.Normal((5,), scale=t), 2),
+        LadderEncoder(networks.mlp([4], activation="linear"), posteriors.MultivariateNormalDiag(2)),
+        LadderDecoder(networks.mlp([3, 3], activation="linear"), likelihoods.Normal((5,), scale=t), 2),
         priors.StandardNormal(2),
         seed=0,
     )
@@ -121,8 +113,8 @@ def test_two_linear_levels_have_the_likelihood_of_the_gaussian_that_they_are():
 
 def test_a_stage_can_be_without_a_level(tmp_path):
     vae = kv.VAE(
-        hierarchy.LadderEncoder(networks.gated_mlp([9, 8, 7]), posteriors.MultivariateNormalDiag(3)),
-        hierarchy.LadderDecoder(networks.gated_mlp([6, 5, 4]), likelihoods.Bernoulli(parts.SHAPE), latents=[0, 2]),
+        LadderEncoder(networks.gated_mlp([9, 8, 7]), posteriors.MultivariateNormalDiag(3)),
+        LadderDecoder(networks.gated_mlp([6, 5, 4]), likelihoods.Bernoulli(parts.SHAPE), latents=[0, 2]),
         priors.StandardNormal(3),
         seed=1,
     )
@@ -159,11 +151,11 @@ def test_half_a_hierarchy_and_what_it_cannot_do_are_refused():
         with pytest.raises(ValueError, match="latents must be a positive int, or a list of ints"):
             make("mlp", latents=latents)
     with pytest.raises(TypeError, match="cut from a recipe"):
-        hierarchy.LadderEncoder(keras.layers.Dense(3), vae.encoder.posterior)
+        LadderEncoder(keras.layers.Dense(3), vae.encoder.posterior)
 
 
 def test_levels_may_be_conditional():
-    label = conditions.Label(4)
+    label = Label(4)
     vae = make("conv", condition=label)
     x = parts.data(vae.decoder.likelihood, 4)
     assert vae.reconstruct(x, np.arange(4)).shape == x.shape

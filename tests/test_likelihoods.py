@@ -10,7 +10,9 @@ from hypothesis import strategies as st
 from tensorflow_probability import distributions as tfd
 
 import keras_vae as kv
-from keras_vae import discretized, likelihoods, networks
+from keras_vae import likelihoods, networks
+from keras_vae.distributions.grid import SUMMED_LEVELS, QuantizedLogistic
+from keras_vae.likelihoods.bernoulli import LogitBernoulli
 
 ALL = list(parts.LIKELIHOODS)
 DISCRETE = [name for name in ALL if parts.LIKELIHOODS[name]().levels]
@@ -42,7 +44,7 @@ def test_the_probabilities_of_all_levels_sum_to_one_and_have_the_mean(name, leve
     grid, probabilities = level_probabilities(likelihood, params)
     np.testing.assert_allclose(probabilities.sum(axis=0), 1.0, atol=5e-5)
     mean = np.tensordot(grid, probabilities, axes=1)
-    half_a_level = 0.5 / (levels - 1) if levels > discretized.SUMMED_LEVELS and "Logistic" in name else 0.0
+    half_a_level = 0.5 / (levels - 1) if levels > SUMMED_LEVELS and "Logistic" in name else 0.0
     np.testing.assert_allclose(likelihood(params).mean(), mean, atol=2e-4 + half_a_level)
 
 
@@ -60,7 +62,7 @@ def test_discretized_logistic_against_double_precision():
     flipped = 1 / (1 + np.exp(((k - 0.5) / top - loc) / scale)) * (k > 0) + (k == 0)
     upper = flipped - 1 / (1 + np.exp(((k + 0.5) / top - loc) / scale)) * (k < top)
     exact = np.log(np.where(k / top < loc, lower, upper))
-    log_prob = discretized.QuantizedLogistic(loc, np.full_like(loc, scale), 256).log_prob(np.float32(k / top))
+    log_prob = QuantizedLogistic(loc, np.full_like(loc, scale), 256).log_prob(np.float32(k / top))
     np.testing.assert_allclose(log_prob, exact, rtol=2e-4, atol=1e-5)
 
 
@@ -68,7 +70,7 @@ def test_far_tails_of_a_discretized_logistic_have_finite_log_probabilities_and_g
     loc = tf.constant([-100.0, 100.0, 0.5])
     with tf.GradientTape() as tape:
         tape.watch(loc)
-        log_prob = discretized.QuantizedLogistic(loc, tf.fill([3], 1e-4), 256).log_prob([0.5, 0.5, 1.0])
+        log_prob = QuantizedLogistic(loc, tf.fill([3], 1e-4), 256).log_prob([0.5, 0.5, 1.0])
     assert np.all(np.isfinite(log_prob))
     np.testing.assert_allclose(tape.gradient(log_prob, loc), [1e4, -1e4, 1e4], rtol=1e-3)
 
@@ -132,9 +134,7 @@ def test_bernoulli_is_tfps():
     logits = tf.constant([-80.0, -1.0, 0.0, 2.0, 80.0])
     for x in (0.0, 1.0):
         expected = tfd.Bernoulli(logits=logits).log_prob(x)
-        np.testing.assert_allclose(
-            likelihoods.LogitBernoulli(logits=logits).log_prob(x), expected, rtol=1e-6, atol=1e-30
-        )
+        np.testing.assert_allclose(LogitBernoulli(logits=logits).log_prob(x), expected, rtol=1e-6, atol=1e-30)
 
 
 @pytest.mark.parametrize("logit", [-50.0, -3.0, -1e-3, 0.0, 1e-6, 0.2, 0.3, 4.0, 50.0])

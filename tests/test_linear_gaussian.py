@@ -14,7 +14,8 @@ import tensorflow_probability as tfp
 from tensorflow_probability import distributions as tfd
 
 import keras_vae as kv
-from keras_vae import constraints, likelihoods, networks, objectives, posteriors, priors
+from keras_vae import likelihoods, networks, objectives, posteriors, priors
+from keras_vae.distributions import scales
 
 D, L, N = 5, 2, 256
 SCALES = np.array([2.0, 1.2, 0.5, 0.5, 0.5])  # standard deviations of the data along their principal axes
@@ -76,7 +77,7 @@ def give_weights(vae, exact_posterior):
         # A Gaussian's mean is free; the diagonal covariance nearest in KL(q || p) has the diagonal of p's precision.
         is_full = isinstance(vae.encoder.posterior, posteriors.MultivariateNormalTriL)
         factor = np.linalg.cholesky(exact.covariance) if is_full else np.diag(np.diag(exact.precision) ** -0.5)
-        raw = tfp.math.softplus_inverse(np.diag(factor) - constraints.MIN_SCALE) - math.log(math.e - 1)
+        raw = tfp.math.softplus_inverse(np.diag(factor) - scales.MIN_SCALE) - math.log(math.e - 1)
         raw = tfp.math.fill_triangular_inverse(factor - np.diag(np.diag(factor)) + np.diag(raw)) if is_full else raw
         kernel, bias = vae.encoder.posterior.projection.weights
         slope = exact.W @ exact.covariance / exact.s**2

@@ -16,8 +16,8 @@ import parts
 import pytest
 
 import keras_vae as kv
-from keras_vae import likelihoods, networks, objectives, posteriors, priors, regularizers
-from keras_vae.loading import UnsafeFile
+from keras_vae import likelihoods, networks, objectives, posteriors, priors
+from keras_vae.models.untrusted import UnsafeFile
 
 HUGE = 10**9
 
@@ -231,7 +231,7 @@ def test_every_part_is_loaded(tmp_path):
     models += [
         kv.FactorVAE(*arguments, discriminator_units=(4, 4), discriminator_learning_rate=1e-3),
         kv.CascadeVAE(*arguments, num_classes=None),
-        kv.VAE(*arguments, regularizers.TotalCorrelation(10**6)),
+        kv.VAE(*arguments, objectives.TotalCorrelation(10**6)),
     ]
     for number, vae in enumerate(models):
         path = tmp_path / f"{number}.keras"

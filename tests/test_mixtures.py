@@ -7,7 +7,7 @@ import scipy.stats
 import tensorflow as tf
 from tensorflow_probability import distributions as tfd
 
-from keras_vae.mixtures import DiagonalMixture, mixture
+from keras_vae.distributions.mixtures import DiagonalMixture, mixture
 
 M, L = 5, 3
 

@@ -10,6 +10,8 @@ from hypothesis import strategies as st
 
 import keras_vae as kv
 from keras_vae import likelihoods, networks, objectives, posteriors, priors
+from keras_vae.networks.convolutional import ResidualBlock
+from keras_vae.networks.dense import GatedDense
 
 IMAGES = ["conv", "residual"]
 SHAPES = [(28, 28, 1), (7, 5, 3), (1, 1, 2), (1, 9, 1), (13, 2, 4)]
@@ -66,7 +68,7 @@ def test_an_empty_mlp_is_the_identity():
 
 
 def test_the_gate_is_the_formula():
-    layer = networks.GatedDense(4)
+    layer = GatedDense(4)
     x = tf.random.stateless_normal((2, 3), [1, 2])
     h = layer(x)
     (w1, b1), (w2, b2) = layer.values.weights, layer.gates.weights
@@ -74,7 +76,7 @@ def test_the_gate_is_the_formula():
 
 
 def test_a_residual_block_starts_as_the_identity_and_learns():
-    block = networks.ResidualBlock(3)
+    block = ResidualBlock(3)
     x = tf.random.stateless_normal((2, 5, 4, 3), [1, 2])
     with tf.GradientTape() as tape:
         loss = tf.reduce_sum(tf.square(block(x)))

@@ -10,7 +10,9 @@ import tensorflow as tf
 from tensorflow_probability import distributions as tfd
 
 import keras_vae as kv
-from keras_vae import latents, likelihoods, networks, objectives, posteriors, priors, schedules
+from keras_vae import likelihoods, networks, objectives, posteriors, priors
+from keras_vae.schedules import Linear
+from keras_vae.terms import LatentGroup, Terms, latent_group, pathwise
 
 K, B, D, L = 4, 3000, 3, 2
 
@@ -23,7 +25,7 @@ def terms(num_samples=3, batch=4, event_shape=(7,), weights=None):
     likelihood = tfd.Independent(tfd.Normal(tf.reduce_sum(z, -1)[..., None] * tf.ones(event_shape), 1.0), 1)
     log_likelihood = likelihood.log_prob(tf.ones((batch, *event_shape)))
     weights = None if weights is None else tf.constant(weights, tf.float32)
-    return latents.Terms(log_likelihood, [latents.latent_group(q, p, z)], likelihood, weights)
+    return Terms(log_likelihood, [latent_group(q, p, z)], likelihood, weights)
 
 
 def value(objective, t, step=0):
@@ -38,7 +40,7 @@ def test_elbo_weighs_the_kl():
     log_likelihood, kl = float(tf.reduce_mean(t.log_likelihood)), float(tf.reduce_mean(t.kl))
     assert value(objectives.ELBO(), t) == pytest.approx(kl - log_likelihood)
     assert value(objectives.ELBO(kl_weight=4.0), t) == pytest.approx(4 * kl - log_likelihood)
-    warm_up = objectives.ELBO(kl_weight=schedules.Linear(10))
+    warm_up = objectives.ELBO(kl_weight=Linear(10))
     assert value(warm_up, t, step=5) == pytest.approx(0.5 * kl - log_likelihood)
     assert float(warm_up(t, tf.constant(5))[1]["kl_weight"]) == 0.5
 
@@ -55,32 +57,32 @@ def test_free_bits_limit_what_each_dimension_is_charged_for_its_mean_kl():
 def test_kl_balancing_charges_levels_by_what_they_carry_for_each_dimension():
     first = terms().groups[0]
     q = tfd.MultivariateNormalDiag(0.1 * tf.random.stateless_normal((4, 5), [5, 6]), 0.9 * tf.ones((4, 5)))
-    second = latents.latent_group(q, tfd.MultivariateNormalDiag(tf.zeros(5), tf.ones(5)), q.sample(3, seed=[7, 8]))
+    second = latent_group(q, tfd.MultivariateNormalDiag(tf.zeros(5), tf.ones(5)), q.sample(3, seed=[7, 8]))
     base = terms()
-    t = latents.Terms(base.log_likelihood, [first, second], base.likelihood)
+    t = Terms(base.log_likelihood, [first, second], base.likelihood)
     kl = np.array([np.mean(first.kl), np.mean(second.kl)], "float64")
     weights = (kl + 0.01) / [2, 5]
     weights /= weights.mean()
     log_likelihood = np.mean(t.log_likelihood)
-    objective = objectives.ELBO(kl_weight=schedules.Linear(10), kl_balancing=True)
+    objective = objectives.ELBO(kl_weight=Linear(10), kl_balancing=True)
     assert weights[0] > 2 * weights[1]
     assert value(objective, t, step=5) == pytest.approx(0.5 * weights @ kl - log_likelihood, rel=1e-5)
     assert value(objective, t, step=10) == pytest.approx(value(objectives.ELBO(), t))
     # Of a single level it is the plain warm-up.
-    plain = objectives.ELBO(kl_weight=schedules.Linear(10))
+    plain = objectives.ELBO(kl_weight=Linear(10))
     assert value(objective, base, step=5) == pytest.approx(value(plain, base, step=5))
 
 
 def test_kl_balancing_is_a_weight_without_a_gradient():
     loc = tf.Variable([[1.0, 2.0]])
     p = tfd.MultivariateNormalDiag(tf.zeros(1), tf.ones(1))
-    objective = objectives.ELBO(kl_weight=schedules.Linear(2), kl_balancing=True)
+    objective = objectives.ELBO(kl_weight=Linear(2), kl_balancing=True)
     with tf.GradientTape() as tape:
         groups = []
         for index in range(2):
             q = tfd.MultivariateNormalDiag(loc[:, index : index + 1], tf.ones((1, 1)))
-            groups.append(latents.latent_group(q, p, q.sample(1, seed=[0, index])))
-        loss, _ = objective(latents.Terms(tf.zeros((1, 1)), groups, p), tf.constant(1))
+            groups.append(latent_group(q, p, q.sample(1, seed=[0, index])))
+        loss, _ = objective(Terms(tf.zeros((1, 1)), groups, p), tf.constant(1))
     weights = np.array([0.5 + 0.01, 2.0 + 0.01])
     np.testing.assert_allclose(tape.gradient(loss, loc), [0.5 * weights / weights.mean() * [1.0, 2.0]], rtol=1e-5)
 
@@ -93,7 +95,7 @@ def test_kl_balancing_without_a_warm_up_is_refused():
 def test_free_bits_limit_a_group_whose_kl_does_not_split():
     t = terms()
     (group,) = t.groups
-    t.groups[0] = latents.LatentGroup(**{**vars(group), "kl_per_dim": None})
+    t.groups[0] = LatentGroup(**{**vars(group), "kl_per_dim": None})
     assert value(objectives.ELBO(free_bits=1e3), t) == pytest.approx(1e3 - np.mean(t.log_likelihood))
     assert value(objectives.ELBO(free_bits=1e-3), t) == pytest.approx(value(objectives.ELBO(), t))
 
@@ -106,7 +108,7 @@ def test_capacity_holds_the_mean_kl_near_c(capacity):
 
 
 def test_capacity_grows_with_the_step_and_is_logged():
-    objective = objectives.Capacity(schedules.Linear(100, end=25.0))
+    objective = objectives.Capacity(Linear(100, end=25.0))
     assert float(objective(terms(), tf.constant(50))[1]["capacity"]) == pytest.approx(12.5)
 
 
@@ -189,9 +191,9 @@ def gradients(estimator, num_samples, seed):
 
         def terms_at(z):
             likelihood = tfd.MultivariateNormalDiag(tf.einsum("kbl,bld->kbd", z, weights), 0.5 * tf.ones(D))
-            return latents.Terms(likelihood.log_prob(x), [latents.latent_group(q, prior, z)], likelihood)
+            return Terms(likelihood.log_prob(x), [latent_group(q, prior, z)], likelihood)
 
-        t = latents.pathwise(terms_at, z) if "pathwise" in objective.needs else terms_at(z)
+        t = pathwise(terms_at, z) if "pathwise" in objective.needs else terms_at(z)
         loss = B * objective(t, tf.constant(0))[0]
     of_loc, of_scale, of_decoder = tape.gradient(loss, [loc, log_scale, weights])
     return np.concatenate([of_loc, of_scale], axis=1), np.asarray(of_decoder).reshape(B, -1)

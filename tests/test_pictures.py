@@ -7,7 +7,8 @@ import pytest
 import tensorflow as tf
 
 import keras_vae as kv
-from keras_vae import drawing, features, likelihoods, networks, objectives, pictures, posteriors, priors
+from keras_vae import evaluation, likelihoods, networks, objectives, pictures, posteriors, priors
+from keras_vae.pictures import of_models, tiles
 
 
 def make(shape, latent_dim=2, posterior=None, prior=None, objective=None, likelihood=None) -> kv.VAE:
@@ -28,13 +29,13 @@ def pixels(path) -> np.ndarray:
 
 
 def drawn(figure, tmp_path) -> np.ndarray:
-    drawing.saved(figure, tmp_path / "x.png")
+    tiles.saved(figure, tmp_path / "x.png")
     return pixels(tmp_path / "x.png")
 
 
 def cells(picture: np.ndarray, rows: int, columns: int, height: int, width: int, left: int = 6, top: int = 6):
     """The pixels of the tiles again, [R, C, H, W, 3], of a grid without labels."""
-    gap, margin = drawing.GAP, 6
+    gap, margin = tiles.GAP, 6
     scale = (picture.shape[1] - left - margin + gap) // columns - gap
     scale //= width
     block = picture[top : picture.shape[0] - margin, left : picture.shape[1] - margin]
@@ -56,14 +57,14 @@ def cells(picture: np.ndarray, rows: int, columns: int, height: int, width: int,
 @pytest.mark.parametrize("channels", [1, 3])
 def test_every_pixel_of_an_image_is_on_the_screen(channels, tmp_path):
     images = np.random.default_rng(0).random((2, 3, 5, 4, channels)).astype("float32")
-    picture = drawn(pictures.draw_tiles(images), tmp_path)
+    picture = drawn(tiles.draw_tiles(images), tmp_path)
     expected = np.broadcast_to(np.round(255 * images), (2, 3, 5, 4, 3))
     np.testing.assert_array_equal(cells(picture, 2, 3, 5, 4), expected)
 
 
 def test_margins_are_white_and_values_are_clipped(tmp_path):
     images = np.stack([np.full((4, 4, 1), -3.0), np.full((4, 4, 1), 7.0), np.full((4, 4, 1), np.nan)])[None]
-    picture = drawn(pictures.draw_tiles(images), tmp_path)
+    picture = drawn(tiles.draw_tiles(images), tmp_path)
     assert (picture[:6] == 255).all()
     assert (picture[-6:] == 255).all()
     assert (picture[:, :6] == 255).all()
@@ -76,7 +77,7 @@ def test_margins_are_white_and_values_are_clipped(tmp_path):
 def test_a_broken_pixel_is_red(tmp_path):
     images = np.zeros((1, 1, 4, 4, 1))
     images[0, 0, 1, 2] = np.nan
-    found = cells(drawn(pictures.draw_tiles(images), tmp_path), 1, 1, 4, 4)
+    found = cells(drawn(tiles.draw_tiles(images), tmp_path), 1, 1, 4, 4)
     np.testing.assert_array_equal(found[0, 0, 1, 2], [255, 0, 0])
     assert (found[0, 0, 0] == 0).all()
 
@@ -84,13 +85,13 @@ def test_a_broken_pixel_is_red(tmp_path):
 def test_other_channels_stand_side_by_side(tmp_path):
     image = np.zeros((1, 1, 3, 3, 2))
     image[..., 1] = 1.0
-    found = cells(drawn(pictures.draw_tiles(image), tmp_path), 1, 1, 3, 6)[0, 0]
+    found = cells(drawn(tiles.draw_tiles(image), tmp_path), 1, 1, 3, 6)[0, 0]
     assert (found[:, :3] == 0).all()
     assert (found[:, 3:] == 255).all()
 
 
 def test_another_value_range(tmp_path):
-    found = cells(drawn(pictures.draw_tiles(np.zeros((1, 1, 4, 4, 1)), value_range=(-1, 1)), tmp_path), 1, 1, 4, 4)
+    found = cells(drawn(tiles.draw_tiles(np.zeros((1, 1, 4, 4, 1)), value_range=(-1, 1)), tmp_path), 1, 1, 4, 4)
     assert (found == 128).all()
 
 
@@ -118,7 +119,7 @@ def test_samples_are_those_of_the_model(tmp_path):
 
 def test_manifold_is_the_grid_of_the_quantiles(tmp_path):
     vae = make((6, 5, 1))
-    z = pictures._prior_grid(vae, np.array([0.025, 0.5, 0.975], "float32"))
+    z = of_models._prior_grid(vae, np.array([0.025, 0.5, 0.975], "float32"))
     np.testing.assert_allclose(z[0, 0], [-1.96, 1.96], atol=0.01)
     np.testing.assert_allclose(z[1, 1], 0.0, atol=1e-6)
     np.testing.assert_allclose(z[2, 2], [1.96, -1.96], atol=0.01)
@@ -131,15 +132,15 @@ def test_manifold_is_the_grid_of_the_quantiles(tmp_path):
 def test_manifold_of_other_priors():
     levels = np.array([0.25, 0.75], "float32")
     uniform = make((4,), posterior=posteriors.Kumaraswamy(2), prior=priors.Uniform(2))
-    np.testing.assert_allclose(pictures._prior_grid(uniform, levels)[0], [[0.25, 0.75], [0.75, 0.75]], atol=1e-6)
+    np.testing.assert_allclose(of_models._prior_grid(uniform, levels)[0], [[0.25, 0.75], [0.75, 0.75]], atol=1e-6)
     mixture = make((4,), prior=priors.NormalMixture(2, 3))
     draws = np.asarray(mixture.prior.distribution().sample(20_000, seed=[1, 2]))
     np.testing.assert_allclose(
-        pictures._prior_grid(mixture, levels)[1, 1, 0], np.quantile(draws[:, 0], 0.75), atol=0.08
+        of_models._prior_grid(mixture, levels)[1, 1, 0], np.quantile(draws[:, 0], 0.75), atol=0.08
     )
     # An untrained flow is the identity: its grid is that of its base.
     flow = make((4,), prior=priors.RealNVP(2, num_layers=2, units=(4,)))
-    np.testing.assert_allclose(pictures._prior_grid(flow, levels)[1, 1], [0.674, -0.674], atol=0.01)
+    np.testing.assert_allclose(of_models._prior_grid(flow, levels)[1, 1], [0.674, -0.674], atol=0.01)
 
 
 def test_traversals_are_ordered_and_labelled(tmp_path):
@@ -227,9 +228,9 @@ def test_vectors_are_curves(tmp_path):
 def test_what_cannot_be_drawn_is_refused(tmp_path):
     vae = make((4,))
     with pytest.raises(ValueError, match="images"):
-        pictures.draw_tiles(np.zeros((1, 1, 2, 2, 2, 2)))
+        tiles.draw_tiles(np.zeros((1, 1, 2, 2, 2, 2)))
     with pytest.raises(ValueError, match="nothing to draw"):
-        pictures.draw_tiles(np.zeros((0, 1, 2, 2, 1)))
+        tiles.draw_tiles(np.zeros((0, 1, 2, 2, 1)))
     with pytest.raises(ValueError, match="n must be"):
         pictures.samples(vae, 0)
     with pytest.raises(ValueError, match="no data"):
@@ -245,10 +246,10 @@ def test_a_failed_write_leaves_the_old_picture(tmp_path, monkeypatch):
     def fail(*args):
         raise OSError("disk full")
 
-    figure = pictures.draw_tiles(np.zeros((1, 1, 2, 2, 1)))
-    monkeypatch.setattr(drawing.Path, "replace", fail)
+    figure = tiles.draw_tiles(np.zeros((1, 1, 2, 2, 1)))
+    monkeypatch.setattr(tiles.Path, "replace", fail)
     with pytest.raises(OSError, match="disk full"):
-        drawing.saved(figure, path)
+        tiles.saved(figure, path)
     assert path.read_bytes() == b"old"
     assert [each.name for each in tmp_path.iterdir()] == ["s.png"]
 
@@ -277,7 +278,7 @@ def test_all_pictures_that_apply(tmp_path):
 def test_samples_of_a_density(tmp_path):
     vae = make((6, 5, 1), 2, posteriors.Deterministic(2), objective=objectives.Reconstruction())
     x = np.random.default_rng(0).random((60, 6, 5, 1)).astype("float32")
-    density = features.CodeDensity(vae, x, num_components=2)
+    density = evaluation.CodeDensity(vae, x, num_components=2)
     figure = pictures.samples(vae, 25, path=tmp_path / "d.png", density=density)
     assert [text.get_text() for text in figure.texts] == ["z from a density of the codes"]
     assert "nothing ties to the codes" in pictures.samples(vae, 4).texts[0].get_text()

@@ -11,7 +11,12 @@ from scipy import integrate, stats
 from tensorflow_probability import distributions as tfd
 
 import keras_vae as kv
-from keras_vae import flows, kumaraswamy, latents, orthogonal, posteriors, priors
+from keras_vae import flows, posteriors, priors, terms
+from keras_vae.distributions import operators, support
+from keras_vae.distributions.kumaraswamy import IntervalKumaraswamy
+from keras_vae.distributions.operators import Orthogonal
+from keras_vae.distributions.support import Support
+from keras_vae.posteriors.posterior import fitting
 
 L = 3
 
@@ -110,7 +115,7 @@ def test_kl_to_the_standard_normal_against_samples(name):
     _, q = random_q(GAUSSIANS[name])
     p = priors.StandardNormal(L).distribution()
     z, log_q = q.experimental_sample_and_log_prob(20_000, seed=[0, 0])
-    group = latents.latent_group(q, p, z, log_q)
+    group = terms.latent_group(q, p, z, log_q)
     log_ratio = (group.log_q - group.log_p).numpy()
     error = log_ratio.std(axis=0) / math.sqrt(len(log_ratio))
     assert group.kl_is_exact
@@ -121,7 +126,7 @@ def test_diagonal_kl_is_half_the_sum_of_variance_plus_mean_squared_minus_one_min
     _, q = random_q(GAUSSIANS["diag"])
     mean, variance = (np.asarray(a, "float64") for a in (q.mean(), q.variance()))
     per_dim = 0.5 * (variance + mean**2 - 1.0 - np.log(variance))
-    group = latents.latent_group(q, priors.StandardNormal(L).distribution(), q.mean()[None])
+    group = terms.latent_group(q, priors.StandardNormal(L).distribution(), q.mean()[None])
     np.testing.assert_allclose(group.kl_per_dim, per_dim, rtol=1e-4)
     np.testing.assert_allclose(group.kl, per_dim.sum(axis=-1), rtol=1e-4)
     assert np.all(-per_dim.sum(axis=-1) < 0.0)  # the lecture's formula, without its minus: not a KL
@@ -141,7 +146,7 @@ def test_which_kl_are_exact(name):
     for prior in (prior for prior in PRIORS if fits(name, prior)):
         p = PRIORS[prior]()
         p.build((None, 4))
-        group = latents.latent_group(q, p.distribution(encoder=encoder), z, log_q)
+        group = terms.latent_group(q, p.distribution(encoder=encoder), z, log_q)
         exact = EXACT.get((name, prior))
         assert group.kl_is_exact == (exact is not None)
         assert (group.kl_per_dim is not None) == (exact == "split")
@@ -163,7 +168,7 @@ def test_parameters_of_zero_give_the_standard_normal():
 @pytest.mark.parametrize("dim", [2, 7])
 def test_the_product_of_reflections_is_the_composition_of_tf_operators(dim):
     raw = tf.random.stateless_normal([4, dim * (dim - 1) // 2], [0, 0])
-    q = orthogonal.householder_product(raw)
+    q = operators.householder_product(raw)
     axes = np.zeros((4, dim, dim - 1), "float32")
     axes[:, 1:] = tfp.math.fill_triangular(raw)
     axes += np.eye(dim, dim - 1)
@@ -173,8 +178,8 @@ def test_the_product_of_reflections_is_the_composition_of_tf_operators(dim):
 
 
 def test_the_operator_solves_and_has_determinant_one():
-    matrix = orthogonal.householder_product(tf.random.stateless_normal([2, 3], [0, 0]))
-    operator, right = orthogonal.Orthogonal(matrix), tf.random.stateless_normal([2, 3, 4], [0, 1])
+    matrix = operators.householder_product(tf.random.stateless_normal([2, 3], [0, 0]))
+    operator, right = Orthogonal(matrix), tf.random.stateless_normal([2, 3, 4], [0, 1])
     dense = tf.linalg.LinearOperatorFullMatrix(matrix)
     np.testing.assert_allclose(operator.log_abs_determinant(), dense.log_abs_determinant(), atol=1e-5)
     for adjoint in (False, True):
@@ -227,7 +232,7 @@ def unit_density(a, b):
 @pytest.mark.parametrize(("a", "b"), CONCENTRATIONS)
 def test_kumaraswamy_against_integration(a, b):
     low, high = -1.0, 2.0
-    q, density = kumaraswamy.IntervalKumaraswamy(a, b, low, high), unit_density(a, b)
+    q, density = IntervalKumaraswamy(a, b, low, high), unit_density(a, b)
 
     def expect(f):
         return integrate.quad(lambda x: density(x) * f(low + (high - low) * x), 0.0, 1.0)[0]
@@ -253,7 +258,7 @@ def test_kumaraswamy_against_integration(a, b):
 
 @pytest.mark.parametrize(("a", "b"), CONCENTRATIONS)
 def test_kumaraswamy_samples_follow_its_distribution(a, b):
-    x = kumaraswamy.IntervalKumaraswamy(a, b).sample(5000, seed=[0, 0]).numpy()
+    x = IntervalKumaraswamy(a, b).sample(5000, seed=[0, 0]).numpy()
     assert stats.kstest(x, lambda x: 1 - (1 - x**a) ** b).pvalue > 1e-3
 
 
@@ -263,7 +268,7 @@ def test_kumaraswamy_is_safe_at_its_extremes(a, b):
     variables = tf.constant([a, b])
     with tf.GradientTape(persistent=True) as tape:
         tape.watch(variables)
-        q = kumaraswamy.IntervalKumaraswamy(variables[0], variables[1], -1.0, 2.0)
+        q = IntervalKumaraswamy(variables[0], variables[1], -1.0, 2.0)
         z, log_q = q.experimental_sample_and_log_prob(20_000, seed=[0, 0])
         kl = tfd.kl_divergence(q, tfd.Uniform(-1.0, 2.0))
         values = [tf.reduce_mean(z), tf.reduce_mean(log_q), kl, q.mean()]
@@ -291,7 +296,7 @@ def test_kumaraswamy_lives_on_its_interval():
 def test_deterministic_has_neither_density_nor_kl():
     _, q = random_q(ALL["deterministic"])
     z, log_q = q.experimental_sample_and_log_prob(2, seed=[0, 0])
-    group = latents.latent_group(q, priors.StandardNormal(L).distribution(), z, log_q)
+    group = terms.latent_group(q, priors.StandardNormal(L).distribution(), z, log_q)
     np.testing.assert_array_equal(z[0], z[1])
     np.testing.assert_array_equal(group.kl, [0.0, 0.0])
     assert group.log_q.shape == (2, 2)
@@ -311,7 +316,7 @@ def test_extreme_features_give_finite_numbers_and_gradients(name):
         with tf.GradientTape() as tape:
             q = posterior(tf.fill([2, 5], value))
             z, log_q = q.experimental_sample_and_log_prob(2, seed=[0, 0])
-            loss = tf.reduce_mean(latents.latent_group(q, p, z, log_q).kl) + tf.reduce_mean(posterior.point(q))
+            loss = tf.reduce_mean(terms.latent_group(q, p, z, log_q).kl) + tf.reduce_mean(posterior.point(q))
         gradients = tape.gradient(loss, posterior.trainable_variables, unconnected_gradients="zero")
         assert np.isfinite(loss)
         assert np.all(np.isfinite(z))
@@ -329,7 +334,7 @@ def test_eager_and_compiled_agree(name, jit_compile):
     def numbers(features):
         q = posterior(features)
         z = posterior.point(q)[None]
-        return z, q.log_prob(z), latents.latent_group(q, p, z).kl
+        return z, q.log_prob(z), terms.latent_group(q, p, z).kl
 
     features = tf.random.stateless_normal([4, 5], [0, 0])
     compiled = tf.function(numbers, input_signature=[tf.TensorSpec([None, 5])], jit_compile=jit_compile)
@@ -362,11 +367,11 @@ def test_configs_round_trip():
 
 
 def test_which_posteriors_fit_a_support():
-    bounded = posteriors.fitting(latents.Support(-1.0, 1.0))
+    bounded = fitting(Support(-1.0, 1.0))
     assert "Kumaraswamy(latent_dim, low=-1, high=1)" in bounded
     assert not any("Normal" in call for call in bounded)
-    assert "Kumaraswamy(latent_dim, low, high)" in posteriors.fitting(latents.Support(0.0, math.inf))
-    everywhere = " ".join(posteriors.fitting(latents.REAL))
+    assert "Kumaraswamy(latent_dim, low, high)" in fitting(Support(0.0, math.inf))
+    everywhere = " ".join(fitting(support.REAL))
     for name in ("MultivariateNormalDiag(latent_dim)", "MultivariateNormalLowRank(latent_dim, rank)", "Flow(base"):
         assert name in everywhere
 

@@ -6,8 +6,8 @@ import parts
 import pytest
 
 import keras_vae as kv
-from keras_vae import config
 from keras_vae_cli import settings
+from keras_vae_cli.commands import build
 
 STEPS, BATCH = 200, 64
 # Likelihoods whose ELBO still rises by half a percent in each of the last steps: float32 itself, from weights that
@@ -58,7 +58,7 @@ def evaluated(row, precision, images, monkeypatch, jitter=None):
         seed=1,
     )
     train = settings.Train(precision=precision)
-    vae.compile(config.make_optimizer(train, STEPS), steps_per_execution=10)
+    vae.compile(build.make_optimizer(train, STEPS), steps_per_execution=10)
     if likelihood.levels is not None:
         x = np.round(images * (likelihood.levels - 1)) / (likelihood.levels - 1)
     else:

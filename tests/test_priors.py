@@ -7,7 +7,8 @@ import tensorflow as tf
 from tensorflow_probability import distributions as tfd
 
 import keras_vae as kv
-from keras_vae import flows, inputs, posteriors, priors
+from keras_vae import flows, posteriors, priors
+from keras_vae.data.batches import summarize
 
 PRIORS = {
     "standard_normal": lambda: priors.StandardNormal(2),
@@ -180,8 +181,8 @@ def test_vamp_starts_from_all_of_the_data_and_stays_in_their_range():
 def test_vamp_repeats_few_examples_with_a_little_noise():
     x = (10.0 * binary(4) - 5.0) * [1.0, 1.0, 1.0, 1.0, 1.0, 0.01]
     first, second = (model(priors.VampPrior(2, 10)).prior for _ in range(2))
-    first.adapt(inputs.summarize(x, 10))
-    second.adapt(inputs.summarize(tf.constant(x), 10))
+    first.adapt(summarize(x, 10))
+    second.adapt(summarize(tf.constant(x), 10))
     values = first.pseudo_inputs.numpy()
     np.testing.assert_array_equal(values, second.pseudo_inputs)
     np.testing.assert_array_equal(values[:4], x.astype("float32"))

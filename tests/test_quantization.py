@@ -9,7 +9,8 @@ import pytest
 import tensorflow as tf
 
 import keras_vae as kv
-from keras_vae import code_priors, export, likelihoods, networks, objectives, posteriors, priors, quantization
+from keras_vae import export, likelihoods, networks, objectives, posteriors, priors
+from keras_vae.distributions.codes import Codes, indices_of, nearest, perplexity
 
 RNG = np.random.default_rng(0)
 X = (RNG.random((64, 8, 8, 1)) > np.linspace(0.1, 0.9, 8)[:, None]).astype("float32")
@@ -20,10 +21,10 @@ def make(grid=GRID, codes=CODES, seed=0, **options):
     size = grid[0] * grid[1] * DIM
     keras.utils.set_random_seed(0)
     return kv.VAE(
-        kv.Encoder(networks.conv([8, 8]), quantization.VectorQuantized(size, grid, codes, **options)),
+        kv.Encoder(networks.conv([8, 8]), posteriors.VectorQuantized(size, grid, codes, **options)),
         kv.Decoder(networks.conv([8, 8], from_map=True), likelihoods.Bernoulli((8, 8, 1))),
-        code_priors.AutoregressiveCodes(size, grid, codes, units=16, num_layers=1, num_heads=2),
-        quantization.CommittedELBO(),
+        priors.AutoregressiveCodes(size, grid, codes, units=16, num_layers=1, num_heads=2),
+        objectives.CommittedELBO(),
         seed=seed,
     )
 
@@ -38,7 +39,7 @@ def trained():
 @pytest.fixture(scope="module")
 def prior():
     """A prior over three places of three codes that prefers some, with its codebook."""
-    made = code_priors.AutoregressiveCodes(6, (1, 3), 3, units=8, num_layers=2, num_heads=2)
+    made = priors.AutoregressiveCodes(6, (1, 3), 3, units=8, num_layers=2, num_heads=2)
     made.build((None, 8))
     for weight in made.weights:
         weight.assign(np.random.default_rng(len(weight.path)).normal(size=weight.shape))
@@ -47,19 +48,19 @@ def prior():
 
 def test_the_nearest_code_is_the_one_of_brute_force():
     vectors, codebook = RNG.normal(size=(4, 7, 3)), RNG.normal(size=(11, 3))
-    found = quantization.nearest(tf.constant(vectors), tf.constant(codebook))
+    found = nearest(tf.constant(vectors), tf.constant(codebook))
     distances = np.linalg.norm(vectors[:, :, None] - codebook, axis=-1)
     np.testing.assert_array_equal(found, distances.argmin(axis=-1))
 
 
 def test_perplexity_of_known_counts():
     for counts, expected in (([3, 3, 3, 3], 4.0), ([0, 9, 0], 1.0), ([1, 3], 4 / 27**0.25), ([0, 0], 1.0)):
-        assert float(quantization.perplexity(tf.constant(counts, tf.float32))) == pytest.approx(expected, rel=1e-5)
+        assert float(perplexity(tf.constant(counts, tf.float32))) == pytest.approx(expected, rel=1e-5)
 
 
 def layer_of(codes=2, **options):
     """A posterior whose projection is the identity, on a grid of one place."""
-    layer = quantization.VectorQuantized(2, (1, 1), codes, **options)
+    layer = posteriors.VectorQuantized(2, (1, 1), codes, **options)
     layer.build((None, 2))
     layer.projection.kernel.assign(np.eye(2))
     return layer
@@ -121,14 +122,14 @@ def test_the_gradient_passes_straight_through_and_the_commitment_is_a_distance()
 
 def test_the_probabilities_of_all_grids_add_up_to_one(prior):
     made, codebook = prior
-    p = code_priors.Codes(made.logits, 3, codebook)
+    p = Codes(made.logits, 3, codebook)
     grids = np.array(list(itertools.product(range(3), repeat=3)), "int32")
     log_prob = p.log_prob_of(tf.constant(grids)).numpy()
     assert np.exp(log_prob).sum() == pytest.approx(1.0, abs=1e-5) and log_prob.std() > 0.1
     z = tf.reshape(tf.gather(codebook, grids), [27, 6])
     np.testing.assert_allclose(p.log_prob(z), log_prob, rtol=1e-5)
     # Draws come as often as they say.
-    drawn = quantization.indices_of(p.sample(20_000, seed=[0, 1]), codebook).numpy()
+    drawn = indices_of(p.sample(20_000, seed=[0, 1]), codebook).numpy()
     counts = np.bincount(drawn @ [9, 3, 1], minlength=27) / 20_000
     np.testing.assert_allclose(counts, np.exp(log_prob), atol=5 * math.sqrt(0.25 / 20_000))
 
@@ -168,7 +169,7 @@ def test_codes_are_decoded_and_drawn(trained):
     indices = np.reshape(q.indices, (3, *GRID))
     np.testing.assert_allclose(vae.decode(posterior.lookup(indices)).mean(), vae.reconstruct(X[:3]), atol=1e-6)
     z = vae.generate(6, seed=0).z
-    np.testing.assert_array_equal(posterior.lookup(quantization.indices_of(z, posterior.codebook)), z)
+    np.testing.assert_array_equal(posterior.lookup(indices_of(z, posterior.codebook)), z)
     np.testing.assert_array_equal(vae.sample(4, seed=1), vae.sample(4, seed=1))
     assert np.isneginf(q.log_prob(posterior.lookup((indices + 1) % CODES))).all()
     for wrong, message in ((indices[:, :1], "Indices must be"), (indices + CODES, "0 to 4")):
@@ -214,19 +215,19 @@ def test_a_skipped_step_moves_no_code():
 
 def test_what_does_not_fit_is_refused():
     with pytest.raises(ValueError, match="multiple of 4"):
-        quantization.VectorQuantized(10, (2, 2))
+        posteriors.VectorQuantized(10, (2, 2))
     with pytest.raises(ValueError, match="grid must be"):
-        quantization.VectorQuantized(12, 4)
+        posteriors.VectorQuantized(12, 4)
     with pytest.raises(ValueError, match="decay"):
-        quantization.VectorQuantized(12, (2, 2), decay=1.0)
+        posteriors.VectorQuantized(12, (2, 2), decay=1.0)
     with pytest.raises(ValueError, match="num_heads 3 must divide"):
-        code_priors.AutoregressiveCodes(12, (2, 2), units=16, num_heads=3)
+        priors.AutoregressiveCodes(12, (2, 2), units=16, num_heads=3)
     with pytest.raises(ValueError, match="units are dense layers"):
         networks.conv([4], units=[8], from_map=True)
     encoder = kv.Encoder(networks.mlp([8]), posteriors.MultivariateNormalDiag(2))
     decoder = kv.Decoder(networks.mlp([8]), likelihoods.Bernoulli((8, 8, 1)))
     with pytest.raises(ValueError, match="needs the commitment"):
-        kv.VAE(encoder, decoder, priors.StandardNormal(2), quantization.CommittedELBO())
-    quantized = kv.Encoder(networks.mlp([8]), quantization.VectorQuantized(2, (1, 2), 3))
+        kv.VAE(encoder, decoder, priors.StandardNormal(2), objectives.CommittedELBO())
+    quantized = kv.Encoder(networks.mlp([8]), posteriors.VectorQuantized(2, (1, 2), 3))
     with pytest.raises(ValueError, match="cannot be compared"):
         kv.VAE(quantized, decoder, priors.StandardNormal(2), objectives.ELBO())

@@ -10,8 +10,11 @@ import tensorflow as tf
 from tensorflow_probability import distributions as tfd
 
 import keras_vae as kv
-from keras_vae import codes, likelihoods, networks, posteriors, priors, regularizers, schedules
-from keras_vae.latents import Terms, latent_group
+from keras_vae import likelihoods, networks, objectives, posteriors, priors
+from keras_vae.evaluation.aggregate import aggregate_posterior
+from keras_vae.objectives import regularizer, total_correlation
+from keras_vae.schedules import Linear
+from keras_vae.terms import Terms, latent_group
 
 RNG = np.random.default_rng(0)
 STEP = tf.constant(3, tf.int64)
@@ -45,7 +48,7 @@ def test_the_densities_of_a_minibatch_are_unbiased_over_all_minibatches():
     for batch in batches:
         rows = list(batch)
         part = tfd.MultivariateNormalDiag(tf.gather(q.loc, rows), tf.gather(q.stddev(), rows))
-        for total, found in zip(sums, regularizers.log_aggregate(part, tf.gather(z, rows)[None], n), strict=True):
+        for total, found in zip(sums, total_correlation.log_aggregate(part, tf.gather(z, rows)[None], n), strict=True):
             total[0, rows] += np.exp(found[0])
             total[1, rows] += 1
     np.testing.assert_allclose(sums[0][0] / sums[0][1], joint, rtol=1e-5)
@@ -55,16 +58,16 @@ def test_the_densities_of_a_minibatch_are_unbiased_over_all_minibatches():
 def test_a_batch_of_all_examples_gives_the_mixture_itself():
     q = gaussians(5, 3)
     z = q.sample(2, seed=[0, 0])
-    joint, dims = regularizers.log_aggregate(q, z, 5)
+    joint, dims = total_correlation.log_aggregate(q, z, 5)
     mixture = tfd.MixtureSameFamily(tfd.Categorical(logits=tf.zeros(5)), q)
     np.testing.assert_allclose(joint, mixture.log_prob(z), rtol=1e-4, atol=1e-5)
     for i in range(3):
         one = tfd.MixtureSameFamily(tfd.Categorical(logits=tf.zeros(5)), tfd.Normal(q.loc[:, i], q.stddev()[:, i]))
         np.testing.assert_allclose(dims[..., i], one.log_prob(z[..., i]), rtol=1e-4, atol=1e-5)
     # A last batch may be larger than what was said, or hold a single example.
-    np.testing.assert_allclose(regularizers.log_aggregate(q, z, 2)[0], joint)
+    np.testing.assert_allclose(total_correlation.log_aggregate(q, z, 2)[0], joint)
     alone = tfd.MultivariateNormalDiag(q.loc[:1], q.stddev()[:1])
-    assert np.isfinite(regularizers.log_aggregate(alone, z[:, :1], 1)[0]).all()
+    assert np.isfinite(total_correlation.log_aggregate(alone, z[:, :1], 1)[0]).all()
 
 
 def identity_vae(objective=None, kind=kv.VAE, **options):
@@ -91,7 +94,7 @@ def plane():
 
 def test_the_total_correlation_of_a_correlated_aggregate_posterior(plane):
     vae = identity_vae()
-    found = codes.aggregate(vae, plane, num_examples=len(plane))
+    found = aggregate_posterior(vae, plane, num_examples=len(plane))
     assert found.total_correlation == pytest.approx(TC, abs=0.03)
     assert 0 < found.total_correlation_error < 0.02
     # KL(N(0, S) || N(0, I)) and the information of a Gaussian channel.
@@ -101,7 +104,7 @@ def test_the_total_correlation_of_a_correlated_aggregate_posterior(plane):
 
     def estimated(rows):
         terms = vae.infer(rows, seed=7)
-        losses = [float(regularizers.TotalCorrelation(len(plane), weight)(terms, STEP)[0]) for weight in (1.0, 3.0)]
+        losses = [float(objectives.TotalCorrelation(len(plane), weight)(terms, STEP)[0]) for weight in (1.0, 3.0)]
         assert losses[0] == pytest.approx(-float(terms.mean(terms.elbo)), rel=1e-6)
         return float(losses[1] - losses[0]) / 2.0
 
@@ -113,7 +116,7 @@ def test_a_full_covariance_is_understood():
     factors = np.tril(RNG.standard_normal((4, 2, 2))).astype("float32") + 2 * np.eye(2, dtype="float32")
     q = tfd.MultivariateNormalTriL(RNG.standard_normal((4, 2)).astype("float32"), factors)
     z = q.sample(1, seed=[0, 0])
-    joint, dims = regularizers.log_aggregate(q, z, 4)
+    joint, dims = total_correlation.log_aggregate(q, z, 4)
     mixture = tfd.MixtureSameFamily(tfd.Categorical(logits=tf.zeros(4)), q)
     np.testing.assert_allclose(joint, mixture.log_prob(z), rtol=1e-4, atol=1e-5)
     scale = np.sqrt(np.sum(factors**2, axis=-1))
@@ -124,7 +127,7 @@ def test_a_full_covariance_is_understood():
 
 def test_the_three_parts_of_the_kl_make_up_the_whole():
     terms = terms_of(gaussians(8, 3), num_samples=2)
-    objective = regularizers.TotalCorrelation(50, 2.0, information_weight=2.0, marginal_weight=2.0, num_samples=2)
+    objective = objectives.TotalCorrelation(50, 2.0, information_weight=2.0, marginal_weight=2.0, num_samples=2)
     sampled = tf.reduce_mean(terms.groups[0].log_q - terms.groups[0].log_p)
     np.testing.assert_allclose(objective(terms, STEP)[0], sampled - tf.reduce_mean(terms.elbo), rtol=1e-4)
 
@@ -134,7 +137,7 @@ def test_dip_penalises_the_covariance(kind):
     weight = np.array([1.0, 2.0, 0.0, 1.0, 3.0], "float32")
     q = gaussians(5, 3)
     terms = terms_of(q, weight=tf.constant(weight))
-    loss, extra = regularizers.DIP(kind, 2.0)(terms, STEP)
+    loss, extra = objectives.DIP(kind, 2.0)(terms, STEP)
     covariance = np.cov(q.loc.numpy(), rowvar=False, aweights=weight, ddof=0)
     if kind == "II":
         covariance = covariance + np.diag(np.average(q.variance(), axis=0, weights=weight))
@@ -148,7 +151,7 @@ def test_dip_penalises_the_covariance(kind):
 def test_dip_of_a_full_covariance_keeps_the_correlations():
     matrix = np.array([[1.0, 0.0], [0.6, 0.8]], "float32")
     q = tfd.MultivariateNormalTriL(tf.zeros([4, 2]), tf.broadcast_to(matrix, [4, 2, 2]))
-    _, extra = regularizers.DIP("II", 1.0)(terms_of(q), STEP)
+    _, extra = objectives.DIP("II", 1.0)(terms_of(q), STEP)
     np.testing.assert_allclose(extra["covariance_penalty"], 2 * 0.6**2, rtol=1e-4)
 
 
@@ -157,14 +160,14 @@ def test_the_mmd_of_shifted_gaussians_has_a_closed_form():
     shift, dims, n = np.array([2.0, -1.0, 0.0]), 3, 1500
     x = (RNG.standard_normal((n, dims)) + shift).astype("float32")
     y = RNG.standard_normal((n, dims)).astype("float32")
-    found = regularizers.MMD(kernel="gaussian").squared_distance(tf.constant(x), tf.constant(y))
+    found = objectives.MMD(kernel="gaussian").squared_distance(tf.constant(x), tf.constant(y))
     expected = 2 * (1 + 2 / dims) ** (-dims / 2) * (1 - math.exp(-np.sum(shift**2) / (2 * dims + 4)))
     assert float(found) == pytest.approx(expected, rel=0.15)
 
 
-@pytest.mark.parametrize("kernel", regularizers.MMD.KERNELS)
+@pytest.mark.parametrize("kernel", objectives.MMD.KERNELS)
 def test_mmd_is_unbiased_and_zero_between_equals(kernel):
-    objective = regularizers.MMD(3.0, 0.5, kernel)
+    objective = objectives.MMD(3.0, 0.5, kernel)
     values = []
     for _ in range(200):
         x, y = RNG.standard_normal((2, 8, 2)).astype("float32")
@@ -182,23 +185,23 @@ def test_mmd_is_unbiased_and_zero_between_equals(kernel):
 
 def test_weights_may_follow_a_schedule():
     terms = terms_of(gaussians(6))
-    ramp = schedules.Linear(6, 1.0, 5.0)
+    ramp = Linear(6, 1.0, 5.0)
     for of in (
-        lambda weight: regularizers.TotalCorrelation(20, weight),
-        lambda weight: regularizers.DIP("I", weight, weight),
-        lambda weight: regularizers.MMD(weight, weight),
+        lambda weight: objectives.TotalCorrelation(20, weight),
+        lambda weight: objectives.DIP("I", weight, weight),
+        lambda weight: objectives.MMD(weight, weight),
     ):
         np.testing.assert_allclose(of(ramp)(terms, STEP)[0], of(3.0)(terms, STEP)[0], rtol=1e-6)
 
 
 def test_impossible_arguments_are_named():
     for make, message in (
-        (lambda: regularizers.TotalCorrelation(0), "num_examples, the size of the training data"),
-        (lambda: regularizers.TotalCorrelation(10, -1.0), "tc_weight must be"),
-        (lambda: regularizers.DIP("III"), 'kind must be "I" or "II"'),
-        (lambda: regularizers.DIP("I", schedules.Linear(5)), "Give diagonal_weight too"),
-        (lambda: regularizers.MMD(kernel="linear"), "kernel must be one of"),
-        (lambda: regularizers.MMD(math.inf), "mmd_weight must be"),
+        (lambda: objectives.TotalCorrelation(0), "num_examples, the size of the training data"),
+        (lambda: objectives.TotalCorrelation(10, -1.0), "tc_weight must be"),
+        (lambda: objectives.DIP("III"), 'kind must be "I" or "II"'),
+        (lambda: objectives.DIP("I", Linear(5)), "Give diagonal_weight too"),
+        (lambda: objectives.MMD(kernel="linear"), "kernel must be one of"),
+        (lambda: objectives.MMD(math.inf), "mmd_weight must be"),
     ):
         with pytest.raises(ValueError, match=message):
             make()
@@ -206,7 +209,7 @@ def test_impossible_arguments_are_named():
         tfd.Categorical(logits=tf.zeros([4, 2])), tfd.MultivariateNormalDiag(tf.zeros([4, 2, 2]))
     )
     with pytest.raises(ValueError, match="no closed form"):
-        regularizers.require_marginals(mixture)
+        regularizer.require_marginals(mixture)
 
 
 # --- FactorVAE

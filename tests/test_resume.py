@@ -26,7 +26,7 @@ LONG = [
     ],
     "train.precision=mixed_float16",
 ]
-PROGRAM = [sys.executable, "-c", "from keras_vae_cli import main; main()", "train"]
+PROGRAM = [sys.executable, "-c", "from keras_vae_cli.main import main; main()", "train"]
 
 
 def train(*arguments, **options):

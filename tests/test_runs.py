@@ -7,8 +7,9 @@ import keras
 import numpy as np
 import pytest
 
-from keras_vae import config, data, runs, training
+from keras_vae import data
 from keras_vae_cli import settings
+from keras_vae_cli.commands import build, run_folder, train
 from keras_vae_cli.errors import ConfigError
 
 MODEL = "{latent_dim: 2, encoder: {name: mlp, units: [8]}, decoder: {name: mlp, units: [8]}}"
@@ -18,7 +19,7 @@ MODEL = "{latent_dim: 2, encoder: {name: mlp, units: [8]}, decoder: {name: mlp, 
 def run(tmp_path):
     """A run folder as training leaves it, but for the training."""
     (tmp_path / "config.yaml").write_text(f"data: {{name: digits, binarize: threshold}}\nmodel: {MODEL}\n")
-    vae = config.make_vae(config.read(tmp_path), (8, 8, 1))
+    vae = build.make_vae(build.read(tmp_path), (8, 8, 1))
     vae.save(tmp_path / "vae.keras")
     (tmp_path / "history.csv").write_text("epoch,elbo,val_elbo\n0,-40.0,-41.0\n1,-39.0,-40.0\n")
     (tmp_path / "report.json").write_text(json.dumps({"finished": True}))
@@ -26,13 +27,13 @@ def run(tmp_path):
 
 
 def test_a_run_is_evaluated_and_drawn(run, capsys):
-    runs.evaluate(run, num_samples=3, limit=40)
+    run_folder.evaluate(run, num_samples=3, limit=40)
     report = json.loads((run / "report.json").read_text())
     assert report["finished"]
     assert report["test"]["num_examples"] == 40
     assert report["test"]["log_likelihood"]["num_samples"] == 3
     assert "3 importance samples" in capsys.readouterr().out
-    runs.plot(run)
+    run_folder.plot(run)
     assert {"samples.png", "manifold.png", "traversals.png"} <= {path.name for path in (run / "pictures").iterdir()}
 
 
@@ -42,35 +43,35 @@ def test_training_starts_from_the_weights_of_another_run(run, capsys):
         [*made, f"train: {{epochs: 1, learning_rate: 1e-9, start_from: '{run}'}}", "export: {formats: []}"]
     )
     (run / "more.yaml").write_text(text)
-    training.train(settings.load(run / "more.yaml"), run / "more")
+    train.train(settings.load(run / "more.yaml"), run / "more")
     assert f"starting from the weights of {run}" in capsys.readouterr().out
-    begun, ended = runs.load_model(run), runs.load_model(run / "more")
+    begun, ended = run_folder.load_model(run), run_folder.load_model(run / "more")
     for name in ("encoder", "decoder", "prior"):
         for a, b in zip(getattr(begun, name).get_weights(), getattr(ended, name).get_weights(), strict=True):
             np.testing.assert_allclose(a, b, atol=1e-6)
     assert int(begun.step) == 0 and int(ended.step) > 0
 
     with pytest.raises(ConfigError, match=r"encoder of .* shapes .*agree in all but the objective"):
-        training.train(settings.load(run / "more.yaml", ["model.encoder.units=[9]"]), run / "other")
+        train.train(settings.load(run / "more.yaml", ["model.encoder.units=[9]"]), run / "other")
     with pytest.raises(ConfigError, match=r"holds no vae\.keras"):
-        training.train(settings.load(run / "more.yaml", ["train.start_from=nowhere"]), run / "third")
+        train.train(settings.load(run / "more.yaml", ["train.start_from=nowhere"]), run / "third")
 
 
 def test_a_command_that_never_trained_does_not_claim_the_folder(tmp_path):
     text = f"data: {{name: digits, binarize: threshold}}\nmodel: {MODEL}\ntrain: {{epochs: 1}}\nexport: {{formats: []}}"
     (tmp_path / "mine.yaml").write_text(text)
     with pytest.raises(ValueError, match="latents must be"):
-        training.train(settings.load(tmp_path / "mine.yaml", ["model.latents=[0]"]), tmp_path / "run")
-    training.train(settings.load(tmp_path / "mine.yaml"), tmp_path / "run")
-    assert config.read(tmp_path / "run").model.latents is None
+        train.train(settings.load(tmp_path / "mine.yaml", ["model.latents=[0]"]), tmp_path / "run")
+    train.train(settings.load(tmp_path / "mine.yaml"), tmp_path / "run")
+    assert build.read(tmp_path / "run").model.latents is None
     with pytest.raises(ConfigError, match="a run with other settings"):
-        training.train(settings.load(tmp_path / "mine.yaml", ["train.seed=1"]), tmp_path / "run")
+        train.train(settings.load(tmp_path / "mine.yaml", ["train.seed=1"]), tmp_path / "run")
 
 
 def test_some_examples_of_sorted_data_are_of_all_classes():
     y = np.repeat(np.arange(10), 100)
     named = {"x_train": y[:, None] / 10.0, "y_train": y, "x_test": y[:, None] / 10.0, "y_test": y}
-    first = runs.some(data.open_source(named, labels=True).test, 60)
+    first = run_folder.some(data.read_splits(named, labels=True).test, 60)
     labels = np.concatenate([label for _, label in first.dataset(60).as_numpy_iterator()])
     assert len(np.unique(labels)) == 10
 
@@ -92,7 +93,7 @@ def of_another_kind(run):
 
 
 def of_other_data(run):
-    config.make_vae(config.read(run), (28, 20, 1)).save(run / "vae.keras")
+    build.make_vae(build.read(run), (28, 20, 1)).save(run / "vae.keras")
 
 
 @pytest.mark.parametrize(
@@ -111,7 +112,7 @@ def of_other_data(run):
 def test_folders_that_are_damaged_or_foreign_are_refused(run, damage, message):
     damage(run)
     before = sorted(path.name for path in run.iterdir())
-    for command in (runs.evaluate, runs.plot):
+    for command in (run_folder.evaluate, run_folder.plot):
         with pytest.raises(ConfigError, match=message):
             command(run)
     assert sorted(path.name for path in run.iterdir()) == before
@@ -120,5 +121,5 @@ def test_folders_that_are_damaged_or_foreign_are_refused(run, damage, message):
 def test_a_damaged_report_is_found_before_the_work(run):
     (run / "report.json").write_text("{")
     with pytest.raises(ConfigError, match=r"report\.json is damaged"):
-        runs.evaluate(run)
+        run_folder.evaluate(run)
     assert (run / "report.json").read_text() == "{"

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 from models import compiled, make_vae
 
-from keras_vae import likelihoods, networks, objectives, schedules
+from keras_vae import likelihoods, networks, objectives
+from keras_vae.schedules import Linear
 
 
 @pytest.mark.parametrize("network, sizes", [(networks.mlp, (32,)), (networks.conv, (4, 8))])
@@ -49,7 +50,7 @@ def test_a_model_that_was_only_called_part_by_part_reloads_with_its_weights(digi
 
 
 def test_schedules_and_parts_survive_saving(tmp_path):
-    objective = objectives.ELBO(kl_weight=schedules.Linear(10), free_bits=0.1)
+    objective = objectives.ELBO(kl_weight=Linear(10), free_bits=0.1)
     likelihood = likelihoods.Normal((5, 7, 2), scale="per_pixel")
     vae = make_vae(networks.conv, (4,), likelihood=likelihood, objective=objective, seed=5)
     vae.save(tmp_path / "vae.keras")

@@ -6,7 +6,8 @@ import pytest
 import tensorflow as tf
 
 import keras_vae as kv
-from keras_vae import likelihoods, networks, objectives, posteriors, priors, schedules
+from keras_vae import likelihoods, networks, objectives, posteriors, priors
+from keras_vae.schedules import Cyclical, Linear
 
 
 def at(schedule, *steps):
@@ -14,27 +15,27 @@ def at(schedule, *steps):
 
 
 def test_linear():
-    assert at(schedules.Linear(10), 0, 5, 10, 10**9) == pytest.approx([0.0, 0.5, 1.0, 1.0])
-    assert at(schedules.Linear(4, start=2.0, end=1.0), 0, 2, 9) == pytest.approx([2.0, 1.5, 1.0])
-    assert at(schedules.Linear(4, end=25.0), 1, 4) == pytest.approx([6.25, 25.0])
+    assert at(Linear(10), 0, 5, 10, 10**9) == pytest.approx([0.0, 0.5, 1.0, 1.0])
+    assert at(Linear(4, start=2.0, end=1.0), 0, 2, 9) == pytest.approx([2.0, 1.5, 1.0])
+    assert at(Linear(4, end=25.0), 1, 4) == pytest.approx([6.25, 25.0])
 
 
 def test_cyclical():
-    schedule = schedules.Cyclical(period=10, ramp=0.5)
+    schedule = Cyclical(period=10, ramp=0.5)
     assert at(schedule, 0, 1, 4, 5, 9, 10, 11, 15) == pytest.approx([0.0, 0.2, 0.8, 1.0, 1.0, 0.0, 0.2, 1.0])
-    assert at(schedules.Cyclical(period=4, ramp=1.0, start=1.0, end=3.0), 2, 6) == pytest.approx([2.0, 2.0])
+    assert at(Cyclical(period=4, ramp=1.0, start=1.0, end=3.0), 2, 6) == pytest.approx([2.0, 2.0])
 
 
 def test_cyclical_counts_past_what_float32_can():
     steps = [10 * 2**24 + i for i in range(5)]
-    assert at(schedules.Cyclical(period=10), *steps) == pytest.approx([0.0, 0.2, 0.4, 0.6, 0.8])
+    assert at(Cyclical(period=10), *steps) == pytest.approx([0.0, 0.2, 0.4, 0.6, 0.8])
 
 
 @pytest.mark.parametrize(
     "schedule",
     [
-        schedules.Linear(10, start=0.1),
-        schedules.Cyclical(10, ramp=0.3),
+        Linear(10, start=0.1),
+        Cyclical(10, ramp=0.3),
         keras.optimizers.schedules.CosineDecay(0.1, 10, warmup_target=1.0, warmup_steps=5),
         keras.optimizers.schedules.PiecewiseConstantDecay([3, 6], [0.0, 0.5, 1.0]),
         keras.optimizers.schedules.PolynomialDecay(0.5, 10, 1.0),
@@ -62,9 +63,9 @@ def test_schedules_of_keras_and_ours_train_log_and_save(schedule, tmp_path):
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: schedules.Linear(0), "steps must be positive, not 0"),
-        (lambda: schedules.Cyclical(-1), "period must be positive, not -1"),
-        (lambda: schedules.Cyclical(5, ramp=0.0), "ramp must be positive, not 0.0"),
+        (lambda: Linear(0), "steps must be positive, not 0"),
+        (lambda: Cyclical(-1), "period must be positive, not -1"),
+        (lambda: Cyclical(5, ramp=0.0), "ramp must be positive, not 0.0"),
     ],
 )
 def test_wrong_arguments_are_refused_by_name(make, message):

@@ -4,7 +4,8 @@ import keras
 import pytest
 
 import keras_vae as kv
-from keras_vae import likelihoods, networks, objectives, posteriors, schedules
+from keras_vae import likelihoods, networks, objectives, posteriors
+from keras_vae.schedules import Cyclical, Linear
 from keras_vae.serialization import Serializable
 
 
@@ -19,7 +20,7 @@ def round_trip(part):
         (posteriors.MultivariateNormalDiag(7), ["latent_dim"]),
         (likelihoods.Normal((3, 2, 1), scale=0.3), ["event_shape", "scale"]),
         (objectives.ELBO(2.0, free_bits=0.5, num_samples=3), ["kl_weight", "free_bits", "num_samples"]),
-        (schedules.Cyclical(10, ramp=0.2, end=3.0), ["period", "ramp", "start", "end"]),
+        (Cyclical(10, ramp=0.2, end=3.0), ["period", "ramp", "start", "end"]),
     ],
     ids=lambda p: type(p).__name__,
 )
@@ -30,7 +31,7 @@ def test_parts_come_back_with_every_argument(part, names):
 
 
 def test_parts_inside_parts():
-    objective = objectives.ELBO(kl_weight=schedules.Linear(5, start=0.1))
+    objective = objectives.ELBO(kl_weight=Linear(5, start=0.1))
     assert round_trip(objective).kl_weight.start == 0.1
     keras_schedule = keras.optimizers.schedules.PolynomialDecay(0.0, 100, 1.0)
     assert float(round_trip(objectives.ELBO(kl_weight=keras_schedule)).kl_weight(50)) == pytest.approx(0.5)

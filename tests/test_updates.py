@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from keras_vae import updates
+from keras_vae.training import adam
 
 OPTIMIZERS = {
     "adam": lambda: keras.optimizers.Adam(0.01),
@@ -39,14 +39,14 @@ def trained(optimizer, apply, compiled=True):
 @pytest.mark.parametrize("name", OPTIMIZERS)
 def test_same_as_keras(name):
     expected = trained(OPTIMIZERS[name](), lambda optimizer, *rest: optimizer.apply(*rest))
-    for a, b in zip(trained(OPTIMIZERS[name](), updates.apply), expected, strict=True):
+    for a, b in zip(trained(OPTIMIZERS[name](), adam.apply), expected, strict=True):
         np.testing.assert_allclose(a, b, rtol=2e-5, atol=1e-6)
 
 
 def operations(optimizer):
     variable = keras.Variable(np.ones(3, "float32"))
     optimizer.build([variable])
-    graph = tf.function(lambda g: updates.apply(optimizer, [g], [variable])).get_concrete_function(tf.ones(3)).graph
+    graph = tf.function(lambda g: adam.apply(optimizer, [g], [variable])).get_concrete_function(tf.ones(3)).graph
     return [operation.type for operation in graph.get_operations()]
 
 
@@ -67,6 +67,6 @@ def test_formulas_of_others_are_theirs():
 def test_eager():
     optimizers = [keras.optimizers.Adam(0.01) for _ in range(2)]
     for a, b in zip(
-        trained(optimizers[0], updates.apply, compiled=False), trained(optimizers[1], updates.apply), strict=True
+        trained(optimizers[0], adam.apply, compiled=False), trained(optimizers[1], adam.apply), strict=True
     ):
         np.testing.assert_allclose(a, b, rtol=2e-5, atol=1e-6)

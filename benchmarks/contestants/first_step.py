@@ -9,8 +9,9 @@ from pathlib import Path
 
 STARTED = time.perf_counter()
 
-from keras_vae import progress, training  # noqa: E402
 from keras_vae_cli import settings  # noqa: E402
+from keras_vae_cli.commands import train  # noqa: E402
+from keras_vae_cli.commands.progress import TrainingProgress  # noqa: E402
 
 IMPORTED = time.perf_counter() - STARTED
 
@@ -23,5 +24,5 @@ def leave(self, batch, logs=None):
     os._exit(0)
 
 
-progress.TrainingProgress.on_train_batch_end = leave
-training.train(settings.load(None, []), Path(tempfile.mkdtemp(prefix="keras-vae-")) / "run")
+TrainingProgress.on_train_batch_end = leave
+train.train(settings.load(None, []), Path(tempfile.mkdtemp(prefix="keras-vae-")) / "run")

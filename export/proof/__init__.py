@@ -1,0 +1,1 @@
+"""What an export is checked by before it says that it worked."""

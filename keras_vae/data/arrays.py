@@ -1,0 +1,219 @@
+"""Examples in memory, served in batches."""
+
+import copy
+import functools
+from collections.abc import Callable
+from typing import Any, Literal
+
+import numpy as np
+import tensorflow as tf
+
+from keras_vae.data.examples import CHUNK, empty, is_shareable
+
+Binarize = Literal["threshold", "dynamic"]
+# Keeps the random numbers of the data apart from those that a model draws from the same seed.
+STREAM = 0x64617461
+fold_in = tf.random.experimental.stateless_fold_in
+
+
+class Arrays:
+    """Examples in memory, and the datasets that serve them in batches.
+
+    All datasets of one object, and of its subsets, share its memory. A batch is a float32 tensor `values / divisor` of
+    shape [B, ...], or a tuple of it and the batches of the extras, which keep their type.
+
+    Args:
+        values: [N, ...]; kept as uint8 if it is, else as float32.
+        *extras: arrays [N, ...] that go along, such as labels or sample weights.
+        divisor: 255 for images in uint8.
+        binarize: None; "threshold" for 1 where the value is at least 0.5 and 0 elsewhere; "dynamic" for a new Bernoulli
+            draw, with the value as its probability, whenever a batch is made.
+        share: whether to use the memory of `values` itself where possible; it must not be written to afterwards.
+
+    Raises:
+        ValueError: for arrays of different lengths or none, and values outside [0, 1] that are to be binarized.
+    """
+
+    def __init__(
+        self,
+        values: Any,
+        *extras: Any,
+        divisor: float = 1.0,
+        binarize: Binarize | None = None,
+        share: bool = False,
+    ) -> None:
+        arrays = [np.asarray(array) for array in (values, *extras)]
+        lengths = [len(array) if array.ndim else 0 for array in arrays]
+        if len(set(lengths)) > 1 or lengths[0] == 0:
+            raise ValueError(f"Arrays of the same length, at least 1, are needed; these have {lengths} rows.")
+        self._values = _shareable(arrays[0], share)
+        self._tensors = [_shared(self._values), *(_on_host(extra) for extra in arrays[1:])]
+        self._divisor = divisor
+        self._binarize = checked_binarize(binarize)
+        self._rows = np.arange(lengths[0], dtype=np.int64)
+        if binarize is not None:
+            low, high = float(self._values.min()) / divisor, float(self._values.max()) / divisor
+            if not (low >= 0.0 and high <= 1.0):
+                raise ValueError(f"Values from {low:g} to {high:g} cannot be binarized: probabilities lie in [0, 1].")
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    @property
+    def event_shape(self) -> tuple[int, ...]:
+        """The shape of one example."""
+        return self._values.shape[1:]
+
+    def subset(self, rows: Any) -> "Arrays":
+        """The examples at `rows` (indices [M]), in that order, without a copy of the data."""
+        part = copy.copy(self)
+        part._rows = self._rows[np.asarray(rows, np.int64)]
+        return part
+
+    def binarized_once(self, seed: int = 0) -> "Arrays":
+        """A binarized copy: one Bernoulli draw for each value, the same for the same seed."""
+        generator = np.random.default_rng(seed)
+        drawn = empty((len(self), *self.event_shape), np.uint8, "The binarized data")
+        for start in range(0, len(self), CHUNK):
+            probabilities = self._values[self._rows[start : start + CHUNK]] / np.float32(self._divisor)
+            drawn[start : start + CHUNK] = generator.random(probabilities.shape, np.float32) < probabilities
+        extras = [np.asarray(extra)[self._rows] for extra in self._tensors[1:]]
+        return Arrays(drawn, *extras, share=True)
+
+    def steps_per_epoch(self, batch_size: int, drop_remainder: bool = False) -> int:
+        """The number of batches in which all examples are served once.
+
+        Raises:
+            ValueError: if there are none.
+        """
+        if batch_size < 1 or (drop_remainder and batch_size > len(self)):
+            raise ValueError(f"batch_size={batch_size} gives no batch of the {len(self)} examples.")
+        return len(self) // batch_size if drop_remainder else -(-len(self) // batch_size)
+
+    def dataset(
+        self, batch_size: int, seed: int = 0, shuffle: bool = False, drop_remainder: bool = False
+    ) -> tf.data.Dataset:
+        """All examples once. If shuffled, or dynamically binarized, every iteration over it is another one.
+
+        The sequence of iterations follows from `seed` alone, in every process.
+        """
+        steps = self.steps_per_epoch(batch_size, drop_remainder)
+        epochs = tf.data.Dataset.from_tensors(tf.constant(0, tf.int64))
+        if shuffle or self._binarize == "dynamic":
+            epochs = _new_number_each_iteration(tf.constant(_signed(seed), tf.int64))
+        serve = self._server(batch_size, seed, shuffle, drop_remainder)
+
+        @tf.autograph.experimental.do_not_convert
+        def whole(epoch: tf.Tensor) -> tf.data.Dataset:
+            return serve(epoch, tf.constant(0, tf.int64))
+
+        dataset = _served(epochs.flat_map(whole), steps)
+        # A run that is to be resumed needs the batches from any step on.
+        dataset.as_stream = functools.partial(
+            self.stream, batch_size, seed, shuffle=shuffle, drop_remainder=drop_remainder
+        )
+        return dataset
+
+    def stream(
+        self, batch_size: int, seed: int = 0, start_step: int = 0, shuffle: bool = True, drop_remainder: bool = False
+    ) -> tf.data.Dataset:
+        """Epoch after epoch without end, each in another order if shuffled.
+
+        Every batch follows from `seed` and its step alone, so a stream that starts at step n gives, bit for bit, what
+        one from the beginning gives from step n on.
+        """
+        start_epoch, start_batch = divmod(start_step, self.steps_per_epoch(batch_size, drop_remainder))
+        serve = self._server(batch_size, seed, shuffle, drop_remainder)
+
+        @tf.autograph.experimental.do_not_convert
+        def batches(epoch: tf.Tensor) -> tf.data.Dataset:
+            return serve(epoch, tf.where(epoch == start_epoch, tf.constant(start_batch, tf.int64), 0))
+
+        return _served(tf.data.Dataset.counter(start_epoch).flat_map(batches), tf.data.INFINITE_CARDINALITY)
+
+    def _server(
+        self, batch_size: int, seed: int, shuffle: bool, drop_remainder: bool
+    ) -> Callable[[tf.Tensor, tf.Tensor], tf.data.Dataset]:
+        """A function of (epoch, b) that gives the batches of that epoch from number b on."""
+        steps = self.steps_per_epoch(batch_size, drop_remainder)
+        # Eager tensors are captured by reference; made inside the functions, they would be constants of their graphs.
+        rows = _on_host(self._rows)
+        tensors = self._tensors
+
+        # Nothing here depends on a tensor's value, and AutoGraph's rewriting takes a third of a second.
+        @tf.autograph.experimental.do_not_convert
+        def serve(epoch: tf.Tensor, first: tf.Tensor) -> tf.data.Dataset:
+            key = fold_in(tf.constant([_signed(seed), STREAM], tf.int64), epoch)
+            order = tf.random.experimental.stateless_shuffle(rows, key) if shuffle else rows
+
+            def batch(index: tf.Tensor) -> Any:
+                chosen = order[index * batch_size : (index + 1) * batch_size]
+                if drop_remainder:
+                    chosen = tf.ensure_shape(chosen, [batch_size])
+                values, *extras = [tf.gather(tensor, chosen) for tensor in tensors]
+                values = tf.cast(values, tf.float32) / self._divisor
+                if self._binarize == "threshold":
+                    values = tf.cast(values >= 0.5, tf.float32)
+                elif self._binarize == "dynamic":
+                    noise = tf.random.stateless_uniform(tf.shape(values), fold_in(key, index))
+                    values = tf.cast(noise < values, tf.float32)
+                return (values, *extras) if extras else values
+
+            return tf.data.Dataset.range(first, steps).map(batch)
+
+        return serve
+
+
+def checked_binarize(binarize: Any) -> Binarize | None:
+    """The argument, if it is one of those known.
+
+    Raises:
+        ValueError: otherwise.
+    """
+    if binarize not in (None, "threshold", "dynamic"):
+        raise ValueError(f'binarize={binarize!r} is not known; choose None, "threshold" or "dynamic".')
+    return binarize
+
+
+@tf.function(autograph=False)
+def _new_number_each_iteration(seed: tf.Tensor) -> tf.data.Dataset:
+    # The seed of this function's own graph: the result does not depend on tf.random.set_seed.
+    tf.compat.v1.set_random_seed(STREAM)
+    return tf.data.Dataset.random(seed=seed, rerandomize_each_iteration=True).take(1)
+
+
+def _served(batches: tf.data.Dataset, cardinality: int) -> tf.data.Dataset:
+    options = tf.data.Options()
+    options.deterministic = True
+    # The autotuner makes the end of every epoch wait for its next wake-up, up to seconds.
+    options.autotune.enabled = False
+    # The graph rewrites find nothing to improve here, and copy all captured data for every iterator.
+    options.experimental_optimization.apply_default_optimizations = False
+    options.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.DATA
+    return batches.apply(tf.data.experimental.assert_cardinality(cardinality)).prefetch(2).with_options(options)
+
+
+def _shareable(values: np.ndarray, share: bool) -> np.ndarray:
+    """The values as uint8 or float32 in memory that TensorFlow can use too."""
+    dtype = np.uint8 if values.dtype == np.uint8 else np.float32
+    if values.dtype == dtype and is_shareable(values) and share:
+        return values
+    result = empty(values.shape, dtype, "The data")
+    np.copyto(result, values, casting="same_kind")
+    return result
+
+
+def _shared(values: np.ndarray) -> tf.Tensor:
+    # tf.constant would make one or two copies.
+    return tf.experimental.dlpack.from_dlpack(values.__dlpack__())
+
+
+def _on_host(array: np.ndarray) -> tf.Tensor:
+    with tf.device("/CPU:0"):
+        return tf.constant(array)
+
+
+def _signed(seed: int) -> int:
+    """The last 64 bits of the seed as an int64."""
+    bits = int(seed) & (2**64 - 1)
+    return bits - 2**64 if bits >= 2**63 else bits

@@ -1,0 +1,171 @@
+"""What every source hands over: checked images in memory, with their labels."""
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from PIL import Image
+
+Size = tuple[int, int]  # height, width
+# TensorFlow shares memory that starts at a multiple of this many bytes, and copies any other.
+ALIGNMENT = 64
+CHUNK = 1024
+
+
+class Examples(NamedTuple):
+    """One split.
+
+    Attributes:
+        images: [N, H, W, C], uint8 (k stands for k / 255) or float32 in [0, 1]; or vectors [N, D], uint8 or float32,
+            which stand for themselves.
+        labels: [N, ...], or None.
+    """
+
+    images: np.ndarray
+    labels: np.ndarray | None = None
+
+
+class Source(NamedTuple):
+    """What one source holds.
+
+    Attributes:
+        splits: by name: "train", and "validation" and "test" if the source has them.
+        class_names: the name of label k at index k; None if unknown.
+    """
+
+    splits: dict[str, Examples]
+    class_names: tuple[str, ...] | None = None
+
+
+def empty(shape: Sequence[int], dtype: np.typing.DTypeLike, what: str) -> np.ndarray:
+    """An uninitialised array whose memory TensorFlow can share.
+
+    Raises:
+        ValueError: naming `what`, if it would not fit into the memory that is free.
+    """
+    dtype = np.dtype(dtype)
+    size = int(np.prod([int(n) for n in shape], dtype=object)) * dtype.itemsize
+    available = _available_memory()
+    if available is not None and size > available:
+        raise ValueError(
+            f"{what} would take {size / 2**30:.1f} GB, and {available / 2**30:.1f} GB of memory are free. Data are "
+            "kept in memory: make the images smaller with resize=(height, width), or use fewer of them."
+        )
+    raw = np.empty(size + ALIGNMENT, np.uint8)
+    start = -raw.ctypes.data % ALIGNMENT
+    return raw[start : start + size].view(dtype).reshape(shape)
+
+
+def is_shareable(array: np.ndarray) -> bool:
+    """Whether TensorFlow can use the memory of `array` without a copy."""
+    return array.flags.c_contiguous and array.flags.writeable and array.ctypes.data % ALIGNMENT == 0
+
+
+def checked_images(array: np.ndarray, what: str) -> np.ndarray:
+    """The array in the form that `Examples` describes.
+
+    Args:
+        array: images [N, H, W, C] or [N, H, W], or vectors [N, D].
+        what: how to call it in an error.
+
+    Raises:
+        ValueError: for a wrong shape, type or range, and for NaN or infinite values.
+    """
+    if array.ndim not in (2, 3, 4) or 0 in array.shape:
+        raise ValueError(
+            f"{what} has shape {array.shape}; images are [N, H, W, C] or [N, H, W] and vectors [N, D], with N > 0."
+        )
+    is_image = array.ndim > 2
+    if array.ndim == 3:
+        array = array[..., np.newaxis]
+    if array.dtype == np.uint8:
+        return array
+    if array.dtype == bool:
+        return array.astype(np.uint8) * np.uint8(255 if is_image else 1)
+    if not (np.issubdtype(array.dtype, np.floating) or (np.issubdtype(array.dtype, np.integer) and not is_image)):
+        raise ValueError(
+            f"{what} has dtype {array.dtype}; images are uint8 (0 to 255) or floats in [0, 1]. If the values are "
+            'levels from 0 to 255: images.astype("uint8").'
+        )
+    if array.dtype != np.float32:
+        converted = empty(array.shape, np.float32, what)
+        np.copyto(converted, array, casting="same_kind")
+        array = converted
+    low, high = float(array.min()), float(array.max())  # both are NaN if any value is
+    if not (np.isfinite(low) and np.isfinite(high)):
+        bad = _first_bad_row(array)
+        raise ValueError(f"{what} has NaN or infinite values, first in row {bad}. Remove or repair such examples.")
+    if is_image and (low < 0.0 or high > 1.0):
+        raise ValueError(
+            f"{what} has values from {low:g} to {high:g}; floating-point images lie in [0, 1]. "
+            'Levels from 0 to 255: images.astype("uint8"); values from -1 to 1: (images + 1) / 2.'
+        )
+    return array
+
+
+def checked_labels(labels: np.ndarray, count: int, what: str) -> np.ndarray:
+    """The labels, if they are numbers and as many as there are images; a column of class indices as a vector.
+
+    Raises:
+        ValueError: otherwise.
+    """
+    if labels.ndim == 0 or len(labels) != count:
+        raise ValueError(f"{what} has shape {labels.shape}, but there are {count} images: one label for each, please.")
+    if not (np.issubdtype(labels.dtype, np.number) or labels.dtype == bool):
+        raise ValueError(f"{what} has dtype {labels.dtype}; labels are numbers (class indices or factors).")
+    is_column = labels.ndim == 2 and labels.shape[1] == 1 and np.issubdtype(labels.dtype, np.integer)
+    return labels[:, 0] if is_column else labels
+
+
+def resized(image: np.ndarray, size: Size) -> np.ndarray:
+    """One image [h, w, C], uint8 or float32, at another size: bicubic with antialiasing, each channel by itself."""
+    if image.shape[:2] == tuple(size):
+        return image
+    channels = [
+        Image.fromarray(np.ascontiguousarray(image[:, :, c])).resize(size[::-1], Image.Resampling.BICUBIC)
+        for c in range(image.shape[2])
+    ]
+    return np.stack([np.asarray(channel) for channel in channels], axis=-1)
+
+
+def resized_images(images: np.ndarray, size: Size, what: str) -> np.ndarray:
+    """Images [N, h, w, C] at another size; those on the grid k / 255 stay on it.
+
+    Raises:
+        ValueError: for vectors, which have no size, and for a result too large for the memory.
+    """
+    if images.ndim != 4:
+        raise ValueError(f"{what} holds vectors of shape {images.shape}; resize={tuple(size)} is for images.")
+    if images.shape[1:3] == tuple(size):
+        return images
+    result = empty((len(images), *size, images.shape[3]), images.dtype, what)
+    for row, image in zip(result, images, strict=True):
+        row[...] = resized(image, size)
+    if images.dtype != np.uint8:
+        np.clip(result, 0.0, 1.0, out=result)
+        if all(_on_grid(images[start : start + CHUNK]) for start in range(0, len(images), CHUNK)):
+            np.rint(np.multiply(result, 255, out=result), out=result)
+            np.divide(result, 255, out=result)
+    return result
+
+
+def _on_grid(images: np.ndarray) -> bool:
+    levels = images * 255
+    return bool(np.abs(levels - np.rint(levels)).max() < 1e-3)
+
+
+def _first_bad_row(array: np.ndarray) -> int:
+    return next(i for i, row in enumerate(array) if not np.isfinite(row).all())
+
+
+def _available_memory() -> int | None:
+    """Bytes that can be taken without swapping; None where the system does not tell."""
+    try:
+        for line in Path("/proc/meminfo").read_text().splitlines():
+            if line.startswith("MemAvailable:"):
+                return int(line.split()[1]) * 1024
+        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (OSError, ValueError, AttributeError):
+        return None

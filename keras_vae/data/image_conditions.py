@@ -1,0 +1,70 @@
+"""Conditions that are computed from the images themselves: what a model is to restore them from."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from keras_vae.data.examples import empty
+
+# ITU-R BT.601: the weights of red, green and blue in the brightness, as in the "L" of image libraries.
+LUMA = np.array([0.299, 0.587, 0.114], "float32")
+CHUNK = 1024
+NAMES = ("label", "gray", "low_resolution")
+
+
+def checked_condition(condition: Any) -> dict[str, Any] | None:
+    """The condition as a mapping with a known name and known arguments.
+
+    Raises:
+        ValueError: naming what there is.
+    """
+    if condition is None:
+        return None
+    spec = {"name": condition} if isinstance(condition, str) else condition
+    name = spec.get("name") if isinstance(spec, Mapping) else None
+    if name not in NAMES:
+        raise ValueError(
+            f'condition={condition!r}; it is "label", "gray", or {{"name": "low_resolution", "factor": 4}}.'
+        )
+    factor = spec.get("factor")
+    if set(spec) - {"name", "factor"} or (name == "low_resolution") != (factor is not None):
+        raise ValueError(f"condition={condition!r}: low_resolution takes a factor, nothing else takes anything.")
+    if factor is not None and (isinstance(factor, bool) or not isinstance(factor, int) or factor < 2):
+        raise ValueError(f"condition={condition!r}: factor is an int of at least 2.")
+    return dict(spec)
+
+
+def derive(images: np.ndarray, condition: Mapping[str, Any]) -> np.ndarray:
+    """The condition of each image [N, H, W, C], uint8 or float32: of the same type.
+
+    "gray" is the brightness [N, H, W, 1], "low_resolution" the mean of blocks of `factor` x `factor` pixels.
+
+    Raises:
+        ValueError: for images that have no such condition.
+    """
+    if condition["name"] == "gray":
+        if images.ndim != 4 or images.shape[-1] != 3:
+            raise ValueError(f'condition="gray" is for colour images [N, H, W, 3], not for shape {images.shape}.')
+        return _in_chunks(images, (*images.shape[:3], 1), lambda part: (part @ LUMA)[..., np.newaxis])
+    factor = condition["factor"]
+    if images.ndim != 4 or images.shape[1] % factor or images.shape[2] % factor:
+        raise ValueError(
+            f"condition low_resolution with factor {factor} is for images whose height and width are multiples of it, "
+            f"not for shape {images.shape[1:]}: give resize=(height, width)."
+        )
+    n, height, width, channels = images.shape
+    small = (height // factor, width // factor)
+
+    def averaged(part: np.ndarray) -> np.ndarray:
+        return part.reshape(len(part), small[0], factor, small[1], factor, channels).mean(axis=(2, 4))
+
+    return _in_chunks(images, (n, *small, channels), averaged)
+
+
+def _in_chunks(images: np.ndarray, shape: tuple[int, ...], function: Any) -> np.ndarray:
+    result = empty(shape, images.dtype, "The conditions")
+    for start in range(0, len(images), CHUNK):
+        values = function(images[start : start + CHUNK].astype("float32"))
+        result[start : start + CHUNK] = np.rint(values) if images.dtype == np.uint8 else values
+    return result

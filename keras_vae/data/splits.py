@@ -1,0 +1,280 @@
+"""Data: from a name, a folder or arrays to batches of images in [0, 1].
+
+Everything is read into memory once, and batches are gathered from there: data larger than memory are refused.
+"""
+
+import dataclasses
+import os
+import warnings
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from keras_vae.data import array_files, folders
+from keras_vae.data.arrays import Arrays, Binarize, checked_binarize
+from keras_vae.data.examples import Examples, Size, Source
+from keras_vae.data.folders import MAX_SIDE, OnBadFile
+from keras_vae.data.image_conditions import checked_condition, derive
+from keras_vae.data.tfds import is_name, load_named
+
+ARRAY_SUFFIXES = (".npy", ".npz")
+# Of validation and test images: one binarization for all runs, so that their results can be compared.
+EVALUATION_SEED = 0
+
+
+@dataclasses.dataclass(frozen=True)
+class Splits:
+    """What a source holds, in memory.
+
+    Attributes:
+        train, test: the examples, as images [N, H, W, C] or vectors [N, D], with the labels as an extra if asked for.
+        validation: likewise; None unless a validation split was asked for.
+        class_names: the name of label k at index k; None if unknown.
+        condition: if one was asked for: the name and the arguments of what it is in `keras_vae.conditions`.
+    """
+
+    train: Arrays
+    test: Arrays
+    validation: Arrays | None = None
+    class_names: tuple[str, ...] | None = None
+    condition: dict[str, Any] | None = None
+
+
+def load(
+    name_or_path: Any,
+    batch_size: int = 128,
+    binarize: Binarize | None = None,
+    seed: int = 0,
+    labels: bool = False,
+    validation_split: float = 0.0,
+    test_split: float = 0.1,
+    resize: Size | None = None,
+    drop_remainder: bool = False,
+    data_dir: str | os.PathLike | None = None,
+    download: bool = True,
+    on_bad_file: OnBadFile = "error",
+    condition: str | Mapping[str, Any] | None = None,
+) -> tuple[tf.data.Dataset, ...]:
+    """Training and test data in batches: images float32 in [0, 1], [B, H, W, C], or (image, label) pairs.
+
+    ```python
+    train, test = data.load("digits", batch_size=128, binarize="dynamic")
+    train, validation, test = data.load("my_pictures", validation_split=0.1, resize=(64, 64))
+    ```
+
+    Training batches come in a new order at every iteration; validation and test keep theirs, and all their rows.
+
+    Args:
+        name_or_path: "digits"; "shapes" or "shapes/size=32,scales=3,orientations=10,positions=8", sprites with the
+            factors of dSprites that are rendered here (see `datasets.shapes.Grid`); an image dataset of TensorFlow
+            Datasets by name; a folder of images (in class folders or not, in train/ and test/ or not); an .npy or .npz
+            file, or arrays: images [N, H, W, C] or [N, H, W] in uint8 or floats in [0, 1], or vectors [N, D] that keep
+            their values. Several arrays, in a mapping or an .npz file, are told apart by their names: images, labels,
+            x_train, y_train, x_test, y_test and the like; a tuple is (images, labels), or a pair of those, for training
+            and test, as from `keras.datasets`. A name comes before a path; write "./mnist" for a folder of that name.
+        batch_size: examples per batch.
+        binarize: None; "threshold" (1 where the pixel is at least 0.5); or "dynamic": training images are drawn anew
+            from Bernoulli distributions whenever a batch is made, validation and test images once, always alike.
+        seed: of the splits held out, the order and the binarization.
+        labels: whether to give (image, label) pairs. The labels of `shapes` and `dsprites` are the factors, [B, 5]:
+            indices of shape (square, ellipse, heart), scale, orientation, x_position, y_position.
+        validation_split: the fraction of the training examples to give as a validation dataset too; if the source has
+            a validation split (and a test split), that is given.
+        test_split: the fraction to hold out as the test dataset where the source has neither a test nor a validation
+            split.
+        resize: (height, width) for all images. Without it, files of different sizes get the most frequent one.
+        drop_remainder: whether to drop the last training examples that do not fill a batch.
+        data_dir: where TensorFlow Datasets keeps its files; None for $TFDS_DATA_DIR.
+        download: whether a dataset may be downloaded.
+        on_bad_file: "skip" leaves unreadable image files out, with a warning.
+        condition: what a conditional model is given, for batches (image, condition): "label"; "gray", the brightness of
+            colour images; or {"name": "low_resolution", "factor": 4}, means of blocks of 4 x 4 pixels. Images are
+            conditions before they are binarized.
+
+    Returns:
+        (train, test), or (train, validation, test) if `validation_split` > 0.
+
+    Raises:
+        ValueError: for an unknown name, unusable data or file (named), an impossible argument, a batch size larger than
+            the training data, or data that do not fit into memory.
+        FileNotFoundError: for a path that does not exist, a folder without images, or a dataset that can be neither
+            found nor downloaded.
+    """
+    splits = read_splits(
+        name_or_path,
+        binarize=binarize,
+        seed=seed,
+        labels=labels,
+        validation_split=validation_split,
+        test_split=test_split,
+        resize=resize,
+        data_dir=data_dir,
+        download=download,
+        on_bad_file=on_bad_file,
+        batch_size=batch_size,
+        condition=condition,
+    )
+    train = splits.train.dataset(batch_size, seed=seed, shuffle=True, drop_remainder=drop_remainder)
+    held_out = [splits.test] if splits.validation is None else [splits.validation, splits.test]
+    return (train, *(split.dataset(batch_size) for split in held_out))
+
+
+def read_splits(
+    name_or_path: Any,
+    binarize: Binarize | None = None,
+    seed: int = 0,
+    labels: bool = False,
+    validation_split: float = 0.0,
+    test_split: float = 0.1,
+    resize: Size | None = None,
+    data_dir: str | os.PathLike | None = None,
+    download: bool = True,
+    on_bad_file: OnBadFile = "error",
+    batch_size: int | None = None,
+    condition: str | Mapping[str, Any] | None = None,
+) -> Splits:
+    """What `load` serves, before it is cut into batches; for those who make their own datasets of it.
+
+    Args:
+        batch_size: if given, it is checked against the training data, as `load` does.
+        name_or_path, binarize, seed, labels, validation_split, test_split, resize, data_dir, download, on_bad_file,
+            condition: as in `load`, with the same errors.
+    """
+    checked_binarize(binarize)
+    given = checked_condition(condition)
+    if given is not None and labels:
+        raise ValueError("Batches are (image, label) or (image, condition): give labels=True or condition, not both.")
+    labels = labels or (given is not None and given["name"] == "label")
+    _check_arguments(seed, validation_split, test_split, resize, on_bad_file)
+    source = _read(name_or_path, resize and (int(resize[0]), int(resize[1])), labels, data_dir, download, on_bad_file)
+    what = "the given data" if _is_data(name_or_path) else repr(str(name_or_path))
+    _check_splits(source.splits, labels, what)
+    if given is not None and given["name"] != "label":
+        source = source._replace(
+            splits={k: v._replace(labels=derive(v.images, given)) for k, v in source.splits.items()}
+        )
+    own = {name: _arrays(split, binarize) for name, split in source.splits.items()}
+
+    train, validation, test = own["train"], own.get("validation"), own.get("test")
+    if test is None and validation is not None:
+        test, validation = validation, None
+    if test is None:
+        train, test = _hold_out(train, test_split, "test_split", (seed, 0), what)
+    if validation_split == 0.0:
+        validation = None
+    elif validation is None:
+        train, validation = _hold_out(train, validation_split, "validation_split", (seed, 1), what)
+    if batch_size is not None and not 1 <= batch_size <= len(train):
+        raise ValueError(f"batch_size={batch_size}, but {what} has {len(train)} training examples: choose 1 to that.")
+    if binarize == "dynamic":
+        test = test.binarized_once(EVALUATION_SEED)
+        if validation is not None:
+            validation = validation.binarized_once(EVALUATION_SEED + 1)
+    return Splits(train, test, validation, source.class_names, given and _described(source))
+
+
+def _described(source: Source) -> dict[str, Any]:
+    """What stands beside the images, as a part of `keras_vae.conditions`."""
+    values = [split.labels for split in source.splits.values() if split.labels is not None]
+    shape = values[0].shape[1:]
+    if len(shape) == 3:
+        return {"name": "Image", "shape": list(shape)}
+    if shape or not np.issubdtype(values[0].dtype, np.integer):
+        return {"name": "Vector", "size": int(np.prod(shape))}
+    return {"name": "Label", "num_classes": max(len(source.class_names or ()), *(int(v.max()) + 1 for v in values))}
+
+
+def _read(
+    name_or_path: Any,
+    resize: Size | None,
+    labels: bool,
+    data_dir: str | os.PathLike | None,
+    download: bool,
+    on_bad_file: OnBadFile,
+) -> Source:
+    if isinstance(name_or_path, tuple):
+        name_or_path = array_files.by_name(name_or_path)
+    if _is_data(name_or_path):
+        return array_files.load_arrays(name_or_path, resize, labels)
+    if not isinstance(name_or_path, (str, os.PathLike)):
+        raise ValueError(f"Give a name, a path or arrays; not {type(name_or_path).__name__}.")
+    path = Path(name_or_path).expanduser()
+    if not _is_path(name_or_path, path):
+        return load_named(str(name_or_path), resize, labels, data_dir, download)
+    if path.is_dir():
+        return folders.load_folder(path, resize, labels, on_bad_file)
+    if not path.exists():
+        raise FileNotFoundError(f"There is no file or folder {os.fspath(name_or_path)!r}.")
+    if path.suffix.lower() not in ARRAY_SUFFIXES:
+        raise ValueError(
+            f"{str(path)!r} is neither a folder of images nor an .npy or .npz file (archives: unpack them)."
+        )
+    return array_files.load_file(path, resize, labels)
+
+
+def _is_data(data: Any) -> bool:
+    return isinstance(data, (Mapping, tuple)) or hasattr(data, "__array__")
+
+
+def _is_path(given: str | os.PathLike, path: Path) -> bool:
+    if isinstance(given, os.PathLike) or given.startswith((".", "~")) or path.is_absolute():
+        return True
+    if path.suffix.lower() in ARRAY_SUFFIXES:
+        return True
+    if not given or not path.exists():
+        return False
+    if is_name(given):
+        warnings.warn(
+            f"{given!r} is a dataset and a folder here; the dataset is read. The folder: './{given}'.", stacklevel=4
+        )
+        return False
+    return True
+
+
+def _check_arguments(
+    seed: int, validation_split: float, test_split: float, resize: Size | None, on_bad_file: OnBadFile
+) -> None:
+    if isinstance(seed, bool) or not isinstance(seed, (int, np.integer)) or seed < 0:
+        raise ValueError(f"seed={seed!r}; it is an int of at least 0.")
+    for name, value in {"validation_split": validation_split, "test_split": test_split}.items():
+        if not 0.0 <= value < 1.0:
+            raise ValueError(f"{name}={value!r}; it is a fraction, at least 0 and less than 1.")
+    if resize is not None:
+        sides = list(resize) if isinstance(resize, (tuple, list)) else []
+        if len(sides) != 2 or not all(isinstance(side, (int, np.integer)) and 1 <= side <= MAX_SIDE for side in sides):
+            raise ValueError(f"resize={resize!r}; it is (height, width), each from 1 to {MAX_SIDE}.")
+    if on_bad_file not in ("error", "skip"):
+        raise ValueError(f'on_bad_file={on_bad_file!r}; it is "error" or "skip".')
+
+
+def _check_splits(splits: dict[str, Examples], labels: bool, what: str) -> None:
+    shapes = {name: split.images.shape[1:] for name, split in splits.items()}
+    if len(set(shapes.values())) > 1:
+        raise ValueError(
+            f"The splits of {what} differ in the shape of their images: {shapes}. Pass resize=(height, width)."
+        )
+    without = [name for name, split in splits.items() if split.labels is None]
+    if labels and without:
+        raise ValueError(f"{what} has no labels for {', '.join(without)}: pass labels=False.")
+
+
+def _arrays(split: Examples, binarize: Binarize | None) -> Arrays:
+    is_levels = split.images.dtype == np.uint8 and split.images.ndim == 4
+    extras = [] if split.labels is None else [split.labels]
+    return Arrays(split.images, *extras, divisor=255.0 if is_levels else 1.0, binarize=binarize, share=True)
+
+
+def _hold_out(
+    arrays: Arrays, fraction: float, argument: str, seed: tuple[int, int], what: str
+) -> tuple[Arrays, Arrays]:
+    """(the rest, about `fraction` of the examples), both in their old order."""
+    count = max(1, round(len(arrays) * fraction))
+    if fraction == 0.0:
+        raise ValueError(f"{what} has no test split: give {argument} > 0, such as 0.1, to hold one out.")
+    if count >= len(arrays):
+        raise ValueError(f"{argument}={fraction} leaves no training examples of the {len(arrays)} in {what}.")
+    order = np.random.default_rng(seed).permutation(len(arrays))
+    return arrays.subset(np.sort(order[count:])), arrays.subset(np.sort(order[:count]))

@@ -1,0 +1,216 @@
+"""Images from TensorFlow Datasets, by name."""
+
+import contextlib
+import difflib
+import logging
+import os
+import re
+import socket
+import urllib.parse
+import urllib.request
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import tensorflow_datasets as tfds
+
+from keras_vae.data import digits, shapes
+from keras_vae.data.examples import Examples, Size, Source, checked_images, checked_labels, empty, resized_images
+
+SPLITS = {"train": ("train",), "validation": ("validation", "valid", "val", "dev"), "test": ("test",)}
+BATCH = 256
+OWN = ("digits", "shapes")
+# Columns of a vector of factors come in this order, the one of dSprites, then any others by name.
+FACTOR_ORDER = ("label_shape", "label_scale", "label_orientation", "label_x_position", "label_y_position")
+# Datasets whose uint8 images hold 0 and 1 for black and white.
+ZERO_ONE = ("dsprites",)
+
+
+def is_name(name: str) -> bool:
+    """Whether TensorFlow Datasets, or this package, has a dataset of this name (with or without config and version)."""
+    return re.split("[/:]", name)[0] in _names()
+
+
+def load_named(
+    name: str, resize: Size | None, labels: bool, data_dir: str | os.PathLike | None, download: bool
+) -> Source:
+    """The images of `digits`, `shapes` or a dataset of TensorFlow Datasets.
+
+    Where a dataset has no feature `label` but several `label_*`, as dSprites has, the labels are vectors of factors:
+    shape, scale, orientation, x_position, y_position, then any others in the order of their names.
+
+    Args:
+        name: as in `tfds.load`: "mnist", "emnist/letters", "cifar10:3.0.2".
+        resize: (height, width), or None.
+        labels: whether to read labels.
+        data_dir: where its files are; None for $TFDS_DATA_DIR or the default of TFDS, and a cache of ours for ours.
+        download: whether a dataset that is not there may be downloaded.
+
+    Raises:
+        ValueError: for an unknown name, a dataset without images or without labels that are asked for, or images of
+            different sizes without `resize`.
+        FileNotFoundError: if the dataset is not there and cannot be downloaded.
+    """
+    with _quiet(), _prepared(name, data_dir, download) as builder:
+        image_key, label_keys = _keys(name, builder, labels)
+        splits = {}
+        for split, names in _split_names(name, builder).items():
+            splits[split] = _read(builder, names, image_key, label_keys, resize, f"split {names!r} of {name!r}")
+        class_names = None
+        if len(label_keys) == 1:
+            class_names = getattr(builder.info.features[label_keys[0]], "names", None)
+    return Source(splits, tuple(class_names) if class_names else None)
+
+
+@contextlib.contextmanager
+def _prepared(name: str, data_dir: str | os.PathLike | None, download: bool) -> Iterator[Any]:
+    if re.split("[/:]", name)[0] in OWN:
+        with digits.prepared(data_dir) if name == "digits" else shapes.prepared(name, data_dir) as builder:
+            yield builder
+        return
+
+    data_dir = data_dir or os.environ.get("TFDS_DATA_DIR")
+    try:
+        builder = tfds.builder(name, data_dir=data_dir)
+    except Exception as error:  # TFDS raises errors of several types, some of them of its own
+        raise ValueError(_unknown(name, error)) from error
+    if not builder.is_prepared():
+        _download(name, builder, download)
+    yield builder
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Without the warnings of TFDS about its own deprecated calls and about folders yet to be made."""
+    logger = logging.getLogger("absl")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
+
+
+def _unknown(name: str, error: Exception) -> str:
+    near = difflib.get_close_matches(name, _names(), n=4)
+    if is_name(name):
+        reason = f"The dataset {name!r} cannot be opened: {str(error).rstrip('.')}."
+    else:
+        reason = f"No dataset, file or folder is called {name!r}."
+    if near and not is_name(name):
+        reason += f" Did you mean {' or '.join(repr(match) for match in near)}?"
+    return (
+        f"{reason} Accepted are 'digits', 'shapes', the names of image datasets of TensorFlow Datasets (such as "
+        "'mnist'; see tensorflow.org/datasets/catalog), the path of a folder of images or of an .npy or .npz file, and "
+        "numpy arrays."
+    )
+
+
+def _names() -> list[str]:
+
+    # Listing the community's datasets would ask the network.
+    return [*OWN, *tfds.list_builders(with_community_datasets=False)]
+
+
+def _download(name: str, builder: Any, download: bool) -> None:
+    advice = (
+        f"Prepare it where there is a network (tfds build {name}) and pass data_dir= or set TFDS_DATA_DIR to the "
+        "folder it was written to, or use your own images or 'digits', which needs no download."
+    )
+    where = f"The dataset {name!r} is not prepared in {str(builder.data_path)!r}"
+    if not download:
+        raise FileNotFoundError(f"{where}, and download=False. {advice}")
+    host = _unreachable_host(builder)
+    if host is not None:
+        raise FileNotFoundError(f"{where}, and cannot be downloaded: the host {host} cannot be found. {advice}")
+    try:
+        builder.download_and_prepare()
+    except Exception as error:  # of TFDS, requests, TensorFlow, or the dataset's own code
+        raise FileNotFoundError(f"{where}, and cannot be downloaded: {error}. {advice}") from error
+
+
+def _unreachable_host(builder: Any) -> str | None:
+    """A host that the download needs and whose name has no address. TFDS would try it again for minutes."""
+    if urllib.request.getproxies():
+        return None
+    hosts = {urllib.parse.urlsplit(url).hostname for url in builder.url_infos or ()}
+    for host in sorted(filter(None, hosts)):
+        try:
+            socket.getaddrinfo(host, 443)
+        except OSError:
+            return host
+    return None
+
+
+def _keys(name: str, builder: Any, labels: bool) -> tuple[str, tuple[str, ...]]:
+    """The names of the features that hold the image and the label, or the factors."""
+
+    features = builder.info.features
+    supervised = builder.info.supervised_keys or (None, None)
+    images = [key for key, feature in features.items() if isinstance(feature, tfds.features.Image)]
+    if not images:
+        raise ValueError(f"The dataset {name!r} has no images: its features are {sorted(features)}.")
+    candidates = [key for key in (supervised[0], "image", images[0]) if isinstance(key, str) and key in images]
+    if not labels:
+        return candidates[0], ()
+    for key in (supervised[1], "label"):
+        if isinstance(key, str) and key in features and key not in images:
+            return candidates[0], (key,)
+    factors = sorted(key for key, feature in features.items() if key.startswith("label_") and feature.shape == ())
+    if factors:
+        known = [key for key in FACTOR_ORDER if key in factors]
+        return candidates[0], (*known, *(key for key in factors if key not in known))
+    raise ValueError(f"The dataset {name!r} has no labels: its features are {sorted(features)}. Pass labels=False.")
+
+
+def _split_names(name: str, builder: Any) -> dict[str, str]:
+    """The dataset's own names of the splits that it has."""
+    there = list(builder.info.splits)
+    found = {split: own for split, names in SPLITS.items() for own in names[::-1] if own in there}
+    if "train" not in found and len(there) == 1:
+        found = {"train": there[0]}
+    if "train" not in found:
+        raise ValueError(f"The dataset {name!r} has no split 'train'; its splits are {there}.")
+    return found
+
+
+def _read(
+    builder: Any, split: str, image_key: str, label_keys: tuple[str, ...], resize: Size | None, what: str
+) -> Examples:
+
+    feature = builder.info.features[image_key]
+    shape = feature.shape
+    if shape[2] is None or (None in shape and resize is None):
+        raise ValueError(
+            f"The images in {what} have different sizes, {shape}: pass resize=(height, width), such as resize=(64, 64)."
+        )
+    is_batched = None not in shape
+    count = builder.info.splits[split].num_examples
+    size = resize or shape[:2]
+    dtype = np.uint8 if np.dtype(feature.np_dtype) in (np.uint8, bool) else np.float32
+    images = empty((count, *size, shape[2]), dtype, what)
+    labels = []
+    wanted = dict.fromkeys((image_key, *label_keys), True)
+    dataset = builder.as_dataset(
+        split=split,
+        decoders=tfds.decode.PartialDecoding(wanted),
+        read_config=tfds.ReadConfig(interleave_cycle_length=1, try_autocache=False),
+        batch_size=BATCH if is_batched else None,
+    )
+    done = 0
+    for example in tfds.as_numpy(dataset):
+        batch = {
+            key: np.asarray(value) if is_batched else np.asarray(value)[np.newaxis] for key, value in example.items()
+        }
+        pixels = checked_images(batch[image_key], what)
+        if builder.name in ZERO_ONE:
+            pixels = pixels * np.uint8(255)
+        pixels = resized_images(pixels, size, what)
+        images[done : done + len(pixels)] = pixels
+        done += len(pixels)
+        if label_keys:
+            columns = [checked_labels(batch[key], len(pixels), f"{key!r} in {what}") for key in label_keys]
+            labels.append(columns[0] if len(columns) == 1 else np.stack(columns, axis=1))
+    if done != count:
+        raise ValueError(f"The files of {what} are incomplete: {done} of {count} images are there. Prepare it again.")
+    return Examples(images, np.concatenate(labels) if labels else None)

@@ -1,1 +1,0 @@
-"""Where images come from: one module per kind of source, each of which reads its splits into memory."""

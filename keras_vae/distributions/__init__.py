@@ -1,0 +1,1 @@
+"""Distributions, bijectors and linear operators that TFP lacks."""

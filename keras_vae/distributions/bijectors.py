@@ -1,0 +1,142 @@
+"""Normalizing flows: TFP bijectors without weights, whose shifts and scales come from masked Keras layers.
+
+Autoregressive and coupling layers are one thing here: dimensions have an *order*, and each is shifted and scaled by
+functions of those before it in that order. With L distinct ranks that is an autoregressive layer, with two ranks a
+coupling layer.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+from tensorflow_probability import bijectors as tfb
+
+from keras_vae.distributions.scales import bounded
+
+KINDS = ("iaf", "coupling")
+# One layer scales a dimension by a factor between e^-3 and e^3.
+LOG_SCALE_LIMIT = 3.0
+
+
+class Conditioner(keras.layers.Layer):
+    """A masked dense network: x [..., L] -> shift and log-scale, [..., L] each; the i-th depend on the x_j before x_i.
+
+    After Germain et al. 2015, "MADE: masked autoencoder for distribution estimation". The last layer starts at zero,
+    so that shift and log-scale do.
+
+    Args:
+        order: rank of each of the L dimensions; ranks may repeat.
+        units: widths of the hidden layers.
+        context_size: number C of context features that everything may depend on; 0 for none.
+    """
+
+    def __init__(self, order: Sequence[int], units: Sequence[int], context_size: int = 0, **kwargs: Any) -> None:
+        super().__init__(**{**kwargs, "dtype": "float32"})
+        self.order = np.asarray(order)
+        self.masks: list[np.ndarray] = []
+        self.kernels: list[keras.Variable] = []
+        self.biases: list[keras.Variable] = []
+        last = max(1, self.order.max())
+        seen = self.order  # the highest rank that each unit of the layer below depends on
+        for index, size in enumerate(units):
+            ranks = np.arange(size) * last // size
+            self._add_layer(f"hidden_{index}", seen[:, None] <= ranks, "glorot_uniform")
+            seen = ranks
+        self._add_layer("output", np.tile(seen[:, None] < self.order, 2), "zeros")
+        if context_size:
+            shape = (context_size, units[0])
+            self.context_kernel = self.add_weight(name="context_hidden_kernel", shape=shape)
+            shape = (context_size, 2 * len(self.order))
+            self.context_output = self.add_weight(name="context_output_kernel", shape=shape, initializer="zeros")
+
+    def _add_layer(self, name: str, mask: np.ndarray, initializer: str) -> None:
+        self.masks.append(mask.astype("float32"))
+        self.kernels.append(self.add_weight(name=f"{name}_kernel", shape=mask.shape, initializer=initializer))
+        self.biases.append(self.add_weight(name=f"{name}_bias", shape=mask.shape[1:], initializer="zeros"))
+
+    def call(self, x: tf.Tensor, context: tf.Tensor | None = None) -> tuple[tf.Tensor, tf.Tensor]:
+        """Shift and log-scale for x [..., L], given a context [..., C] that broadcasts with it."""
+        for index, (mask, kernel, bias) in enumerate(zip(self.masks, self.kernels, self.biases, strict=True)):
+            is_output = index == len(self.kernels) - 1
+            x = tf.tensordot(x, kernel * mask, axes=1) + bias
+            if context is not None and index == 0:
+                x += tf.tensordot(context, tf.convert_to_tensor(self.context_kernel), axes=1)
+            if context is not None and is_output:
+                x += tf.tensordot(context, tf.convert_to_tensor(self.context_output), axes=1)
+            x = x if is_output else tf.nn.elu(x)
+        shift, log_scale = tf.split(x, 2, axis=-1)
+        return shift, bounded(log_scale, LOG_SCALE_LIMIT)
+
+
+class MaskedAffine(tfb.Bijector):
+    """y_i = x_i exp(s_i) + t_i, where s_i and t_i depend on the x_j that come before x_i in the conditioner's order.
+
+    Forward, and its log-determinant sum_i s_i, take one pass through the conditioner together. The inverse takes one
+    for each rank but the first, whose shifts and scales depend on no x: one for a coupling layer (Dinh et al. 2017,
+    "Density estimation using Real NVP"), L - 1 for an autoregressive one (Kingma et al. 2016, "Improving variational
+    inference with inverse autoregressive flow"). Its log-determinant then takes none.
+
+    Args:
+        conditioner: gives shift and log-scale.
+        context: [..., C], or None.
+    """
+
+    def __init__(self, conditioner: Conditioner, context: tf.Tensor | None = None) -> None:
+        # No `parameters`: TFP then takes no two of them for equal, as for two networks it must not.
+        super().__init__(forward_min_event_ndims=1, name="masked_affine")
+        self.conditioner, self.context = conditioner, context
+        # Of the last pass. A bijector is made anew for each distribution: the weights do not change in its lifetime.
+        self._x: tf.Tensor | None = None
+        self._log_scale: tf.Tensor | None = None
+
+    @classmethod
+    def _parameter_properties(cls, dtype: tf.DType) -> dict:
+        return {}
+
+    def _forward(self, x: tf.Tensor) -> tf.Tensor:
+        shift, log_scale = self.conditioner(x, self.context)
+        self._remember(x, log_scale)
+        return x * tf.exp(log_scale) + shift
+
+    def _inverse(self, y: tf.Tensor) -> tf.Tensor:
+        order = self.conditioner.order
+        x = tf.zeros(order.shape, y.dtype)
+        for rank in range(order.max() + 1):
+            shift, log_scale = self.conditioner(x, self.context)
+            # Dimensions whose turn has not come stay at y: what they would get is wrong, and might overflow.
+            x = tf.where(order <= rank, (y - shift) * tf.exp(-log_scale), y)
+        # The last pass did not see the dimensions of the last rank, on which no scale depends.
+        self._remember(x, log_scale)
+        return x
+
+    def _forward_log_det_jacobian(self, x: tf.Tensor) -> tf.Tensor:
+        # TFP asks for it after the forward or inverse pass, with the very tensor that went in or came out.
+        log_scale = self._log_scale if x is self._x else self.conditioner(x, self.context)[1]
+        return tf.reduce_sum(tf.broadcast_to(log_scale, tf.shape(x)), axis=-1)
+
+    def _remember(self, x: tf.Tensor, log_scale: tf.Tensor) -> None:
+        self._x, self._log_scale = x, log_scale
+
+
+def conditioners(
+    kind: str, latent_dim: int, num_layers: int, units: Sequence[int], context_size: int = 0
+) -> list[Conditioner]:
+    """The conditioners of `num_layers` flow layers.
+
+    Autoregressive layers run through the dimensions forwards and backwards in turn. Coupling layers change the second
+    half given the first, the first given the second, then the odd dimensions given the even, and the reverse.
+    """
+    index = np.arange(latent_dim)
+    if kind == "iaf":
+        cycle = [index, index[::-1]]
+    else:
+        half, odd = (index >= latent_dim // 2).astype(int), index % 2
+        cycle = [half, 1 - half, odd, 1 - odd]
+    return [Conditioner(cycle[i % len(cycle)].tolist(), units, context_size) for i in range(num_layers)]
+
+
+def chain(layers: Sequence[Conditioner], context: tf.Tensor | None = None) -> tfb.Bijector:
+    """The layers one after the other, the first of the list first."""
+    return tfb.Chain([MaskedAffine(layer, context) for layer in reversed(layers)])

@@ -1,0 +1,178 @@
+"""Distributions of vectors that are entries of a codebook."""
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import tensorflow as tf
+from tensorflow_probability import distributions as tfd
+
+from keras_vae import seeds
+
+# Below this, the moving count of a code is that of none at all.
+TINY = 1e-6
+
+
+class Quantized(tfd.Distribution):
+    """The point mass at one grid of codes, P(z) = 1 where the nearest codes of z are `indices`; batch [B], event [L].
+
+    Draws in training have the gradient of the features before quantisation (straight through).
+
+    Args:
+        features: what the encoder gives, [B, N, D].
+        indices: the nearest codes, int32 [B, N].
+        codebook: [S, D].
+        training: whether draws pass a gradient on.
+    """
+
+    def __init__(self, features: tf.Tensor, indices: tf.Tensor, codebook: tf.Tensor, training: bool = False) -> None:
+        self.features, self.indices, self.codebook, self.training = features, indices, codebook, training
+        self.latent_dim = int(features.shape[-2]) * int(features.shape[-1])
+        super().__init__(
+            dtype=features.dtype,
+            reparameterization_type=tfd.FULLY_REPARAMETERIZED,
+            validate_args=False,
+            allow_nan_stats=True,
+            parameters={"features": features, "indices": indices, "codebook": codebook, "training": training},
+        )
+
+    @property
+    def extras(self) -> dict[str, tf.Tensor]:
+        """`commitment`, the squared distance of the features to their codes, [B], summed over the grid."""
+        distance = self.features - tf.stop_gradient(lookup(self.codebook, self.indices))
+        return {"commitment": tf.reduce_sum(tf.square(distance), axis=[-2, -1])}
+
+    @classmethod
+    def _parameter_properties(cls, dtype: tf.DType, num_classes: int | None = None) -> dict:
+        return {}
+
+    def _batch_shape(self) -> tf.TensorShape:
+        return self.features.shape[:-2]
+
+    def _batch_shape_tensor(self) -> tf.Tensor:
+        return tf.shape(self.features)[:-2]
+
+    def _event_shape(self) -> tf.TensorShape:
+        return tf.TensorShape([self.latent_dim])
+
+    def _event_shape_tensor(self) -> tf.Tensor:
+        return tf.constant([self.latent_dim])
+
+    def _mode(self) -> tf.Tensor:
+        return tf.reshape(lookup(self.codebook, self.indices), [-1, self.latent_dim])
+
+    _mean = _mode
+
+    def _variance(self) -> tf.Tensor:
+        return tf.zeros_like(self._mode())
+
+    def _entropy(self) -> tf.Tensor:
+        return tf.zeros(self._batch_shape_tensor(), self.dtype)
+
+    def _sample_n(self, n: int, seed: Any = None) -> tf.Tensor:
+        z = self._mode()
+        if self.training:
+            soft = tf.reshape(self.features, tf.shape(z))
+            z = soft + tf.stop_gradient(z - soft)
+        return tf.tile(z[tf.newaxis], [n, 1, 1])
+
+    def _sample_and_log_prob(self, sample_shape: tf.Tensor, seed: Any) -> tuple[tf.Tensor, tf.Tensor]:
+        z = self.sample(sample_shape, seed=seed)
+        return z, tf.zeros(tf.shape(z)[:-1], self.dtype)
+
+    def _log_prob(self, z: tf.Tensor) -> tf.Tensor:
+        same = tf.reduce_all(tf.equal(indices_of(z, self.codebook), self.indices), axis=-1)
+        return tf.where(same, tf.zeros([], self.dtype), -math.inf)
+
+
+class Codes(tfd.Distribution):
+    """p(k_1) p(k_2|k_1) ... p(k_N|k_1 ... k_N-1) over indices of codes, as a distribution of z [L] that they stand for.
+
+    Args:
+        logits: function from indices [M, N] to logits [M, N, S], of which the i-th depend on the indices before the
+            i-th.
+        places: N.
+        codebook: [S, D].
+    """
+
+    def __init__(self, logits: Any, places: int, codebook: tf.Tensor) -> None:
+        self.logits, self.places, self.codebook = logits, places, codebook
+        super().__init__(
+            dtype=codebook.dtype,
+            reparameterization_type=tfd.NOT_REPARAMETERIZED,
+            validate_args=False,
+            allow_nan_stats=True,
+            parameters={"codebook": codebook},
+        )
+
+    @classmethod
+    def _parameter_properties(cls, dtype: tf.DType, num_classes: int | None = None) -> dict:
+        return {}
+
+    def _batch_shape(self) -> tf.TensorShape:
+        return tf.TensorShape([])
+
+    def _batch_shape_tensor(self) -> tf.Tensor:
+        return tf.constant([], tf.int32)
+
+    def _event_shape(self) -> tf.TensorShape:
+        return tf.TensorShape([self.places * int(self.codebook.shape[-1])])
+
+    def _event_shape_tensor(self) -> tf.Tensor:
+        return tf.constant(self._event_shape().as_list())
+
+    def log_prob_of(self, indices: tf.Tensor) -> tf.Tensor:
+        """log p(k), [...], for indices [..., N]."""
+        flat = tf.reshape(indices, [-1, self.places])
+        losses = tf.nn.sparse_softmax_cross_entropy_with_logits(flat, self.logits(flat))
+        return -tf.reshape(tf.reduce_sum(losses, axis=-1), tf.shape(indices)[:-1])
+
+    def chain(self, n: Any, choose: Callable[[tf.Tensor, tf.Tensor], tf.Tensor]) -> tf.Tensor:
+        """Indices, int32 [n, N], chosen one after another: place i by `choose`, given i and its logits [n, S]."""
+
+        def place(i: tf.Tensor, indices: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+            chosen = choose(i, tf.gather(self.logits(indices), i, axis=1))
+            return i + 1, tf.where(tf.range(self.places) == i, chosen[:, tf.newaxis], indices)
+
+        start = (tf.constant(0), tf.zeros([n, self.places], tf.int32))
+        return tf.while_loop(lambda i, _: i < self.places, place, start)[1]
+
+    def _sample_n(self, n: int, seed: Any = None) -> tf.Tensor:
+        def choose(i: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:
+            return tf.random.stateless_categorical(logits, 1, seeds.fold_in(seed, i), dtype=tf.int32)[:, 0]
+
+        drawn = lookup(self.codebook, self.chain(n, choose))
+        return tf.reshape(drawn, tf.concat([[n], self._event_shape_tensor()], axis=0))
+
+    def _log_prob(self, z: tf.Tensor) -> tf.Tensor:
+        return self.log_prob_of(indices_of(z, self.codebook))
+
+
+@tfd.RegisterKL(Quantized, Codes)
+def _kl_codes(q: Quantized, p: Codes, name: str | None = None) -> tf.Tensor:
+    return -p.log_prob_of(q.indices)
+
+
+def nearest(vectors: tf.Tensor, codebook: tf.Tensor) -> tf.Tensor:
+    """argmin_k |v - c_k|, int32 [...], for vectors [..., D] and a codebook [S, D]; the first of equals."""
+    # |v|^2 is the same for all k.
+    distances = tf.reduce_sum(tf.square(codebook), axis=-1) - 2.0 * tf.tensordot(vectors, tf.transpose(codebook), 1)
+    return tf.argmin(distances, axis=-1, output_type=tf.int32)
+
+
+def lookup(codebook: tf.Tensor, indices: tf.Tensor) -> tf.Tensor:
+    """The vectors of indices, [..., D]."""
+    return tf.gather(codebook, indices)
+
+
+def indices_of(z: tf.Tensor, codebook: tf.Tensor) -> tf.Tensor:
+    """The nearest codes of z [..., N * D], int32 [..., N]."""
+    dim = int(codebook.shape[-1])
+    shape = tf.concat([tf.shape(z)[:-1], [int(z.shape[-1]) // dim, dim]], axis=0)
+    return nearest(tf.reshape(z, shape), codebook)
+
+
+def perplexity(counts: tf.Tensor) -> tf.Tensor:
+    """exp of the entropy of the frequencies: S for S codes that are used equally, 1 for one that is used alone."""
+    p = tf.math.divide_no_nan(counts, tf.reduce_sum(counts))
+    return tf.exp(-tf.reduce_sum(tf.math.xlogy(p, p)))

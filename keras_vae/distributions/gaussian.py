@@ -1,0 +1,38 @@
+"""What is asked of Gaussians: marginals, and draws at a temperature."""
+
+from typing import Any
+
+import tensorflow as tf
+from tensorflow_probability import distributions as tfd
+
+
+def cooled(p: tfd.Distribution, z: tf.Tensor, temperature: Any) -> tf.Tensor:
+    """Draws `z` of a Gaussian `p` at a temperature t: mean + t (z - mean).
+
+    Raises:
+        ValueError: for another distribution, unless the temperature is the number 1.
+    """
+    if isinstance(temperature, (int, float)) and temperature == 1.0:
+        return z
+    if not isinstance(p, tfd.MultivariateNormalLinearOperator):
+        raise ValueError(f"A temperature scales Gaussian priors, and {type(p).__name__} is none: leave it at 1.")
+    mean = p.mean() if p.loc is None else p.loc  # without a broadcast, for exported graphs
+    return mean + temperature * (z - mean)
+
+
+def marginals(distribution: tfd.Distribution) -> tfd.Distribution | None:
+    """The univariate marginals of a distribution over [L] that factorises, batch [..., L]; None if it does not."""
+    if isinstance(distribution, tfd.MultivariateNormalDiag):
+        return tfd.Normal(distribution.loc, distribution.stddev())
+    # `tfd.Independent` of a distribution that is no composite tensor is not an instance of `tfd.Independent`.
+    if hasattr(distribution, "reinterpreted_batch_ndims") and distribution.event_shape.rank == 1:
+        inner = distribution.distribution
+        return inner if inner.event_shape.rank == 0 else None
+    return None
+
+
+def dimensions(distribution: tfd.Distribution) -> tfd.Distribution | None:
+    """The marginals over single dimensions, batch [..., L], of Gaussians with correlations too; None if unknown."""
+    if isinstance(distribution, tfd.MultivariateNormalLinearOperator):
+        return tfd.Normal(distribution.mean(), distribution.stddev())
+    return marginals(distribution)

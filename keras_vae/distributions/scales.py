@@ -1,0 +1,40 @@
+"""Maps from raw network outputs, any real numbers, to parameters with limits."""
+
+import math
+
+import tensorflow as tf
+
+from keras_vae.distributions.support import Support
+
+MIN_SCALE = 1e-5
+
+
+def positive(raw: tf.Tensor) -> tf.Tensor:
+    """softplus(raw + log(e - 1)) + 1e-5: a positive scale that is one at raw = 0 and grows linearly."""
+    return tf.nn.softplus(raw + math.log(math.e - 1.0)) + MIN_SCALE
+
+
+def bounded(raw: tf.Tensor, limit: float) -> tf.Tensor:
+    """limit tanh(raw / limit): within [-limit, limit], and the identity near zero."""
+    return limit * tf.tanh(raw / limit)
+
+
+_HINGE = 0.1  # how far from a bound, in log-scale, the smooth clip begins to bend
+
+
+def bounded_exp(log_scale: tf.Tensor, bounds: Support) -> tf.Tensor:
+    """exp(log_scale), held inside `bounds` by a smooth clip: a scale that can neither collapse nor overflow.
+
+    high - w s(w - s(log_scale - low)) / s(w) with w = high - low and s(x) = 0.1 softplus(x / 0.1): `tfb.SoftClip` by a
+    softplus that does not overflow where a device computes softplus as log(1 + exp(x)).
+    """
+    low, high = math.log(bounds.low), math.log(bounds.high)
+    width = high - low
+    shrinkage = width / (width + _HINGE * math.log1p(math.exp(-width / _HINGE)))
+    return tf.exp(high - shrinkage * _hinge(width - _hinge(log_scale - low)))
+
+
+def _hinge(x: tf.Tensor) -> tf.Tensor:
+    size = tf.abs(x)
+    # Not max(x, 0), which has the wrong gradient at zero.
+    return 0.5 * (x + size) + _HINGE * tf.math.log1p(tf.exp(-size / _HINGE))

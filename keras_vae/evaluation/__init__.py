@@ -1,0 +1,33 @@
+"""How good a trained model is, in honest units: nats and bits per dimension, each with its error.
+
+evaluation.log_likelihood(vae, test, num_samples=5000)      # importance-weighted log p(x)
+evaluation.annealed_importance_sampling(vae, test)          # the same number by an independent way, on a subset
+evaluation.evaluate(vae, test, train)                       # everything, JSON-ready
+"""
+
+from keras_vae.evaluation.annealing import AnnealedEstimate, annealed_importance_sampling
+from keras_vae.evaluation.diagnosis import Finding, diagnose
+from keras_vae.evaluation.downstream import CodeDensity, augment, features_model
+from keras_vae.evaluation.importance import LogLikelihood, bits_per_dim, log_likelihood
+from keras_vae.evaluation.probes import Clustering, Probe, cluster, linear_probe, probe_table
+from keras_vae.evaluation.report import evaluate, report_table
+
+__all__ = [
+    "AnnealedEstimate",
+    "Clustering",
+    "CodeDensity",
+    "Finding",
+    "LogLikelihood",
+    "Probe",
+    "annealed_importance_sampling",
+    "augment",
+    "bits_per_dim",
+    "cluster",
+    "diagnose",
+    "evaluate",
+    "features_model",
+    "linear_probe",
+    "log_likelihood",
+    "probe_table",
+    "report_table",
+]

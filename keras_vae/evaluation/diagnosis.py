@@ -1,0 +1,244 @@
+"""Diagnosis in words: what is wrong with a trained model, by which number, and what helps.
+
+for finding in evaluation.diagnose(vae, test, history=history):
+    print(finding)
+"""
+
+import dataclasses
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow_probability as tfp
+
+from keras_vae.evaluation.statistics import LatentStatistics, gather, given, is_deterministic, latent_statistics
+from keras_vae.models.vae import VAE
+
+tfd = tfp.distributions
+# A dimension whose posterior mean moves by less than this part of the posterior's own variance is not used, whatever
+# its scale: a prior that is learned or bounded sets another one than the standard normal, which `statistics.ACTIVE` assumes.
+MOVED = 0.01
+# Below this many nats in all, the decoder does not use its latents.
+COLLAPSED_NATS = 0.1
+# A dimension with less than this many nats is not used.
+UNUSED_NATS = 0.01
+# A scale within this factor of its bound has hit it.
+NEAR_BOUND = 1.05
+# The validation ELBO is too far below the training ELBO if it lies lower by more than this part of the KL, which is
+# what the latents carry, or has fallen from its best by more than that part; and by more than so many nats in any case.
+GAP_OF_KL, FALL_OF_KL, GAP_NATS = 0.5, 0.1, 1.0
+# Standard errors of the mean over the examples that a gap may have: other examples of the same kind differ by as much.
+GAP_ERRORS = 3.0
+# Scales are looked at for this many examples.
+SCALE_EXAMPLES = 256
+
+
+@dataclasses.dataclass(frozen=True)
+class Finding:
+    """One thing that is wrong.
+
+    Attributes:
+        name: of the kind: "posterior_collapse", "unused_dimensions", "scale_at_bound", "train_validation_gap" or
+            "nonfinite".
+        value: the number that shows it.
+        message: what it is, with the number and its unit.
+        remedy: what helps.
+        is_harmful: False for what is worth knowing but costs nothing.
+    """
+
+    name: str
+    value: float
+    message: str
+    remedy: str
+    is_harmful: bool = True
+
+    def __str__(self) -> str:
+        return f"{self.name.replace('_', ' ')}: {self.message} {self.remedy}"
+
+    def as_dict(self) -> dict[str, Any]:
+        """JSON-ready; a number that is not finite becomes None."""
+        return {**vars(self), "value": self.value if math.isfinite(self.value) else None}
+
+
+def diagnose(vae: VAE, data: Any, history: Mapping[str, Any] | None = None, seed: int = 0) -> list[Finding]:
+    """Everything that is found wrong with a model; an empty list for a healthy one.
+
+    Args:
+        vae: the model.
+        data: a finite data set, the validation or test data as a rule.
+        history: names to lists, as in `keras.callbacks.History.history`, or names to numbers, the logs of one epoch;
+            for the gap between training and validation in what the objective's `monitor` names, and values that are
+            not finite.
+        seed: of one draw from the posterior for each example.
+    """
+    found = latent_statistics(vae, data, seed)
+    x, y = gather(data, SCALE_EXAMPLES)
+    return examine(vae, found, x, history, given(vae, y))
+
+
+def examine(
+    vae: VAE,
+    found: LatentStatistics,
+    x: np.ndarray,
+    history: Mapping[str, Any] | None = None,
+    condition: np.ndarray | None = None,
+) -> list[Finding]:
+    """The same as `diagnose`, from statistics that are known already and a few examples `x` [B, *event_shape]."""
+    history = history or {}
+    nonfinite = _nonfinite(vae, found, history)
+    if nonfinite:
+        # Everything else would be a consequence.
+        return nonfinite
+    findings = []
+    if not is_deterministic(vae):
+        findings += _collapse(found) or _unused(found)
+    findings += _scale_at_bound(vae, x, condition)
+    findings += _gap(vae.objective.monitor, found, history)
+    return findings
+
+
+def _used(found: LatentStatistics) -> np.ndarray:
+    """Which latent dimensions the data move, [L]."""
+    if found.mean_variance is None:
+        return found.active
+    return found.active | (found.variance_of_means > MOVED * found.mean_variance)
+
+
+def _collapse(found: LatentStatistics) -> list[Finding]:
+    if found.rate >= COLLAPSED_NATS and _used(found).any():
+        return []
+    size = len(found.active)
+    return [
+        Finding(
+            "posterior_collapse",
+            found.rate,
+            f"KL(q(z|x) || p(z)) is {found.rate:.3g} nats per example and {found.active.sum()} of {size} latent "
+            "dimensions are active: q(z|x) is the prior whatever x, and the decoder ignores z.",
+            "Lower the weight of the KL or let it rise slowly (objectives.ELBO(kl_weight=schedules.Linear(steps))), "
+            "give free bits (ELBO(free_bits=0.1)), use a weaker decoder, or a Normal likelihood of a smaller scale.",
+        )
+    ]
+
+
+def _unused(found: LatentStatistics) -> list[Finding]:
+    unused = ~_used(found) if found.kl_per_dim is None else ~_used(found) & (found.kl_per_dim < UNUSED_NATS)
+    if not unused.any():
+        return []
+    names = ", ".join(str(dim) for dim in np.flatnonzero(unused)[:12])
+    more = "" if unused.sum() <= 12 else ", ..."
+    share = 0.0 if found.kl_per_dim is None else float(found.kl_per_dim[unused].sum())
+    return [
+        Finding(
+            "unused_dimensions",
+            float(unused.sum()),
+            f"{unused.sum()} of {len(unused)} latent dimensions carry nothing ({names}{more}; {share:.2g} nats in "
+            "all): the variance of their posterior mean is below 0.01.",
+            f"This does no harm; a latent_dim of {int((~unused).sum())} would do. If you want them used: KL warm-up "
+            "(schedules.Linear) or free bits (objectives.ELBO(free_bits=0.1)).",
+            is_harmful=False,
+        )
+    ]
+
+
+def _scale_at_bound(vae: VAE, x: np.ndarray, condition: np.ndarray | None) -> list[Finding]:
+    bounds = getattr(vae.decoder.likelihood, "SCALES", None)
+    p = vae.decode(vae.encoder.posterior.point(vae.encode(x, condition)), condition)
+    inner = p.distribution if isinstance(p, tfd.Independent) else p
+    if bounds is None or not isinstance(inner, tfd.Normal) or isinstance(vae.decoder.likelihood.scale, (int, float)):
+        return []
+    scale = np.asarray(inner.scale)
+    findings = []
+    at_low, at_high = (
+        float((scale <= bounds.low * NEAR_BOUND).mean()),
+        float((scale >= bounds.high / NEAR_BOUND).mean()),
+    )
+    if at_low > 0:
+        findings.append(
+            Finding(
+                "scale_at_bound",
+                float(scale.min()),
+                f"The scale of the Normal likelihood is at its lower bound of {bounds.low:g} for {at_low:.1%} of the "
+                "values: the density of the data grows without limit there, and the log-likelihood measures the bound.",
+                "The data are constant or lie on a grid at these values. Fix the scale (likelihoods.Normal(shape, "
+                "scale=0.1)), give the grid a probability (likelihoods.DiscretizedLogistic), or add noise to the data.",
+            )
+        )
+    if at_high > 0:
+        findings.append(
+            Finding(
+                "scale_at_bound",
+                float(scale.max()),
+                f"The scale of the Normal likelihood is at its upper bound of {bounds.high:g} for {at_high:.1%} of the "
+                "values: the model explains the data as noise.",
+                "Bring the data to a range near [0, 1], and lower the learning rate.",
+            )
+        )
+    return findings
+
+
+def _gap(monitor: str, found: LatentStatistics, history: Mapping[str, Any]) -> list[Finding]:
+    # A history may be of something else than what the objective maximises; the ELBO is in all of them.
+    monitor = monitor if f"val_{monitor}" in history else "elbo"
+    name = "ELBO" if monitor == "elbo" else monitor.replace("_", " ")
+    train, validation = _numbers(history.get(monitor, [])), _numbers(history.get(f"val_{monitor}", []))
+    if not len(train) or not len(validation):
+        return []
+    gap, fall = float(train[-1] - validation[-1]), float(validation.max() - validation[-1])
+    kl = abs(found.rate)
+    error = found.standard_error if math.isfinite(found.standard_error) else 0.0
+    # An autoencoder has no KL to measure a gap by.
+    has_gap = kl > 0 and gap > max(GAP_OF_KL * kl, GAP_NATS, GAP_ERRORS * error)
+    has_fallen = gap > GAP_NATS and fall > max(FALL_OF_KL * kl, GAP_NATS)
+    if not has_gap and not has_fallen:
+        return []
+    message = (
+        f"The {name} is {train[-1]:.2f} nats on the training data and {validation[-1]:.2f} on the validation data, a "
+        f"gap of {gap:.2f} where the KL is {kl:.2f}; the best validation {name} was {validation.max():.2f}. "
+    )
+    more = 'a smaller network or more data, and draw binary images anew (data.load(..., binarize="dynamic")).'
+    if len(validation) > 1 and not has_fallen:
+        # It still learns something that holds for new data too.
+        message += "The model knows its training data better than others, "
+        message += f"but the validation {name} has not fallen."
+        return [Finding("train_validation_gap", gap, message, f"If the gap matters, use {more}", is_harmful=False)]
+    message += "The model learns its training data by heart."
+    stop = f"Stop earlier (keras.callbacks.EarlyStopping('val_{monitor}', mode='max', restore_best_weights=True)), use "
+    return [Finding("train_validation_gap", gap, message, stop + more)]
+
+
+def _nonfinite(vae: VAE, found: LatentStatistics, history: Mapping[str, Any]) -> list[Finding]:
+    remedy = (
+        "Lower the learning rate or clip the gradient (keras.optimizers.Adam(1e-4, global_clipnorm=1.0)), go back to "
+        "the last checkpoint, and look for extreme values in the data."
+    )
+    weights = [w.path for w in vae.weights if not np.isfinite(keras.ops.convert_to_numpy(w)).all() and _is_float(w)]
+    # Bounds of a range may be infinite by intention.
+    weights = [path for path in weights if not path.endswith("/range")]
+    if weights:
+        names = ", ".join(weights[:3]) + (", ..." if len(weights) > 3 else "")
+        return [
+            Finding("nonfinite", float(len(weights)), f"{len(weights)} weights hold NaN or infinity: {names}.", remedy)
+        ]
+    if found.num_nonfinite:
+        count = found.num_nonfinite
+        message = f"The ELBO of {count} of {found.num_examples} examples is NaN or infinite."
+        return [Finding("nonfinite", float(count), message, remedy)]
+    for name, values in history.items():
+        numbers = _numbers(values)
+        if len(numbers) and not np.isfinite(numbers[-1]):
+            message = f"The last value of {name} in the history is {numbers[-1]}."
+            return [Finding("nonfinite", float(numbers[-1]), message, remedy)]
+    return []
+
+
+def _is_float(weight: keras.Variable) -> bool:
+    return "float" in str(weight.dtype)
+
+
+def _numbers(values: Any) -> np.ndarray:
+    try:
+        return np.atleast_1d(np.asarray(values, "float64"))
+    except (TypeError, ValueError):
+        return np.array([])

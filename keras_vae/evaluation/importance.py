@@ -1,0 +1,247 @@
+"""Importance-weighted estimates of log p(x), in chunks that fit in memory whatever the number of samples."""
+
+import dataclasses
+import math
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+import rich.console
+import rich.progress
+import tensorflow as tf
+import tensorflow_probability as tfp
+from tensorflow_probability import distributions as tfd
+
+from keras_vae import conditions, seeds
+from keras_vae.conditions import condition_for
+from keras_vae.data.batches import is_array
+from keras_vae.evaluation.statistics import given, labelled_batches, refuse_deterministic, standard_error
+from keras_vae.models.vae import VAE
+
+# One chunk of draws gives about this many numbers at the decoder's output: matrix products are then at their full
+# speed and memory stays small, whatever the number of samples.
+CHUNK_VALUES = 2**20
+MIN_ROWS, MAX_ROWS = 64, 4096
+# Draws of one image in a chunk, where there are images enough to fill it.
+DRAWS = 32
+LogWeights = Callable[[int, tf.Tensor], tf.Tensor]
+
+
+@dataclasses.dataclass(frozen=True)
+class LogLikelihood:
+    """Estimates of log p(x) for N examples, in nats.
+
+    Attributes:
+        mean: over the examples.
+        standard_error: of `mean` over the examples: how far other examples of the same kind would move it.
+        monte_carlo_error: of `mean` over other draws for the same examples, sqrt(sum_n (1 / ess_n - 1 / K)) / N;
+            NaN for K = 1.
+        effective_sample_size: (sum w)^2 / sum w^2 of the K weights, mean over the examples; between 1 and K.
+        num_samples: K, the number of importance samples, without which the number cannot be compared.
+        bits_per_dim: -mean / (D log 2) for discrete data of D values, else None.
+        values: [N].
+        effective_sample_sizes: [N].
+    """
+
+    mean: float
+    standard_error: float
+    monte_carlo_error: float
+    effective_sample_size: float
+    num_samples: int
+    bits_per_dim: float | None
+    values: np.ndarray
+    effective_sample_sizes: np.ndarray
+
+    @property
+    def relative_effective_sample_size(self) -> float:
+        """`effective_sample_size` / `num_samples`: near zero where the posterior fits badly."""
+        return self.effective_sample_size / self.num_samples
+
+    def as_dict(self) -> dict[str, Any]:
+        """The numbers without the arrays, JSON-ready."""
+        return {
+            "mean": self.mean,
+            "standard_error": self.standard_error,
+            "num_samples": self.num_samples,
+            "num_examples": len(self.values),
+            "bits_per_dim": self.bits_per_dim,
+            "effective_sample_size": self.effective_sample_size,
+            "relative_effective_sample_size": self.relative_effective_sample_size,
+            "monte_carlo_error": self.monte_carlo_error,
+        }
+
+
+def log_likelihood(vae: VAE, data: Any, num_samples: int = 5000, seed: int = 0, verbose: bool = True) -> LogLikelihood:
+    """Importance-weighted estimate of log p(x) for each example.
+
+    log 1/K sum_k w_k, w_k = p(x|z_k) p(z_k) / q(z_k|x), z_k ~ q(z|x): a lower bound in expectation, which rises to
+    log p(x) with K (Burda et al. 2016, "Importance weighted autoencoders"). The draws are taken in chunks whose sums
+    are kept on the log scale, so that memory does not grow with K; each example is encoded once. The result depends on
+    the seed, the model, K and the data, not on how the data are cut into batches.
+
+    Args:
+        vae: the model.
+        data: a finite data set: array, (x, y), `tf.data.Dataset` or other iterable of batches, with or without labels.
+        num_samples: K.
+        seed: of the draws.
+        verbose: whether to show a progress bar.
+
+    Raises:
+        ValueError: for data outside the support of the likelihood, no data, and a posterior without a density.
+    """
+    if isinstance(num_samples, bool) or not isinstance(num_samples, int) or num_samples < 1:
+        raise ValueError(f"num_samples must be a positive int, not {num_samples!r}.")
+    refuse_deterministic(vae, "Importance sampling")
+    rows = int(np.clip(CHUNK_VALUES // math.prod(vae.decoder.event_shape), MIN_ROWS, MAX_ROWS))
+    block = max(1, rows // min(num_samples, DRAWS))
+    results: list[np.ndarray] = []
+    with _progress(verbose) as progress:
+        task = progress.add_task(f"log p(x), {num_samples} samples", total=_num_examples(data))
+        run = None
+        for x, condition in _blocks(vae, data, block):
+            if run is None:
+                # Data that fill no block are padded no further than they reach.
+                block = min(block, len(x))
+                run = _importance_sampler(vae, num_samples, max(1, rows // block))
+            padding = np.arange(block) % len(x)
+            condition = conditions.given(vae.condition, None if condition is None else condition[padding], block)
+            part = run(tf.constant(x[padding]), condition, seeds.fold_in(seed, len(results)))
+            results.append(np.asarray(part)[:, : len(x)])
+            progress.advance(task, len(x))
+    if not results:
+        raise ValueError("There are no data to evaluate: the first batch is empty.")
+    values, sizes = np.concatenate(results, axis=1).astype("float64")
+    # An effective size is at most K; rounding of the sums can exceed it by a little.
+    sizes = np.minimum(sizes, num_samples)
+    mean = float(values.mean())
+    return LogLikelihood(
+        mean=mean,
+        standard_error=standard_error(values),
+        monte_carlo_error=monte_carlo_error(sizes, num_samples),
+        effective_sample_size=float(sizes.mean()),
+        num_samples=num_samples,
+        bits_per_dim=bits_per_dim(vae, mean),
+        values=values,
+        effective_sample_sizes=sizes,
+    )
+
+
+def bits_per_dim(vae: VAE, nats: float) -> float | None:
+    """-nats / (D log 2), D the number of values of an example; None unless the likelihood is of discrete data."""
+    if vae.decoder.likelihood.levels is None:
+        return None
+    return -nats / (math.prod(vae.decoder.event_shape) * math.log(2.0))
+
+
+def monte_carlo_error(sizes: np.ndarray, num_samples: int) -> float:
+    """Of the mean over N estimates by `num_samples` weights of effective sizes [N]; NaN for one weight."""
+    if num_samples == 1:
+        return math.nan
+    return float(np.sqrt(np.sum(np.maximum(1.0 / sizes - 1.0 / num_samples, 0.0))) / len(sizes))
+
+
+def _importance_sampler(vae: VAE, num_samples: int, rows_each: int) -> Callable[..., tf.Tensor]:
+    """A compiled function of x [B, *event_shape], conditions (or None) and a seed.
+
+    It gives [2, B], log-likelihoods and effective sample sizes.
+    """
+    num_chunks = math.ceil(num_samples / rows_each)
+    draws = math.ceil(num_samples / num_chunks)
+
+    @tf.function(autograph=False)
+    def run(x: tf.Tensor, condition: tf.Tensor | None, seed: tf.Tensor) -> tf.Tensor:
+        log_weights = _log_weights(vae, x, condition)
+
+        def add(chunk: tf.Tensor, total: tf.Tensor, total_of_squares: tf.Tensor) -> tuple[tf.Tensor, ...]:
+            log_w = log_weights(draws, seeds.fold_in(seed, chunk))
+            surplus = chunk * draws + tf.range(draws) >= num_samples
+            log_w = tf.where(surplus[:, tf.newaxis], -math.inf, log_w)
+            total = tfp.math.log_add_exp(total, tf.reduce_logsumexp(log_w, axis=0))
+            squares = tf.reduce_logsumexp(2.0 * log_w, axis=0)
+            return chunk + 1, total, tfp.math.log_add_exp(total_of_squares, squares)
+
+        nothing = tf.fill([tf.shape(x)[0]], -math.inf)
+        _, total, squares = tf.while_loop(
+            lambda chunk, *_: chunk < num_chunks, add, [0, nothing, nothing], parallel_iterations=2
+        )
+        return tf.stack([total - math.log(num_samples), tf.exp(2.0 * total - squares)])
+
+    return run
+
+
+def _log_weights(vae: VAE, x: tf.Tensor, condition: tf.Tensor | None) -> LogWeights:
+    """A function of a number K of draws and a seed that gives log p(x, z) - log q(z|x), [K, B], encoding only once."""
+    if type(vae).infer is not VAE.infer or vae.num_levels > 1:
+        # A model with another way to its latents, a hierarchy for example: its groups are drawn anew from the data.
+        return lambda num, seed: vae.infer(x, num, seed, condition).log_weights
+    q = vae.encode(x, condition)
+    p = vae.prior.distribution(encoder=vae.encoder, condition=condition_for(vae.prior, condition))
+
+    def log_weights(num: int, seed: tf.Tensor) -> tf.Tensor:
+        z, log_q = q.experimental_sample_and_log_prob(num, seed=seed)
+        return _log_prob(vae.decode(z, condition), x) + p.log_prob(z) - log_q
+
+    return log_weights
+
+
+def _log_prob(likelihood: tfd.Distribution, x: tf.Tensor) -> tf.Tensor:
+    """log p(x|z), [K, B], for x [B, ...].
+
+    Of zeros and ones it is sum_i min(m_i, 0) + log prod_i sigmoid(|m_i|), m = (2 x - 1) logit: one logarithm for a
+    hundred factors, each at least 1/2, instead of two for each value.
+    """
+    inner = likelihood.distribution if isinstance(likelihood, tfd.Independent) else None
+    if not isinstance(inner, tfd.Bernoulli) or inner.parameters.get("logits") is None:
+        return likelihood.log_prob(x)
+    size = math.prod(x.shape[1:])
+    group = max(n for n in range(1, min(size, 112) + 1) if size % n == 0)
+    logits = tf.reshape(inner.logits, [-1, tf.shape(x)[0], size])
+    signs = tf.reshape(2.0 * x - 1.0, [-1, size])
+    factors = tf.reshape(tf.sigmoid(tf.abs(logits)), [-1, size // group, group])
+    logs = tf.reduce_sum(tf.math.log(tf.reduce_prod(factors, axis=-1)), axis=-1)
+    return tf.reduce_sum(tf.minimum(signs * logits, 0.0), axis=-1) + tf.reshape(logs, tf.shape(logits)[:2])
+
+
+def _blocks(vae: VAE, data: Any, size: int) -> Iterator[tuple[np.ndarray, np.ndarray | None]]:
+    """The examples in blocks of `size` (the last may be smaller), however the data are batched, each checked.
+
+    With their conditions, or None.
+    """
+    held: list[np.ndarray] = []
+    beside: list[np.ndarray] = []
+    count = 0
+    for x, y in labelled_batches(data):
+        if not len(x):
+            continue
+        vae.decoder.likelihood.check(x)
+        held.append(x.astype("float32"))
+        condition = conditions.given(vae.condition, given(vae, y), len(x))
+        beside.append(np.zeros(len(x)) if condition is None else condition.numpy())
+        count += len(x)
+        whole = count - count % size
+        if whole:
+            x, condition = np.concatenate(held), np.concatenate(beside)
+            for start in range(0, whole, size):
+                yield x[start : start + size], given(vae, condition[start : start + size])
+            held, beside, count = [x[whole:]], [condition[whole:]], count - whole
+    if count:
+        yield np.concatenate(held), given(vae, np.concatenate(beside))
+
+
+def _num_examples(data: Any) -> int | None:
+    first = data[0] if isinstance(data, (tuple, list)) else data
+    return len(first) if is_array(first) else None
+
+
+def _progress(verbose: bool) -> rich.progress.Progress:
+    console = rich.console.Console()
+    columns = (
+        rich.progress.TextColumn("{task.description}"),
+        rich.progress.BarColumn(),
+        rich.progress.MofNCompleteColumn(),
+        rich.progress.TimeElapsedColumn(),
+        rich.progress.TimeRemainingColumn(),
+    )
+    return rich.progress.Progress(
+        *columns, console=console, disable=not (verbose and console.is_terminal), transient=True
+    )

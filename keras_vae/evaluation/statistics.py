@@ -1,0 +1,242 @@
+"""What the encoder makes of a data set: codes, rate and distortion, active units.
+
+Works on anything that `keras.Model.fit` takes as `x`: arrays, (x, y) tuples, `tf.data.Dataset`, other iterables of
+batches, with or without labels.
+"""
+
+import dataclasses
+import math
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+from tensorflow_probability import distributions as tfd
+
+from keras_vae import conditions, seeds
+from keras_vae.data.batches import is_endless, unpack, whole_batches
+from keras_vae.models.vae import VAE
+
+BATCH = 256
+# A latent dimension is active if the variance of its posterior mean over the data exceeds this (Burda et al. 2016).
+ACTIVE = 0.01
+
+
+def labelled_batches(data: Any, batch_size: int = BATCH) -> Iterator[tuple[np.ndarray, np.ndarray | None]]:
+    """(examples [B, ...], labels or conditions [B, ...] or None) for all of the data.
+
+    Of batches {"image": x, "condition": c} the second are the conditions.
+
+    Raises:
+        ValueError: for data that never end.
+    """
+    if is_endless(data):
+        raise ValueError("The data never end: give a finite dataset, for example data.take(100).")
+    for batch in whole_batches(data, batch_size):
+        x, y, _ = unpack(batch, conditional=True)
+        yield np.asarray(x), None if y is None else np.asarray(y)
+
+
+def given(vae: VAE, labels: np.ndarray | None) -> np.ndarray | None:
+    """What stands beside the examples of `labelled_batches`, if the model is conditioned on it; else None."""
+    return None if vae.condition is None else labels
+
+
+def gather(data: Any, n: int | None = None) -> tuple[np.ndarray, np.ndarray | None]:
+    """The first `n` examples and their labels or conditions, or all of them, as arrays ([N, ...], [N, ...] or None).
+
+    Raises:
+        ValueError: if there are none.
+    """
+    parts, labels, count = [], [], 0
+    for x, y in labelled_batches(data):
+        keep = len(x) if n is None else min(len(x), n - count)
+        parts.append(x[:keep])
+        labels.append(None if y is None else y[:keep])
+        count += keep
+        if n is not None and count >= n:
+            break
+    if not count:
+        raise ValueError("There are no data: the first batch is empty.")
+    have_labels = all(label is not None for label in labels)
+    return np.concatenate(parts), np.concatenate(labels) if have_labels else None  # type: ignore[arg-type]
+
+
+def points(vae: VAE, data: Any) -> tuple[np.ndarray, np.ndarray | None]:
+    """The point (the mean) of q(z|x) for each example, [N, L], and the labels [N], or None if the data have none."""
+    encode = _batchwise(lambda x, condition: vae.encoder.posterior.point(vae.encode(x, condition)))
+    codes, labels = [], []
+    for x, y in labelled_batches(data):
+        codes.append(encode(x, given(vae, y)))
+        labels.append(y)
+    if not sum(map(len, codes)):
+        raise ValueError("There are no data to encode.")
+    have_labels = all(label is not None for label in labels)
+    return np.concatenate(codes), np.concatenate(labels) if have_labels else None  # type: ignore[arg-type]
+
+
+@dataclasses.dataclass(frozen=True)
+class LatentStatistics:
+    """One pass over a data set with one draw from q(z|x) for each example, in nats per example.
+
+    Attributes:
+        num_examples: N.
+        elbo: -(rate + distortion).
+        rate: mean KL(q(z|x) || p(z)).
+        distortion: mean -log p(x|z).
+        standard_error: of `elbo`, over the examples.
+        kl_is_exact: whether every KL has a closed form; otherwise it is the mean of log q - log p over the draws.
+        kl_per_dim: mean KL of each latent dimension, [L], or None where q or p does not factorise.
+        variance_of_means: variance over the data of the posterior's point, [L].
+        mean_variance: mean over the data of the posterior's variance, [L], or None where TFP has none.
+        num_nonfinite: number of examples whose ELBO is not finite.
+        points: posterior points, [N, L].
+    """
+
+    num_examples: int
+    elbo: float
+    rate: float
+    distortion: float
+    standard_error: float
+    kl_is_exact: bool
+    kl_per_dim: np.ndarray | None
+    variance_of_means: np.ndarray
+    mean_variance: np.ndarray | None
+    num_nonfinite: int
+    points: np.ndarray
+
+    @property
+    def active(self) -> np.ndarray:
+        """Which latent dimensions are active, [L]: Var_x(E[z|x]) > 0.01 (Burda et al. 2016, section 5.2)."""
+        return self.variance_of_means > ACTIVE
+
+
+Measure = Callable[[np.ndarray, tf.Tensor | None, tf.Tensor], dict[str, np.ndarray]]
+
+
+def measure(vae: VAE, seed: int = 0) -> Measure:
+    """The compiled function of a batch and its index that `statistics` is made of, for those who need it repeatedly."""
+    stochastic = not is_deterministic(vae)
+
+    def run(x: tf.Tensor, condition: tf.Tensor | None, index: tf.Tensor) -> dict[str, tf.Tensor]:
+        terms = vae.infer(x, seed=seeds.fold_in(seed, index) if stochastic else None, condition=condition)
+        values = {"distortion": -tf.reduce_mean(terms.log_likelihood, axis=0), "kl": terms.kl}
+        kls = [group.kl_per_dim for group in terms.groups]
+        if all(kl is not None for kl in kls):
+            values["kl_per_dim"] = tf.concat(kls, axis=-1)
+        points = [_averaged(_point(vae, group.q, len(terms.groups))) for group in terms.groups]
+        values["points"] = tf.concat(points, axis=-1)
+        variances = [_variance(group.q) for group in terms.groups]
+        if all(variance is not None for variance in variances):
+            values["variance"] = tf.concat([_averaged(variance) for variance in variances], axis=-1)
+        exact = all(group.kl_is_exact for group in terms.groups)
+        return {**values, "exact": tf.fill(tf.shape(terms.kl), float(exact))}
+
+    return _batchwise(run)
+
+
+def latent_statistics(vae: VAE, data: Any, seed: int = 0, run: Measure | None = None) -> LatentStatistics:
+    """Rate, distortion, KL per dimension and active units, in one pass.
+
+    Of a model with several groups of latents, `kl_per_dim` and the points are those of all groups side by side.
+
+    Args:
+        vae: the model.
+        data: a finite data set.
+        seed: of the draws, one for each example.
+        run: what `measure` gave for this model and seed, if it is there already.
+    """
+    run = run or measure(vae, seed)
+    parts: list[dict[str, np.ndarray]] = []
+    for index, (x, y) in enumerate(labelled_batches(data)):
+        if len(x):
+            if not parts:
+                vae.decoder.likelihood.check(x)
+            parts.append(run(x, conditions.given(vae.condition, given(vae, y), len(x)), tf.constant(index)))
+    if not parts:
+        raise ValueError("There are no data to evaluate: the first batch is empty.")
+    values = {name: np.concatenate([part[name] for part in parts]).astype("float64") for name in parts[0]}
+    elbo = -values["distortion"] - values["kl"]
+    return LatentStatistics(
+        num_examples=len(elbo),
+        elbo=float(elbo.mean()),
+        rate=float(values["kl"].mean()),
+        distortion=float(values["distortion"].mean()),
+        standard_error=standard_error(elbo),
+        kl_is_exact=bool(values["exact"].all()),
+        kl_per_dim=values["kl_per_dim"].mean(axis=0) if "kl_per_dim" in values else None,
+        variance_of_means=values["points"].var(axis=0),
+        mean_variance=values["variance"].mean(axis=0) if "variance" in values else None,
+        num_nonfinite=int((~np.isfinite(elbo)).sum()),
+        points=values["points"],
+    )
+
+
+def standard_error(values: np.ndarray) -> float:
+    """Standard error of the mean of `values` [N]; NaN for a single value."""
+    return float(np.std(values, ddof=1) / math.sqrt(len(values))) if len(values) > 1 else math.nan
+
+
+def is_deterministic(vae: VAE) -> bool:
+    """Whether the posterior is a point without a density: the model is a plain autoencoder."""
+    condition = None if vae.condition is None else vae.condition.zeros(1)
+    q = vae.encode(np.zeros((1, *vae.decoder.event_shape), "float32"), condition)
+    inner = q.distribution if isinstance(q, tfd.Independent) else q
+    return isinstance(inner, (tfd.Deterministic, tfd.VectorDeterministic))
+
+
+def is_flat(vae: VAE) -> bool:
+    """Whether `encode` gives q(z|x) of all latents and `decode` takes them: the model is no hierarchy."""
+    own = type(vae)
+    return vae.num_levels == 1 and (own.infer is VAE.infer or own.complete is not VAE.complete)
+
+
+def refuse_deterministic(vae: VAE, what: str) -> None:
+    """Refuse a plain autoencoder where densities are needed.
+
+    Raises:
+        ValueError: with the reason.
+    """
+    if is_deterministic(vae):
+        raise ValueError(
+            f"{what} needs a posterior with a density, but that of this model, {type(vae.encoder.posterior).__name__}, "
+            "is a single point: an autoencoder has no log p(x). Train with a stochastic posterior such as "
+            "posteriors.MultivariateNormalDiag."
+        )
+
+
+def refuse_conditional(vae: VAE, what: str) -> None:
+    """Refuse a conditional model where a condition would say what is to be found out.
+
+    Raises:
+        ValueError: with the reason.
+    """
+    if vae.condition is not None:
+        raise ValueError(f"{what} is for models without a condition, and this one is conditioned on {vae.condition}.")
+
+
+def _point(vae: VAE, q: tfd.Distribution, num_groups: int) -> tf.Tensor:
+    return vae.encoder.posterior.point(q) if num_groups == 1 else q.mean()
+
+
+def _averaged(values: tf.Tensor) -> tf.Tensor:
+    """[B, L], the mean over the draws of levels above, of which the lower levels of a hierarchy depend."""
+    return tf.reduce_mean(values, axis=0) if values.shape.rank == 3 else values
+
+
+def _variance(q: tfd.Distribution) -> tf.Tensor | None:
+    try:
+        return q.variance()
+    except NotImplementedError:  # TFP has no formula
+        return None
+
+
+def _batchwise(function: Any) -> Any:
+    """A compiled function of a batch of data that gives numpy arrays."""
+    compiled = tf.function(function, reduce_retracing=True, autograph=False)
+
+    def run(x: np.ndarray, *rest: Any) -> Any:
+        rest = tuple(None if value is None else tf.convert_to_tensor(value) for value in rest)
+        return tf.nest.map_structure(np.asarray, compiled(tf.constant(x, tf.float32), *rest))
+
+    return run

@@ -1,0 +1,59 @@
+"""Gray levels as real numbers with Gaussian noise."""
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+from tensorflow_probability import distributions as tfd
+
+from keras_vae.distributions.scales import bounded_exp
+from keras_vae.distributions.support import Support
+from keras_vae.likelihoods.likelihood import Likelihood
+from keras_vae.serialization import register
+
+
+@register
+class Normal(Likelihood):
+    """p(x|z) = prod_i N(x_i; mu_i(z), s_i^2), the mean given by the decoder.
+
+    Scales that are learned stay in [0.001, 1000]: a likelihood whose variance collapses has no upper bound.
+
+    Args:
+        event_shape: shape of one example.
+        scale: s, in the units of the data: a number, "learned" (one value for all), or "per_pixel" (given by the
+            decoder for each value and z).
+    """
+
+    SCALES = Support(1e-3, 1e3)
+
+    def __init__(self, event_shape: Sequence[int], scale: float | str = "learned", **kwargs: Any) -> None:
+        super().__init__(event_shape, **kwargs)
+        is_number = isinstance(scale, (int, float)) and not isinstance(scale, bool)
+        if not (0 < scale < math.inf if is_number else scale in ("learned", "per_pixel")):  # type: ignore[operator]
+            raise ValueError(f'scale must be a positive number, "learned" or "per_pixel", not {scale!r}.')
+        self.scale = scale
+        self.params_per_value = 2 if scale == "per_pixel" else 1
+        if scale == "learned":
+            self.log_scale = self.add_weight(name="log_scale", shape=(), initializer="zeros")
+
+    def distribution(self, loc: tf.Tensor, log_scale: tf.Tensor | None = None) -> tfd.Distribution:
+        """Independent normal variables with mean `loc` [..., *event_shape]."""
+        return self._independent(
+            tfd.Normal(loc, self.scale if log_scale is None else bounded_exp(log_scale, self.SCALES))
+        )
+
+    def initial_bias(self, mean: np.ndarray, spread: float = 1.0) -> np.ndarray:
+        """The mean, and the spread as the scale."""
+        log_scale = np.full_like(mean, self._log(spread))
+        return np.concatenate([mean] + [log_scale] * (self.params_per_value - 1), axis=-1)
+
+    def adapt(self, spread: float) -> None:
+        """Start a learned scale at the spread: from far above it, the latents would not be worth their KL."""
+        if self.scale == "learned":
+            self.log_scale.assign(self._log(spread))
+
+    def _log(self, spread: float) -> float:
+        # Inside the bounds by a factor, where the clip is the identity and has a gradient.
+        return math.log(min(max(spread, 2.0 * self.SCALES.low), 0.5 * self.SCALES.high))

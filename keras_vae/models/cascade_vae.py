@@ -1,0 +1,216 @@
+"""CascadeVAE: continuous latents that are released one after another, and a discrete code found by assignment.
+
+After Jeong and Song 2019, "Learning discrete and continuous factors of data via alternating disentanglement".
+"""
+
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+from scipy.optimize import linear_sum_assignment
+from tensorflow_probability import distributions as tfd
+
+from keras_vae import schedules, seeds
+from keras_vae.arguments import check_num_classes
+from keras_vae.distributions.joint import Joint
+from keras_vae.distributions.one_hot import OneHot
+from keras_vae.models.decoder import Decoder
+from keras_vae.models.encoder import Encoder
+from keras_vae.models.ladder import LadderDecoder
+from keras_vae.models.vae import VAE, Generated
+from keras_vae.objectives.information_cascade import InformationCascade
+from keras_vae.objectives.objective import Objective
+from keras_vae.priors.joint import JointPrior
+from keras_vae.priors.one_hot import UniformOneHot
+from keras_vae.priors.prior import Prior
+from keras_vae.seeds import Seed
+from keras_vae.serialization import register
+from keras_vae.terms import Terms, latent_groups
+
+
+@register
+class CascadeVAE(VAE):
+    """A VAE of continuous latents z and a discrete code d that has no encoder; the decoder sees the vector [z, d].
+
+    For a minibatch and the draws of z, u[n, k] = log p(x_n | z_n, e_k). The codes of the minibatch maximise
+
+        sum_n u[n, d_n] - pair_cost (number of pairs of examples with equal codes),
+
+    exactly (see `assign`), and one gradient step follows with the codes fixed. Elsewhere (validation, `encode`,
+    `reconstruct`) d = argmax_k u[n, k] at the mean of q(z|x): a point mass q(d|x), whose KL to the uniform p(d) is
+    log S, so that `elbo` is a bound on log p(x). Until step `switch_on` the decoder sees zeros in place of d.
+
+    At every release of a latent (`InformationCascade`) the optimizer starts afresh: moments, and a learning-rate
+    schedule too.
+
+    Args:
+        encoder: q(z|x), with a posterior that factorises: m latents, 6 in the paper (10 without a discrete code).
+        decoder: p(x|z, d), its input of m + S numbers.
+        prior: p(z), of m latents; `prior` of the model is that of [z, d].
+        objective: an `InformationCascade`, with its defaults unless given.
+        seed: of the noise.
+        num_classes: S, the number of classes of d; None for a model without d.
+        pair_cost: 0.001 in the paper.
+        switch_on: the step at which d begins, 80,000 in the paper: the fifth stage.
+        gradient_skip_norm: as in `VAE`.
+
+    Raises:
+        ValueError: as in `VAE`, and for another objective or impossible numbers.
+    """
+
+    def __init__(
+        self,
+        encoder: Encoder,
+        decoder: Decoder,
+        prior: Prior,
+        objective: Objective | None = None,
+        seed: int | None = None,
+        num_classes: int | None = 3,
+        pair_cost: float = 0.001,
+        switch_on: int = 80_000,
+        gradient_skip_norm: float | None = None,
+        **kwargs: Any,
+    ) -> None:
+        objective = InformationCascade() if objective is None else objective
+        if not isinstance(objective, InformationCascade):
+            raise ValueError(
+                f"CascadeVAE is trained with objectives.InformationCascade, not {type(objective).__name__}."
+            )
+        super().__init__(encoder, decoder, prior, objective, seed, gradient_skip_norm, **kwargs)
+        if isinstance(switch_on, bool) or not isinstance(switch_on, int) or switch_on < 0:
+            raise ValueError(f"switch_on must be an int >= 0, not {switch_on!r}.")
+        schedules.check_weight("pair_cost", pair_cost)
+        self.num_classes = None if num_classes is None else check_num_classes(num_classes)
+        self.pair_cost, self.switch_on = float(pair_cost), switch_on
+        # The assignment is computed by scipy, outside of the graph, which XLA cannot compile.
+        self.supports_jit = self.num_classes is None
+        if self.condition is not None or isinstance(decoder, LadderDecoder):
+            raise ValueError("CascadeVAE is for one level of latents and no condition.")
+        if self.num_classes is not None:
+            self.prior = JointPrior(prior, UniformOneHot(self.num_classes))
+
+    def infer(
+        self,
+        x: tf.Tensor,
+        num_samples: int = 1,
+        seed: Seed | None = None,
+        condition: tf.Tensor | None = None,
+        training: bool = False,
+    ) -> Terms:
+        """As in `VAE`: two groups of latents, z and the code d."""
+        if self.num_classes is None:
+            return super().infer(x, num_samples, seed, condition, training)
+        self._ensure_built()
+        x = tf.cast(x, tf.float32)
+        q = self.encoder(x, training=training)
+        point = self.encoder.posterior.point(q)[tf.newaxis]
+        z = point if seed is None else q.sample(num_samples, seed=seeds.as_pair(seed))
+        code = self._code(x, z if training else point, assigned=training)
+        likelihood = self.decoder(_beside(z, self._shown(code)), training=training)
+        p = self.prior.distribution(encoder=self.encoder)
+        groups = latent_groups(Joint([q, OneHot.certain(code)]), p, _beside(z, code))
+        return Terms(likelihood.log_prob(x), groups, likelihood)
+
+    def generate(
+        self,
+        n: int,
+        seed: Seed | None = None,
+        condition: tf.Tensor | None = None,
+        temperature: float = 1.0,
+    ) -> Generated:
+        """As in `VAE`: n draws of [z, d]."""
+        generation = super().generate(n, seed, condition, temperature)
+        if self.num_classes is None:
+            return generation
+        z, code = tf.split(generation.z, [-1, self.num_classes], axis=-1)
+        full = tf.concat([z, self._shown(code)], axis=-1)
+        return Generated(full, self.decoder(full))
+
+    def complete(self, x: tf.Tensor, q: tfd.Distribution) -> tfd.Distribution:
+        """q(z|x) beside the point mass at d = argmax_k log p(x | mean of z, e_k): batch [B], event [m + S]."""
+        if self.num_classes is None:
+            return q
+        return Joint([q, OneHot.certain(self._code(x, self.encoder.posterior.point(q)[tf.newaxis], assigned=False))])
+
+    @property
+    def _is_on(self) -> tf.Tensor:
+        return self._step() >= self.switch_on
+
+    def _shown(self, code: tf.Tensor) -> tf.Tensor:
+        """What the decoder sees of the code: zeros before the switch-on."""
+        return code * tf.cast(self._is_on, tf.float32)
+
+    def _code(self, x: tf.Tensor, z: tf.Tensor, assigned: bool) -> tf.Tensor:
+        """The codes as one-hots [B, S], without a gradient: assigned to the batch, or each example's own best."""
+
+        def assignment() -> tf.Tensor:
+            index = tf.numpy_function(lambda u: assign(u, self.pair_cost), [self.unary(x, z)], tf.int64)
+            return tf.reshape(index, tf.shape(x)[:1])
+
+        if assigned:
+            # Before the switch-on nobody sees it, and it is not worth S passes through the decoder.
+            index = tf.cond(self._is_on, assignment, lambda: tf.zeros(tf.shape(x)[:1], tf.int64))
+        else:
+            index = tf.argmax(self.unary(x, z), axis=-1)
+        return tf.stop_gradient(tf.one_hot(index, self.num_classes))
+
+    def unary(self, x: tf.Tensor, z: tf.Tensor) -> tf.Tensor:
+        """u[n, k] = log p(x_n | z_n, e_k), [B, S], a mean over the K draws z [K, B, m]; without dropout."""
+        columns = []
+        for code in tf.unstack(tf.eye(self.num_classes)):
+            likelihood = self.decoder(_beside(z, code), training=False)
+            columns.append(tf.reduce_mean(likelihood.log_prob(x), axis=0))
+        return tf.stack(columns, axis=-1)
+
+    def train_step(self, data: Any) -> dict[str, tf.Tensor]:
+        """One update, with a fresh optimizer where a latent has just been released."""
+        self._ensure_built()
+        step, size = self._step(), self.encoder.latent_dim
+        objective: Any = self.objective
+        before = objective.num_released(tf.maximum(step - 1, 0), size)
+        if not self.optimizer.built:
+            self.optimizer.build(self.trainable_variables)
+        fresh = objective.num_released(step, size) > before
+        for variable in _moments(self.optimizer):
+            value = tf.convert_to_tensor(variable)
+            variable.assign(tf.where(fresh, tf.zeros_like(value), value))
+        return super().train_step(data)
+
+
+def assign(unary: np.ndarray, pair_cost: float) -> np.ndarray:
+    """The codes d that maximise sum_n unary[n, d_n] - pair_cost sum_{n < m} [d_n = d_m], exactly.
+
+    A class that is taken c times costs pair_cost c (c - 1) / 2 = pair_cost (0 + 1 + ... + (c - 1)). So each class
+    becomes B columns of a rectangular assignment, copy r = 0, 1, ... at r pair_cost more than the first: copies are
+    taken in order of their cost, which makes the optimum of the one that of the other. The paper solves the same
+    problem as a flow of minimum cost.
+
+    Args:
+        unary: [B, S].
+        pair_cost: >= 0.
+
+    Returns:
+        int64 [B], in 0 ... S - 1.
+    """
+    size, classes = unary.shape
+    if not np.all(np.isfinite(unary)):
+        # The step is skipped for its loss: here nothing may stop.
+        return np.zeros(size, np.int64)
+    gain = unary[:, :, np.newaxis].astype("float64") - pair_cost * np.arange(size)
+    _, columns = linear_sum_assignment(-gain.reshape(size, classes * size))
+    return np.asarray(columns // size, np.int64)
+
+
+def _beside(z: tf.Tensor, code: tf.Tensor) -> tf.Tensor:
+    """[z, d] for z [..., m] and codes [S] or [B, S]."""
+    shape = tf.concat([tf.shape(z)[:-1], tf.shape(code)[-1:]], axis=0)
+    return tf.concat([z, tf.broadcast_to(code, shape)], axis=-1)
+
+
+def _moments(optimizer: keras.optimizers.Optimizer) -> list[keras.Variable]:
+    """What an optimizer remembers of past gradients, and its count of steps; not averaged weights, nor a loss scale."""
+    inner = getattr(optimizer, "inner_optimizer", optimizer)
+    kept = [getattr(inner, "_learning_rate", None), *(getattr(inner, "_model_variables_moving_average", None) or [])]
+    ids = {id(variable) for variable in kept}
+    return [variable for variable in inner.variables if id(variable) not in ids]

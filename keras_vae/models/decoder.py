@@ -1,0 +1,140 @@
+"""The decoder: a network and a likelihood, z -> p(x|z)."""
+
+from typing import Any, NamedTuple
+
+import keras
+import numpy as np
+import tensorflow as tf
+from tensorflow_probability import distributions as tfd
+
+from keras_vae.conditions import Condition, check_condition, require
+from keras_vae.likelihoods.likelihood import Likelihood
+from keras_vae.networks.conditioned import conditioned
+from keras_vae.networks.network import Network, check_network, feature_shape
+from keras_vae.serialization import Serializable, register
+from keras_vae.terms import LatentGroup
+
+
+class Decoded(NamedTuple):
+    """What a decoder makes of latents: p(x|z), and the groups of latents that it drew itself, from the top down."""
+
+    likelihood: tfd.Distribution
+    groups: list[LatentGroup]
+
+
+@register
+class Decoder(Serializable, keras.Model):
+    """Network, projection to the likelihood's parameters, likelihood.
+
+    The projection is a 1x1 convolution where the features already have the height and width of the data, else a dense
+    layer and a reshape; it computes in float32.
+
+    Args:
+        network: a recipe of `keras_vae.networks`, or any Keras layer or model of your own from z [B, L] to features.
+        likelihood: a part of `keras_vae.likelihoods`.
+        condition: a part of `keras_vae.conditions`, for p(x|z, c): the network sees it beside z.
+
+    Example:
+
+        decoder = kv.Decoder(networks.mlp([256, 512]), likelihoods.Bernoulli((28, 28, 1)))
+        p = decoder(z)               # tfd.Distribution, batch z.shape[:-1], event (28, 28, 1)
+        images = p.mean()
+    """
+
+    def __init__(
+        self,
+        network: Network | keras.Layer,
+        likelihood: Likelihood,
+        condition: Condition | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(autocast=False, **kwargs)
+        check_network(network)
+        if not isinstance(likelihood, Likelihood):
+            raise TypeError(f"likelihood must be a part of keras_vae.likelihoods, not {likelihood!r}.")
+        check_condition(condition)
+        self.network = network
+        self.likelihood = likelihood
+        self.condition = condition
+
+    @property
+    def event_shape(self) -> tuple[int, ...]:
+        """Shape of one example of the data."""
+        return self.likelihood.event_shape
+
+    def build(self, input_shape: tuple) -> None:
+        """Make the layers for z of shape [..., L]."""
+        if self.built:
+            return
+        shape = self.likelihood.params_shape
+        network = self.network
+        body = network.decoder_body(shape, self.dtype_policy) if isinstance(network, Network) else network
+        self.body = conditioned(network, body, self.condition, at_the_end=True)
+        z_shape: Any = (None, input_shape[-1])
+        if self.condition is not None:
+            z_shape = [z_shape, (None, *self.condition.features_shape)]
+        features = feature_shape(self.body, z_shape)
+        if len(shape) == 3 and features[:-1] == shape[:-1]:
+            layers = [keras.layers.Conv2D(shape[-1], 1, dtype="float32", name="params")]
+        else:
+            layers = [keras.layers.Flatten(dtype="float32")] if len(features) > 1 else []
+            layers.append(keras.layers.Dense(int(np.prod(shape)), dtype="float32", name="params"))
+            layers.append(keras.layers.Reshape(shape, dtype="float32"))
+        self.projection = keras.Sequential(layers)
+        self.projection.build((None, *features))
+        self.likelihood.build((None, *shape))
+
+    def call(self, z: tf.Tensor, condition: tf.Tensor | None = None, training: bool | None = None) -> tfd.Distribution:
+        """p(x|z), batch z.shape[:-1], event `event_shape`, for z [..., L] or [..., B, L] and conditions [B, ...]."""
+        require(self, condition)
+        # A z of rank 2 passes without a reshape: exported graphs then hold the network's operations and no others.
+        is_flat = z.shape.rank == 2
+        seen: Any = z if is_flat else tf.reshape(z, [-1, z.shape[-1]])
+        if self.condition is not None:
+            features = self.condition.features(condition)
+            if not is_flat:
+                times = tf.math.floordiv(tf.shape(seen)[0], tf.shape(features)[0])
+                features = tf.tile(features, [times, *[1] * (features.shape.rank - 1)])
+            seen = [seen, features]
+        params = self.projection(self.body(seen, training=training))
+        if not is_flat:
+            params = tf.reshape(params, tf.concat([tf.shape(z)[:-1], params.shape[1:]], axis=0))
+        return self.likelihood(params)
+
+    def descend(
+        self,
+        z: tf.Tensor,
+        features: Any,
+        seed: Any = None,
+        condition: tf.Tensor | None = None,
+        training: bool | None = None,
+    ) -> Decoded:
+        """p(x|z) for draws from the posterior; a hierarchy draws its lower levels by what `Encoder.ascend` gave."""
+        return Decoded(self(z, condition=condition, training=training), [])
+
+    def generate(
+        self, z: tf.Tensor, seed: Any = None, condition: tf.Tensor | None = None, temperature: float = 1.0
+    ) -> tfd.Distribution:
+        """p(x|z) for draws z from the prior; a hierarchy draws its lower levels."""
+        return self(z, condition=condition)
+
+    @property
+    def output_layer(self) -> keras.Layer:
+        """The dense layer or 1x1 convolution that gives the likelihood's parameters."""
+        return self.projection.get_layer("params")
+
+    def adapt(self, mean: np.ndarray, spread: float = 1.0) -> None:
+        """Set the output bias such that p(x|z) starts at the mean of the data, and as wide as they are.
+
+        Args:
+            mean: mean of the data, [*event_shape].
+            spread: their standard deviation around it.
+        """
+        bias = self.output_layer.bias
+        per_channel = len(bias.shape) == 1 and bias.shape[0] == self.likelihood.params_shape[-1]
+        if per_channel and len(self.event_shape) > 1:
+            mean = mean.mean(axis=tuple(range(mean.ndim - 1)))
+        self.likelihood.adapt(spread)
+        initial = self.likelihood.initial_bias(mean, spread)
+        if initial is not None:
+            bias.assign(np.reshape(initial, bias.shape))

@@ -1,0 +1,140 @@
+"""The encoder: a network and a posterior, x -> q(z|x)."""
+
+import math
+from typing import Any
+
+import keras
+import tensorflow as tf
+from tensorflow_probability import distributions as tfd
+
+from keras_vae.conditions import Condition, check_condition, require
+from keras_vae.networks.conditioned import conditioned
+from keras_vae.networks.network import Network, check_network, feature_shape
+from keras_vae.posteriors.posterior import Posterior
+from keras_vae.serialization import Serializable, register
+
+
+@register
+class Encoder(Serializable, keras.Model):
+    """Network, flattened features, posterior.
+
+    Args:
+        network: a recipe of `keras_vae.networks`, or any Keras layer or model of your own (`keras.Sequential`,
+            `keras.applications`) from a batch of data to features.
+        posterior: a part of `keras_vae.posteriors`.
+        condition: a part of `keras_vae.conditions`, for q(z|x, c): the network sees it beside the data.
+
+    Example:
+
+        encoder = kv.Encoder(networks.mlp([512, 256]), posteriors.MultivariateNormalDiag(16))
+        q = encoder(images)          # tfd.Distribution, batch [B], event [16]
+    """
+
+    def __init__(
+        self,
+        network: Network | keras.Layer,
+        posterior: Posterior,
+        condition: Condition | None = None,
+        **kwargs: Any,
+    ) -> None:
+        # The layers inside cast for themselves; a cast here would round the data of a float32 head.
+        super().__init__(autocast=False, **kwargs)
+        check_network(network)
+        if not isinstance(posterior, Posterior):
+            raise TypeError(f"posterior must be a part of keras_vae.posteriors, not {posterior!r}.")
+        check_condition(condition)
+        self.network = network
+        self.posterior = posterior
+        self.condition = condition
+
+    @property
+    def latent_dim(self) -> int:
+        """Number L of latent dimensions."""
+        return self.posterior.latent_dim
+
+    def build(self, input_shape: tuple) -> None:
+        """Make the layers for data of shape [B, *event_shape]."""
+        if self.built:
+            return
+        network = self.network
+        if isinstance(network, Network):
+            network = network.encoder_body(tuple(input_shape[1:]), self.dtype_policy)
+        self.body = conditioned(self.network, network, self.condition)
+        shape: Any = (None, *input_shape[1:])
+        if self.condition is not None:
+            shape = [shape, (None, *self.condition.features_shape)]
+        features = feature_shape(self.body, shape)
+        sizes = [n for n in features if n is not None]
+        if len(sizes) < len(features):
+            raise ValueError(
+                f"The encoder's network gives features of shape {features}, whose size is not fixed: end it with "
+                "keras.layers.Flatten or GlobalAveragePooling2D."
+            )
+        self.num_features = math.prod(sizes)
+        self.posterior.build((None, self.num_features))
+
+    def call(self, x: tf.Tensor, condition: tf.Tensor | None = None, training: bool | None = None) -> tfd.Distribution:
+        """q(z|x), batch [B], event [L], for data [B, *event_shape] and conditions [B, ...] if there are any."""
+        require(self, condition)
+        seen = x if self.condition is None else [x, self.condition.features(condition)]
+        features = self.body(seen, training=training)
+        return self.posterior(tf.reshape(features, [-1, self.num_features]))
+
+    def ascend(
+        self, x: tf.Tensor, condition: tf.Tensor | None = None, training: bool | None = None
+    ) -> tuple[tfd.Distribution, Any]:
+        """q(z|x), and what the lower levels of a hierarchy need of x: here nothing, None."""
+        return self(x, condition=condition, training=training), None
+
+    def features_model(self, trainable: bool = True) -> keras.Model:
+        """The encoder as an ordinary Keras model, data [B, *event_shape] -> features [B, L], to stack a head on.
+
+            model = keras.Sequential([vae.encoder.features_model(), keras.layers.Dense(10, activation="softmax")])
+            model.compile(optimizer="adam", loss="sparse_categorical_crossentropy", metrics=["accuracy"])
+            model.fit(x, y)
+
+        The features are the point of q(z|x): its mean. The weights are a copy: fine-tuning leaves the VAE as it was.
+
+        Args:
+            trainable: False freezes the copy, for training the head alone.
+
+        Raises:
+            ValueError: for an encoder that has no weights yet, or is conditional.
+        """
+        if self.condition is not None:
+            raise ValueError(f"This encoder is conditioned on {self.condition}: features are of the data alone.")
+        if not self.built:
+            raise ValueError("The encoder has no weights yet: train or load the VAE first, or call vae.build().")
+        shape = tuple(self.get_build_config()["input_shape"][1:])
+        copy = type(self).from_config(self.get_config())
+        copy.build((None, *shape))
+        copy.set_weights(self.get_weights())
+        layers = [keras.Input(shape), copy.body, keras.layers.Flatten(dtype="float32"), PosteriorPoint(copy.posterior)]
+        model = keras.Sequential(layers, name="features")
+        model.trainable = trainable
+        return model
+
+
+@register
+class PosteriorPoint(Serializable, keras.layers.Layer):
+    """The point of a posterior as a layer: features [B, F] -> [B, L].
+
+    Args:
+        posterior: a part of `keras_vae.posteriors`.
+    """
+
+    def __init__(self, posterior: Posterior, **kwargs: Any) -> None:
+        super().__init__(**{**kwargs, "dtype": "float32"})
+        self.posterior = posterior
+
+    def build(self, input_shape: tuple) -> None:
+        """Make the posterior's projection."""
+        self.posterior.build(input_shape)
+
+    def call(self, features: tf.Tensor) -> tf.Tensor:
+        """The point of q(z|x)."""
+        return self.posterior.point(self.posterior(features))
+
+    def compute_output_shape(self, input_shape: tuple) -> tuple:
+        """[B, L]."""
+        return (input_shape[0], self.posterior.latent_dim)

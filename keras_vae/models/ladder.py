@@ -1,0 +1,286 @@
+"""Hierarchies: several levels of latents, of which each decides what the one above has left open.
+
+    vae = kv.VAE(
+        kv.LadderEncoder(networks.residual([32, 64]), posteriors.MultivariateNormalDiag(32)),
+        kv.LadderDecoder(networks.residual([64, 32]), likelihoods.DiscretizedLogistic((32, 32, 3)), latents=8),
+        priors.StandardNormal(32),
+    )
+
+p(x, z) = p(z_1) p(z_2|z_1) ... p(z_N|z_<N) p(x|z), and q(z|x) = q(z_1|x) q(z_2|z_1, x) ... from the top down: prior
+and posterior of a level share the way down to it, as in the ladder VAE (Sonderby et al. 2016) and in "Very deep VAEs"
+(Child 2021). The top level is that of every VAE, with any posterior and any prior; the others are Gaussian, and stand
+between the stages of the decoder's network. A stage is a dense layer, a convolution or a residual block.
+"""
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import tensorflow as tf
+from tensorflow_probability import distributions as tfd
+
+from keras_vae.conditions import Condition, require
+from keras_vae.likelihoods.likelihood import Likelihood
+from keras_vae.models.decoder import Decoded, Decoder
+from keras_vae.models.encoder import Encoder
+from keras_vae.models.level import Level
+from keras_vae.networks.dense import GatedMLP
+from keras_vae.networks.network import Network
+from keras_vae.networks.stages import run_stage, shape_after, stages_of
+from keras_vae.posteriors.posterior import Posterior
+from keras_vae.seeds import Seed, fold_in
+from keras_vae.serialization import register
+from keras_vae.terms import LatentGroup, latent_group
+
+
+@register
+class LadderEncoder(Encoder):
+    """The way up: q(z_1|x) of the top level, and the features of every stage for the levels below.
+
+    Args:
+        network: a recipe of `keras_vae.networks`; its stages are those between which it can be cut.
+        posterior: of the top level.
+        condition: as in `Encoder`.
+
+    Raises:
+        TypeError: for a network that is no recipe.
+    """
+
+    def __init__(
+        self, network: Network, posterior: Posterior, condition: Condition | None = None, **kwargs: Any
+    ) -> None:
+        super().__init__(network, posterior, condition, **kwargs)
+        _check_recipe(network)
+
+    @property
+    def feature_shapes(self) -> list[tuple[int, ...]]:
+        """Shapes of the features of the stages for one example, the topmost first; of a built encoder."""
+        given = None if self.condition is None else self.condition.features_shape
+        shape: Any = (None, *self.get_build_config()["input_shape"][1:])
+        shapes: list[tuple[int, ...]] = []
+        for stage in stages_of(self.body):
+            shape = shape_after(stage, shape, given)
+            shapes.insert(0, tuple(shape[1:]))
+        return shapes
+
+    def ascend(
+        self, x: tf.Tensor, condition: tf.Tensor | None = None, training: bool | None = None
+    ) -> tuple[tfd.Distribution, list[tf.Tensor]]:
+        """q(z_1|x) and the features of the stages, the topmost first."""
+        require(self, condition)
+        features: list[tf.Tensor] = []
+        given = None if self.condition is None else self.condition.features(condition)
+        for stage in stages_of(self.body):
+            x = run_stage(stage, x, given, training)
+            features.insert(0, x)
+        # Called from outside Keras's __call__, a layer is told by nobody else whether this is training.
+        return self.posterior(tf.reshape(x, [-1, self.num_features]), training=training), features
+
+
+@register
+class LadderDecoder(Decoder):
+    """The way down: levels of latents after the stages of the network, but not after the last, then the likelihood.
+
+    At each level, with h the state of the way down and e the encoder's features of the nearest size,
+
+        p(z|h) = N(mu, sigma^2),   q(z|h, e) = N(mu', sigma'^2),   h <- h + W z,
+
+    each of both by one hidden layer of the width of h and of the network's kind (its activation, or gated);
+    |log sigma| < 5. In a convolutional network a level is a map of the size of h, and so are the hidden layers (3x3).
+
+    Args:
+        network: a recipe of `keras_vae.networks`.
+        likelihood: a part of `keras_vae.likelihoods`.
+        latents: after each stage, from the top down: the number of dimensions, or of channels of a map; 0 for a stage
+            without a level. A single number puts a level of that size after every stage.
+        condition: as in `Decoder`.
+
+    Raises:
+        TypeError: for a network that is no recipe.
+        ValueError: when built: for another number of levels than the network has room for.
+    """
+
+    def __init__(
+        self,
+        network: Network,
+        likelihood: Likelihood,
+        latents: int | Sequence[int],
+        condition: Condition | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(network, likelihood, condition, **kwargs)
+        _check_recipe(network)
+        self.latents = _check_latents(latents)
+        self.same_for_all = isinstance(latents, int)
+
+    def build(self, input_shape: tuple) -> None:
+        """Make the layers for z_1 of shape [..., L]; the encoder's features are joined when its shapes are known."""
+        if self.built:
+            return
+        super().build(input_shape)
+        shape: Any = (None, input_shape[-1])
+        given = None if self.condition is None else self.condition.features_shape
+        shapes = []
+        for stage in stages_of(self.body):
+            shape = shape_after(stage, shape, given)
+            shapes.append(shape)
+        places = shapes[:-1]
+        sizes = self.latents * len(places) if self.same_for_all else self.latents
+        if not places or len(sizes) != len(places):
+            named = ", ".join("x".join(str(n) for n in place[1:]) for place in places) or "none"
+            raise ValueError(
+                f"A level can stand after every stage of the decoder's network but the last: here {named}. latents has "
+                f"{len(sizes)} numbers: give {len(places)}, 0 where there is to be none, or a single one for all."
+            )
+        activation = getattr(self.network, "activation", "relu")
+        is_gated = isinstance(self.network, GatedMLP)
+        self.stages_of_levels = [stage for stage, size in enumerate(sizes) if size]
+        self.levels = [
+            Level(sizes[stage], activation, is_gated, dtype=self.dtype_policy, name=f"level_{index + 2}")
+            for index, stage in enumerate(self.stages_of_levels)
+        ]
+        self.level_shapes = [tuple(places[stage][1:]) for stage in self.stages_of_levels]
+        for level, shape in zip(self.levels, self.level_shapes, strict=True):
+            level.build((None, *shape))
+
+    def build_posteriors(self, feature_shapes: Sequence[Sequence[int]]) -> None:
+        """Make the weights of the layers that see the encoder's features, of these shapes from the top down."""
+        for level, stage, shape in zip(self.levels, self.stages_of_levels, self.level_shapes, strict=True):
+            level.build_posterior(shape, feature_shapes[min(stage, len(feature_shapes) - 1)])
+
+    @property
+    def noise_sizes(self) -> list[int]:
+        """Number of dimensions of each level below the top, from the top down."""
+        return [
+            level.latents * math.prod(shape[:-1]) for level, shape in zip(self.levels, self.level_shapes, strict=True)
+        ]
+
+    def call(self, z: tf.Tensor, condition: tf.Tensor | None = None, training: bool | None = None) -> tfd.Distribution:
+        """p(x|z_1, z_2, ...), z_1 as given [..., L] and each level below at the mean of its prior."""
+        return self.draw(z, None, condition)
+
+    def draw(
+        self, z: tf.Tensor, noise: Sequence[tf.Tensor | None] | None, condition: tf.Tensor | None = None
+    ) -> tfd.Distribution:
+        """p(x|z), z_1 as given [..., L], the levels below at mu + sigma * noise.
+
+        Args:
+            z: of the top level, [..., L].
+            noise: of the levels from the top down, [N, size] each with N the number of rows of z; None for none, of all
+                or of a level.
+            condition: [B, ...], for z [..., B, L].
+        """
+        eps = noise or [None] * len(self.levels)
+
+        def at_level(index: int, h: tf.Tensor) -> tf.Tensor:
+            p = self.levels[index].prior(h)
+            # mean() and stddev() would broadcast to a shape that is computed in the graph.
+            return p.loc if eps[index] is None else p.loc + p.scale.diag_part() * eps[index]
+
+        return self._down(z, at_level, condition, training=False)
+
+    def generate(
+        self,
+        z: tf.Tensor,
+        seed: Seed | None = None,
+        condition: tf.Tensor | None = None,
+        temperature: float = 1.0,
+    ) -> tfd.Distribution:
+        """p(x|z), z_1 as given [N, L], the levels below drawn from their priors at this temperature.
+
+        Args:
+            z: of the top level.
+            seed: of the draws; each level has its own numbers.
+            condition: [N, ...].
+            temperature: factor on the standard deviations.
+        """
+        rows = math.prod(z.shape[:-1]) if z.shape[:-1].is_fully_defined() else tf.reduce_prod(tf.shape(z)[:-1])
+        noise = [
+            temperature * tf.random.stateless_normal([rows, size], fold_in(seed, index + 1))
+            for index, size in enumerate(self.noise_sizes)
+        ]
+        return self.draw(z, noise, condition)
+
+    def descend(
+        self,
+        z: tf.Tensor,
+        features: Any,
+        seed: Seed | None = None,
+        condition: tf.Tensor | None = None,
+        training: bool | None = None,
+    ) -> Decoded:
+        """p(x|z) and the groups of the levels below the top, drawn from their posteriors.
+
+        Args:
+            z: of the top level, [K, B, L] or [B, L].
+            features: of the encoder's stages, from the top down, [B, ...] each.
+            seed: of the draws; None takes the means.
+            condition: [B, ...].
+            training: passed on to the networks.
+        """
+        groups: list[LatentGroup] = []
+        batch = tf.shape(z)[:-1]
+
+        def at_level(index: int, h: tf.Tensor) -> tf.Tensor:
+            level = self.levels[index]
+            e = features[min(self.stages_of_levels[index], len(features) - 1)]
+            p, q = level.prior(h), level.posterior(h, _repeated(e, tf.shape(h)[0]))
+            drawn = q.mean() if seed is None else q.sample(seed=fold_in(seed, index + 1))
+            q, p = (_in_batch(distribution, batch) for distribution in (q, p))
+            groups.append(latent_group(q, p, tf.reshape(drawn, tf.concat([batch, [drawn.shape[-1]]], axis=0))))
+            return drawn
+
+        return Decoded(self._down(z, at_level, condition, training), groups)
+
+    def _down(
+        self, z: tf.Tensor, at_level: Any, condition: tf.Tensor | None, training: bool | None
+    ) -> tfd.Distribution:
+        require(self, condition)
+        is_flat = z.shape.rank == 2
+        h = z if is_flat else tf.reshape(z, [-1, z.shape[-1]])
+        given = None
+        if self.condition is not None:
+            given = self.condition.features(condition)
+            if not is_flat:
+                given = _repeated(given, tf.shape(h)[0])
+        index_of = {stage: index for index, stage in enumerate(self.stages_of_levels)}
+        for number, stage in enumerate(stages_of(self.body)):
+            h = run_stage(stage, h, given, training)
+            if number in index_of:
+                index = index_of[number]
+                h = self.levels[index].merge(h, at_level(index, h))
+        params = self.projection(h if given is None else self.body.end(h, given))
+        if not is_flat:
+            params = tf.reshape(params, tf.concat([tf.shape(z)[:-1], params.shape[1:]], axis=0))
+        return self.likelihood(params)
+
+
+def _repeated(values: tf.Tensor, rows: tf.Tensor) -> tf.Tensor:
+    """Values [B, ...] for rows in the order of a flattened [K, B]."""
+    times = tf.math.floordiv(rows, tf.shape(values)[0])
+    return tf.tile(values, [times, *[1] * (values.shape.rank - 1)])
+
+
+def _in_batch(distribution: tfd.Distribution, batch: tf.Tensor) -> tfd.Distribution:
+    """The same distributions in a batch of another shape."""
+    loc, scale = distribution.mean(), distribution.stddev()
+    shape = tf.concat([batch, [loc.shape[-1]]], axis=0)
+    return tfd.MultivariateNormalDiag(tf.reshape(loc, shape), tf.reshape(scale, shape))
+
+
+def _check_latents(latents: Any) -> list[int]:
+    sizes = list(latents) if isinstance(latents, (list, tuple)) else [latents]
+    is_count = [isinstance(n, int) and not isinstance(n, bool) and n >= 0 for n in sizes]
+    if not all(is_count) or not any(sizes):
+        raise ValueError(
+            "latents must be a positive int, or a list of ints, one for each stage and 0 for a stage without a level: "
+            f"not {latents!r}."
+        )
+    return sizes
+
+
+def _check_recipe(network: Any) -> None:
+    if not isinstance(network, Network):
+        raise TypeError(
+            f"A ladder is cut from a recipe of keras_vae.networks, such as mlp([300, 300]); not {network!r}."
+        )

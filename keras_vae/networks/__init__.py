@@ -1,0 +1,7 @@
+"""Networks: recipes of layers, which encoder and decoder make when they know the shapes."""
+
+from keras_vae.networks.convolutional import Conv, Residual, conv, residual
+from keras_vae.networks.dense import MLP, GatedMLP, gated_mlp, mlp
+from keras_vae.networks.network import Network
+
+__all__ = ["MLP", "Conv", "GatedMLP", "Network", "Residual", "conv", "gated_mlp", "mlp", "residual"]

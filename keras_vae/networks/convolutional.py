@@ -1,0 +1,183 @@
+"""Convolutional networks, plain and residual."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+
+from keras_vae.arguments import check_activation, check_count, check_sizes, require_image
+from keras_vae.networks.network import Network, Shape
+from keras_vae.serialization import Serializable, register
+
+
+@register
+class Conv(Network):
+    """See `conv`."""
+
+    def __init__(
+        self,
+        filters: Sequence[int],
+        kernel_size: int = 4,
+        activation: str = "relu",
+        units: Sequence[int] = (),
+        from_map: bool = False,
+    ) -> None:
+        self.filters = check_sizes("filters", filters)
+        self.kernel_size = check_count("kernel_size", kernel_size)
+        self.units = check_sizes("units", units, allow_empty=True)
+        self.activation = check_activation(activation)
+        self.from_map = from_map
+        if from_map and self.units:
+            raise ValueError("units are dense layers, which from_map leaves out: give one of the two.")
+
+    def encoder_body(self, event_shape: Shape, dtype: Any) -> keras.Layer:
+        """One convolution of stride 2 for each number of filters."""
+        require_image(event_shape, type(self).__name__.lower())
+        layers = []
+        for n in self.filters:
+            layers.append(keras.layers.Conv2D(n, self.kernel_size, **self._options(dtype)))
+            layers.extend(self._refinement(n, dtype))
+        if self.units:
+            layers.append(keras.layers.Flatten(dtype=dtype))
+        return keras.Sequential([*layers, *self._dense(dtype)])
+
+    def decoder_body(self, params_shape: Shape, dtype: Any) -> keras.Layer:
+        """A dense layer to the smallest map, then one transposed convolution of stride 2 for each number of filters."""
+        require_image(params_shape, type(self).__name__.lower())
+        sizes = halvings(params_shape[:2], len(self.filters))
+        if self.from_map:
+            layers = [
+                keras.layers.Reshape((*sizes[-1], -1), dtype=dtype),
+                keras.layers.Conv2D(self.filters[0], 3, **{**self._options(dtype), "strides": 1}),
+                *self._refinement(self.filters[0], dtype),
+            ]
+        else:
+            layers = [
+                *self._dense(dtype),
+                keras.layers.Dense(sizes[-1][0] * sizes[-1][1] * self.filters[0], self.activation, dtype=dtype),
+                keras.layers.Reshape((*sizes[-1], self.filters[0]), dtype=dtype),
+            ]
+        for n, size, target in zip(self.filters, sizes[:0:-1], sizes[-2::-1], strict=True):
+            layers.append(keras.layers.Conv2DTranspose(n, self.kernel_size, **self._options(dtype)))
+            layers.extend(crop(size, target, dtype))
+            layers.extend(self._refinement(n, dtype))
+        return keras.Sequential(layers)
+
+    def _dense(self, dtype: Any) -> list[keras.Layer]:
+        return [keras.layers.Dense(n, self.activation, dtype=dtype) for n in self.units]
+
+    def _refinement(self, filters: int, dtype: Any) -> list[keras.Layer]:
+        """Layers after each change of resolution."""
+        return []
+
+    def _options(self, dtype: Any) -> dict[str, Any]:
+        return {"strides": 2, "padding": "same", "activation": self.activation, "dtype": dtype}
+
+
+@register
+class Residual(Conv):
+    """See `residual`."""
+
+    def __init__(
+        self,
+        filters: Sequence[int],
+        blocks: int = 1,
+        kernel_size: int = 4,
+        activation: str = "silu",
+        from_map: bool = False,
+    ) -> None:
+        super().__init__(filters, kernel_size, activation, from_map=from_map)
+        self.blocks = check_count("blocks", blocks)
+
+    def _refinement(self, filters: int, dtype: Any) -> list[keras.Layer]:
+        return [ResidualBlock(filters, self.activation, dtype=dtype) for _ in range(self.blocks)]
+
+    def _options(self, dtype: Any) -> dict[str, Any]:
+        # The blocks begin with the activation: between a change of resolution and the sum of the block there is none.
+        return {**super()._options(dtype), "activation": "linear"}
+
+
+@register
+class ResidualBlock(Serializable, keras.layers.Layer):
+    """x + conv(f(conv(f(x)))), with 3x3 convolutions and the second one starting at zero, so that a block starts as x.
+
+    Args:
+        filters: number of channels of input and output.
+        activation: f, any Keras activation by name.
+    """
+
+    def __init__(self, filters: int, activation: str = "silu", **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        options = {"padding": "same", "dtype": self.dtype_policy}
+        self.activation = keras.activations.get(activation)
+        self.first = keras.layers.Conv2D(filters, 3, name="first", **options)
+        self.second = keras.layers.Conv2D(filters, 3, kernel_initializer="zeros", name="second", **options)
+
+    def build(self, input_shape: Shape) -> None:
+        """Make both convolutions."""
+        self.first.build(input_shape)
+        self.second.build(input_shape)
+
+    def call(self, x: Any) -> Any:
+        """[B, H, W, filters] to the same shape."""
+        return x + self.second(self.activation(self.first(self.activation(x))))
+
+
+def conv(
+    filters: Sequence[int],
+    kernel_size: int = 4,
+    activation: str = "relu",
+    units: Sequence[int] = (),
+    from_map: bool = False,
+) -> Conv:
+    """Convolutions of stride 2: each halves the image in an encoder and doubles it in a decoder.
+
+    Height and width may be odd: the encoder rounds up, the decoder crops to the same sizes on its way back.
+
+    Args:
+        filters: number of filters of each layer, in the order in which data pass them.
+        kernel_size: height and width of the kernels; a multiple of the stride avoids checkerboards.
+        activation: any Keras activation by name.
+        units: widths of dense layers between the convolutions and z: after them in an encoder, before in a decoder.
+        from_map: whether a decoder takes z as a map of its smallest height and width, a grid of codes, with a 3x3
+            convolution in place of the dense layer.
+    """
+    return Conv(filters, kernel_size, activation, list(units), from_map)
+
+
+def residual(
+    filters: Sequence[int],
+    blocks: int = 1,
+    kernel_size: int = 4,
+    activation: str = "silu",
+    from_map: bool = False,
+) -> Residual:
+    """Convolutions of stride 2 as in `conv`, each followed by residual blocks at its resolution.
+
+    Pre-activation blocks, x + conv(f(conv(f(x)))), of He et al. 2016, "Identity mappings in deep residual networks",
+    without normalisation, as in Child 2021, "Very deep VAEs": with batch statistics, log p(x) of an image would depend
+    on the other images of its batch. Any height, width and number of channels.
+
+    Args:
+        filters: number of filters at each resolution, in the order in which data pass them.
+        blocks: number of residual blocks at each resolution.
+        kernel_size: height and width of the kernels that change the resolution.
+        activation: any Keras activation by name.
+        from_map: as in `conv`.
+    """
+    return Residual(filters, blocks, kernel_size, activation, from_map)
+
+
+def halvings(size: Sequence[int], times: int) -> list[tuple[int, int]]:
+    """Height and width before and after each of `times` convolutions of stride 2, rounded up: [(28, 28), (14, 14)]."""
+    sizes = [(size[0], size[1])]
+    for _ in range(times):
+        height, width = sizes[-1]
+        sizes.append(((height + 1) // 2, (width + 1) // 2))
+    return sizes
+
+
+def crop(size: tuple[int, int], target: tuple[int, int], dtype: Any) -> list[keras.Layer]:
+    """The layers, none or one, that crop a map of twice `size` to `target`."""
+    surplus = [(0, 2 * have - want) for have, want in zip(size, target, strict=True)]
+    return [keras.layers.Cropping2D(surplus, dtype=dtype)] if any(s for _, s in surplus) else []

@@ -1,0 +1,44 @@
+"""A body cut into stages, between which the levels of a hierarchy stand."""
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from keras_vae.networks.conditioned import PROJECTIONS, join
+from keras_vae.networks.convolutional import ResidualBlock
+from keras_vae.networks.network import feature_shape
+
+Stage = list[tuple[keras.layers.Layer, bool]]
+
+
+def stages_of(body: Any) -> list[Stage]:
+    """The layers of a body in stages, each begun by a projection or residual block; with each, if it is conditioned."""
+    steps = body.steps if hasattr(body, "steps") else body.layers
+    joined = body.joined if hasattr(body, "joined") else [False] * len(steps)
+    stages: list[Stage] = []
+    begin = (*PROJECTIONS, ResidualBlock)
+    for layer, is_joined in zip(steps, joined, strict=True):
+        if not stages or (isinstance(layer, begin) and any(isinstance(each, begin) for each, _ in stages[-1])):
+            stages.append([])
+        stages[-1].append((layer, is_joined))
+    return stages
+
+
+def run_stage(stage: Stage, x: tf.Tensor, given: tf.Tensor | None, training: bool | None) -> tf.Tensor:
+    """The output of a stage for x [B, ...], with what it is given joined to the layers that are conditioned."""
+    for layer, joined in stage:
+        x = layer(join(x, given) if joined else x, training=training)
+    return x
+
+
+def shape_after(stage: Stage, shape: Any, given: Sequence[int] | None) -> Any:
+    """The shape after a stage, of inputs of `shape` and a condition of `given`."""
+    for layer, joined in stage:
+        if joined and given is not None:
+            count = given[-1] if len(shape) == 4 else math.prod(given)
+            shape = (*shape[:-1], shape[-1] + count)
+        shape = (None, *feature_shape(layer, shape))
+    return shape

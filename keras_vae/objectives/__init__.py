@@ -1,0 +1,27 @@
+"""Objectives: formulas over the terms of a model, which they do not know."""
+
+from keras_vae.objectives.capacity import Capacity, JointCapacity
+from keras_vae.objectives.dip import DIP
+from keras_vae.objectives.elbo import ELBO, CommittedELBO
+from keras_vae.objectives.importance_weighted import ImportanceWeighted
+from keras_vae.objectives.information_cascade import InformationCascade
+from keras_vae.objectives.mmd import MMD
+from keras_vae.objectives.objective import Objective
+from keras_vae.objectives.reconstruction import Reconstruction
+from keras_vae.objectives.regularizer import Regularizer
+from keras_vae.objectives.total_correlation import TotalCorrelation
+
+__all__ = [
+    "DIP",
+    "ELBO",
+    "MMD",
+    "Capacity",
+    "CommittedELBO",
+    "ImportanceWeighted",
+    "InformationCascade",
+    "JointCapacity",
+    "Objective",
+    "Reconstruction",
+    "Regularizer",
+    "TotalCorrelation",
+]

@@ -1,0 +1,44 @@
+"""Objectives: plain objects that turn the terms of a model into a loss. They know no model.
+
+An objective of your own is a subclass with one method that returns the loss, a scalar, and the numbers to log beside
+`loss`, `elbo`, `log_likelihood` and `kl`, whose names stand in `metric_names`.
+"""
+
+import tensorflow as tf
+
+from keras_vae.serialization import Serializable
+from keras_vae.terms import Terms
+
+# Logged whatever the objective weighs.
+LOGGED = ("elbo", "log_likelihood", "kl")
+
+
+class Objective(Serializable):
+    """A loss to minimise, computed from `Terms`.
+
+    Attributes:
+        num_samples: number K of draws from the posterior for each example.
+        needs: names of optional terms: "pathwise", which the model computes in training, see `Terms.pathwise`; others
+            must be among the `extras` of the posterior.
+        metric_names: names of the extra numbers that a call returns.
+        monitor: the logged number by whose validation value the best model is chosen; the greater, the better.
+        uses_prior: False for a loss of log p(x|z) alone, which leaves the prior as it is, and under which the posterior
+            needs no density.
+        uses_marginals: True for a loss that needs the marginals of q(z|x) over single dimensions.
+    """
+
+    num_samples: int = 1
+    needs: frozenset[str] = frozenset()
+    metric_names: tuple[str, ...] = ()
+    monitor: str = "elbo"
+    uses_prior: bool = True
+    uses_marginals: bool = False
+
+    def __call__(self, terms: Terms, step: tf.Tensor) -> tuple[tf.Tensor, dict[str, tf.Tensor]]:
+        """The loss, a scalar in nats per example, and the numbers named by `metric_names`.
+
+        Args:
+            terms: what the model computed for a batch.
+            step: the model's step, an int64 scalar.
+        """
+        raise TypeError(f"{type(self).__name__} must define __call__(terms, step).")

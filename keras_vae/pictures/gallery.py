@@ -1,0 +1,72 @@
+"""All pictures that apply to a model, as files in a folder."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from matplotlib.figure import Figure
+
+from keras_vae.conditions import Image, Vector
+from keras_vae.evaluation.downstream import CodeDensity
+from keras_vae.evaluation.statistics import gather, is_deterministic, is_flat, latent_statistics
+from keras_vae.models.vae import VAE
+from keras_vae.pictures.charts import CURVES, kl_per_dimension, latent_scatter, read_history, training_curves
+from keras_vae.pictures.levels import fixed_levels
+from keras_vae.pictures.of_models import answers, interpolations, manifold, reconstructions, samples, traversals
+from keras_vae.pictures.tiles import PathLike
+from keras_vae.posteriors.vector_quantized import VectorQuantized
+
+
+def all_pictures(
+    vae: VAE,
+    data: Any,
+    labels: Any = None,
+    history: Any = None,
+    directory: PathLike = "pictures",
+    seed: int = 0,
+    value_range: tuple[float, float] = (0.0, 1.0),
+) -> list[Path]:
+    """Every picture that applies to the model, as PNG files.
+
+    Args:
+        vae: the model.
+        data: a finite data set, with or without labels; the test data as a rule.
+        labels: [N], in place of the data's own.
+        history: see `training_curves`; None or an empty one leaves that picture out.
+        directory: where to write; made if need be. Files of the same names are replaced.
+        seed: of the samples.
+        value_range: values drawn as black and white.
+
+    Returns:
+        The paths, in the order of writing.
+    """
+    folder, written = Path(directory), []
+
+    def draw(name: str, function: Callable[..., Figure], *args: Any, **kwargs: Any) -> None:
+        written.append(folder / f"{name}.png")
+        function(*args, path=written[-1], **kwargs)
+
+    shown = gather(data, 64)[1] if isinstance(vae.condition, (Image, Vector)) else None
+    draw("samples", samples, vae, seed=seed, value_range=value_range, condition=shown)
+    if vae.condition is not None:
+        draw("answers", answers, vae, data, seed=seed, value_range=value_range)
+    draw("reconstructions", reconstructions, vae, data, value_range=value_range)
+    if vae.num_levels > 1:
+        draw("fixed_levels", fixed_levels, vae, seed=seed, value_range=value_range)
+    if is_flat(vae):
+        draw("interpolations", interpolations, vae, data, value_range=value_range)
+        draw("latent_scatter", latent_scatter, vae, data, labels)
+        if vae.prior.latent_dim == 2 and vae.condition is None:
+            draw("manifold", manifold, vae, value_range=value_range)
+        if is_deterministic(vae) and vae.condition is None and len(gather(data, 100)[0]) == 100:
+            # Its prior is not where its codes are, and the two pictures show it.
+            density = CodeDensity(vae, data)
+            draw("samples_of_code_density", samples, vae, seed=seed, value_range=value_range, density=density)
+        elif not is_deterministic(vae) and not isinstance(vae.encoder.posterior, VectorQuantized):
+            found = latent_statistics(vae, data)
+            draw("traversals", traversals, vae, data, value_range=value_range, found=found)
+            if found.kl_per_dim is not None:
+                draw("kl_per_dimension", kl_per_dimension, vae, data, found=found)
+    if history is not None and any(name.removeprefix("val_") in CURVES for name in read_history(history)):
+        draw("training_curves", training_curves, history)
+    return written

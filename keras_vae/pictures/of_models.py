@@ -1,0 +1,309 @@
+"""Pictures of a trained model, as matplotlib figures and PNG files.
+
+Every function returns a `matplotlib.figure.Figure`, touches no global state of matplotlib, and writes a PNG file if it
+is given a `path`. Images are drawn without smoothing, every pixel of the data as a square of whole screen pixels, gray
+or in colour; what is no image is drawn as curves. Values are clipped to `value_range`, [0, 1] unless told otherwise.
+"""
+
+import math
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+from matplotlib.figure import Figure
+from tensorflow_probability import distributions as tfd
+
+from keras_vae import conditions, seeds
+from keras_vae.conditions import Image, Label
+from keras_vae.distributions.gaussian import marginals
+from keras_vae.evaluation.downstream import CodeDensity
+from keras_vae.evaluation.statistics import LatentStatistics, gather, given, is_deterministic, latent_statistics
+from keras_vae.models.vae import VAE
+from keras_vae.pictures.tiles import PathLike, draw_tiles, is_image, saved, tiled
+
+# Examples that decide the order of traversals.
+ORDERED_BY = 2000
+
+
+def samples(
+    vae: VAE,
+    n: int = 64,
+    seed: int = 0,
+    path: PathLike | None = None,
+    value_range: tuple[float, float] = (0.0, 1.0),
+    density: CodeDensity | None = None,
+    condition: Any = None,
+) -> Figure:
+    """Draws from the model: means of p(x|z), z ~ p(z).
+
+    A plain autoencoder has no codes where its prior is; the picture says so, and takes a density of its codes. Of a
+    model conditioned on a label, one row for each class, unless a condition is given.
+
+    Args:
+        vae: the model.
+        n: number of draws.
+        seed: of the draws; the same seed gives the same picture.
+        density: takes the place of the prior; what makes a plain autoencoder generate.
+        condition: of a conditional model, one for all or [n, ...]; of fewer, that many draws.
+        path: PNG file to write.
+        value_range: values drawn as black and white.
+    """
+    n = _check_count(n)
+    if condition is None and isinstance(vae.condition, Label):
+        classes = np.arange(vae.condition.num_classes)
+        columns = max(1, n // len(classes))
+        images = vae.sample(len(classes) * columns, seed=seed, condition=np.repeat(classes, columns))
+        names = [str(label) for label in classes]
+        return saved(draw_tiles(tiled(images, columns), row_labels=names, value_range=value_range), path)
+    if vae.condition is not None and np.ndim(condition) > len(vae.condition.shape):
+        n, condition = min(n, len(condition)), condition[:n]
+    images = vae.sample(n, seed=seed, condition=condition) if density is None else _decode(vae, density.sample(n, seed))
+    tiles = tiled(images, math.ceil(math.sqrt(n)))
+    title = ""
+    if is_deterministic(vae):
+        title = (
+            "z from the prior, which nothing ties to the codes" if density is None else "z from a density of the codes"
+        )
+    return saved(draw_tiles(tiles, title=title, value_range=value_range), path)
+
+
+def reconstructions(
+    vae: VAE, data: Any, n: int = 16, path: PathLike | None = None, value_range: tuple[float, float] = (0.0, 1.0)
+) -> Figure:
+    """Examples of the data above their reconstructions: means of p(x|z) at the point of q(z|x).
+
+    Args:
+        vae: the model.
+        data: array, `tf.data.Dataset` or other iterable of batches, with or without labels; its first `n` examples.
+        n: number of examples.
+        path: PNG file to write.
+        value_range: values drawn as black and white.
+    """
+    x, y = gather(data, _check_count(n))
+    reconstructed = vae.reconstruct(x, condition=given(vae, y))
+    columns = min(len(x), 8)
+    if not is_image(x.shape[1:]):
+        tiles = tiled(x, columns)
+        return saved(draw_tiles(tiles, title="black: data, red: model", overlay=tiled(reconstructed, columns)), path)
+    above, below = tiled(x, columns), tiled(reconstructed, columns)
+    tiles = np.stack([above, below], axis=1).reshape(-1, *above.shape[1:])
+    return saved(draw_tiles(tiles, row_labels=["data", "model"] * len(above), value_range=value_range), path)
+
+
+def answers(
+    vae: VAE,
+    data: Any,
+    n: int = 8,
+    draws: int = 6,
+    seed: int = 0,
+    path: PathLike | None = None,
+    value_range: tuple[float, float] = (0.0, 1.0),
+) -> Figure:
+    """What a conditional model answers: a row has a condition, the truth, and draws, means of p(x|z, c), z ~ p(z|c).
+
+    Args:
+        vae: a conditional model.
+        data: a data set with conditions; its first `n` examples.
+        n: number of rows.
+        draws: number of answers to each condition.
+        seed: of the draws.
+        path: PNG file to write.
+        value_range: values drawn as black and white.
+
+    Raises:
+        ValueError: for a model without a condition.
+    """
+    if vae.condition is None:
+        raise ValueError("Answers are drawn of conditional models, and this one has no condition: pictures.samples.")
+    x, y = gather(data, _check_count(n))
+    c = np.asarray(conditions.given(vae.condition, y, len(x)))
+    drawn = vae.sample(len(x) * draws, seed=seed, condition=np.repeat(c, draws, axis=0))
+    tiles = [x[:, None], drawn.reshape(len(x), draws, *x.shape[1:])]
+    columns, names = ["truth", *["answer"] * draws], []
+    if isinstance(vae.condition, Image) and is_image(x.shape[1:]):
+        shown = np.asarray(vae.condition.features(tf.constant(c)))
+        rows, across = (np.arange(want) * have // want for want, have in zip(x.shape[1:3], c.shape[1:3], strict=True))
+        # Drawn in the size and with the channels of the data.
+        enlarged = shown[:, rows][:, :, across]
+        if enlarged.shape[-1] != x.shape[-1]:
+            enlarged = np.repeat(enlarged.mean(axis=-1, keepdims=True), x.shape[-1], axis=-1)
+        tiles, columns = [enlarged[:, None], *tiles], ["given", *columns]
+    elif c.ndim == 1:
+        names = [str(value) for value in c]
+    joined = np.concatenate(tiles, axis=1)
+    return saved(draw_tiles(joined, row_labels=names, column_labels=columns, value_range=value_range), path)
+
+
+def interpolations(
+    vae: VAE,
+    data: Any,
+    n: int = 8,
+    steps: int = 9,
+    path: PathLike | None = None,
+    value_range: tuple[float, float] = (0.0, 1.0),
+) -> Figure:
+    """From one example to another: means of p(x|z) on the straight line between the points of their posteriors.
+
+    Of a conditional model, all of a row with the condition of its first example.
+
+    Args:
+        vae: the model.
+        data: a data set; its first 2 n examples make the pairs.
+        n: number of pairs, one for each row, with the data themselves at both ends.
+        steps: number of points on the line, both ends included.
+        path: PNG file to write.
+        value_range: values drawn as black and white.
+    """
+    x, y = gather(data, 2 * _check_count(n))
+    if len(x) < 2:
+        raise ValueError("An interpolation needs two examples, and the data have one.")
+    n = len(x) // 2
+    condition = given(vae, y)
+    of_pairs = None if condition is None else condition[: 2 * n]
+    ends = np.asarray(vae.encoder.posterior.point(vae.encode(x[: 2 * n], of_pairs)))
+    at = np.linspace(0.0, 1.0, max(2, steps), dtype="float32")
+    lines = (1 - at)[:, None] * ends[:n, None] + at[:, None] * ends[n:, None]
+    between = [_decode(vae, line, None if condition is None else condition[row]) for row, line in enumerate(lines)]
+    tiles = np.concatenate([x[:n, None], np.stack(between), x[n : 2 * n, None]], axis=1)
+    labels = ["data", *(f"{t:.2g}" for t in at), "data"]
+    return saved(draw_tiles(tiles, column_labels=labels, value_range=value_range), path)
+
+
+def manifold(
+    vae: VAE, n: int = 20, path: PathLike | None = None, value_range: tuple[float, float] = (0.0, 1.0)
+) -> Figure:
+    """The whole latent space of a model with two latent dimensions: means of p(x|z) on a grid of n x n points z.
+
+    The grid is even in probability: the inverse of the prior's distribution function is applied to both coordinates, as
+    in appendix A of Kingma and Welling 2014. Of a prior that has none, the quantiles of 10,000 draws take its place,
+    and of a flow the grid of its base.
+
+    Args:
+        vae: a model with latent_dim 2.
+        n: number of points on each side.
+        path: PNG file to write.
+        value_range: values drawn as black and white.
+
+    Raises:
+        ValueError: for any other latent_dim.
+    """
+    if vae.prior.latent_dim != 2:
+        raise ValueError(
+            f"A manifold is drawn of models with two latent dimensions, and this one has {vae.prior.latent_dim}: train "
+            "one with latent_dim 2, or use pictures.traversals and pictures.interpolations."
+        )
+    levels = ((np.arange(_check_count(n)) + 0.5) / n).astype("float32")
+    z = _prior_grid(vae, levels)
+    return saved(draw_tiles(_decode(vae, z), value_range=value_range, gap=0), path)
+
+
+def traversals(
+    vae: VAE,
+    data: Any,
+    steps: int = 11,
+    span: float = 3.0,
+    max_dims: int = 16,
+    path: PathLike | None = None,
+    value_range: tuple[float, float] = (0.0, 1.0),
+    found: LatentStatistics | None = None,
+) -> Figure:
+    """What each latent dimension does: one row each, from -span to +span standard deviations of the prior.
+
+    The other dimensions stay where the first example of the data has them. Rows are ordered by the mean KL of their
+    dimension over the data, which stands beside them in nats; where the KL does not split into dimensions, by the
+    variance of the posterior's mean. A one-hot in z has one row, in which its classes follow each other.
+
+    Args:
+        vae: the model.
+        data: a data set; up to 2,000 examples give the KL.
+        steps: number of columns.
+        span: range, in standard deviations of the prior; an interval's ends cut it short.
+        max_dims: number of rows at most.
+        path: PNG file to write.
+        value_range: values drawn as black and white.
+        found: what `latent_statistics` found in the data, if that is known already.
+    """
+    x, y = gather(data, ORDERED_BY)
+    condition = given(vae, y)
+    found = found or latent_statistics(vae, (x, condition))
+    first = None if condition is None else condition[:1]
+    by_kl = found.kl_per_dim is not None
+    worth = found.variance_of_means if found.kl_per_dim is None else found.kl_per_dim
+    one_hots = _one_hots(vae)
+    of_one_hots = {dim for start, size in one_hots for dim in range(start, start + size)}
+    order = [dim for dim in np.argsort(-worth).tolist() if dim not in of_one_hots][: max_dims - len(one_hots)]
+    mean, deviation = _prior_moments(vae, first)
+    low, high = vae.prior.support
+    reach = min(span, float(np.min((high - mean) / deviation)), float(np.min((mean - low) / deviation)))
+    at = np.linspace(-reach, reach, steps)
+    origin = found.points[0].astype("float32")
+    for start, size in one_hots:
+        origin[start : start + size] = np.eye(size)[origin[start : start + size].argmax()]
+    z = np.tile(origin, (len(order) + len(one_hots), steps, 1))
+    for row, dim in enumerate(order):
+        z[row, :, dim] = np.clip(mean[dim] + at * deviation[dim], low, high)
+    labels = [f"z{dim}  {worth[dim]:.2f}" for dim in order]
+    for row, (start, size) in enumerate(one_hots, start=len(order)):
+        z[row, :, start : start + size] = np.eye(size)[np.arange(steps) * size // steps]
+        labels.append(f"1 of {size}")
+    title = f"rows by {'KL in nats' if by_kl else 'variance of means'}; columns in standard deviations of the prior"
+    columns = [f"{a:+.1f}" if a else "0" for a in np.round(at, 1)]
+    tiles = _decode(vae, z, None if first is None else first[0])
+    return saved(draw_tiles(tiles, labels, columns, title, value_range=value_range), path)
+
+
+def _one_hots(vae: VAE) -> list[tuple[int, int]]:
+    """First dimension and size of every one-hot in z."""
+    found, start = [], 0
+    for kind, size in vae.prior.blocks:
+        if kind == "one-hot":
+            found.append((start, size))
+        start += size
+    return found
+
+
+def _decode(vae: VAE, z: np.ndarray, condition: Any = None) -> np.ndarray:
+    """Means of p(x|z), [..., *event_shape], for z [..., L] and one condition, a few hundred at a time."""
+    flat = np.asarray(z, "float32").reshape(-1, z.shape[-1])
+    parts = [np.asarray(vae.decode(flat[start : start + 256], condition).mean()) for start in range(0, len(flat), 256)]
+    return np.concatenate(parts).reshape(*z.shape[:-1], *vae.decoder.event_shape)
+
+
+def _prior_grid(vae: VAE, levels: np.ndarray) -> np.ndarray:
+    """[n, n, 2]: points whose coordinates are the quantiles `levels`; the second grows upwards."""
+    p = vae.prior.distribution(encoder=vae.encoder)
+    univariate, forward = marginals(p), lambda z: z
+    if univariate is None and hasattr(p, "bijector"):
+        univariate, forward = marginals(p.distribution), p.bijector.forward
+    quantiles = None if univariate is None else _quantiles(univariate, levels)
+    if quantiles is None:
+        draws = np.asarray(p.sample(10_000, seed=seeds.as_pair(0)))
+        quantiles, forward = np.quantile(draws, levels, axis=0), lambda z: z
+    across, up = np.meshgrid(quantiles[:, 0], quantiles[::-1, 1])
+    return np.asarray(forward(np.stack([across, up], axis=-1).astype("float32")))
+
+
+def _quantiles(univariate: tfd.Distribution, levels: np.ndarray) -> np.ndarray | None:
+    """[n, L]; None where TFP has no formula."""
+    try:
+        return np.asarray(univariate.quantile(levels[:, None]))
+    except NotImplementedError:  # TFP has no formula; the caller takes quantiles of draws
+        return None
+
+
+def _prior_moments(vae: VAE, condition: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and standard deviation of the prior, [L] each, of 10,000 draws where TFP has no formula."""
+    given = conditions.given(vae.condition, condition)
+    p = vae.prior.distribution(encoder=vae.encoder, condition=conditions.condition_for(vae.prior, given))
+    try:
+        mean, deviation = np.asarray(p.mean()), np.asarray(p.stddev())
+        return (mean[0], deviation[0]) if p.batch_shape.rank else (mean, deviation)
+    except NotImplementedError:  # TFP has no formula
+        draws = np.asarray(p.sample(10_000, seed=seeds.as_pair(0)))
+        return draws.mean(axis=0), draws.std(axis=0)
+
+
+def _check_count(n: int) -> int:
+    if isinstance(n, bool) or not isinstance(n, (int, np.integer)) or n < 1:
+        raise ValueError(f"n must be a positive int, not {n!r}.")
+    return int(n)

@@ -1,0 +1,71 @@
+"""Pictures for TensorBoard's image panel."""
+
+import os
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from keras_vae.evaluation.statistics import gather, given
+from keras_vae.pictures import of_models, tiles
+
+# What TensorBoard's image panel reads: its plugin's name in the summary, and strings (width, height, PNG).
+IMAGE_PLUGIN = "images"
+
+
+class TensorBoardPictures(keras.callbacks.Callback):
+    """Samples and reconstructions for TensorBoard's image panel every few epochs, always of the same noise and data.
+
+    Writing them needs TensorFlow only; TensorBoard is what shows them.
+
+    Args:
+        directory: folder of the logs; `keras.callbacks.TensorBoard` may write to the same.
+        data: its first `n` examples are reconstructed.
+        every: number of epochs from one set of pictures to the next.
+        n: number of images in each picture.
+        seed: of the samples.
+    """
+
+    def __init__(
+        self, directory: str | os.PathLike[str], data: Any, every: int = 5, n: int = 16, seed: int = 0
+    ) -> None:
+        super().__init__()
+        if isinstance(every, bool) or not isinstance(every, int) or every < 1:
+            raise ValueError(f"every must be a positive int, not {every!r}.")
+        self.directory, self.every, self.n, self.seed = os.fspath(directory), every, n, seed
+        self.x, self.y = gather(data, n)
+        self._writer: Any = None
+
+    def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
+        """Open the file of the logs."""
+        self._writer = tf.summary.create_file_writer(self.directory)
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        """Write the pictures, if it is time."""
+        if (epoch + 1) % self.every:
+            return
+        figures = {
+            "samples": of_models.samples(self.model, self.n, self.seed, condition=given(self.model, self.y)),
+            "reconstructions": of_models.reconstructions(self.model, (self.x, self.y), self.n),
+        }
+        with self._writer.as_default():
+            for name, figure in figures.items():
+                write_image(name, tiles.png(figure), step=epoch + 1)
+        self._writer.flush()
+
+    def on_train_end(self, logs: dict[str, Any] | None = None) -> None:
+        """Close the file of the logs."""
+        if self._writer is not None:
+            self._writer.close()
+
+
+def write_image(name: str, png: bytes, step: int) -> None:
+    """A PNG as an image summary of the default writer, in the form that TensorBoard's image panel reads.
+
+    `tf.summary.image` does the same, but only where TensorBoard is installed.
+    """
+    height, width = tf.io.decode_png(png).shape[:2]
+    metadata = tf.compat.v1.SummaryMetadata()
+    metadata.plugin_data.plugin_name = IMAGE_PLUGIN
+    metadata.data_class = 3  # a sequence of blobs
+    tf.summary.write(name, tf.constant([str(width).encode(), str(height).encode(), png]), step=step, metadata=metadata)

@@ -1,0 +1,205 @@
+"""Grids of images or curves as matplotlib figures without axes, and figures as PNG files: what pictures are made of."""
+
+import io
+import math
+import os
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import PIL.Image
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.collections import LineCollection
+from matplotlib.figure import Figure
+
+PathLike = str | os.PathLike[str]
+DPI = 100
+# Screen pixels: the most that a grid of images takes if its pixels are enlarged; the gap between two images; the height
+# of a line of text.
+WIDTH, HEIGHT, GAP, LINE = 840, 1120, 2, 20
+FONT = 9
+CHARACTER = 7.8  # width of a character of that size, generously
+
+
+def draw_tiles(
+    tiles: np.ndarray,
+    row_labels: Sequence[str] = (),
+    column_labels: Sequence[str] = (),
+    title: str = "",
+    overlay: np.ndarray | None = None,
+    value_range: tuple[float, float] = (0.0, 1.0),
+    gap: int = GAP,
+) -> Figure:
+    """A grid of images or curves with labels, and no axes.
+
+    Args:
+        tiles: [R, C, *event_shape]. Events H x W x 1 and H x W are gray, H x W x 3 colour; other numbers of channels
+            stand side by side in gray; vectors are curves over their index. NaN leaves a tile empty.
+        row_labels: R texts at the left, or none.
+        column_labels: C texts at the top, or none.
+        title: text above all.
+        overlay: other tiles of the same shape, drawn dashed over the curves.
+        value_range: values of black and white; values beyond are clipped.
+        gap: screen pixels between images.
+
+    Raises:
+        ValueError: for events that are neither image nor vector, and an empty grid.
+    """
+    tiles = np.asarray(tiles, "float32")
+    if 0 in tiles.shape:
+        raise ValueError(f"There is nothing to draw: the grid of tiles has shape {tiles.shape}.")
+    if not is_image(tiles.shape[2:]):
+        return _draw_curves(tiles, row_labels, column_labels, title, overlay)
+    mosaic = _mosaic(_as_rgb(tiles, value_range), gap)
+    figure, axes = _sheet(mosaic.shape[1], mosaic.shape[0], row_labels, column_labels, title)
+    axes.imshow(mosaic, interpolation="none", aspect="auto", extent=(0, len(tiles[0]), len(tiles), 0))
+    return figure
+
+
+def is_image(event_shape: Sequence[int]) -> bool:
+    """Whether examples of this shape are drawn as images: H x W or H x W x C; vectors are not.
+
+    Raises:
+        ValueError: if they are no vectors either.
+    """
+    if len(event_shape) not in (1, 2, 3):
+        raise ValueError(
+            f"Pictures show images (H, W, C) or (H, W) and vectors (D,), not examples of shape {tuple(event_shape)}."
+        )
+    return len(event_shape) > 1
+
+
+def tiled(examples: np.ndarray, columns: int) -> np.ndarray:
+    """[N, ...] -> [R, columns, ...], the last row filled up with NaN: empty tiles."""
+    examples = np.asarray(examples, "float32")
+    rows = math.ceil(len(examples) / columns)
+    grid = np.full((rows * columns, *examples.shape[1:]), np.nan, "float32")
+    grid[: len(examples)] = examples
+    return grid.reshape(rows, columns, *examples.shape[1:])
+
+
+def _as_rgb(tiles: np.ndarray, value_range: tuple[float, float]) -> np.ndarray:
+    """[R, C, H, W, 3] uint8; a tile that is NaN all over becomes white, single NaN pixels red."""
+    low, high = value_range
+    if tiles.ndim == 4:
+        tiles = tiles[..., None]
+    if tiles.shape[-1] not in (1, 3):
+        tiles = np.moveaxis(tiles, -1, -2).reshape(*tiles.shape[:3], -1, 1)  # H x (C W): side by side
+    missing = np.isnan(tiles).any(-1)
+    scaled = np.clip((np.nan_to_num(tiles, posinf=high, neginf=low) - low) / (high - low), 0.0, 1.0)
+    rgb = np.broadcast_to(np.round(255 * scaled).astype("uint8"), (*tiles.shape[:-1], 3)).copy()
+    rgb[missing] = (255, 0, 0)
+    rgb[missing.all(axis=(2, 3))] = 255
+    return rgb
+
+
+def _mosaic(rgb: np.ndarray, gap: int) -> np.ndarray:
+    """One picture [pixels, pixels, 3] from [R, C, H, W, 3], each pixel enlarged to a square of whole screen pixels."""
+    rows, columns, height, width, _ = rgb.shape
+    scale = max(1, min(WIDTH // (columns * width), HEIGHT // (rows * height), 11))
+    cell = (height * scale + gap, width * scale + gap)
+    picture = np.full((rows * cell[0] - gap, columns * cell[1] - gap, 3), 255, "uint8")
+    enlarged = rgb.repeat(scale, axis=2).repeat(scale, axis=3)
+    for row in range(rows):
+        for column in range(columns):
+            top, left = row * cell[0], column * cell[1]
+            picture[top : top + cell[0] - gap, left : left + cell[1] - gap] = enlarged[row, column]
+    return picture
+
+
+def _draw_curves(
+    tiles: np.ndarray,
+    row_labels: Sequence[str],
+    column_labels: Sequence[str],
+    title: str,
+    overlay: np.ndarray | None,
+) -> Figure:
+    rows, columns, size = tiles.shape
+    shown = tiles if overlay is None else np.stack([tiles, np.asarray(overlay, "float32")])
+    low, high = float(np.nanmin(shown)), float(np.nanmax(shown))
+    note = f"each cell: values {low:.3g} to {high:.3g} against index 0 to {size - 1}"
+    width = max(WIDTH, 40 * columns)
+    height = rows * min(max(40, width // columns * 2 // 3), 160)
+    title = f"{title} ({note})" if title else note
+    figure, axes = _sheet(width, height, row_labels, column_labels, title)
+    axes.set_xlim(0, columns)
+    axes.set_ylim(rows, 0)
+    lines = [[(column, 0), (column, rows)] for column in range(columns + 1)]
+    lines += [[(0, row), (columns, row)] for row in range(rows + 1)]
+    axes.add_collection(LineCollection(lines, colors="0.85", linewidths=0.8))
+    styles = [(tiles, "black", "solid"), (overlay, "tab:red", "dashed")]
+    for values, colour, style in styles[: 1 if overlay is None else 2]:
+        at = 0.04 + 0.92 * (np.arange(size) + 0.5) / size
+        up = 0.1 + 0.8 * (np.asarray(values) - low) / ((high - low) or 1.0)
+        x = np.arange(columns)[None, :, None] + np.broadcast_to(at, tiles.shape)
+        y = np.arange(rows)[:, None, None] + 1.0 - up
+        curves = np.stack([x, y], axis=-1).reshape(-1, size, 2)
+        if size == 1:
+            axes.plot(curves[:, 0, 0], curves[:, 0, 1], ".", color=colour)
+        axes.add_collection(LineCollection(list(curves), colors=colour, linestyles=style, linewidths=1.0))
+    return figure
+
+
+def _sheet(
+    width: int, height: int, row_labels: Sequence[str], column_labels: Sequence[str], title: str
+) -> tuple[Figure, Any]:
+    """A figure around axes of exactly width x height screen pixels, with labels at the left and at the top."""
+    margin = 6
+    left = margin + int(max((CHARACTER * len(label) for label in row_labels), default=0)) + (4 if row_labels else 0)
+    top = margin + LINE * (bool(title) + bool(column_labels))
+    total_width = max(left + width + margin, int(CHARACTER * len(title)) + 2 * margin)
+    total_height = top + height + margin
+    figure = Figure(figsize=(total_width / DPI, total_height / DPI), dpi=DPI)
+    FigureCanvasAgg(figure)
+    axes = figure.add_axes((left / total_width, margin / total_height, width / total_width, height / total_height))
+    axes.set_axis_off()
+
+    def at(x: float, y: float, label: str, align: str) -> None:
+        figure.text(x / total_width, 1.0 - y / total_height, label, ha=align, va="center", fontsize=FONT)
+
+    for index, label in enumerate(row_labels):
+        at(left - 5, top + (index + 0.5) * height / len(row_labels), label, "right")
+    widest = max((CHARACTER * len(label) for label in column_labels), default=0)
+    if widest > width / max(1, len(column_labels)):
+        # Too narrow for all: the ends and the middle.
+        shown = {0, len(column_labels) // 2, len(column_labels) - 1}
+        column_labels = [label if index in shown else "" for index, label in enumerate(column_labels)]
+    for index, label in enumerate(column_labels):
+        at(left + (index + 0.5) * width / len(column_labels), top - LINE / 2 + 1, label, "center")
+    if title:
+        at(margin if not row_labels else left, margin + LINE / 2 - 3, title, "left")
+    return figure, axes
+
+
+def png(figure: Figure) -> bytes:
+    """The figure as the bytes of a PNG file, gray if it has no colours."""
+    drawn, small = io.BytesIO(), io.BytesIO()
+    figure.savefig(drawn, format="png", dpi=DPI)
+    with PIL.Image.open(drawn) as image:
+        rgb = np.asarray(image.convert("RGB"))
+    is_gray = bool((rgb == rgb[..., :1]).all())
+    PIL.Image.fromarray(rgb[..., 0] if is_gray else rgb).save(small, format="png", optimize=True)
+    return small.getvalue()
+
+
+def saved(figure: Figure, path: PathLike | None) -> Figure:
+    """Write the PNG, whole or not at all."""
+    if path is None:
+        return figure
+    target = Path(path)
+    if target.suffix.lower() != ".png":
+        raise ValueError(f"Pictures are PNG files: give a path that ends in .png, not {str(path)!r}.")
+    target.parent.mkdir(parents=True, exist_ok=True)
+    content = png(figure)
+    descriptor, name = tempfile.mkstemp(suffix=".png", prefix=".", dir=target.parent)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(content)
+        Path(name).chmod(0o644)
+        Path(name).replace(target)
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise
+    return figure

@@ -1,0 +1,95 @@
+"""Normalizing flows as posteriors: draws of a simple posterior, bent by layers that depend on the data."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import tensorflow as tf
+from tensorflow_probability import distributions as tfd
+from tensorflow_probability import layers as tfpl
+
+from keras_vae.arguments import check_count, check_sizes
+from keras_vae.distributions import bijectors
+from keras_vae.distributions.support import REAL
+from keras_vae.posteriors.deterministic import Deterministic
+from keras_vae.posteriors.posterior import Posterior
+from keras_vae.serialization import register
+
+
+@register
+class Flow(Posterior):
+    """z = f(u; h), u ~ base(x): log q(z|x) = log base(u|x) - log |det df/du|.
+
+    f is a chain of layers u_i exp(s_i(u, h)) + t_i(u, h), h a projection of the features; it starts as the identity, so
+    that training starts from the base. Draws come with their log-density in one pass; the log-density of any other z
+    takes L - 1 passes for each "iaf" layer, one for each "coupling" layer. `point` is f of the base's point: the mean
+    of a flow has no closed form. The KL to any prior is sampled.
+
+    Args:
+        base_posterior: a posterior on the whole real line, diagonal or with full covariance; only its distribution is
+            used, from the projection of this layer.
+        kind: "iaf" (Kingma et al. 2016, "Improving variational inference with inverse autoregressive flow") or
+            "coupling" (Dinh et al. 2017, "Density estimation using Real NVP").
+        num_layers: number of layers.
+        units: widths of the hidden layers of each layer's network.
+        context_size: size of h; 0 leaves it out: the same f for all x.
+
+    Raises:
+        TypeError: if the base is not a posterior.
+        ValueError: for a base that is bounded or `Deterministic`, an unknown kind, or sizes that are not positive ints.
+
+    Example:
+
+        posterior = flows.Flow(posteriors.MultivariateNormalDiag(16), kind="iaf", num_layers=4)
+    """
+
+    has_marginals = False
+
+    def __init__(
+        self,
+        base_posterior: Posterior,
+        kind: str = "iaf",
+        num_layers: int = 2,
+        units: Sequence[int] = (128, 128),
+        context_size: int = 64,
+        **kwargs: Any,
+    ) -> None:
+        if not isinstance(base_posterior, Posterior):
+            raise TypeError(
+                "base_posterior must be a posterior such as posteriors.MultivariateNormalDiag(16), not "
+                f"{base_posterior!r}."
+            )
+        base = base_posterior
+        super().__init__(base.latent_dim, **kwargs)
+        if isinstance(base, Deterministic) or base.support != REAL:
+            raise ValueError(
+                f"A flow needs a base with a density on the whole real line, which {type(base).__name__} is not: "
+                f"use posteriors.MultivariateNormalDiag({base.latent_dim})."
+            )
+        if kind not in bijectors.KINDS:
+            raise ValueError(f"kind must be one of {', '.join(bijectors.KINDS)}, not {kind!r}.")
+        check_count("num_layers", num_layers)
+        check_count("context_size", context_size, at_least=0)
+        self.base, self.context_size = base, context_size
+        # What the head converts to is not used, and must not use the weights: a Keras 2 layer complains of those.
+        self.head = tfpl.DistributionLambda(
+            self.distribution, convert_to_tensor_fn=lambda q: base.point(q.distribution)
+        )
+        self.layers = bijectors.conditioners(
+            kind, base.latent_dim, num_layers, check_sizes("units", units), context_size
+        )
+
+    @property
+    def params_size(self) -> int:
+        """Parameters of the base and the context h."""
+        return self.base.params_size + self.context_size
+
+    def distribution(self, params: tf.Tensor) -> tfd.Distribution:
+        """f(u; h), u ~ base, from [B, params_size]."""
+        size = self.base.params_size
+        context = params[..., size:] if self.context_size else None
+        chain = bijectors.chain(self.layers, context)
+        return tfd.TransformedDistribution(self.base.distribution(params[..., :size]), chain)
+
+    def point(self, q: tfd.Distribution) -> tf.Tensor:
+        """f of the point of the base, [B, L]."""
+        return q.bijector.forward(self.base.point(q.distribution))

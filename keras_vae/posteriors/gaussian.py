@@ -1,0 +1,133 @@
+"""Gaussian posteriors: diagonal, by Cholesky factor, by Q D^1/2, diagonal plus low rank."""
+
+from typing import Any
+
+import tensorflow as tf
+import tensorflow_probability as tfp
+from tensorflow_probability import distributions as tfd
+
+from keras_vae.distributions import operators
+from keras_vae.distributions.operators import LowRankUpdate, Orthogonal
+from keras_vae.distributions.scales import bounded, positive
+from keras_vae.posteriors.posterior import Posterior
+from keras_vae.serialization import register
+
+
+@register
+class MultivariateNormalDiag(Posterior):
+    """q(z|x) = N(z; mu, diag(sigma^2)), the posterior of Kingma and Welling 2014, "Auto-encoding variational Bayes".
+
+    mu is linear in the features, sigma = softplus(linear) + 1e-5, shifted so that a projection of zero gives one.
+    Against the standard normal, KL(q || p) = 1/2 sum_i (sigma_i^2 + mu_i^2 - 1 - log sigma_i^2) nats. Lectures often
+    give 1/2 sum_i (1 + log sigma_i^2 - mu_i^2 - sigma_i^2) under that name: that is -KL, as it stands in the ELBO.
+    """
+
+    @property
+    def params_size(self) -> int:
+        """2 L: location and raw scale."""
+        return 2 * self.latent_dim
+
+    def distribution(self, params: tf.Tensor) -> tfd.Distribution:
+        """N(mu, diag(sigma^2)) from [B, 2 L]."""
+        loc, raw_scale = tf.split(params, 2, axis=-1)
+        return tfd.MultivariateNormalDiag(loc, positive(raw_scale))
+
+
+@register
+class MultivariateNormalTriL(Posterior):
+    """q(z|x) = N(z; mu, A A^T) with a full covariance, A lower triangular: its Cholesky factor.
+
+    mu and A are linear in the features, but for the diagonal of A, a softplus as in `MultivariateNormalDiag`. The
+    posterior of Kingma and Welling 2019, "An introduction to variational autoencoders", section 2.5.1.
+    """
+
+    @property
+    def params_size(self) -> int:
+        """L + L (L + 1) / 2: location and triangle."""
+        return self.latent_dim + self.latent_dim * (self.latent_dim + 1) // 2
+
+    def distribution(self, params: tf.Tensor) -> tfd.Distribution:
+        """N(mu, A A^T) from [B, params_size]."""
+        loc, raw = params[..., : self.latent_dim], params[..., self.latent_dim :]
+        triangle = tfp.math.fill_triangular(raw)
+        diagonal = positive(tf.linalg.diag_part(triangle))
+        # Not by set_diag, whose gradient XLA cannot compile for batches of unknown size.
+        scale_tril = triangle * (1.0 - tf.eye(self.latent_dim)) + tf.linalg.diag(diagonal)
+        return tfd.MultivariateNormalTriL(loc, scale_tril)
+
+
+@register
+class MultivariateNormalEigen(Posterior):
+    """q(z|x) = N(z; mu, Q D Q^T) with a full covariance in terms of its eigenvectors Q and eigenvalues D.
+
+    z = mu + A eps, A = Q D^(1/2). Q is orthogonal by construction, a product of L - 1 Householder reflections
+    H_i = I - 2 v_i v_i^T / |v_i|^2 whose axes v_i are zero above their i-th entry, one at it, and linear in the
+    features below: the form in which LAPACK keeps the Q of a QR decomposition. It reaches every covariance, with as
+    many numbers as a covariance has, L (L + 1) / 2. Reflections in posteriors are due to Tomczak and Welling 2016,
+    "Improving variational auto-encoders using Householder flow".
+    """
+
+    @property
+    def params_size(self) -> int:
+        """2 L + L (L - 1) / 2: location, raw square roots of the eigenvalues, reflections."""
+        return 2 * self.latent_dim + self.latent_dim * (self.latent_dim - 1) // 2
+
+    def distribution(self, params: tf.Tensor) -> tfd.Distribution:
+        """N(mu, Q D Q^T) from [B, params_size]."""
+        size = self.latent_dim
+        loc, raw_scale, raw_axes = params[..., :size], params[..., size : 2 * size], params[..., 2 * size :]
+        scale = tf.linalg.LinearOperatorDiag(positive(raw_scale), is_non_singular=True)
+        if size > 1:
+            rotation = Orthogonal(operators.householder_product(raw_axes))
+            scale = tf.linalg.LinearOperatorComposition([rotation, scale], is_non_singular=True)
+        return tfd.MultivariateNormalLinearOperator(loc, scale)
+
+
+@register
+class MultivariateNormalLowRank(Posterior):
+    """q(z|x) = N(z; mu, A A^T), A = D^(1/2) (I + V V^T) D^(1/2): correlations along `rank` directions.
+
+    (rank + 2) L parameters in place of the (L + 3) L / 2 of a full covariance. It is the *scale* A that is diagonal
+    plus low rank, as in `tfd.MultivariateNormalDiagPlusLowRank`; the distribution whose *covariance* is (Rezende et al.
+    2014, "Stochastic backpropagation and approximate inference", is of that kind) has no closed-form KL in TFP. The
+    entries of V stay in [-10, 10], which keeps the factorisation of I + V^T V safe in float32.
+
+    Args:
+        latent_dim: L.
+        rank: number of columns of V, at most L.
+
+    Raises:
+        ValueError: for a rank that is not an int from 1 to L.
+    """
+
+    MAX_FACTOR = 10.0
+
+    def __init__(self, latent_dim: int, rank: int, **kwargs: Any) -> None:
+        super().__init__(latent_dim, **kwargs)
+        if isinstance(rank, bool) or not isinstance(rank, int) or not 1 <= rank <= latent_dim:
+            raise ValueError(f"rank must be an int from 1 to latent_dim = {latent_dim}, not {rank!r}.")
+        self.rank = rank
+
+    @property
+    def params_size(self) -> int:
+        """(rank + 2) L: location, raw scale, factor."""
+        return (self.rank + 2) * self.latent_dim
+
+    def distribution(self, params: tf.Tensor) -> tfd.Distribution:
+        """N(mu, A A^T) from [B, params_size]."""
+        size = self.latent_dim
+        loc, raw_scale, raw_factor = params[..., :size], params[..., size : 2 * size], params[..., 2 * size :]
+        scale = positive(raw_scale)
+        factor = tf.reshape(raw_factor, tf.concat([tf.shape(loc), [self.rank]], axis=0))
+        factor = bounded(factor, self.MAX_FACTOR) * tf.sqrt(scale)[..., tf.newaxis]
+        # Declared positive definite, which TFP's own class is not, it is factorised by Cholesky: XLA has no LU.
+        base = tf.linalg.LinearOperatorDiag(scale, is_non_singular=True, is_positive_definite=True)
+        operator = LowRankUpdate(
+            base,
+            u=factor,
+            is_diag_update_positive=True,
+            is_self_adjoint=True,
+            is_positive_definite=True,
+            is_non_singular=True,
+        )
+        return tfd.MultivariateNormalLinearOperator(loc, operator)

@@ -1,0 +1,68 @@
+"""Discrete latents: one-hot variables with relaxed draws, alone or beside continuous ones in a single z.
+
+JointVAE (Dupont 2018, "Learning disentangled joint continuous and discrete representations") is made of them:
+
+    posterior = posteriors.JointPosterior(posteriors.MultivariateNormalDiag(10), posteriors.RelaxedOneHot(3))
+    prior = priors.JointPrior(priors.StandardNormal(10), priors.UniformOneHot(3))
+    objective = objectives.JointCapacity(schedules.Linear(25_000, 0.0, 40.0), schedules.Linear(25_000, 0.0, 1.1))
+
+z is then [ten numbers, a one-hot of three]: what `encode` gives, `decode` takes and `sample` draws.
+"""
+
+from typing import Any
+
+import keras
+import tensorflow as tf
+from tensorflow_probability import distributions as tfd
+
+from keras_vae.distributions.joint import Joint
+from keras_vae.distributions.support import union
+from keras_vae.posteriors.posterior import Posterior
+from keras_vae.serialization import register
+
+
+@register
+class JointPosterior(Posterior):
+    """q(z, d|x) = q(z|x) q(d|x), in one vector [z, d].
+
+    `Terms` then has two groups, so that an objective can treat the KL of either in its own way.
+
+    Args:
+        continuous: a posterior of z.
+        discrete: a posterior of d, such as `RelaxedOneHot`.
+    """
+
+    def __init__(self, continuous: Posterior, discrete: Posterior, **kwargs: Any) -> None:
+        super().__init__(continuous.latent_dim + discrete.latent_dim, **kwargs)
+        self.continuous, self.discrete = continuous, discrete
+        self.support = union(continuous.support, discrete.support)
+
+    has_marginals = False
+
+    @property
+    def blocks(self) -> tuple[tuple[str, int], ...]:
+        """Those of both."""
+        return (*self.continuous.blocks, *self.discrete.blocks)
+
+    @property
+    def params_size(self) -> int:
+        """That of both; each has a projection of its own."""
+        return int(self.continuous.params_size) + int(self.discrete.params_size)
+
+    def follow(self, step: keras.Variable) -> None:
+        """Tell both."""
+        self.continuous.follow(step)
+        self.discrete.follow(step)
+
+    def build(self, input_shape: tuple) -> None:
+        """Make both projections."""
+        self.continuous.build(input_shape)
+        self.discrete.build(input_shape)
+
+    def call(self, features: tf.Tensor, training: bool | None = None) -> tfd.Distribution:
+        """q(z, d|x) from features [B, F]."""
+        return Joint([self.continuous(features), self.discrete(features, training=training)])
+
+    def point(self, q: tfd.Distribution) -> tf.Tensor:
+        """Both points, [B, L]."""
+        return tf.concat([self.continuous.point(q.parts[0]), self.discrete.point(q.parts[1])], axis=-1)

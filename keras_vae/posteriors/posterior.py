@@ -1,0 +1,108 @@
+"""Posteriors q(z|x): Keras layers that project features to parameters and return TFP distributions.
+
+A posterior of your own is a subclass with two methods:
+
+    @kv.register
+    class Laplace(posteriors.Posterior):
+        @property
+        def params_size(self):
+            return 2 * self.latent_dim
+
+        def distribution(self, params):
+            loc, raw_scale = tf.split(params, 2, axis=-1)
+            return tfd.Independent(tfd.Laplace(loc, posteriors.positive(raw_scale)), 1)
+"""
+
+import inspect
+import math
+from typing import Any
+
+import keras
+import tensorflow as tf
+from tensorflow_probability import distributions as tfd
+from tensorflow_probability import layers as tfpl
+
+from keras_vae.arguments import check_latent_dim
+from keras_vae.distributions.support import REAL, Support
+from keras_vae.serialization import Serializable
+
+
+class Posterior(Serializable, keras.layers.Layer):
+    """A dense projection of the features, then a weightless `tfp.layers` head.
+
+    Both compute in float32 whatever the dtype policy: in float16 the scale of a posterior overflows.
+
+    Args:
+        latent_dim: number L of latent dimensions.
+
+    Attributes:
+        has_marginals: whether the marginals of q(z|x) over single dimensions have a closed form.
+        extras: names of the `Terms.extras` that its distributions bring.
+    """
+
+    support: Support = REAL
+    has_marginals: bool = True
+    extras: frozenset[str] = frozenset()
+
+    def __init__(self, latent_dim: int, **kwargs: Any) -> None:
+        super().__init__(**{**kwargs, "dtype": "float32"})
+        self.latent_dim = check_latent_dim(latent_dim)
+        # The value that TFP takes of a distribution at every call is its point: the default would draw a sample.
+        self.head = tfpl.DistributionLambda(self.distribution, convert_to_tensor_fn=self.point)
+
+    @property
+    def blocks(self) -> tuple[tuple[str, int], ...]:
+        """What z is made of, as (kind, size): the prior's must be the same."""
+        return (("continuous", self.latent_dim),)
+
+    def follow(self, step: keras.Variable) -> None:
+        """Take schedules at `step`, the model's own counter, from now on; until then they stand at their beginning."""
+        # Under a name that Keras does not track: the counter belongs to the model.
+        self.__dict__["__step__"] = step
+
+    @property
+    def step(self) -> tf.Tensor:
+        """The step at which schedules are taken, an int64 scalar."""
+        step = vars(self).get("__step__")
+        return tf.zeros([], tf.int64) if step is None else tf.convert_to_tensor(step)
+
+    @property
+    def params_size(self) -> int:
+        """Number of parameters of the distribution for one example."""
+        raise TypeError(f"{type(self).__name__} must define params_size.")
+
+    def distribution(self, params: tf.Tensor) -> tfd.Distribution:
+        """The distribution with parameters [B, params_size]: batch [B], event [L], float32."""
+        raise TypeError(f"{type(self).__name__} must define distribution(params).")
+
+    def point(self, q: tfd.Distribution) -> tf.Tensor:
+        """One deterministic z for each example, [B, L]: the mean."""
+        return q.mean()
+
+    def build(self, input_shape: tuple) -> None:
+        """Make the projection from features of shape [B, F]."""
+        if self.built:
+            return
+        self.projection = keras.layers.Dense(int(self.params_size), dtype="float32", name="projection")
+        self.projection.build(input_shape)
+
+    def call(self, features: tf.Tensor) -> tfd.Distribution:
+        """q(z|x) from features [B, F]."""
+        return self.head(self.projection(features)).tensor_distribution
+
+
+def fitting(support: Support) -> list[str]:
+    """Constructor calls of the posteriors, the user's own included, whose support lies inside `support`."""
+    calls = []
+    for cls in _subclasses(Posterior):
+        arguments = [name for name in inspect.signature(cls).parameters if name != "kwargs"]
+        if {"low", "high"} <= set(arguments) and math.isfinite(support.high - support.low):
+            calls.append(f"{cls.__name__}(latent_dim, low={support.low:g}, high={support.high:g})")
+        elif support.contains(cls.support):
+            calls.append(f"{cls.__name__}({', '.join(arguments)})")
+    return calls
+
+
+def _subclasses(cls: type[Posterior]) -> list[type[Posterior]]:
+    children: list[type[Posterior]] = cls.__subclasses__()
+    return [each for child in children for each in [child, *_subclasses(child)]]

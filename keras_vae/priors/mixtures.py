@@ -1,0 +1,114 @@
+"""Mixtures of Gaussians, and of posteriors at learned pseudo-inputs (VampPrior)."""
+
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+from tensorflow_probability import distributions as tfd
+from tensorflow_probability import layers as tfpl
+
+from keras_vae.arguments import check_count
+from keras_vae.data.batches import Summary
+from keras_vae.distributions.mixtures import mixture
+from keras_vae.distributions.scales import positive
+from keras_vae.priors.prior import Prior
+from keras_vae.serialization import register
+
+
+@register
+class NormalMixture(Prior):
+    """p(z) = sum_m w_m N(z; mu_m, diag(s_m^2)): a mixture of Gaussians whose weights, means and scales are learned.
+
+    It starts near the standard normal: equal weights, means drawn with a standard deviation of one half, scales of one.
+    Used for clustering by Jiang et al. 2017, "Variational deep embedding". The KL to it is sampled.
+
+    Args:
+        latent_dim: L.
+        num_components: M.
+    """
+
+    def __init__(self, latent_dim: int, num_components: int, **kwargs: Any) -> None:
+        super().__init__(latent_dim, **kwargs)
+        self.num_components = check_count("num_components", num_components)
+        self.head = tfpl.DistributionLambda(self._mixture, convert_to_tensor_fn=tfd.Distribution.mean)
+        shape = (self.num_components, self.latent_dim)
+        spread = keras.initializers.RandomNormal(stddev=0.5)
+        self.logits = self.add_weight(name="logits", shape=shape[:1], initializer="zeros")
+        self.loc = self.add_weight(name="loc", shape=shape, initializer=spread)
+        self.raw_scale = self.add_weight(name="raw_scale", shape=shape, initializer="zeros")
+
+    def _mixture(self, params: list[tf.Tensor]) -> tfd.Distribution:
+        logits, loc, raw_scale = params
+        components = tfd.MultivariateNormalDiag(loc, positive(raw_scale))
+        return mixture(logits, components)
+
+    def distribution(self, encoder: Any = None, condition: tf.Tensor | None = None) -> tfd.Distribution:
+        """The mixture, batch [], event [L]."""
+        weights = [tf.convert_to_tensor(w) for w in (self.logits, self.loc, self.raw_scale)]
+        return self.head(weights).tensor_distribution
+
+
+@register
+class VampPrior(Prior):
+    """p(z) = 1/M sum_m q(z | u_m): a mixture of the posteriors of M learned pseudo-inputs u_m.
+
+    After Tomczak and Welling 2018, "VAE with a VampPrior". `adapt` makes examples drawn from all of the data the first
+    pseudo-inputs; from then on the optimizer's steps are projected back to the range of the data. (The paper clips in
+    the forward pass; a pixel that starts at 0 and is pushed below would then never get a gradient again.) Any posterior
+    with a density will do; with an "iaf" flow each evaluation takes L - 1 passes through the flow. The KL to it is
+    sampled.
+
+    Args:
+        latent_dim: L.
+        num_pseudo_inputs: M.
+    """
+
+    NOISE = 0.01  # of pseudo-inputs that repeat an example, in units of the range of each value
+
+    def __init__(self, latent_dim: int, num_pseudo_inputs: int, **kwargs: Any) -> None:
+        super().__init__(latent_dim, **kwargs)
+        self.num_pseudo_inputs = check_count("num_pseudo_inputs", num_pseudo_inputs)
+        self.num_examples = self.num_pseudo_inputs
+
+    def build(self, input_shape: tuple) -> None:
+        """Make pseudo-inputs of the shape of the data, [M, *event_shape], uniform on [0, 1] until `adapt` sees data."""
+        if self.built:
+            return
+        unbounded = keras.initializers.Constant(np.array([-np.inf, np.inf], "float32"))
+        self.range = self.add_weight(name="range", shape=(2,), initializer=unbounded, trainable=False)
+        self.pseudo_inputs = self.add_weight(
+            name="pseudo_inputs",
+            shape=(self.num_pseudo_inputs, *input_shape[1:]),
+            initializer=keras.initializers.RandomUniform(0.0, 1.0),
+            constraint=self._into_range,
+        )
+
+    def _into_range(self, values: tf.Tensor) -> tf.Tensor:
+        low, high = tf.unstack(tf.convert_to_tensor(self.range))
+        return tf.clip_by_value(values, low, high)
+
+    def adapt(self, data: Summary) -> None:
+        """Start from M examples, repeated with a little noise if there are fewer."""
+        values = np.resize(data.examples, self.pseudo_inputs.shape)
+        noise = tf.random.stateless_normal(values.shape, seed=[0, 0]) * self.NOISE * (data.high - data.low)
+        repeats = np.arange(len(values)) >= len(data.examples)
+        values[repeats] += noise.numpy()[repeats]
+        self.range.assign([data.low.min(), data.high.max()])
+        self.pseudo_inputs.assign(np.clip(values, data.low.min(), data.high.max()))
+
+    def distribution(self, encoder: Any = None, condition: tf.Tensor | None = None) -> tfd.Distribution:
+        """The mixture of `encoder`'s posteriors, batch [], event [L].
+
+        Raises:
+            ValueError: without an encoder, or with a posterior that has no density.
+        """
+        if encoder is None:
+            raise ValueError("VampPrior is made of posteriors: call distribution(encoder=vae.encoder).")
+        components = encoder(tf.convert_to_tensor(self.pseudo_inputs))
+        if isinstance(components, tfd.VectorDeterministic):
+            raise ValueError(
+                "VampPrior is a mixture of the densities q(z|u), and Deterministic has none: use a posterior that has "
+                f"one, or priors.StandardNormal({self.latent_dim}), which an autoencoder ignores."
+            )
+        return mixture(tf.zeros([self.num_pseudo_inputs]), components)

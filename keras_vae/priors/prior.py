@@ -1,0 +1,57 @@
+"""Priors p(z): Keras layers that own their weights and return TFP distributions.
+
+A prior of your own is a subclass with one method:
+
+    @kv.register
+    class Laplace(priors.Prior):
+        def distribution(self, encoder=None, condition=None):
+            return tfd.Independent(tfd.Laplace(tf.zeros(self.latent_dim), 1.0), 1)
+"""
+
+from typing import Any
+
+import keras
+import tensorflow as tf
+from tensorflow_probability import distributions as tfd
+
+from keras_vae.arguments import check_latent_dim
+from keras_vae.conditions import Condition
+from keras_vae.data.batches import Summary
+from keras_vae.distributions.support import REAL, Support
+from keras_vae.serialization import Serializable
+
+
+class Prior(Serializable, keras.layers.Layer):
+    """A distribution over z of `latent_dim` dimensions, in float32 whatever the dtype policy.
+
+    Args:
+        latent_dim: number L of latent dimensions.
+    """
+
+    support: Support = REAL
+    num_examples: int = 0  # that `adapt` wants to see
+    condition: Condition | None = None
+
+    def __init__(self, latent_dim: int, **kwargs: Any) -> None:
+        super().__init__(**{**kwargs, "dtype": "float32"})
+        self.latent_dim = check_latent_dim(latent_dim)
+
+    @property
+    def blocks(self) -> tuple[tuple[str, int], ...]:
+        """What z is made of, as (kind, size): the posterior's must be the same."""
+        return (("continuous", self.latent_dim),)
+
+    def build(self, input_shape: tuple) -> None:
+        """Make the weights, if any; `input_shape` is that of a batch of data, [B, *event_shape]."""
+
+    def distribution(self, encoder: Any = None, condition: tf.Tensor | None = None) -> tfd.Distribution:
+        """p(z), batch [] (or [B] given a condition), event [L].
+
+        Args:
+            encoder: the model's encoder, for priors that are made of posteriors.
+            condition: what the prior is conditioned on, for priors that can be.
+        """
+        raise TypeError(f"{type(self).__name__} must define distribution(encoder, condition).")
+
+    def adapt(self, data: Summary) -> None:
+        """Initialise weights from the data, where that means something, given `num_examples` of them or all."""

@@ -1,0 +1,159 @@
+"""The record that a model hands to its objective: p(x|z), and q(z|x) against p(z) for each group of latents."""
+
+import dataclasses
+import math
+from collections.abc import Callable, Mapping
+
+import tensorflow as tf
+from tensorflow_probability import distributions as tfd
+
+from keras_vae.distributions.gaussian import marginals
+from keras_vae.distributions.joint import Joint
+
+
+@dataclasses.dataclass(frozen=True)
+class LatentGroup:
+    """One group of latents: K draws from the posterior q(z|x) and what the objectives need to know of them.
+
+    Attributes:
+        q: posterior, batch [B], event [L].
+        p: prior, event [L].
+        z: draws from q, [K, B, L].
+        log_q: log q(z|x), [K, B], in nats.
+        log_p: log p(z), [K, B], in nats.
+        kl: KL(q || p), [B], in nats.
+        kl_is_exact: True for a closed form; False for the mean of log q - log p over the K draws.
+        kl_per_dim: [B, L] where q and p both factorise over the L dimensions, else None.
+    """
+
+    q: tfd.Distribution
+    p: tfd.Distribution
+    z: tf.Tensor
+    log_q: tf.Tensor
+    log_p: tf.Tensor
+    kl: tf.Tensor
+    kl_is_exact: bool
+    kl_per_dim: tf.Tensor | None
+
+
+@dataclasses.dataclass(frozen=True)
+class Terms:
+    """Everything an objective may combine. A plain VAE has one latent group, a hierarchical one several.
+
+    Attributes:
+        log_likelihood: log p(x|z), [K, B], summed over the event, in nats.
+        groups: the latent groups.
+        likelihood: the distribution p(x|z), batch [K, B].
+        sample_weight: [B], or None for equal weights.
+        pathwise: [K, B], or None unless the objective needs it; see `pathwise`.
+        extras: numbers [B] of the posterior's own, by name, such as the commitment of a quantised one.
+        is_stand_in: bool, whether the batch has no examples, and an invented one stands in its place; None for no.
+    """
+
+    log_likelihood: tf.Tensor
+    groups: list[LatentGroup]
+    likelihood: tfd.Distribution
+    sample_weight: tf.Tensor | None = None
+    pathwise: tf.Tensor | None = None
+    extras: Mapping[str, tf.Tensor] = dataclasses.field(default_factory=dict)
+    is_stand_in: tf.Tensor | None = None
+
+    @property
+    def kl(self) -> tf.Tensor:
+        """KL(q(z|x) || p(z)) summed over the groups, [B]."""
+        return tf.add_n([group.kl for group in self.groups])
+
+    @property
+    def elbo(self) -> tf.Tensor:
+        """E_q[log p(x|z)] - KL(q(z|x) || p(z)), [B], the expectation as a mean over the K draws."""
+        return tf.reduce_mean(self.log_likelihood, axis=0) - self.kl
+
+    @property
+    def log_weights(self) -> tf.Tensor:
+        """log p(x|z) + log p(z) - log q(z|x), [K, B]: the importance weights of log p(x)."""
+        return self.log_likelihood + tf.add_n([group.log_p - group.log_q for group in self.groups])
+
+    @property
+    def total_weight(self) -> tf.Tensor:
+        """The sum of `sample_weight`, or the number of examples."""
+        if self.sample_weight is None:
+            total = tf.cast(tf.shape(self.kl)[0], tf.float32)
+        else:
+            total = tf.reduce_sum(self.sample_weight)
+        return total if self.is_stand_in is None else tf.where(self.is_stand_in, 0.0, total)
+
+    def mean(self, per_example: tf.Tensor) -> tf.Tensor:
+        """Mean over the batch, the first axis, weighted by `sample_weight`: sum(w v) / sum(w)."""
+        if self.sample_weight is None:
+            return tf.reduce_mean(per_example, axis=0)
+        total = tf.tensordot(self.sample_weight, per_example, axes=1)
+        return tf.math.divide_no_nan(total, tf.reduce_sum(self.sample_weight))
+
+
+def latent_group(q: tfd.Distribution, p: tfd.Distribution, z: tf.Tensor, log_q: tf.Tensor | None = None) -> LatentGroup:
+    """The group for draws `z` [K, B, L] of `q`, with KL(q || p) in closed form wherever there is one.
+
+    For a point mass, where log q(z|x) does not exist, `log_q` is NaN and `kl` zero. Where q and p depend on the draws
+    of levels above, with a batch of [K, B], the KL is the mean over the K.
+    """
+    log_p = p.log_prob(z)
+    if isinstance(q, tfd.VectorDeterministic):
+        # A point mass has no density. TFP's "KL" for it is -log p(z), and its log q is log 1.
+        return LatentGroup(q, p, z, log_p * math.nan, log_p, tf.zeros_like(log_p[0]), False, None)
+    log_q = q.log_prob(z) if log_q is None else log_q
+    kl_per_dim = _kl_per_dim(q, p)
+    if kl_per_dim is not None:
+        kl, exact = tf.reduce_sum(kl_per_dim, axis=-1), True
+    else:
+        kl, exact = _kl(q, p, log_q - log_p)
+    if q.batch_shape.rank == 2:
+        kl = tf.reduce_mean(kl, axis=0)
+        kl_per_dim = None if kl_per_dim is None else tf.reduce_mean(kl_per_dim, axis=0)
+    return LatentGroup(q, p, z, log_q, log_p, kl, exact, kl_per_dim)
+
+
+def latent_groups(
+    q: tfd.Distribution, p: tfd.Distribution, z: tf.Tensor, log_q: tf.Tensor | None = None
+) -> list[LatentGroup]:
+    """The group for draws `z` of `q`; of independent blocks on both sides, one group for each."""
+    if not (isinstance(q, Joint) and isinstance(p, Joint)):
+        return [latent_group(q, p, z, log_q)]
+    return [latent_group(*each) for each in zip(q.parts, p.parts, q.split(z), strict=True)]
+
+
+def pathwise(terms_at: Callable[[tf.Tensor], Terms], z: tf.Tensor) -> Terms:
+    """The terms at draws `z` [K, B, L], with the two ways of their gradient taken apart.
+
+    The log-weights log p(x|z) + log p(z) - log q(z|x) of the result give gradients to decoder and prior only. What
+    the encoder receives through z, with the parameters of q held fixed, is the gradient of `Terms.pathwise`, which is
+    zero in value: (d log w / dz) (z - stop_gradient(z)). An objective may so weigh the two differently.
+
+    Args:
+        terms_at: the terms as a function of z, with log q(z|x) evaluated at that z.
+        z: reparameterised draws.
+    """
+    leaf = tf.stop_gradient(z)
+    with tf.GradientTape(watch_accessed_variables=False) as tape:
+        tape.watch(leaf)
+        terms = terms_at(leaf)
+        log_weights = terms.log_weights
+    slope = tf.stop_gradient(tape.gradient(log_weights, leaf))
+    groups = [dataclasses.replace(group, log_q=tf.stop_gradient(group.log_q)) for group in terms.groups]
+    return dataclasses.replace(terms, groups=groups, pathwise=tf.reduce_sum(slope * (z - leaf), axis=-1))
+
+
+def _kl(q: tfd.Distribution, p: tfd.Distribution, log_ratio: tf.Tensor) -> tuple[tf.Tensor, bool]:
+    try:
+        return tfd.kl_divergence(q, p), True
+    except NotImplementedError:  # TFP has no formula
+        return tf.reduce_mean(log_ratio, axis=0), False
+
+
+def _kl_per_dim(q: tfd.Distribution, p: tfd.Distribution) -> tf.Tensor | None:
+    q_marginals, p_marginals = marginals(q), marginals(p)
+    if q_marginals is None or p_marginals is None:
+        return None
+    try:
+        return tfd.kl_divergence(q_marginals, p_marginals)
+    except NotImplementedError:  # TFP has no formula
+        return None

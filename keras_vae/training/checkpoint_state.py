@@ -1,0 +1,96 @@
+"""What of a model, its optimizer and its callbacks goes into a checkpoint or a model file."""
+
+import inspect
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from keras_vae.models.vae import VAE
+
+
+def save(vae: VAE, path: Path) -> None:
+    """Write a `.keras` file such that `path` always holds a whole one.
+
+    Raises:
+        OSError: if the disk refuses.
+        ValueError: if the weights are not finite.
+    """
+    check_finite(vae)
+    # One name for all processes: what a killed one left is written over.
+    temporary = path.with_name(f".writing-{path.name}")
+    try:
+        vae.save(temporary)
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def check_finite(vae: VAE) -> None:
+    """See that a model is worth keeping.
+
+    Raises:
+        ValueError: if the weights are not finite.
+    """
+    bad = [
+        v.path
+        for v in vae.trainable_variables
+        if not np.isfinite(keras.ops.convert_to_numpy(v).astype("float32")).all()
+    ]
+    if bad:
+        raise ValueError(f"{len(bad)} weights hold NaN or infinity: {', '.join(bad[:3])}")
+
+
+def variables(vae: VAE) -> dict[str, Any]:
+    """All variables that decide how training goes on, by name."""
+    named = {f"model.{index}": variable for index, variable in enumerate(vae.variables)}
+    named |= {f"optimizer.{index}": variable for index, variable in enumerate(vae.optimizer.variables)}
+    return {**named, "skipped": vae.skip_counts.counts}
+
+
+def metric_variables(vae: VAE) -> dict[str, Any]:
+    """Variables of the running means of an epoch, by name."""
+    variables = [variable for metric in vae.metrics for variable in metric.variables]
+    return {f"metric.{index}": variable for index, variable in enumerate(variables)}
+
+
+def value_of(variable: Any) -> np.ndarray:
+    """A variable as an array."""
+    return np.asarray(keras.ops.convert_to_numpy(variable))
+
+
+def number(variable: Any) -> int:
+    """A variable that counts, as an int."""
+    return int(keras.ops.convert_to_numpy(variable))
+
+
+def assign(variable: Any, value: np.ndarray) -> None:
+    """Put into a variable what `value_of` gave, read back from a file."""
+    # NumPy reads back bfloat16 as two bytes without a meaning.
+    dtype = tf.as_dtype(keras.backend.standardize_dtype(variable.dtype)).as_numpy_dtype
+    variable.assign(value.view(dtype) if value.dtype.kind == "V" else value)
+
+
+def list_of(arrays: Mapping[str, np.ndarray], name: str) -> list[np.ndarray] | None:
+    """The arrays `name.0`, `name.1` and so on; None if there are none."""
+    found = [arrays[f"{name}.{index}"] for index in range(sum(key.startswith(f"{name}.") for key in arrays))]
+    return found or None
+
+
+def is_list_of_arrays(value: Any) -> bool:
+    """Whether a callback holds weights, such as the best ones, under this attribute."""
+    return isinstance(value, list) and bool(value) and all(isinstance(item, (np.ndarray, np.generic)) for item in value)
+
+
+def plain_state(callback: keras.callbacks.Callback) -> dict[str, Any]:
+    """The numbers and words that a callback holds, but for the arguments it was made with."""
+    arguments = inspect.signature(type(callback)).parameters
+    state = {}
+    for name, value in vars(callback).items():
+        plain = value.item() if isinstance(value, np.generic) else value
+        if name not in arguments and (plain is None or isinstance(plain, (bool, int, float, str))):
+            state[name] = plain
+    return state

@@ -1,0 +1,352 @@
+"""Checkpoints of a training run, from which it goes on as if it had never been interrupted."""
+
+import math
+import os
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from keras_vae.data.batches import is_array, serve_arrays
+from keras_vae.models.vae import VAE
+from keras_vae.training import checkpoint_files, checkpoint_state
+from keras_vae.training.replicas import arrays_from_chief, from_chief, is_chief, is_multi_worker
+from keras_vae.training.skipped_steps import SkippedSteps
+
+# Callbacks whose state decides how training goes on.
+WITH_STATE = (
+    keras.callbacks.EarlyStopping,
+    keras.callbacks.ReduceLROnPlateau,
+    keras.callbacks.ModelCheckpoint,
+    SkippedSteps,
+)
+# Steps after which several workers agree, again, on whether it is time to save within an epoch.
+ASK_EVERY = 50
+
+
+class Position(NamedTuple):
+    """How far a run has come: steps in all, whole epochs, and steps of the epoch that has begun."""
+
+    step: int
+    epoch: int
+    batches: int
+
+    def __str__(self) -> str:
+        within = f" and {self.batches} steps" if self.batches else ""
+        return f"step {self.step} ({self.epoch} epochs{within})"
+
+
+class Checkpoints(keras.callbacks.Callback):
+    """Saves a run every so many seconds or steps, and lets the same `fit` in a new process go on from there.
+
+    A checkpoint holds all that does not follow from the step: weights, optimizer (with averaged weights, the scale of
+    the loss and a reduced learning rate), states of random generators, the running means of the epoch, what other
+    callbacks hold (a patience, a best value, best weights), and the best model so far. It is written whole or not at
+    all, with checksums; a damaged one is reported and skipped for the one before. If one cannot be written, training
+    goes on and says so. Of several workers the chief writes, and all go on from what it reads.
+
+    The weights at the end are, bit for bit, those of a run without interruption if the data can be had from any step
+    on: arrays, the datasets of `data.load`, and others that repeat themselves in every epoch. Within an epoch
+    checkpoints are made of runs on arrays and datasets whose steps per epoch are known and a multiple of
+    `steps_per_execution`; other runs at the ends of epochs.
+
+    It stands behind the callbacks whose state is kept, and before `SwapEMAWeights`.
+
+    Args:
+        folder: of the checkpoints; the last two are kept.
+        best: file of the best model by the validation value of the objective's `monitor`, the ELBO or a tighter bound
+            (of the current one if there is no validation), replaced at each checkpoint where it is another one.
+        seconds: least time between checkpoints; None counts only steps.
+        steps: least number of steps between checkpoints; None counts only seconds.
+        write: what prints a line.
+    """
+
+    needs_every_batch = False
+
+    def __init__(
+        self,
+        folder: str | os.PathLike[str],
+        best: str | os.PathLike[str] | None = None,
+        seconds: float | None = 60.0,
+        steps: int | None = None,
+        write: Callable[[str], Any] = print,
+    ) -> None:
+        super().__init__()
+        self.folder, self.best_path = Path(folder), None if best is None else Path(best)
+        self.seconds, self.every, self.report = seconds, steps, write
+        self.best_value = -math.inf
+        self.best_epoch: int | None = None
+        self.best_weights: list[np.ndarray] | None = None
+        self.saved: Position | None = None
+        self.is_cut = False
+        self._others: dict[str, keras.callbacks.Callback] = {}
+        self._first_step = self._epoch = self._epoch_start = self._offset = 0
+        self._has_position = self._saves_within = True
+        self._best_is_new = False
+        self._is_failing = False
+        self._saved_at, self._saved_step = time.monotonic(), 0
+        self._restored: tuple[dict[str, Any], dict[str, np.ndarray]] | None = None
+
+    # Before training: `VAE.fit` calls `prepare` and `serve`.
+
+    def restore(self, vae: VAE) -> Position | None:
+        """Load the newest whole checkpoint into `vae`, which is compiled; how far it had come, or None.
+
+        Raises:
+            ValueError: if the checkpoint is of another model or optimizer.
+        """
+        strategy = vae.distribute_strategy
+        read = checkpoint_files.newest(self.folder, self.report) if is_chief(strategy) else None
+        if not from_chief(strategy, read is not None):
+            return None
+        state, arrays = read or ({}, {})
+        found = state, arrays = from_chief(strategy, state), arrays_from_chief(strategy, arrays)
+        vae.build()
+        if not vae.optimizer.built:
+            vae.optimizer.build(vae.trainable_variables)
+        variables = checkpoint_state.variables(vae)
+        if {name: list(variable.shape) for name, variable in variables.items()} != state["shapes"]:
+            raise ValueError(
+                f"The checkpoints in {self.folder} are of another model or optimizer. Make them as they were, or give "
+                "another folder."
+            )
+        for name, variable in variables.items():
+            checkpoint_state.assign(variable, arrays[name])
+        if vae.seed != state["seed"]:
+            # The seed is a constant of the compiled steps.
+            vae.seed, vae.train_function, vae.test_function = state["seed"], None, None
+        # Until the bound of several samples could decide, the best value was always an ELBO, and called so.
+        self.best_value = state["best_value"] if "best_value" in state else state["best_elbo"]
+        self.best_epoch = state["best_epoch"]
+        self.best_weights = checkpoint_state.list_of(arrays, "best")
+        self._best_is_new = self.best_weights is not None
+        self._restored, self._first_step = found, state["first_step"]
+        self.saved = Position(*state["position"])
+        self._saved_step, self._offset = self.saved.step, self.saved.batches
+        return self.saved
+
+    def prepare(self, vae: VAE, options: dict[str, Any]) -> None:
+        """Restore, unless that was done, and put into the arguments of `fit` where it goes on.
+
+        Raises:
+            ValueError: if a callback whose state is to be saved stands behind this one.
+        """
+        callbacks = options["callbacks"]
+        late = [c for c in callbacks[callbacks.index(self) + 1 :] if isinstance(c, WITH_STATE)]
+        if late:
+            name = type(late[0]).__name__
+            raise ValueError(f"Checkpoints saves the state of {name} and must stand behind it: put it last.")
+        kept = [c for c in callbacks if isinstance(c, WITH_STATE)]
+        self._others = {f"{index} {type(c).__name__}": c for index, c in enumerate(kept)}
+        self._has_position = True
+        if self._restored is None and self.saved is None:
+            self._first_step = checkpoint_state.number(vae.step)
+            if self.restore(vae) is not None:
+                self.report(f"resumed from {self.saved}")
+            self._has_position = False
+        if self._restored is not None and self.saved is not None:
+            # A run that was stopped early stays so.
+            stopped = self._restored[0]["stopped"]
+            options["initial_epoch"] = options.get("epochs", 1) if stopped else self.saved.epoch
+            options["callbacks"] = [_ResumedEpoch(self), *callbacks]
+
+    def serve(self, vae: VAE, options: dict[str, Any]) -> dict[str, Any]:
+        """The arguments of `fit` with data that begin where training goes on."""
+        if self._has_position:  # whoever restored by hand has seen to the data, too
+            return options
+        start = checkpoint_state.number(vae.step) - self._first_step
+        if is_array(options["x"]):
+            options = serve_arrays(options, seed=vae.seed + self._first_step, conditional=vae.condition is not None)
+        x, per_epoch = options["x"], options.get("steps_per_epoch")
+        self._saves_within = isinstance(x, tf.data.Dataset)
+        if not self._saves_within:
+            return options
+        number = int(x.cardinality())
+        if per_epoch:
+            return {**options, "x": x.skip(start)} if start else options
+        if number <= 0 or number % vae.steps_per_execution:
+            return options
+        if hasattr(x, "as_stream"):
+            return {**options, "x": x.as_stream(start_step=start), "steps_per_epoch": number, "shuffle": False}
+        if self._offset:
+            rest = x.skip(self._offset).concatenate(x.repeat())
+            return {**options, "x": rest, "steps_per_epoch": number}
+        return options
+
+    # During training.
+
+    def on_train_begin(self, logs: dict | None = None) -> None:
+        """Give the callbacks back what they held: they have just been reset."""
+        if self._restored is None:
+            return
+        state, arrays = self._restored
+        for name, callback in self._others.items():
+            vars(callback).update(state["callbacks"].get(name, {}))
+            vars(callback).update(
+                {key: checkpoint_state.list_of(arrays, f"{name}.{key}") for key in state["lists"].get(name, [])}
+            )
+
+    def on_epoch_begin(self, epoch: int, logs: dict | None = None) -> None:
+        """Remember the epoch; at the first one give back what its start has reset."""
+        self._epoch, self._epoch_start, self.is_cut = epoch, checkpoint_state.number(self.model.step), False
+        self._give_back()
+
+    def on_train_batch_end(self, batch: int, logs: dict | None = None) -> None:
+        """Save, if it is time."""
+        steps, done = self.params.get("steps"), self._offset + batch + 1
+        if not self._saves_within or not steps or steps % self.model.steps_per_execution:
+            return
+        if done < steps:
+            if self._is_time_within(done):
+                self._try_to_save(self._epoch, done)
+        elif self._offset and not self.model.stop_training:
+            self.model.stop_training = self.is_cut = True
+
+    def on_test_end(self, logs: dict | None = None) -> None:
+        """Keep the weights, averaged ones if they are on, if they are the best so far."""
+        value = float((logs or {}).get(self.model.objective.monitor, math.nan))
+        if value > self.best_value:
+            self.best_value, self.best_epoch = value, self._epoch
+            self.best_weights, self._best_is_new = self.model.get_weights(), True
+
+    def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
+        """Save, if it is time; always when training ends."""
+        self._offset = 0
+        is_last = epoch + 1 == self.params.get("epochs") or self.model.stop_training
+        if is_last or self._is_time(checkpoint_state.number(self.model.step)):
+            self._try_to_save(epoch + 1, 0, logs)
+
+    def on_train_end(self, logs: dict | None = None) -> None:
+        """Give back the history, if nothing was left to train."""
+        self._give_back()
+
+    # Saving.
+
+    def save(self, epoch: int, batches: int = 0, logs: Mapping[str, Any] | None = None) -> None:
+        """Write a checkpoint, and the best model if it is another one.
+
+        Args:
+            epoch: number of whole epochs.
+            batches: number of steps of the epoch that has begun.
+            logs: those of the last epoch, if it has just ended.
+
+        Raises:
+            OSError: if the disk refuses.
+            ValueError: if the weights are not finite.
+        """
+        means = (
+            {
+                name: checkpoint_state.value_of(variable)
+                for name, variable in checkpoint_state.metric_variables(self.model).items()
+            }
+            if batches
+            else {}
+        )
+        if not is_chief(self.model.distribute_strategy):
+            return
+        checkpoint_state.check_finite(self.model)
+        variables = checkpoint_state.variables(self.model)
+        arrays = {name: checkpoint_state.value_of(variable) for name, variable in variables.items()} | means
+        for index, weight in enumerate(self.best_weights or []):
+            arrays[f"best.{index}"] = weight
+        lists = {}
+        for name, callback in self._others.items():
+            found = {key: value for key, value in vars(callback).items() if checkpoint_state.is_list_of_arrays(value)}
+            lists[name] = list(found)
+            for key, values in found.items():
+                arrays |= {f"{name}.{key}.{index}": value for index, value in enumerate(values)}
+        history = self.model.history
+        ended = {name: [value] for name, value in (logs or {}).items()}
+        position = Position(checkpoint_state.number(self.model.step), epoch, batches)
+        state = {
+            "position": list(position),
+            "first_step": self._first_step,
+            "seed": self.model.seed,
+            "stopped": bool(self.model.stop_training) and not self.is_cut,
+            "best_value": self.best_value,
+            "best_epoch": self.best_epoch,
+            "shapes": {name: list(variable.shape) for name, variable in variables.items()},
+            "callbacks": {name: checkpoint_state.plain_state(callback) for name, callback in self._others.items()},
+            "lists": lists,
+            "epochs": [*history.epoch, *([epoch - 1] if ended else [])],
+            "history": {
+                name: [*history.history.get(name, []), *ended.get(name, [])] for name in {**history.history, **ended}
+            },
+        }
+        checkpoint_files.write(self.folder, position.step, state, arrays)
+        self.saved, self._saved_step = position, position.step
+        if self.best_path is not None and (self._best_is_new or self.best_weights is None):
+            self.save_best(self.best_path)
+
+    def save_best(self, path: Path) -> None:
+        """Write the best model: the current one if there was no validation."""
+        current = None if self.best_weights is None else self.model.get_weights()
+        if self.best_weights is not None:
+            self.model.set_weights(self.best_weights)
+        try:
+            checkpoint_state.save(self.model, path)
+            self._best_is_new = False
+        finally:
+            if current is not None:
+                self.model.set_weights(current)
+
+    def _is_time_within(self, done: int) -> bool:
+        """Whether to save after so many steps of the epoch; all workers agree, as only all can read running means."""
+        step = self._epoch_start + done - self._offset
+        if not is_multi_worker(self.model.distribute_strategy):
+            return self._is_time(step)
+        every = min(self.every or ASK_EVERY, ASK_EVERY)
+        before = done - self.model.steps_per_execution
+        return done // every > before // every and from_chief(self.model.distribute_strategy, self._is_time(step))
+
+    def _is_time(self, step: int) -> bool:
+        by_steps = self.every is not None and step - self._saved_step >= self.every
+        return by_steps or (self.seconds is not None and time.monotonic() - self._saved_at >= self.seconds)
+
+    def _try_to_save(self, epoch: int, batches: int, logs: Mapping[str, Any] | None = None) -> None:
+        try:
+            self.save(epoch, batches, logs)
+        except (OSError, RuntimeError, ValueError) as error:
+            if not self._is_failing:
+                last = f"the last one is of {self.saved}" if self.saved else "there is none yet"
+                self.report(f"No checkpoint could be written in {self.folder} ({error}). Training goes on; {last}.")
+            self._is_failing = True
+        else:
+            if self._is_failing:
+                self.report(f"Checkpoints are written again: {self.saved}.")
+            self._is_failing = False
+        self._saved_at = time.monotonic()
+
+    def _give_back(self) -> None:
+        """The epoch that has begun, and the history."""
+        if self._restored is None:
+            return
+        state, arrays = self._restored
+        self._restored = None
+        if self._offset:
+            for name, variable in checkpoint_state.metric_variables(self.model).items():
+                checkpoint_state.assign(variable, arrays[name])
+            for name, callback in self._others.items():
+                held = state["callbacks"][name]
+                vars(callback).update({key: held[key] for key in getattr(callback, "OF_THE_EPOCH", ())})
+        self.model.history.epoch = [*state["epochs"]]
+        self.model.history.history = {name: [*values] for name, values in state["history"].items()}
+
+
+class _ResumedEpoch(keras.callbacks.Callback):
+    """Lets training go on after the rest of an epoch, which is shorter than the epochs that Keras counts."""
+
+    needs_every_batch = False
+
+    def __init__(self, checkpoints: Checkpoints) -> None:
+        super().__init__()
+        self.checkpoints = checkpoints
+
+    def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
+        """Take back that training is to stop, before the other callbacks decide on that."""
+        if self.checkpoints.is_cut:
+            self.model.stop_training = self.checkpoints.is_cut = False

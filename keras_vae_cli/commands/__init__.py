@@ -1,0 +1,1 @@
+"""What the commands do, after TensorFlow was imported."""

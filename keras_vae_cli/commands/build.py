@@ -1,0 +1,121 @@
+"""Checked settings to the objects they name."""
+
+import importlib
+from pathlib import Path
+from typing import Any
+
+import keras
+
+from keras_vae import conditions
+from keras_vae.models.decoder import Decoder
+from keras_vae.models.encoder import Encoder
+from keras_vae.models.ladder import LadderDecoder, LadderEncoder
+from keras_vae.models.vae import VAE
+from keras_vae_cli import catalogue
+from keras_vae_cli.errors import ConfigError
+from keras_vae_cli.settings import Settings, Train, load
+
+# Of mixed_float16, at the start; it doubles every 2,000 steps as long as nothing overflows.
+LOSS_SCALE = 2.0**7
+
+
+def read(run: str | Path) -> Settings:
+    """The settings of a run folder.
+
+    Raises:
+        ConfigError: if its config.yaml is missing, damaged or of something else.
+    """
+    try:
+        return load(Path(run) / "config.yaml")
+    except ConfigError as error:
+        raise ConfigError(f"{run} is no run folder of keras-vae train, or its config was changed.\n{error}") from None
+
+
+def make_vae(settings: Settings, event_shape: tuple[int, ...], given: dict[str, Any] | None = None) -> VAE:
+    """An untrained model for data of shape [B, *event_shape].
+
+    Args:
+        settings: data, model and training.
+        event_shape: of one example.
+        given: what it is conditioned on, as `data.Splits.condition` says it; None for no condition.
+    """
+    model = settings.model
+    condition = (
+        None
+        if given is None
+        else getattr(conditions, given["name"])(**{name: value for name, value in given.items() if name != "name"})
+    )
+    implied = {"latent_dim": model.latent_dim, "event_shape": event_shape, "condition": condition}
+
+    def part(kind: catalogue.Kind, spec: dict[str, Any]) -> Any:
+        return make_part(kind, spec, **implied)
+
+    up, down = part("network", model.encoder), part("network", model.decoder)
+    posterior, likelihood = part("posterior", model.posterior), part("likelihood", model.likelihood)
+    encoder: Encoder
+    decoder: Decoder
+    if model.latents is None:
+        encoder, decoder = Encoder(up, posterior, condition), Decoder(down, likelihood, condition)
+    else:
+        encoder = LadderEncoder(up, posterior, condition)
+        decoder = LadderDecoder(down, likelihood, model.latents, condition)
+    vae: VAE = make_part(
+        "vae",
+        model.vae,
+        encoder=encoder,
+        decoder=decoder,
+        prior=part("prior", model.prior),
+        objective=part("objective", model.objective),
+        seed=settings.train.seed,
+        gradient_skip_norm=settings.train.gradient_skip_norm,
+    )
+    return vae
+
+
+def make_part(kind: catalogue.Kind, spec: dict[str, Any] | str, **implied: Any) -> Any:
+    """The part that a name, or a mapping of a name and arguments, stands for; mappings inside it are parts too.
+
+    Args:
+        kind: what it is: "posterior", "prior", "likelihood", "objective", "network" or "schedule".
+        spec: as in a config.
+        implied: arguments that are passed where the constructor takes them: `latent_dim`, `event_shape`, `condition`.
+    """
+    spec = {"name": spec} if isinstance(spec, str) else spec
+    part = catalogue.parts()[kind][spec["name"]]
+    arguments = {a.name: a for a in part.arguments}
+    values = {name: value for name, value in implied.items() if name in arguments}
+    for name, value in spec.items():
+        if name != "name":
+            inner = [k for k in catalogue.KINDS if k.capitalize() in arguments[name].annotation]
+            is_part = inner and isinstance(value, (dict, str))
+            values[name] = make_part(inner[0], value, **implied) if is_part else value
+    return getattr(importlib.import_module(part.module), part.name)(**values)
+
+
+def make_optimizer(train: Train, steps_per_epoch: int) -> keras.optimizers.Optimizer:
+    """The optimizer, with a cosine decay from `learning_rate` to `final_learning_rate` if there is one."""
+    rate: Any = train.learning_rate
+    if train.final_learning_rate is not None:
+        rate = keras.optimizers.schedules.CosineDecay(
+            train.learning_rate, train.epochs * steps_per_epoch, alpha=train.final_learning_rate / train.learning_rate
+        )
+    options: dict[str, Any] = dict(train.optimizer_arguments)
+    if train.ema_momentum is not None:
+        options.update(use_ema=True, ema_momentum=train.ema_momentum)
+    if train.gradient_clip_norm is not None:
+        options.update(global_clipnorm=train.gradient_clip_norm)
+    optimizer = {name.lower(): name for name in dir(keras.optimizers)}[train.optimizer]
+    made = getattr(keras.optimizers, optimizer)(learning_rate=rate, **options)
+    if train.precision == "mixed_float16":
+        # Losses are sums over pixels: from Keras's 2^15 the first steps would be lost to overflows.
+        made = keras.optimizers.LossScaleOptimizer(made, initial_scale=LOSS_SCALE)
+    return made
+
+
+def steps_per_execution(train: Train, steps_per_epoch: int) -> int:
+    """Steps per call of the compiled function: the largest divisor of an epoch's steps up to the setting, or to 10.
+
+    Keras makes whole calls: without a divisor, epochs of an endless stream would be longer than the data.
+    """
+    most = train.steps_per_execution or 10
+    return max(n for n in range(1, most + 1) if steps_per_epoch % n == 0)

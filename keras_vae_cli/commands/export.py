@@ -1,0 +1,70 @@
+"""Exports what a run folder holds, for the command line and the end of a training job."""
+
+import os
+import re
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from keras_vae.export import ExportError, Report, to_saved_model, to_tflite
+from keras_vae.export.proof.report import print_reports
+from keras_vae.export.proof.tflite_checks import QUANTIZATIONS
+from keras_vae.export.source import load
+
+FORMATS = ("saved_model", "tflite")
+
+
+def export_run(
+    run_folder: str | os.PathLike[str],
+    formats: Sequence[str] = FORMATS,
+    quantizations: Sequence[str | None] = (None,),
+    version: int | None = None,
+) -> list[Report]:
+    """Exports ``RUN/vae.keras`` into ``RUN/export`` and prints one table.
+
+    ``RUN/export/saved_model/N`` is served by TensorFlow Serving; ``RUN/export/decoder.tflite``,
+    ``decoder_float16.tflite``, ``decoder_dynamic.tflite`` and ``decoder_int8.tflite`` run on devices. Every export is
+    tried, whatever became of the others.
+
+    Args:
+        run_folder: a folder written by `keras-vae train`.
+        formats: of "saved_model", "tflite".
+        quantizations: of None (or "none"), "float16", "dynamic", "int8", for TFLite.
+        version: of the SavedModel; the highest one plus 1 unless given.
+
+    Returns:
+        A report for each export.
+
+    Raises:
+        ExportError: an unknown format or quantization, no model to export, or an export that failed; the message has
+            the reason of each.
+    """
+    unknown = [name for name in formats if name not in FORMATS]
+    if unknown or not formats:
+        raise ExportError(f"format must be one of {', '.join(FORMATS)}, not {', '.join(unknown) or 'nothing'}")
+    kinds = [None if kind == "none" else kind for kind in quantizations]
+    unknown = [str(kind) for kind in kinds if kind not in QUANTIZATIONS]
+    if unknown or not kinds:
+        raise ExportError(
+            f"quantization must be one of none, float16, dynamic, int8, not {', '.join(unknown) or 'nothing'}"
+        )
+    run = Path(run_folder).expanduser()
+    vae = load(run)
+    name = re.sub(r"[^\w.-]", "_", run.resolve().name).lstrip("._-") or "vae"
+    exports: list[Callable[[], Report]] = []
+    if "saved_model" in formats:
+        exports.append(lambda: to_saved_model(vae, run / "export" / "saved_model", version, name=name))
+    if "tflite" in formats:
+        for kind in kinds:
+            file = run / "export" / f"decoder{f'_{kind}' if kind else ''}.tflite"
+            exports.append(lambda file=file, kind=kind: to_tflite(vae, file, kind))  # type: ignore[misc]
+    reports, failures = [], []
+    for export in exports:
+        try:
+            reports.append(export())
+        except ExportError as error:
+            failures.append(str(error))
+    if reports:
+        print_reports(reports, run / "export")
+    if failures:
+        raise ExportError("\n".join(failures))
+    return reports

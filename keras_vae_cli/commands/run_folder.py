@@ -1,0 +1,185 @@
+"""What can be done with a run folder: open its data and model, evaluate, draw and export it."""
+
+import contextlib
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rich.console import Console
+
+from keras_vae import data, evaluation, pictures
+from keras_vae.evaluation import image_restoration
+from keras_vae.models import untrusted
+from keras_vae.models.untrusted import UnsafeFile
+from keras_vae.models.vae import VAE
+from keras_vae_cli.commands.build import read
+from keras_vae_cli.commands.export import FORMATS, export_run
+from keras_vae_cli.errors import ConfigError
+from keras_vae_cli.settings import Settings
+
+CONFIG, MODEL, HISTORY, REPORT, PICTURES = "config.yaml", "vae.keras", "history.csv", "report.json", "pictures"
+# Pictures look at no more than this many test examples, the gap to training at no more than this many training ones.
+SHOWN, MAX_TRAIN = 2000, 10_000
+RESTORE = "Put back a copy (the folder's checkpoints hold some), or train anew in another folder."
+
+
+def open_data(settings: Settings) -> data.Splits:
+    """The data that the settings name, with their conditions, or else with labels where there are any."""
+    condition = settings.data.condition
+
+    def opened(labels: bool) -> data.Splits:
+        return data.read_splits(
+            settings.data.name or Path(settings.data.path or ""),
+            binarize=settings.data.binarize,
+            seed=settings.train.seed,
+            labels=labels,
+            validation_split=settings.data.validation_split,
+            test_split=settings.data.test_split,
+            resize=settings.data.resize,
+            data_dir=settings.data.data_dir,
+            on_bad_file=settings.data.on_bad_file,
+            batch_size=settings.data.batch_size,
+            condition=None if condition is None else condition.model_dump(exclude_none=True),
+        )
+
+    if condition is not None:
+        return opened(labels=False)
+
+    # Whatever is wrong beyond missing labels is said by the second attempt.
+    with contextlib.suppress(ValueError):
+        return opened(labels=True)
+    return opened(labels=False)
+
+
+def load_model(run: Path) -> VAE:
+    """The model of a run folder, or of a .keras file.
+
+    Raises:
+        ConfigError: if the run has not got that far, or the file is damaged or of something else.
+    """
+    path = run if run.suffix == ".keras" else run / MODEL
+    if not path.is_file():
+        raise ConfigError(f"{run} holds no {MODEL} yet: let keras-vae train finish first.")
+    try:
+        return untrusted.load(path, compile=False)
+    except UnsafeFile as error:
+        raise ConfigError(f"{error}\n{RESTORE}") from error
+
+
+def open_run(run: Path) -> tuple[Settings, VAE, data.Splits]:
+    """Settings, model and data of a run that has a model.
+
+    Raises:
+        ConfigError: if one of them is missing or damaged, or they do not belong together.
+    """
+    settings = read(run)
+    vae, splits = load_model(run), open_data(settings)
+    made_for, given = tuple(vae.decoder.event_shape), tuple(splits.test.event_shape)
+    if made_for != given:
+        raise ConfigError(
+            f"{run / MODEL} is a model of examples of shape {made_for}, but the data that {run / CONFIG} names, "
+            f"{settings.data.name or settings.data.path}, have the shape {given}: they are not of the same run."
+        )
+    return settings, vae, splits
+
+
+def some(examples: data.Arrays, n: int) -> data.Arrays:
+    """At most `n` examples, in a random order that is always the same: files often come sorted by class."""
+    return examples.subset(np.random.default_rng(0).permutation(len(examples))[:n])
+
+
+def plot(run: Path) -> None:
+    """Draw the pictures of a run anew."""
+    console = _console()
+    _, vae, splits = open_run(run)
+    draw(run, vae, splits.test, console)
+
+
+def draw(run: Path, vae: VAE, test: data.Arrays, console: Console) -> None:
+    """Every picture that applies to the model, in RUN/pictures."""
+    shown = some(test, SHOWN).dataset(256)
+    history = run / HISTORY
+    written = pictures.all_pictures(
+        vae, shown, history=history if history.is_file() else None, directory=run / PICTURES
+    )
+    console.print(f"{len(written)} pictures in {run / PICTURES}: {', '.join(path.stem for path in written)}")
+
+
+def evaluate(
+    run: Path, num_samples: int = 5000, seed: int = 0, limit: int | None = None, annealed: bool = False
+) -> None:
+    """Evaluate the model of a run on its test data, and add what is found to RUN/report.json."""
+    console = _console()
+    read_report(run)  # a damaged one is better found before the work than after
+    settings, vae, splits = open_run(run)
+    batch_size, history = settings.data.batch_size, run / HISTORY
+    few = some(splits.train, MAX_TRAIN)
+    found = evaluation.evaluate(
+        vae,
+        some(splits.test, len(splits.test)).dataset(batch_size),
+        few.dataset(batch_size),
+        pictures.read_history(history) if history.is_file() else None,
+        num_samples=num_samples,
+        max_examples=limit,
+        annealed=annealed,
+        seed=seed,
+        verbose=console.is_terminal,
+    )
+    console.print(evaluation.report_table(found))
+    if splits.condition is not None and splits.condition["name"] == "Image":
+        found["restoration"] = image_restoration.compare(vae, few.dataset(batch_size), splits.test.dataset(batch_size))
+        for name, numbers in found["restoration"].items():
+            console.print(f"{name}: " + ", ".join(f"{key} {value:.4g}" for key, value in numbers.items()))
+    update_report(run, **found)
+    console.print(f"Written to {run / REPORT}.")
+
+
+def export(
+    run: Path,
+    formats: Sequence[str] | None = None,
+    quantizations: Sequence[str] | None = None,
+    version: int | None = None,
+) -> None:
+    """Export the model of a run into RUN/export; None means what its config says, or both formats if that says none."""
+    settings = read(run)
+    load_model(run)
+    export_run(run, formats or settings.export.formats or FORMATS, quantizations or settings.export.quantize, version)
+
+
+def read_report(run: Path) -> dict[str, Any]:
+    """RUN/report.json, empty if there is none yet.
+
+    Raises:
+        ConfigError: if it is damaged.
+    """
+    path = run / REPORT
+    try:
+        report = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    except ValueError as error:
+        raise ConfigError(f"{path} is damaged ({error}): delete or mend it, what it lacks is added again.") from error
+    if not isinstance(report, dict):
+        raise ConfigError(f"{path} is not the report of a run: it holds no mapping. Move it elsewhere.")
+    return report
+
+
+def update_report(run: Path, **sections: Any) -> None:
+    """Add or replace sections of RUN/report.json."""
+    write_text(run / REPORT, json.dumps({**read_report(run), **sections}, indent=2) + "\n")
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a file such that `path` always holds a whole one."""
+    write_bytes(path, text.encode())
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Write a file such that `path` always holds a whole one."""
+    temporary = path.with_name(f".writing-{path.name}")
+    temporary.write_bytes(content)
+    temporary.replace(path)
+
+
+def _console() -> Console:
+    return Console(highlight=False, soft_wrap=True)

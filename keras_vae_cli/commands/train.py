@@ -1,0 +1,310 @@
+"""`keras-vae train`: from settings to a run folder."""
+
+import datetime
+import difflib
+import json
+import time
+from pathlib import Path
+
+import keras
+import tensorflow as tf
+from rich.console import Console
+
+from keras_vae import data
+from keras_vae.callbacks import Checkpoints, SkippedSteps, TensorBoardPictures, TrainingDiverged
+from keras_vae.models.vae import VAE
+from keras_vae.training.replicas import follow_chief, from_chief, is_chief
+from keras_vae_cli.commands import build, run_folder, workers
+from keras_vae_cli.commands.progress import TrainingProgress
+from keras_vae_cli.errors import ConfigError
+from keras_vae_cli.settings import Settings
+
+# Of the learning rate on a plateau.
+REDUCTION = 0.5
+# Images in each picture for TensorBoard, and how many times in a run they are drawn.
+PICTURES, PICTURES_TIMES = 16, 5
+
+
+def train(settings: Settings, run: Path, console: Console | None = None, accept_changes: bool = False) -> None:
+    """Train the model of `settings` in the folder `run`, or go on where an interrupted run stopped.
+
+    Leaves config.yaml, vae.keras, checkpoints/, history.csv, report.json, pictures/, export/ and tensorboard/.
+
+    Args:
+        settings: checked.
+        run: the folder.
+        console: where to write.
+        accept_changes: whether a run with other settings goes on with these.
+
+    Raises:
+        ConfigError: if the folder holds something else, or a run with other settings.
+        TrainingDiverged: if too many steps in a row had to be skipped.
+        OSError: if the folder cannot be written.
+        KeyboardInterrupt: after what was learned so far has been saved.
+    """
+    console = console or Console(highlight=False, soft_wrap=True)
+    # Workers must be known before TensorFlow does anything else.
+    strategy = workers.make_strategy(settings.train.distribute, settings.train.worker_timeout, console.print)
+    with workers.watched(strategy):
+        _train(settings, run, console, accept_changes, strategy)
+
+
+def _train(
+    settings: Settings, run: Path, console: Console, accept_changes: bool, strategy: tf.distribute.Strategy
+) -> None:
+    chief = is_chief(strategy)
+    if not chief:
+        console.print("The chief writes all files and shows how training goes; this worker writes none.")
+        console = Console(quiet=True)
+    if not from_chief(strategy, chief and _claim(settings, run, console, accept_changes)):
+        return
+    changed = _difference(from_chief(strategy, settings.as_yaml()), settings.as_yaml())
+    if changed:
+        raise ConfigError(f"The settings of this worker are not those of the chief:\n{changed}")
+    started = time.monotonic()
+    keras.utils.set_random_seed(settings.train.seed)
+    keras.config.set_dtype_policy(settings.train.precision)
+    splits = run_folder.open_data(settings)
+    console.print(_describe(settings, splits))
+
+    with strategy.scope():
+        session = _Session(settings, splits, run, console)
+    try:
+        session.fit()
+        if not chief:
+            return
+        vae = session.finish()
+    except KeyboardInterrupt:
+        session.stop()
+        console.print(f"Interrupted. {session.how_to_go_on()}")
+        raise
+    except TrainingDiverged as error:
+        session.stop()
+        advice = "With other settings: --set train.learning_rate=... --accept-changes."
+        raise TrainingDiverged(f"{error}\n{session.how_to_go_on()} {advice}") from None
+    except OSError as error:
+        session.progress.close()
+        raise OSError(f"Training stopped: {error}.\n{session.how_to_go_on()}") from error
+    except workers.LOST:
+        session.progress.close()
+        raise
+    _report(settings, splits, run, vae, session, time.monotonic() - started, console)
+
+
+class _Session:
+    """Model, data and callbacks of one process that trains."""
+
+    def __init__(self, settings: Settings, splits: data.Splits, run: Path, console: Console) -> None:
+        self.settings, self.splits, self.run, self.console = settings, splits, run, console
+        train = settings.train
+        self.steps = splits.train.steps_per_epoch(settings.data.batch_size)
+        self.vae = build.make_vae(settings, splits.train.event_shape, splits.condition)
+        self.vae.build()
+        self.vae.compile(
+            build.make_optimizer(train, self.steps),
+            jit_compile=train.jit_compile,
+            steps_per_execution=build.steps_per_execution(train, self.steps),
+        )
+        # Workers initialise variables together: not when one of them needs them.
+        self.vae.optimizer.build(self.vae.trainable_variables)
+        self.is_chief = is_chief(self.vae.distribute_strategy)
+        self.progress = TrainingProgress(train.epochs, console)
+        self.checkpoints = Checkpoints(
+            run / "checkpoints",
+            run / run_folder.MODEL,
+            seconds=train.checkpoint_seconds,
+            steps=train.checkpoint_steps,
+            write=lambda line: console.print(line, markup=False),
+        )
+
+    def fit(self) -> None:
+        """Train, from the last checkpoint if there is one."""
+        position = self.checkpoints.restore(self.vae)
+        if position is None and self.settings.train.start_from is not None:
+            if self.is_chief:
+                self._start_from(Path(self.settings.train.start_from))
+            parts = (self.vae.encoder, self.vae.decoder, self.vae.prior)
+            follow_chief(self.vae.distribute_strategy, [weight for part in parts for weight in part.weights])
+            self.vae.adapted.assign(1)
+        elif position is None:
+            self.vae.adapt(self.splits.train.dataset(self.settings.data.batch_size))
+        else:
+            self.console.print(f"resumed from {position}")
+            self.progress.offset = position.batches
+        first = position.epoch if position else 0
+        if self.is_chief:
+            _trim_history(self.run / run_folder.HISTORY, first)
+        batch_size = self.settings.data.batch_size
+        self.vae.fit(
+            self.splits.train.stream(batch_size, self.settings.train.seed, start_step=_number(self.vae.step)),
+            validation_data=self.splits.validation and self.splits.validation.dataset(batch_size),
+            epochs=self.settings.train.epochs,
+            initial_epoch=first,
+            steps_per_epoch=self.steps,
+            callbacks=self._callbacks(first),
+            verbose=0,
+        )
+
+    def _start_from(self, path: Path) -> None:
+        other = run_folder.load_model(path)
+        for name in ("encoder", "decoder", "prior"):
+            mine, theirs = (getattr(vae, name) for vae in (self.vae, other))
+            shapes = [[tuple(weight.shape) for weight in part.weights] for part in (mine, theirs)]
+            if shapes[0] != shapes[1]:
+                raise ConfigError(
+                    f"train.start_from: the {name} of {path} has weights of the shapes {shapes[1]}, that of this "
+                    f"config of the shapes {shapes[0]}: the sections model must agree in all but the objective."
+                )
+            mine.set_weights(theirs.get_weights())
+        self.console.print(f"starting from the weights of {path}", markup=False)
+
+    def _callbacks(self, first: int) -> list[keras.callbacks.Callback]:
+        train, callbacks = self.settings.train, keras.callbacks
+        monitored = {"monitor": f"val_{self.vae.objective.monitor}", "mode": "max"}
+        shown = self.splits.validation or self.splits.train
+        found: list[keras.callbacks.Callback] = [SkippedSteps(always=True)]
+        if self.splits.validation and train.early_stopping is not None:
+            found.append(callbacks.EarlyStopping(**monitored, patience=train.early_stopping))
+        if self.splits.validation and train.reduce_on_plateau is not None:
+            found.append(callbacks.ReduceLROnPlateau(**monitored, patience=train.reduce_on_plateau, factor=REDUCTION))
+        if self.is_chief:
+            found += [
+                callbacks.CSVLogger(self.run / run_folder.HISTORY, append=first > 0),
+                callbacks.TensorBoard(self.run / "tensorboard", write_graph=False),
+                TensorBoardPictures(
+                    self.run / "tensorboard" / "pictures",
+                    shown.subset(range(min(len(shown), PICTURES))).dataset(PICTURES),
+                    every=max(1, train.epochs // PICTURES_TIMES),
+                ),
+                self.progress,
+            ]
+        found.append(self.checkpoints)
+        if train.ema_momentum is not None:
+            # Behind the checkpoints, which take the averaged weights before this swaps them back.
+            found.append(callbacks.SwapEMAWeights())
+        return found
+
+    def stop(self) -> None:
+        """Leave what was learned so far."""
+        self.progress.close()
+        if not self.is_chief:
+            return
+        try:
+            self.checkpoints.save_best(self.run / run_folder.MODEL)
+        except (OSError, ValueError) as error:
+            self.console.print(f"{self.run / run_folder.MODEL} is as it was: {error}", markup=False)
+
+    def how_to_go_on(self) -> str:
+        """Where the same command would go on."""
+        saved = self.checkpoints.saved
+        where = f"goes on from {saved}" if saved else "starts anew, as there is no checkpoint yet"
+        model = self.run / run_folder.MODEL
+        best = f"{model} holds the best model so far; the" if model.is_file() else "The"
+        return f"{best} same command {where}."
+
+    def finish(self) -> VAE:
+        """Write the best model, and load that as anyone would."""
+        self.checkpoints.save_best(self.run / run_folder.MODEL)
+        return run_folder.load_model(self.run)
+
+
+def _claim(settings: Settings, run: Path, console: Console, accept_changes: bool) -> bool:
+    """Whether there is something to do in the folder, after making sure that it is ours."""
+    text = settings.as_yaml()
+    if (run / run_folder.CONFIG).is_file():
+        recorded = build.read(run).as_yaml()
+        if recorded != text:
+            changed = _difference(recorded, text)
+            # A first command that failed while the model was made leaves only its settings, and nothing to protect.
+            has_begun = [path.name for path in run.iterdir()] != [run_folder.CONFIG]
+            if has_begun and not accept_changes:
+                raise ConfigError(
+                    f"{run} is a run with other settings:\n{changed}\nGive another folder with --run, or go on with "
+                    "the new settings by --accept-changes."
+                )
+            if has_begun:
+                console.print(f"The settings of {run} were changed:\n{changed}", markup=False)
+            run_folder.write_text(run / run_folder.CONFIG, text)
+        if _is_finished(run):
+            console.print(f"{run} is finished: nothing to do. For another run give another folder with --run.")
+            return False
+        return True
+    if run.exists() and (not run.is_dir() or any(run.iterdir())):
+        raise ConfigError(f"{run} is no run folder, and holds something already: give another one with --run.")
+    run.mkdir(parents=True, exist_ok=True)
+    run_folder.write_text(run / run_folder.CONFIG, text)
+    return True
+
+
+def _difference(before: str, after: str) -> str:
+    lines = difflib.unified_diff(before.splitlines(), after.splitlines(), "", "", "", "", 0, "")
+    return "\n".join(line for line in lines if line[:1] in "+-" and line[:3] not in ("+++", "---"))
+
+
+def _number(variable: keras.Variable) -> int:
+    return int(keras.ops.convert_to_numpy(variable))  # `int` does not take one that is mirrored on devices
+
+
+def _is_finished(run: Path) -> bool:
+    try:
+        return bool(json.loads((run / run_folder.REPORT).read_text(encoding="utf-8"))["finished"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
+
+
+def _trim_history(path: Path, epochs: int) -> None:
+    """Drop the rows of epochs that will be trained again, and a row that was cut off."""
+    if path.is_file():
+        header, *rows = path.read_bytes().splitlines(keepends=True) or [b""]
+        kept = [row for row in rows if row.endswith(b"\n") and int(row.split(b",")[0]) < epochs]
+        run_folder.write_bytes(path, b"".join([header, *kept]))
+
+
+def _describe(settings: Settings, splits: data.Splits) -> str:
+    source = settings.data.name or settings.data.path
+    shape = "x".join(str(n) for n in splits.train.event_shape)
+    validation = f"{len(splits.validation):,} validation, " if splits.validation else ""
+    return (
+        f"{source}: {len(splits.train):,} training, {validation}{len(splits.test):,} test examples of shape {shape}"
+        + ("" if settings.data.condition is None else f", given {settings.data.condition.name}")
+    )
+
+
+def _report(
+    settings: Settings, splits: data.Splits, run: Path, vae: VAE, session: _Session, seconds: float, console: Console
+) -> None:
+    vae.compile()  # type: ignore[call-arg]
+    test = vae.evaluate(splits.test.dataset(settings.data.batch_size), return_dict=True, verbose=0)
+    best = session.checkpoints.best_epoch
+    console.print(f"test: elbo {test['elbo']:.2f}  log_likelihood {test['log_likelihood']:.2f}  kl {test['kl']:.2f}")
+    run_folder.draw(run, vae, splits.test, console)
+    if settings.export.formats:
+        run_folder.export(run)
+    run_folder.update_report(
+        run,
+        finished=True,
+        date=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        units="nats per example",
+        training={
+            "seconds": round(seconds, 1),
+            "steps": _number(session.vae.step),
+            "weights": vae.count_params(),
+            "best_epoch": None if best is None else best + 1,
+            f"validation_{vae.objective.monitor}": None if best is None else session.checkpoints.best_value,
+            "test_elbo": test["elbo"],
+            "test_log_likelihood": test["log_likelihood"],
+            "test_kl": test["kl"],
+        },
+    )
+    given = (
+        ""
+        if splits.condition is None
+        else ", condition=0"
+        if splits.condition["name"] == "Label"
+        else ", condition=..."
+    )
+    console.print(
+        f"Trained for {seconds:.0f} s. In {run}: {', '.join(sorted(path.name for path in run.iterdir()))}\n"
+        f"Next:  keras-vae evaluate {run}    keras-vae plot {run}    keras-vae export {run}\n"
+        f'In Python:  vae = keras.saving.load_model("{run / run_folder.MODEL}"); vae.sample(16, seed=0{given})'
+    )
