@@ -23,7 +23,6 @@ import numpy as np
 import tensorflow as tf
 
 from keras_vae.arguments import check_sizes, require_image
-from keras_vae.networks.network import Shape
 from keras_vae.serialization import Serializable, register
 
 
@@ -35,11 +34,11 @@ class Condition(Serializable):
         dtype: of its values.
     """
 
-    shape: Shape = ()
+    shape: tuple[int, ...] = ()
     dtype: str = "float32"
 
     @property
-    def features_shape(self) -> Shape:
+    def features_shape(self) -> tuple[int, ...]:
         """Shape of what a network sees of one condition."""
         return self.shape
 
@@ -92,7 +91,7 @@ class Label(Condition):
             raise ValueError("A label of one class says nothing: num_classes must be at least 2.")
 
     @property
-    def features_shape(self) -> Shape:
+    def features_shape(self) -> tuple[int, ...]:
         """(num_classes,)."""
         return (self.num_classes,)
 

@@ -8,10 +8,10 @@ import parts
 import pytest
 import tensorflow as tf
 import tensorflow_probability as tfp
-from models import labelled_model
-from models import make_conditional as make
 from sklearn.datasets import load_digits
 from sklearn.svm import SVC
+from small_models import labelled_model
+from small_models import make_conditional as make
 from tensorflow_probability import distributions as tfd
 
 import keras_vae as kv

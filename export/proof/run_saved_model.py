@@ -1,8 +1,8 @@
 """Runs a SavedModel the way TensorFlow Serving does: C++ loader, no Python TensorFlow, no XLA.
 
-This file is a *script*, started by path in a fresh process (:mod:`keras_vae.export.proof.fresh` does it). It imports numpy
-and the standard library only. The C++ loader is the one inside the TensorFlow wheel (``libtensorflow_cc``), called
-through its C API. ``import tensorflow`` after that in the same process crashes, hence the process of its own.
+This file is a *script*, started by path in a fresh process (:mod:`keras_vae.export.proof.fresh` does it). It imports
+numpy and the standard library only. The C++ loader is the one inside the TensorFlow wheel (``libtensorflow_cc``),
+called through its C API. ``import tensorflow`` after that in the same process crashes, hence the process of its own.
 
     python -P run_saved_model.py REQUEST.npz RESPONSE.npz
 

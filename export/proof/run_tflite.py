@@ -1,7 +1,7 @@
 """Runs a TFLite file the way a device does: ``ai-edge-litert``, no TensorFlow.
 
-This file is a *script*, started by path in a fresh process (:mod:`keras_vae.export.proof.fresh` does it, and describes the
-request and the response). It imports numpy, ``ai_edge_litert`` and the standard library only.
+This file is a *script*, started by path in a fresh process (:mod:`keras_vae.export.proof.fresh` does it, and describes
+the request and the response). It imports numpy, ``ai_edge_litert`` and the standard library only.
 
     python -P run_tflite.py REQUEST.npz RESPONSE.npz
 """

@@ -18,7 +18,7 @@ from keras_vae.models.vae import VAE
 
 tfd = tfp.distributions
 # A dimension whose posterior mean moves by less than this part of the posterior's own variance is not used, whatever
-# its scale: a prior that is learned or bounded sets another one than the standard normal, which `statistics.ACTIVE` assumes.
+# its scale: a prior that is learned or bounded sets another one than the standard normal, which `ACTIVE` assumes.
 MOVED = 0.01
 # Below this many nats in all, the decoder does not use its latents.
 COLLAPSED_NATS = 0.1

@@ -60,8 +60,8 @@ class VAE(Serializable, Learner, keras.Model):
         seed: of the noise in training and evaluation; None draws one from Python's `random`, which
             `keras.utils.set_random_seed` controls.
         gradient_skip_norm: training steps whose gradient has a larger norm are skipped; None skips only those whose
-            loss or gradient is not finite. `step_guard` says what that means; `fit` counts, reports and, if there are too
-            many in a row, stops.
+            loss or gradient is not finite. `training.step_guard` says what that means; `fit` counts, reports and, if
+            there are too many in a row, stops.
 
     Raises:
         ValueError: if posterior and prior differ in `latent_dim`, or the support of the posterior is not inside the

@@ -2,13 +2,13 @@
 
 import json
 import os
-import socket
 import subprocess
 import sys
 import textwrap
 
 import numpy as np
 import pytest
+from processes import free_ports
 
 MODEL = """
 import json, os, sys
@@ -16,7 +16,7 @@ import keras, numpy as np, tensorflow as tf
 tf.config.set_logical_device_configuration(tf.config.list_physical_devices("CPU")[0], {devices})
 import keras_vae as kv
 from keras_vae import conditions, likelihoods, networks, objectives, posteriors, priors, seeds
-from keras_vae.datasets.arrays import Arrays
+from keras_vae.data.arrays import Arrays
 
 def make_vae(posterior=posteriors.MultivariateNormalDiag, objective=None, condition=None, **options):
     keras.utils.set_random_seed(0)
@@ -125,16 +125,6 @@ def test_two_replicas_are_one_device_with_the_same_batch(one_device):
     assert two["elbo"][-1] > two["elbo"][0]
     assert np.abs(np.subtract(*two["z"])).max() > 1e-3
     assert np.isfinite(list(two["evaluate"].values())).all()
-
-
-def free_ports(n):
-    sockets = [socket.socket() for _ in range(n)]
-    for s in sockets:
-        s.bind(("127.0.0.1", 0))
-    ports = [s.getsockname()[1] for s in sockets]
-    for s in sockets:
-        s.close()
-    return ports
 
 
 def workers(program, **variables):

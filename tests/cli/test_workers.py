@@ -13,7 +13,7 @@ import keras
 import numpy as np
 import pytest
 import yaml
-from test_distribution import free_ports
+from processes import free_ports
 
 import keras_vae  # noqa: F401 - load_model finds the classes of imported packages only
 from keras_vae_cli import catalogue, settings

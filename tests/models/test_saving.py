@@ -7,7 +7,7 @@ import textwrap
 import keras
 import numpy as np
 import pytest
-from models import compiled, make_vae
+from small_models import compiled, make_vae
 
 from keras_vae import likelihoods, networks, objectives
 from keras_vae.schedules import Linear

@@ -5,8 +5,8 @@ import numpy as np
 import parts
 import pytest
 import tensorflow as tf
-from models import labelled_model
-from models import make_conditional as make
+from small_models import labelled_model
+from small_models import make_conditional as make
 
 import keras_vae as kv
 from keras_vae import data, evaluation, export, likelihoods, networks, pictures, posteriors, priors

@@ -128,7 +128,7 @@ import tensorflow as tf
 cpu = tf.config.list_physical_devices("CPU")[0]
 tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
 from keras_vae.data import Arrays
-from keras_vae.datasets.examples import empty
+from keras_vae.data.examples import empty
 
 result = {}
 arrays = Arrays(np.arange(50, dtype=np.float32)[:, np.newaxis])

@@ -16,7 +16,7 @@ from keras_vae.export.proof import fresh
 from keras_vae.export.proof.fresh import Call
 from keras_vae_cli.commands.export import export_run
 
-README = Path(__file__).parent.parent / "README.md"
+README = Path(__file__).parents[2] / "README.md"
 HEADING = "## Serving and devices"
 
 

@@ -4,7 +4,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from models import compiled, make_vae
+from small_models import compiled, make_vae
 
 import keras_vae as kv
 from keras_vae import likelihoods, networks, priors

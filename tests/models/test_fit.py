@@ -7,7 +7,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from models import compiled, make_vae
+from small_models import compiled, make_vae
 
 import keras_vae as kv
 from keras_vae import networks, posteriors, priors
