@@ -48,8 +48,7 @@ def evaluated(row, precision, images, monkeypatch, jitter=None):
     """
     keras.config.set_dtype_policy(precision)
     keras.utils.set_random_seed(0)
-    monkeypatch.setattr(parts, "SHAPE", (8, 8, 1))
-    likelihood = parts.LIKELIHOODS[row["likelihood"]]()
+    likelihood = parts.LIKELIHOODS[row["likelihood"]]((8, 8, 1))
     vae = kv.VAE(
         parts.encoder(row["network"], [64, 32], parts.POSTERIORS[row["posterior"]]()),
         parts.decoder(row["network"], [32, 64], likelihood),
