@@ -249,7 +249,7 @@ def test_the_log_density_of_a_draw_is_the_one_that_comes_with_it(name, batch):
 
 
 def integrals(d, row):
-    """A function that integrates functions of points and log-densities, [n, *event] and [n, *batch], under a density."""
+    """A function that integrates functions of points [n, *event] and log-densities [n, *batch] under a density."""
     points, weights = row.points
     log_prob = of_points(d, points)
     batch = (1,) * d.batch_shape.rank
@@ -332,7 +332,7 @@ def test_a_kl_is_the_mean_of_the_log_ratio_of_draws(pair, batch):
 
 def ours(base):
     """The subclasses of `base` in this package, abstract ones left out."""
-    below = [cls for cls in base.__subclasses__()]
+    below = base.__subclasses__()
     found = {cls for cls in below if cls.__module__.startswith("keras_vae.")}
     for cls in below:
         found |= ours(cls)
