@@ -32,10 +32,14 @@ class Condition(Serializable):
     Attributes:
         shape: of the condition of one example, without the batch.
         dtype: of its values.
+        num_classes: number of classes of a label; None of what is none.
+        is_image: whether it is [height, width, channels].
     """
 
     shape: tuple[int, ...] = ()
     dtype: str = "float32"
+    num_classes: int | None = None
+    is_image: bool = False
 
     @property
     def features_shape(self) -> tuple[int, ...]:
@@ -84,6 +88,7 @@ class Label(Condition):
     """
 
     dtype = "int32"
+    num_classes: int
 
     def __init__(self, num_classes: int) -> None:
         (self.num_classes,) = check_sizes("num_classes", [num_classes])
@@ -141,6 +146,8 @@ class Image(Condition):
     Args:
         shape: (height, width, channels).
     """
+
+    is_image = True
 
     def __init__(self, shape: Sequence[int]) -> None:
         self.shape = tuple(check_sizes("shape", shape))

@@ -30,6 +30,8 @@ class Encoder(Serializable, keras.Model):
         q = encoder(images)          # tfd.Distribution, batch [B], event [16]
     """
 
+    gives_features: bool = False  # of every stage, for the levels of a hierarchy
+
     def __init__(
         self,
         network: Network | keras.Layer,
@@ -51,6 +53,11 @@ class Encoder(Serializable, keras.Model):
     def latent_dim(self) -> int:
         """Number L of latent dimensions."""
         return self.posterior.latent_dim
+
+    @property
+    def feature_shapes(self) -> list[tuple[int, ...]]:
+        """Shapes of what `ascend` gives beside q(z|x), for one example, the topmost first; of a built encoder."""
+        return []
 
     def build(self, input_shape: tuple) -> None:
         """Make the layers for data of shape [B, *event_shape]."""

@@ -24,7 +24,6 @@ from keras_vae.likelihoods.likelihood import Likelihood
 from keras_vae.models.decoder import Decoded, Decoder
 from keras_vae.models.encoder import Encoder
 from keras_vae.models.level import Level
-from keras_vae.networks.dense import GatedMLP
 from keras_vae.networks.network import Network
 from keras_vae.networks.stages import run_stage, shape_after, stages_of
 from keras_vae.posteriors.posterior import Posterior
@@ -45,6 +44,8 @@ class LadderEncoder(Encoder):
     Raises:
         TypeError: for a network that is no recipe.
     """
+
+    gives_features = True
 
     def __init__(
         self, network: Network, posterior: Posterior, condition: Condition | None = None, **kwargs: Any
@@ -100,6 +101,8 @@ class LadderDecoder(Decoder):
         ValueError: when built: for another number of levels than the network has room for.
     """
 
+    needs_features = True
+
     def __init__(
         self,
         network: Network,
@@ -132,8 +135,8 @@ class LadderDecoder(Decoder):
                 f"A level can stand after every stage of the decoder's network but the last: here {named}. latents has "
                 f"{len(sizes)} numbers: give {len(places)}, 0 where there is to be none, or a single one for all."
             )
-        activation = getattr(self.network, "activation", "relu")
-        is_gated = isinstance(self.network, GatedMLP)
+        activation = self.network.activation
+        is_gated = self.network.is_gated
         self.stages_of_levels = [stage for stage, size in enumerate(sizes) if size]
         self.levels = [
             Level(sizes[stage], activation, is_gated, dtype=self.dtype_policy, name=f"level_{index + 2}")
@@ -143,7 +146,7 @@ class LadderDecoder(Decoder):
         for level, shape in zip(self.levels, self.level_shapes, strict=True):
             level.build((None, *shape))
 
-    def build_posteriors(self, feature_shapes: Sequence[Sequence[int]]) -> None:
+    def connect(self, feature_shapes: Sequence[Sequence[int]]) -> None:
         """Make the weights of the layers that see the encoder's features, of these shapes from the top down."""
         for level, stage, shape in zip(self.levels, self.stages_of_levels, self.level_shapes, strict=True):
             level.build_posterior(shape, feature_shapes[min(stage, len(feature_shapes) - 1)])

@@ -18,7 +18,15 @@ Shape = tuple[int, ...]
 
 
 class Network(Serializable):
-    """A recipe for a body. Subclasses say how it is built; `Encoder` and `Decoder` own the layers."""
+    """A recipe for a body. Subclasses say how it is built; `Encoder` and `Decoder` own the layers.
+
+    Attributes:
+        activation: of its hidden layers, which those of a hierarchy's levels share.
+        is_gated: whether its hidden layers are gated, likewise.
+    """
+
+    activation: str = "relu"
+    is_gated: bool = False
 
     def encoder_body(self, event_shape: Shape, dtype: Any) -> keras.Layer:
         """Layers from data [B, *event_shape] to features of any shape."""

@@ -7,7 +7,7 @@ import tensorflow as tf
 
 from keras_vae import schedules
 from keras_vae.arguments import check_num_samples
-from keras_vae.distributions.codes import Quantized, perplexity
+from keras_vae.distributions.codes import perplexity
 from keras_vae.objectives.objective import Objective
 from keras_vae.schedules import Schedule
 from keras_vae.serialization import register
@@ -105,11 +105,11 @@ class CommittedELBO(ELBO):
 
     def __call__(self, terms: Terms, step: tf.Tensor) -> tuple[tf.Tensor, dict[str, tf.Tensor]]:
         """The loss, the commitment and the perplexity."""
-        q = getattr(terms.groups[0], "q", None)
-        if "commitment" not in terms.extras or not isinstance(q, Quantized):
+        if "commitment" not in terms.extras:
             raise ValueError("CommittedELBO is for posteriors.VectorQuantized: give objectives.ELBO to other models.")
         loss, extra = super().__call__(terms, step)
         commitment = terms.mean(terms.extras["commitment"])
         loss += schedules.at_step(self.commitment_weight, step) * commitment
+        q = terms.groups[0].q
         used = tf.reduce_sum(tf.one_hot(q.indices, int(q.codebook.shape[0])), axis=[0, 1])
         return loss, {**extra, "commitment": commitment, "perplexity": perplexity(used)}

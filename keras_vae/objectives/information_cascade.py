@@ -27,6 +27,7 @@ class InformationCascade(Objective):
 
     metric_names = ("released",)
     uses_marginals = True
+    releases_latents = True
 
     def __init__(
         self, low: float = 0.1, high: float = 10.0, stage: int = 20_000, released: int = 0, num_samples: int = 1

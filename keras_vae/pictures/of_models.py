@@ -14,7 +14,6 @@ from matplotlib.figure import Figure
 from tensorflow_probability import distributions as tfd
 
 from keras_vae import conditions, seeds
-from keras_vae.conditions import Image, Label
 from keras_vae.distributions.gaussian import marginals
 from keras_vae.evaluation.downstream import CodeDensity
 from keras_vae.evaluation.statistics import LatentStatistics, gather, given, is_deterministic, latent_statistics
@@ -49,7 +48,7 @@ def samples(
         value_range: values drawn as black and white.
     """
     n = _check_count(n)
-    if condition is None and isinstance(vae.condition, Label):
+    if condition is None and vae.condition is not None and vae.condition.num_classes is not None:
         classes = np.arange(vae.condition.num_classes)
         columns = max(1, n // len(classes))
         images = vae.sample(len(classes) * columns, seed=seed, condition=np.repeat(classes, columns))
@@ -120,7 +119,7 @@ def answers(
     drawn = vae.sample(len(x) * draws, seed=seed, condition=np.repeat(c, draws, axis=0))
     tiles = [x[:, None], drawn.reshape(len(x), draws, *x.shape[1:])]
     columns, names = ["truth", *["answer"] * draws], []
-    if isinstance(vae.condition, Image) and is_image(x.shape[1:]):
+    if vae.condition.is_image and is_image(x.shape[1:]):
         shown = np.asarray(vae.condition.features(tf.constant(c)))
         rows, across = (np.arange(want) * have // want for want, have in zip(x.shape[1:3], c.shape[1:3], strict=True))
         # Drawn in the size and with the channels of the data.

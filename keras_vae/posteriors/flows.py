@@ -10,7 +10,6 @@ from tensorflow_probability import layers as tfpl
 from keras_vae.arguments import check_count, check_sizes
 from keras_vae.distributions import bijectors
 from keras_vae.distributions.support import REAL
-from keras_vae.posteriors.deterministic import Deterministic
 from keras_vae.posteriors.posterior import Posterior
 from keras_vae.serialization import register
 
@@ -60,7 +59,7 @@ class Flow(Posterior):
             )
         base = base_posterior
         super().__init__(base.latent_dim, **kwargs)
-        if isinstance(base, Deterministic) or base.support != REAL:
+        if not base.has_density or base.is_certain or base.support != REAL:
             raise ValueError(
                 f"A flow needs a base with a density on the whole real line, which {type(base).__name__} is not: "
                 f"use posteriors.MultivariateNormalDiag({base.latent_dim})."

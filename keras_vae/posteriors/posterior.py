@@ -35,13 +35,26 @@ class Posterior(Serializable, keras.layers.Layer):
     Args:
         latent_dim: number L of latent dimensions.
 
+    What a posterior is, it declares; nobody asks for its class.
+
     Attributes:
+        support: of every component of z.
+        has_density: whether log q(z|x) exists, as a density or as the probability of a code. Without one there is no
+            KL and no bound on log p(x): a plain autoencoder.
+        is_certain: whether q(z|x) is a point mass, so that all draws are equal.
         has_marginals: whether the marginals of q(z|x) over single dimensions have a closed form.
+        num_codes: size of the codebook of which z is made, None if there is none. With one, its distributions have
+            `indices`, int32 [..., *indices_shape], and `lookup` gives z for indices.
+        indices_shape: shape of the indices of one example.
         extras: names of the `Terms.extras` that its distributions bring.
     """
 
     support: Support = REAL
+    has_density: bool = True
+    is_certain: bool = False
     has_marginals: bool = True
+    num_codes: int | None = None
+    indices_shape: tuple[int, ...] = ()
     extras: frozenset[str] = frozenset()
 
     def __init__(self, latent_dim: int, **kwargs: Any) -> None:
@@ -54,6 +67,19 @@ class Posterior(Serializable, keras.layers.Layer):
     def blocks(self) -> tuple[tuple[str, int], ...]:
         """What z is made of, as (kind, size): the prior's must be the same."""
         return (("continuous", self.latent_dim),)
+
+    @property
+    def densities(self) -> tuple[bool, ...]:
+        """`has_density` of each block."""
+        return (self.has_density,)
+
+    def lookup(self, indices: Any) -> tf.Tensor:
+        """z [..., L] for indices [..., *indices_shape] of a codebook; indices that are no codes stand for the nearest.
+
+        Raises:
+            TypeError: for a posterior without a codebook.
+        """
+        raise TypeError(f"{type(self).__name__} has no codebook.")
 
     def follow(self, step: keras.Variable) -> None:
         """Take schedules at `step`, the model's own counter, from now on; until then they stand at their beginning."""

@@ -48,6 +48,8 @@ class VectorQuantized(Posterior):
         ValueError: for sizes that do not fit together, and numbers out of range.
     """
 
+    num_codes: int
+    is_certain = True
     has_marginals = False
     extras = frozenset({"commitment"})
 
@@ -62,6 +64,7 @@ class VectorQuantized(Posterior):
     ) -> None:
         super().__init__(latent_dim, **kwargs)
         self.grid, self.code_dim = check_grid(grid, latent_dim)
+        self.indices_shape = self.grid
         self.num_codes = check_count("num_codes", num_codes)
         for name, value in (("decay", decay), ("revive_below", revive_below)):
             if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value < 1:
@@ -102,7 +105,7 @@ class VectorQuantized(Posterior):
         """z [..., L] for indices [..., height, width] or [..., N]: what `VAE.decode` takes.
 
         Raises:
-            ValueError: for another shape, or indices that are no codes.
+            ValueError: for another shape, or indices that are no codes; inside a graph these stand for the nearest.
         """
         indices = tf.convert_to_tensor(indices, tf.int32)
         places = math.prod(self.grid)
@@ -110,9 +113,10 @@ class VectorQuantized(Posterior):
         lead = indices.shape[:-2] if tail else indices.shape[:-1]
         if not tail and indices.shape[-1] != places:
             raise ValueError(f"Indices must be [..., {self.grid[0]}, {self.grid[1]}], not {tuple(indices.shape)}.")
-        if tf.reduce_any((indices < 0) | (indices >= self.num_codes)):
+        if tf.executing_eagerly() and tf.reduce_any((indices < 0) | (indices >= self.num_codes)):
             raise ValueError(f"Indices of {self.num_codes} codes are 0 to {self.num_codes - 1}; these are not.")
-        return tf.reshape(lookup(self.codebook, indices), [*lead, self.latent_dim])
+        z = lookup(self.codebook, tf.clip_by_value(indices, 0, self.num_codes - 1))
+        return tf.reshape(z, [-1 if n is None else n for n in (*lead, self.latent_dim)])
 
     def call(self, features: tf.Tensor, training: bool | None = None) -> tfd.Distribution:
         """q(z|x) from features [B, F]; in training the codebook moves first."""

@@ -26,10 +26,17 @@ class Prior(Serializable, keras.layers.Layer):
 
     Args:
         latent_dim: number L of latent dimensions.
+
+    Attributes:
+        support: of every component of z.
+        uses_encoder: whether it is made of the encoder's posteriors.
+        num_examples: number of examples that `adapt` wants to see.
+        condition: what it is conditioned on.
     """
 
     support: Support = REAL
-    num_examples: int = 0  # that `adapt` wants to see
+    uses_encoder: bool = False
+    num_examples: int = 0
     condition: Condition | None = None
 
     def __init__(self, latent_dim: int, **kwargs: Any) -> None:
