@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from keras_vae import files
+from keras_vae.arguments import check_count
 from keras_vae.export.errors import ExportError, TargetError
 
 
@@ -32,8 +33,10 @@ def check_version(base: Path, version: int | None) -> int:
             raise TargetError(f"{path} is a file, and versions need a folder: give another directory")
     if version is None:
         return next_version(base)
-    if isinstance(version, bool) or not isinstance(version, int) or version < 1:
-        raise ExportError(f"version must be a positive integer, as TensorFlow Serving reads it, not {version!r}")
+    try:
+        check_count("version, which TensorFlow Serving reads,", version)
+    except ValueError as error:
+        raise ExportError(str(error)) from None
     if version in versions(base):
         raise TargetError(
             f"{base / str(version)} exists, and a served version is never overwritten: leave out the version to write "

@@ -1,8 +1,9 @@
 """What was saved when every module lay in one folder loads, and a run that was interrupted then goes on.
 
-tests/before_the_move.zip was written by version 0.1.0 at commit ebab5db: models with a joint posterior (`joint`), of
-two levels with flows (`ladder`) and with a codebook (`codes`), their reconstructions of two images (`expected.npz`), and a
-run of 33 steps (`run`) as it stood after 32, with the model that it ended with (`finished.keras`).
+tests/before_the_move.zip was written by version 0.1.0 at commit ebab5db. It holds models with a joint posterior
+(`joint`), of two levels with flows (`ladder`) and with a codebook (`codes`), their reconstructions of two images
+(`expected.npz`), and a run of 33 steps (`run`) as it stood after 32, with the model that it ended with
+(`finished.keras`).
 """
 
 import zipfile

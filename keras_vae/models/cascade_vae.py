@@ -10,8 +10,8 @@ import tensorflow as tf
 from scipy.optimize import linear_sum_assignment
 from tensorflow_probability import distributions as tfd
 
-from keras_vae import internals, schedules, seeds
-from keras_vae.arguments import check_num_classes
+from keras_vae import internals, seeds
+from keras_vae.arguments import check_count, check_number
 from keras_vae.distributions.joint import Joint
 from keras_vae.distributions.one_hot import OneHot
 from keras_vae.models.decoder import Decoder
@@ -76,11 +76,9 @@ class CascadeVAE(VAE):
                 f"CascadeVAE is trained with objectives.InformationCascade, not {type(objective).__name__}."
             )
         super().__init__(encoder, decoder, prior, objective, seed, gradient_skip_norm, **kwargs)
-        if isinstance(switch_on, bool) or not isinstance(switch_on, int) or switch_on < 0:
-            raise ValueError(f"switch_on must be an int >= 0, not {switch_on!r}.")
-        schedules.check_weight("pair_cost", pair_cost)
-        self.num_classes = None if num_classes is None else check_num_classes(num_classes)
-        self.pair_cost, self.switch_on = float(pair_cost), switch_on
+        self.num_classes = None if num_classes is None else check_count("num_classes", num_classes, at_least=2)
+        self.pair_cost = check_number("pair_cost", pair_cost, at_least=0)
+        self.switch_on = check_count("switch_on", switch_on, at_least=0)
         # The assignment is computed by scipy, outside of the graph, which XLA cannot compile.
         self.supports_jit = self.num_classes is None
         if self.condition is not None or decoder.needs_features:

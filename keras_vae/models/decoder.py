@@ -8,6 +8,7 @@ import numpy as np
 import tensorflow as tf
 from tensorflow_probability import distributions as tfd
 
+from keras_vae.arguments import require_kind
 from keras_vae.conditions import Condition, check_condition, require
 from keras_vae.likelihoods.likelihood import Likelihood
 from keras_vae.networks.conditioned import conditioned
@@ -53,8 +54,7 @@ class Decoder(Serializable, keras.Model):
     ) -> None:
         super().__init__(autocast=False, **kwargs)
         check_network(network)
-        if not isinstance(likelihood, Likelihood):
-            raise TypeError(f"likelihood must be a part of keras_vae.likelihoods, not {likelihood!r}.")
+        require_kind("likelihood", likelihood, Likelihood, "a part of keras_vae.likelihoods")
         check_condition(condition)
         self.network = network
         self.likelihood = likelihood

@@ -7,7 +7,7 @@ import keras
 import tensorflow as tf
 
 from keras_vae import schedules, seeds
-from keras_vae.arguments import check_rate, check_sizes
+from keras_vae.arguments import check_number, check_sizes, check_weight
 from keras_vae.conditions import condition_for
 from keras_vae.data.batches import unpack
 from keras_vae.models.decoder import Decoder
@@ -66,14 +66,16 @@ class FactorVAE(VAE):
         super().__init__(encoder, decoder, prior, objective, seed, gradient_skip_norm, **kwargs)
         if decoder.needs_features:
             raise ValueError("FactorVAE is for one level of latents: give an Encoder and a Decoder.")
-        schedules.check_weight("tc_weight", tc_weight)
+        check_weight("tc_weight", tc_weight)
         self.tc_weight = tc_weight
         hidden = [
             keras.layers.Dense(n, "leaky_relu", dtype="float32")
             for n in check_sizes("discriminator_units", discriminator_units)
         ]
         self.discriminator = keras.Sequential([*hidden, keras.layers.Dense(1, dtype="float32")], name="discriminator")
-        self.discriminator_learning_rate = check_rate(discriminator_learning_rate)
+        self.discriminator_learning_rate = check_number(
+            "discriminator_learning_rate", discriminator_learning_rate, above=0
+        )
         self._discriminator_loss = keras.metrics.Mean(name="discriminator_loss")
 
     def build(self, input_shape: tuple | None = None) -> None:

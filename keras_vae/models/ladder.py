@@ -19,6 +19,7 @@ from typing import Any
 import tensorflow as tf
 from tensorflow_probability import distributions as tfd
 
+from keras_vae.arguments import check_latents, require_kind
 from keras_vae.conditions import Condition, require
 from keras_vae.likelihoods.likelihood import Likelihood
 from keras_vae.models.decoder import Decoded, Decoder
@@ -30,6 +31,8 @@ from keras_vae.posteriors.posterior import Posterior
 from keras_vae.seeds import Seed, fold_in
 from keras_vae.serialization import register
 from keras_vae.terms import LatentGroup, latent_group
+
+RECIPE = "a recipe of keras_vae.networks, such as mlp([300, 300]), from which a ladder is cut"
 
 
 @register
@@ -51,7 +54,7 @@ class LadderEncoder(Encoder):
         self, network: Network, posterior: Posterior, condition: Condition | None = None, **kwargs: Any
     ) -> None:
         super().__init__(network, posterior, condition, **kwargs)
-        _check_recipe(network)
+        require_kind("network", network, Network, RECIPE)
 
     @property
     def feature_shapes(self) -> list[tuple[int, ...]]:
@@ -112,8 +115,8 @@ class LadderDecoder(Decoder):
         **kwargs: Any,
     ) -> None:
         super().__init__(network, likelihood, condition, **kwargs)
-        _check_recipe(network)
-        self.latents = _check_latents(latents)
+        require_kind("network", network, Network, RECIPE)
+        self.latents = check_latents(latents)
         self.same_for_all = isinstance(latents, int)
 
     def build(self, input_shape: tuple) -> None:
@@ -269,21 +272,3 @@ def _in_batch(distribution: tfd.Distribution, batch: tf.Tensor) -> tfd.Distribut
     loc, scale = distribution.mean(), distribution.stddev()
     shape = tf.concat([batch, [loc.shape[-1]]], axis=0)
     return tfd.MultivariateNormalDiag(tf.reshape(loc, shape), tf.reshape(scale, shape))
-
-
-def _check_latents(latents: Any) -> list[int]:
-    sizes = list(latents) if isinstance(latents, (list, tuple)) else [latents]
-    is_count = [isinstance(n, int) and not isinstance(n, bool) and n >= 0 for n in sizes]
-    if not all(is_count) or not any(sizes):
-        raise ValueError(
-            "latents must be a positive int, or a list of ints, one for each stage and 0 for a stage without a level: "
-            f"not {latents!r}."
-        )
-    return sizes
-
-
-def _check_recipe(network: Any) -> None:
-    if not isinstance(network, Network):
-        raise TypeError(
-            f"A ladder is cut from a recipe of keras_vae.networks, such as mlp([300, 300]); not {network!r}."
-        )

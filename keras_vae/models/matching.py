@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from keras_vae.arguments import require_kind
 from keras_vae.models.decoder import Decoder
 from keras_vae.models.encoder import Encoder
 from keras_vae.objectives.objective import LOGGED, Objective
@@ -20,8 +21,7 @@ def check_parts(encoder: Any, decoder: Any, prior: Any, objective: Any) -> None:
     expected = {"encoder": Encoder, "decoder": Decoder, "prior": Prior, "objective": Objective}
     given = {"encoder": encoder, "decoder": decoder, "prior": prior, "objective": objective}
     for name, part in given.items():
-        if not isinstance(part, expected[name]):
-            raise TypeError(f"{name} must be a keras_vae {name}, not {part!r}.")
+        require_kind(name, part, expected[name], f"a keras_vae {name}")
     posterior = encoder.posterior
     if posterior.latent_dim != prior.latent_dim:
         raise ValueError(

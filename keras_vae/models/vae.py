@@ -14,7 +14,7 @@ import tensorflow_probability as tfp
 from tensorflow_probability import distributions as tfd
 
 from keras_vae import conditions, internals, seeds
-from keras_vae.arguments import check_threshold
+from keras_vae.arguments import check_number
 from keras_vae.conditions import condition_for
 from keras_vae.data import batches
 from keras_vae.distributions.gaussian import cooled
@@ -102,7 +102,9 @@ class VAE(Serializable, keras.Model):
         self.prior = prior
         self.objective = objective
         self.seed = random.randrange(2**31) if seed is None else seed
-        self.gradient_skip_norm = check_threshold(gradient_skip_norm)
+        self.gradient_skip_norm = (
+            None if gradient_skip_norm is None else check_number("gradient_skip_norm", gradient_skip_norm, above=0)
+        )
         # `optimizer.iterations` stands still when a step is accumulated or skipped; noise and schedules must not.
         self.step = learner.counter(self, "step")
         encoder.posterior.follow(self.step)

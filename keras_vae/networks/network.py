@@ -12,6 +12,7 @@ from typing import Any
 
 import keras
 
+from keras_vae.arguments import require_kind
 from keras_vae.serialization import Serializable
 
 Shape = tuple[int, ...]
@@ -48,8 +49,7 @@ def check_network(network: Any) -> None:
     Raises:
         TypeError: naming both.
     """
-    if not isinstance(network, (Network, keras.Layer)):
-        raise TypeError(f"network must be made by keras_vae.networks or be a Keras layer, not {network!r}.")
+    require_kind("network", network, (Network, keras.Layer), "made by keras_vae.networks or a Keras layer")
 
 
 def feature_shape(body: keras.Layer, input_shape: Any) -> tuple[int | None, ...]:

@@ -22,7 +22,7 @@ import tensorflow as tf
 from tensorflow_probability import distributions as tfd
 from tensorflow_probability import layers as tfpl
 
-from keras_vae.arguments import check_latent_dim
+from keras_vae.arguments import check_count
 from keras_vae.distributions.support import REAL, Support
 from keras_vae.serialization import Serializable
 
@@ -59,7 +59,7 @@ class Posterior(Serializable, keras.layers.Layer):
 
     def __init__(self, latent_dim: int, **kwargs: Any) -> None:
         super().__init__(**{**kwargs, "dtype": "float32"})
-        self.latent_dim = check_latent_dim(latent_dim)
+        self.latent_dim = check_count("latent_dim", latent_dim)
         # The value that TFP takes of a distribution at every call is its point: the default would draw a sample.
         self.head = tfpl.DistributionLambda(self.distribution, convert_to_tensor_fn=self.point)
 

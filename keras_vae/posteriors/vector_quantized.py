@@ -17,7 +17,7 @@ import tensorflow as tf
 from tensorflow_probability import distributions as tfd
 
 from keras_vae import seeds
-from keras_vae.arguments import check_count
+from keras_vae.arguments import check_count, check_grid, check_number
 from keras_vae.distributions.codes import TINY, Quantized, lookup, nearest
 from keras_vae.posteriors.posterior import Posterior
 from keras_vae.serialization import register
@@ -66,10 +66,8 @@ class VectorQuantized(Posterior):
         self.grid, self.code_dim = check_grid(grid, latent_dim)
         self.indices_shape = self.grid
         self.num_codes = check_count("num_codes", num_codes)
-        for name, value in (("decay", decay), ("revive_below", revive_below)):
-            if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value < 1:
-                raise ValueError(f"{name} must be a number in [0, 1), not {value!r}.")
-        self.decay, self.revive_below = float(decay), float(revive_below)
+        self.decay = check_number("decay", decay, at_least=0, below=1)
+        self.revive_below = check_number("revive_below", revive_below, at_least=0, below=1)
 
     @property
     def blocks(self) -> tuple[tuple[str, int], ...]:
@@ -159,21 +157,3 @@ class VectorQuantized(Posterior):
 def blocks(grid: tuple[int, int], num_codes: int, latent_dim: int) -> tuple[tuple[str, int], ...]:
     """What z is made of, for posterior and prior alike."""
     return ((f"{grid[0]} x {grid[1]} of {num_codes} codes:", latent_dim),)
-
-
-def check_grid(grid: Sequence[int], latent_dim: int) -> tuple[tuple[int, int], int]:
-    """The grid as a tuple, and the numbers D of one code.
-
-    Raises:
-        ValueError: unless the grid is two positive ints whose product divides `latent_dim`.
-    """
-    sizes = tuple(grid) if isinstance(grid, (list, tuple)) else ()
-    if len(sizes) != 2 or not all(isinstance(n, int) and not isinstance(n, bool) and n > 0 for n in sizes):
-        raise ValueError(f"grid must be [height, width], two positive ints, not {grid!r}.")
-    height, width = sizes
-    if latent_dim % (height * width):
-        raise ValueError(
-            f"latent_dim {latent_dim} is not {height} x {width} codes of equal size: it must be a multiple of "
-            f"{height * width}."
-        )
-    return (height, width), latent_dim // (height * width)

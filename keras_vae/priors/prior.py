@@ -14,7 +14,7 @@ import keras
 import tensorflow as tf
 from tensorflow_probability import distributions as tfd
 
-from keras_vae.arguments import check_latent_dim
+from keras_vae.arguments import check_count
 from keras_vae.conditions import Condition
 from keras_vae.data.batches import Summary
 from keras_vae.distributions.support import REAL, Support
@@ -41,7 +41,7 @@ class Prior(Serializable, keras.layers.Layer):
 
     def __init__(self, latent_dim: int, **kwargs: Any) -> None:
         super().__init__(**{**kwargs, "dtype": "float32"})
-        self.latent_dim = check_latent_dim(latent_dim)
+        self.latent_dim = check_count("latent_dim", latent_dim)
 
     @property
     def blocks(self) -> tuple[tuple[str, int], ...]:

@@ -5,6 +5,7 @@ from typing import Any
 
 import keras
 
+from keras_vae.arguments import check_count
 from keras_vae.training import step_guard
 from keras_vae.training.callback import FitCallback
 
@@ -40,9 +41,8 @@ class SkippedSteps(FitCallback):
 
     def __init__(self, limit: int = LIMIT, always: bool = False) -> None:
         super().__init__()
-        if isinstance(limit, bool) or not isinstance(limit, int) or limit < 1:
-            raise ValueError(f"limit must be a positive int, not {limit!r}.")
-        self.limit, self._is_logged = limit, always
+        self.limit = check_count("limit", limit)
+        self._is_logged = always
         self._before = self._steps_before = 0
         self._unread = 0
         self._seen_batches = 0
