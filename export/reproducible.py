@@ -12,7 +12,8 @@ from typing import Any
 from google.protobuf.descriptor import FieldDescriptor
 from google.protobuf.message import DecodeError, Message
 from tensorflow.core.protobuf import fingerprint_pb2, saved_model_pb2
-from tensorflow.python.saved_model.pywrap_saved_model import fingerprinting
+
+from keras_vae import internals
 
 _NUMBERED = re.compile(r"(__(?:inference|forward|backward)_.*?)_(\d+)$")
 
@@ -86,7 +87,7 @@ def _write_fingerprint(directory: Path) -> None:
     if not file.exists():
         return
 
-    fingerprint = fingerprint_pb2.FingerprintDef.FromString(fingerprinting.CreateFingerprintDef(str(directory)))
+    fingerprint = fingerprint_pb2.FingerprintDef.FromString(internals.write_fingerprint(str(directory)))
     fingerprint.uuid = str(fingerprint.saved_model_checksum)
     file.write_bytes(fingerprint.SerializeToString(deterministic=True))
 

@@ -9,12 +9,9 @@ import tensorflow as tf
 from tensorflow_probability import distributions as tfd
 
 from keras_vae.conditions import condition_for
-from keras_vae.distributions.codes import Quantized
 from keras_vae.distributions.gaussian import cooled
 from keras_vae.export.draw import NoTransform, draw, draw_by_rows, level_noise
-from keras_vae.models.ladder import LadderDecoder
 from keras_vae.models.vae import VAE
-from keras_vae.posteriors.vector_quantized import VectorQuantized
 
 Outputs = dict[str, tf.Tensor]
 
@@ -49,7 +46,7 @@ def signatures(vae: VAE) -> dict[str, Signature]:
     label that is no class is NaN. A hierarchy is decoded with its lower levels at the means of their priors; its
     `sample` draws all levels, at a `temperature` [None] that scales the standard deviations.
     """
-    latent = [None, vae.prior.latent_dim]
+    latent, posterior = [None, vae.prior.latent_dim], vae.encoder.posterior
     event: list[Any] = [None, *vae.decoder.event_shape]
     z_spec, x_spec = tf.TensorSpec(latent, tf.float32, "z"), tf.TensorSpec(event, tf.float32, "x")
     seed_spec = tf.TensorSpec([None, 2], tf.int32, "seed")
@@ -63,17 +60,16 @@ def signatures(vae: VAE) -> dict[str, Signature]:
         return {"mean": mean(tf.ensure_shape(z, latent), _in_shape(vae, condition, z))}
 
     def decode_indices(indices: tf.Tensor, condition: tf.Tensor | None = None) -> Outputs:
-        posterior = vae.encoder.posterior
-        indices = tf.ensure_shape(indices, [None, *posterior.grid])
-        known = tf.reduce_all((indices >= 0) & (indices < posterior.num_codes), axis=[1, 2])
-        vectors = tf.gather(posterior.codebook, tf.clip_by_value(indices, 0, posterior.num_codes - 1))
-        found = mean(tf.reshape(vectors, [-1, latent[1]]), _in_shape(vae, condition, indices))
+        indices = tf.ensure_shape(indices, [None, *posterior.indices_shape])
+        places = list(range(1, 1 + len(posterior.indices_shape)))
+        known = tf.reduce_all((indices >= 0) & (indices < posterior.num_codes), axis=places)
+        found = mean(posterior.lookup(indices), _in_shape(vae, condition, indices))
         return {"mean": tf.where(tf.reshape(known, [-1, *[1] * (len(event) - 1)]), found, math.nan)}
 
     def sample(seed: tf.Tensor, condition: tf.Tensor | None = None, temperature: tf.Tensor | None = None) -> Outputs:
         condition = _in_shape(vae, condition, seed)
         z = tf.ensure_shape(sampler(vae, tf.ensure_shape(seed, [None, 2]), condition), latent)
-        if temperature is None or not isinstance(vae.decoder, LadderDecoder):
+        if temperature is None:
             return {"mean": mean(z, condition), "z": z}
         heat = _beside(tf.ensure_shape(temperature, [None])[:, tf.newaxis], seed)
         p = _prior(vae, condition)
@@ -87,15 +83,15 @@ def signatures(vae: VAE) -> dict[str, Signature]:
         given = condition_for(vae.encoder, _in_shape(vae, condition, x))
         x = tf.ensure_shape(x, event)
         q, features = vae.encoder.ascend(x, condition=given, training=False)
-        return vae.complete(x, q), features
+        return vae.with_code(x, q), features
 
     def encode(x: tf.Tensor, condition: tf.Tensor | None = None) -> Outputs:
         q, _ = ascend(x, condition)
         found = {"loc": getattr(q, "loc", None), "scale": _scale(q)}
         outputs = {name: tf.convert_to_tensor(value) for name, value in found.items() if value is not None}
         outputs = outputs or {"point": vae.encoder.posterior.point(q)}
-        if isinstance(q, Quantized):
-            outputs["indices"] = tf.reshape(q.indices, [-1, *vae.encoder.posterior.grid])
+        if posterior.num_codes is not None:
+            outputs["indices"] = tf.reshape(q.indices, [-1, *posterior.indices_shape])
         return {name: _known(vae, condition, value) for name, value in outputs.items()}
 
     def reconstruct(x: tf.Tensor, condition: tf.Tensor | None = None) -> Outputs:
@@ -124,7 +120,7 @@ def signatures(vae: VAE) -> dict[str, Signature]:
 
     sampler, sample_note = _sampler(vae)
     to_sample = {"seed": seed_spec, **given(vae.prior, vae.decoder)}
-    if isinstance(vae.decoder, LadderDecoder):
+    if vae.num_levels > 1:
         to_sample["temperature"] = tf.TensorSpec([None], tf.float32, "temperature")
     table = {
         "decode": Signature(decode, {"z": z_spec, **given(vae.decoder)}, note=_layout(vae)),
@@ -133,12 +129,12 @@ def signatures(vae: VAE) -> dict[str, Signature]:
         "reconstruct": Signature(reconstruct, {"x": x_spec, **given(vae.encoder, vae.decoder)}),
         "log_prob": Signature(log_prob, {"z": z_spec, "x": x_spec, **given(vae.decoder)}),
     }
-    if isinstance(vae.encoder.posterior, VectorQuantized):
-        spec = tf.TensorSpec([None, *vae.encoder.posterior.grid], tf.int32, "indices")
+    if posterior.num_codes is not None:
+        spec = tf.TensorSpec([None, *posterior.indices_shape], tf.int32, "indices")
         table["decode_indices"] = Signature(
-            decode_indices, {"indices": spec, **given(vae.decoder)}, note=f"0 to {vae.encoder.posterior.num_codes - 1}"
+            decode_indices, {"indices": spec, **given(vae.decoder)}, note=f"0 to {posterior.num_codes - 1}"
         )
-    if isinstance(vae.decoder, LadderDecoder):
+    if vae.num_levels > 1:
         # p(x|z) of the top level alone is an integral over the others.
         del table["log_prob"]
     return table
@@ -220,11 +216,11 @@ def _layout(vae: VAE) -> str:
     blocks = vae.prior.blocks
     if all(kind == "continuous" for kind, _ in blocks):
         return ""
-    posterior = vae.encoder.posterior
-    if isinstance(posterior, VectorQuantized):
-        height, width = posterior.grid
+    posterior, latent_dim = vae.encoder.posterior, vae.prior.latent_dim
+    if posterior.num_codes is not None:
+        places = " x ".join(str(n) for n in posterior.indices_shape)
         return (
-            f"z is {height} x {width} vectors of {posterior.code_dim} numbers out of a codebook of "
+            f"z is {places} vectors of {latent_dim // math.prod(posterior.indices_shape)} numbers out of a codebook of "
             f"{posterior.num_codes}; `decode_indices` takes their indices, which `encode` gives too"
         )
     parts = [f"a one-hot of {size} classes" if kind == "one-hot" else f"{size} real numbers" for kind, size in blocks]

@@ -10,6 +10,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from keras_vae import internals
 from keras_vae.export.errors import ExportError
 from keras_vae.models.vae import VAE
 
@@ -94,7 +95,7 @@ def _rebuild(config: dict[str, Any], vae: VAE) -> VAE:
 
 def half_precision(vae: VAE) -> list[str]:
     """The names of the 16-bit dtype policies in the model, none for a float32 model."""
-    found = {layer.dtype_policy.name for layer in vae._flatten_layers() if hasattr(layer, "dtype_policy")}
+    found = {layer.dtype_policy.name for layer in internals.layers_of(vae) if hasattr(layer, "dtype_policy")}
     return sorted(found.intersection(_HALF))
 
 
@@ -119,7 +120,7 @@ def with_static_reshapes(vae: VAE) -> VAE:
     XNNPACK then answers wrongly in some processes, from the second call on: in one of eight by version 2.3, with a
     reshape; by 2.1 and 2.2 too, with a tile. TensorFlow 2.21's own interpreter was never seen to.
     """
-    for layer in vae._flatten_layers():
+    for layer in internals.layers_of(vae):
         if type(layer) is keras.layers.Reshape or (
             type(layer) is keras.layers.Flatten and layer.data_format == "channels_last"
         ):

@@ -13,7 +13,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from keras_vae.conditions import Label, condition_for
+from keras_vae.conditions import condition_for
 from keras_vae.export import metadata, publish
 from keras_vae.export.errors import ExportError, TargetError
 from keras_vae.export.proof import battery
@@ -72,11 +72,7 @@ def to_tflite(
     with publish.staged_file(path) as temporary:
         original = load(vae_or_path)
         vae = with_static_reshapes(in_float32(original))
-        if (
-            quantization == "int8"
-            and vae.decoder.condition is not None
-            and not isinstance(vae.decoder.condition, Label)
-        ):
+        if quantization == "int8" and vae.decoder.condition is not None and vae.decoder.condition.num_classes is None:
             raise ExportError(
                 f'int8 needs typical conditions, and {vae.decoder.condition} does not say which: quantization="dynamic"'
             )
@@ -156,7 +152,7 @@ def _draws(vae: VAE, rows: int, seed: int) -> dict[str, np.ndarray]:
     if vae.condition is not None:
         specs = {name: (spec.dtype.name, spec.shape.as_list()) for name, spec in condition_spec(vae).items()}
         given = battery.good(specs, battery.MAX_ROWS)
-        if isinstance(vae.condition, Label):
+        if vae.condition.num_classes is not None:
             given["condition"] = np.arange(battery.MAX_ROWS, dtype="int32") % vae.condition.num_classes
         given = {name: np.resize(array, (rows, *array.shape[1:])) for name, array in given.items()}
     condition = tf.constant(given["condition"]) if given else None

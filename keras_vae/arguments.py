@@ -1,124 +1,228 @@
-"""Checks of the arguments of constructors, which say what is allowed."""
+"""Checks of arguments. Each gives the value in the type that is meant, or says what is allowed and what was given.
+
+A bool is no number here, and NumPy's numbers are as good as Python's.
+"""
 
 import math
-from collections.abc import Sequence
+import numbers
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import keras
-import numpy as np
-
-from keras_vae.distributions.support import Support
 
 
-def check_count(name: str, count: Any, at_least: int = 1) -> int:
-    """The number as an int.
+def check_count(name: str, value: Any, at_least: int = 1, at_most: int | None = None) -> int:
+    """A whole number as an int.
 
     Raises:
-        ValueError: if it is not an int of at least `at_least`.
+        ValueError: if it is not an int of at least `at_least` and at most `at_most`.
     """
-    if isinstance(count, bool) or not isinstance(count, (int, np.integer)) or count < at_least:
-        raise ValueError(f"{name} must be an int >= {at_least}, not {count!r}.")
-    return int(count)
+    is_int = isinstance(value, numbers.Integral) and not isinstance(value, bool)
+    if not is_int or value < at_least or (at_most is not None and value > at_most):
+        allowed = f"an int of at least {at_least}" if at_most is None else f"an int from {at_least} to {at_most}"
+        raise ValueError(f"{name} must be {allowed}, not {value!r}.")
+    return int(value)
 
 
-def check_num_classes(num_classes: int) -> int:
-    """The number as an int.
+def check_number(
+    name: str,
+    value: Any,
+    at_least: float | None = None,
+    above: float | None = None,
+    below: float | None = None,
+    hint: str = "",
+) -> float:
+    """A finite number as a float.
+
+    Args:
+        name: of the argument.
+        value: what was given.
+        at_least: the smallest that is allowed.
+        above: what it must be greater than.
+        below: what it must be smaller than.
+        hint: what else is allowed, or what it means, said behind the range.
 
     Raises:
-        ValueError: if it is not an int of at least two.
+        ValueError: if it is no number, or outside.
     """
-    if isinstance(num_classes, bool) or not isinstance(num_classes, int) or num_classes < 2:
-        raise ValueError(f"num_classes must be an int of at least 2, not {num_classes!r}.")
-    return num_classes
+    is_number = isinstance(value, numbers.Real) and not isinstance(value, bool) and math.isfinite(value)
+    outside = not is_number or (
+        (at_least is not None and value < at_least)
+        or (above is not None and value <= above)
+        or (below is not None and value >= below)
+    )
+    if outside:
+        limits = (("at least", at_least), ("above", above), ("below", below))
+        said = " and ".join(f"{word} {limit:g}" for word, limit in limits if limit is not None)
+        allowed = {"above 0": "a positive number"}.get(said, f"a number {said}" if said else "a finite number")
+        raise ValueError(f"{name} must be {allowed}{hint}, not {value!r}.")
+    return float(value)
 
 
-def check_rate(rate: float) -> float:
-    """A learning rate as a float.
+def check_weight(name: str, value: Any) -> Any:
+    """A number >= 0, or a callable of the step that can be saved.
 
     Raises:
-        ValueError: if it is not a positive, finite number.
+        ValueError: if it is another type, a function, negative or not finite.
     """
-    if isinstance(rate, bool) or not isinstance(rate, (int, float)) or not 0 < rate < math.inf:
-        raise ValueError(f"discriminator_learning_rate must be a positive number, not {rate!r}.")
-    return float(rate)
+    if not callable(value):
+        return check_number(name, value, at_least=0, hint=" or a schedule of the step")
+    if not hasattr(value, "get_config"):
+        raise ValueError(
+            f"{name} is a function, {value!r}, which cannot be saved with the model. Use a part of "
+            "keras_vae.schedules or keras.optimizers.schedules, or a registered subclass of schedules.Schedule."
+        )
+    return value
 
 
-def check_threshold(threshold: float | None) -> float | None:
-    """The threshold.
+def check_choice(name: str, value: Any, allowed: Collection[Any]) -> Any:
+    """One of some values.
 
     Raises:
-        ValueError: unless it is None or a positive number.
+        ValueError: naming them.
     """
-    if threshold is None:
-        return None
-    if isinstance(threshold, bool) or not isinstance(threshold, (int, float)) or not 0 < threshold < math.inf:
-        raise ValueError(f"gradient_skip_norm must be a positive number or None, not {threshold!r}.")
-    return float(threshold)
+    if not isinstance(value, (str, type(None))) or value not in allowed:
+        raise ValueError(f"{name} must be one of {', '.join(map(repr, allowed))}, not {value!r}.")
+    return value
 
 
-def check_latent_dim(latent_dim: int) -> int:
-    """The number as an int.
-
-    Raises:
-        ValueError: if it is not a positive int.
-    """
-    if isinstance(latent_dim, bool) or not isinstance(latent_dim, int) or latent_dim < 1:
-        raise ValueError(f"latent_dim must be a positive int, not {latent_dim!r}.")
-    return latent_dim
-
-
-def check_interval(low: float, high: float) -> Support:
-    """The interval [low, high].
-
-    Raises:
-        ValueError: unless low < high, both finite numbers.
-    """
-    is_number = all(isinstance(end, (int, float)) and not isinstance(end, bool) for end in (low, high))
-    if not is_number or not -math.inf < low < high < math.inf:
-        raise ValueError(f"low and high must be finite numbers with low < high, not {low!r} and {high!r}.")
-    return Support(float(low), float(high))
-
-
-def check_event_shape(event_shape: Sequence[int]) -> tuple[int, ...]:
-    """The shape as a tuple of ints.
-
-    Raises:
-        ValueError: if it is empty or holds anything but positive ints.
-    """
-    if not isinstance(event_shape, (list, tuple)) or not event_shape:
-        raise ValueError(f"event_shape must be a tuple such as (28, 28, 1) or (784,), not {event_shape!r}.")
-    if any(isinstance(n, bool) or not isinstance(n, (int, np.integer)) or n < 1 for n in event_shape):
-        raise ValueError(f"event_shape must hold positive ints only, not {tuple(event_shape)!r}.")
-    return tuple(int(n) for n in event_shape)
-
-
-def check_sizes(name: str, sizes: Sequence[int], allow_empty: bool = False) -> list[int]:
-    """The sizes as a list of ints.
+def check_sizes(name: str, value: Any, allow_empty: bool = False) -> list[int]:
+    """Sizes of layers as a list of ints.
 
     Raises:
         ValueError: if it is not a list of positive ints, or empty where that means nothing.
     """
-    is_list = isinstance(sizes, (list, tuple))
-    if not is_list or any(isinstance(n, bool) or not isinstance(n, int) or n < 1 for n in sizes):
-        raise ValueError(f"{name} must be a list of positive ints such as [512, 256], not {sizes!r}.")
-    if not sizes and not allow_empty:
+    if not isinstance(value, (list, tuple)) or not all(_is_positive(n) for n in value):
+        raise ValueError(f"{name} must be a list of positive ints such as [512, 256], not {value!r}.")
+    if not value and not allow_empty:
         raise ValueError(f"{name} must name at least one layer.")
-    return list(sizes)
+    return [int(n) for n in value]
 
 
-def check_activation(activation: str) -> str:
-    """The name, if Keras knows it.
+def check_event_shape(value: Any) -> tuple[int, ...]:
+    """The shape of one example as a tuple of ints.
 
     Raises:
-        ValueError: for an unknown activation.
+        ValueError: if it is empty or holds anything but positive ints.
     """
-    if not isinstance(activation, str):
-        raise ValueError(f"activation must be the name of a Keras activation, so that it can be saved: {activation!r}.")
-    keras.activations.get(activation)
-    return activation
+    if not isinstance(value, (list, tuple)) or not value:
+        raise ValueError(f"event_shape must be a tuple such as (28, 28, 1) or (784,), not {value!r}.")
+    if not all(_is_positive(n) for n in value):
+        raise ValueError(f"event_shape must hold positive ints only, not {tuple(value)!r}.")
+    return tuple(int(n) for n in value)
 
 
-def require_image(shape: tuple[int, ...], network: str) -> None:
+def check_grid(value: Any, latent_dim: int) -> tuple[tuple[int, int], int]:
+    """A grid of codes as a tuple, and the numbers D of one code.
+
+    Raises:
+        ValueError: unless it is two positive ints whose product divides `latent_dim`.
+    """
+    sizes = tuple(value) if isinstance(value, (list, tuple)) else ()
+    if len(sizes) != 2 or not all(_is_positive(n) for n in sizes):
+        raise ValueError(f"grid must be [height, width], two positive ints, not {value!r}.")
+    height, width = (int(n) for n in sizes)
+    if latent_dim % (height * width):
+        raise ValueError(
+            f"latent_dim {latent_dim} is not {height} x {width} codes of equal size: it must be a multiple of "
+            f"{height * width}."
+        )
+    return (height, width), latent_dim // (height * width)
+
+
+def check_latents(value: Any) -> list[int]:
+    """The sizes of the levels of a hierarchy as a list of ints, 0 for none.
+
+    Raises:
+        ValueError: unless it is a positive int, or a list of ints >= 0 that are not all 0.
+    """
+    sizes = list(value) if isinstance(value, (list, tuple)) else [value]
+    if not all(_is_positive(n) or (not isinstance(n, bool) and n == 0) for n in sizes) or not any(sizes):
+        raise ValueError(
+            "latents must be a positive int, or a list of ints, one for each stage and 0 for a stage without a level: "
+            f"not {value!r}."
+        )
+    return [int(n) for n in sizes]
+
+
+def check_resize(value: Any, at_most: int) -> tuple[int, int] | None:
+    """(height, width), or None.
+
+    Raises:
+        ValueError: unless both are ints from 1 to `at_most`.
+    """
+    if value is None:
+        return None
+    sides = list(value) if isinstance(value, (tuple, list)) else []
+    if len(sides) != 2 or not all(_is_positive(side) and side <= at_most for side in sides):
+        raise ValueError(f"resize must be (height, width), each from 1 to {at_most}, not {value!r}.")
+    return int(sides[0]), int(sides[1])
+
+
+def check_interval(low: Any, high: Any) -> tuple[float, float]:
+    """The ends of an interval.
+
+    Raises:
+        ValueError: unless low < high, both finite numbers.
+    """
+    ends = (low, high)
+    are_numbers = all(isinstance(end, numbers.Real) and not isinstance(end, bool) for end in ends)
+    if not are_numbers or not -math.inf < low < high < math.inf:
+        raise ValueError(f"low and high must be finite numbers with low < high, not {low!r} and {high!r}.")
+    return float(low), float(high)
+
+
+def check_activation(value: Any) -> str:
+    """The name of an activation, if Keras knows it.
+
+    Raises:
+        ValueError: for an unknown activation, and one that is no name.
+    """
+    if not isinstance(value, str):
+        raise ValueError(f"activation must be the name of a Keras activation, so that it can be saved: {value!r}.")
+    keras.activations.get(value)
+    return value
+
+
+def check_derived(value: Any, names: Collection[str]) -> dict[str, Any] | None:
+    """A condition that is derived from the data, as a mapping with a known name and known arguments; or None.
+
+    Raises:
+        ValueError: naming what there is.
+    """
+    if value is None:
+        return None
+    spec = {"name": value} if isinstance(value, str) else value
+    name = spec.get("name") if isinstance(spec, Mapping) else None
+    if name not in names:
+        raise ValueError(
+            f'condition must be "label", "gray", or {{"name": "low_resolution", "factor": 4}}, not {value!r}.'
+        )
+    factor = spec.get("factor")
+    if set(spec) - {"name", "factor"} or (name == "low_resolution") != (factor is not None):
+        raise ValueError(f"condition={value!r}: low_resolution takes a factor, nothing else takes anything.")
+    if factor is not None:
+        check_count(f"condition={value!r}: factor", factor, at_least=2)
+    return dict(spec)
+
+
+def require_kind(name: str, value: Any, kind: type | tuple[type, ...], described: str) -> None:
+    """Refuse what is of another kind.
+
+    Args:
+        name: of the argument.
+        value: what was given.
+        kind: the base classes that will do.
+        described: what they are, with an example.
+
+    Raises:
+        TypeError: naming both.
+    """
+    if not isinstance(value, kind):
+        raise TypeError(f"{name} must be {described}, not {value!r}.")
+
+
+def require_image(shape: Sequence[int], network: str) -> None:
     """Refuse what is not height x width x channels.
 
     Raises:
@@ -131,23 +235,5 @@ def require_image(shape: tuple[int, ...], network: str) -> None:
         )
 
 
-def check_num_samples(num_samples: int) -> int:
-    """The number as an int.
-
-    Raises:
-        ValueError: if it is not a positive int.
-    """
-    if isinstance(num_samples, bool) or not isinstance(num_samples, int) or num_samples < 1:
-        raise ValueError(f"num_samples must be a positive int, not {num_samples!r}.")
-    return num_samples
-
-
-def check_num_examples(num_examples: int) -> int:
-    """The number as an int.
-
-    Raises:
-        ValueError: if it is not a positive int.
-    """
-    if isinstance(num_examples, bool) or not isinstance(num_examples, int) or num_examples < 1:
-        raise ValueError(f"num_examples, the size of the training data, must be a positive int, not {num_examples!r}.")
-    return num_examples
+def _is_positive(value: Any) -> bool:
+    return isinstance(value, numbers.Integral) and not isinstance(value, bool) and int(value) >= 1

@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from keras_vae.arguments import check_sizes, require_image
+from keras_vae.arguments import check_count, check_sizes, require_image, require_kind
 from keras_vae.serialization import Serializable, register
 
 
@@ -32,10 +32,14 @@ class Condition(Serializable):
     Attributes:
         shape: of the condition of one example, without the batch.
         dtype: of its values.
+        num_classes: number of classes of a label; None of what is none.
+        is_image: whether it is [height, width, channels].
     """
 
     shape: tuple[int, ...] = ()
     dtype: str = "float32"
+    num_classes: int | None = None
+    is_image: bool = False
 
     @property
     def features_shape(self) -> tuple[int, ...]:
@@ -84,11 +88,11 @@ class Label(Condition):
     """
 
     dtype = "int32"
+    num_classes: int
 
     def __init__(self, num_classes: int) -> None:
-        (self.num_classes,) = check_sizes("num_classes", [num_classes])
-        if num_classes < 2:
-            raise ValueError("A label of one class says nothing: num_classes must be at least 2.")
+        # A label of one class says nothing.
+        self.num_classes = check_count("num_classes", num_classes, at_least=2)
 
     @property
     def features_shape(self) -> tuple[int, ...]:
@@ -127,7 +131,7 @@ class Vector(Condition):
     """
 
     def __init__(self, size: int) -> None:
-        (self.size,) = check_sizes("size", [size])
+        self.size = check_count("size", size)
         self.shape = (self.size,)
 
 
@@ -141,6 +145,8 @@ class Image(Condition):
     Args:
         shape: (height, width, channels).
     """
+
+    is_image = True
 
     def __init__(self, shape: Sequence[int]) -> None:
         self.shape = tuple(check_sizes("shape", shape))
@@ -228,8 +234,8 @@ def check_condition(condition: Any) -> None:
     Raises:
         TypeError: naming the conditions.
     """
-    if condition is not None and not isinstance(condition, Condition):
-        raise TypeError(f"condition must be a part of keras_vae.conditions, such as Label(10), not {condition!r}.")
+    if condition is not None:
+        require_kind("condition", condition, Condition, "a part of keras_vae.conditions, such as Label(10)")
 
 
 def _check_shape(condition: Condition, shape: Sequence[int | None]) -> None:

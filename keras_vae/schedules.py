@@ -3,11 +3,10 @@
 Keras's own `keras.optimizers.schedules` work in their place: a schedule is any serialisable callable of the step.
 """
 
-import math
-
 import keras
 import tensorflow as tf
 
+from keras_vae.arguments import check_count, check_number
 from keras_vae.serialization import Serializable, register
 
 
@@ -23,8 +22,8 @@ class Linear(Schedule):
     """
 
     def __init__(self, steps: int, start: float = 0.0, end: float = 1.0) -> None:
-        _require_positive(steps=steps)
-        self.steps, self.start, self.end = steps, start, end
+        self.steps = check_count("steps", steps)
+        self.start, self.end = check_number("start", start), check_number("end", end)
 
     def __call__(self, step: tf.Tensor) -> tf.Tensor:
         """The weight at `step`, a float32 scalar."""
@@ -41,8 +40,8 @@ class Cyclical(Schedule):
     """
 
     def __init__(self, period: int, ramp: float = 0.5, start: float = 0.0, end: float = 1.0) -> None:
-        _require_positive(period=period, ramp=ramp)
-        self.period, self.ramp, self.start, self.end = period, ramp, start, end
+        self.period, self.ramp = check_count("period", period), check_number("ramp", ramp, above=0)
+        self.start, self.end = check_number("start", start), check_number("end", end)
 
     def __call__(self, step: tf.Tensor) -> tf.Tensor:
         """The weight at `step`, a float32 scalar."""
@@ -54,26 +53,3 @@ class Cyclical(Schedule):
 def at_step(weight: float | Schedule, step: tf.Tensor) -> tf.Tensor:
     """The value of a number or schedule at `step`, a float32 scalar."""
     return tf.cast(weight(step) if callable(weight) else weight, tf.float32)
-
-
-def check_weight(name: str, weight: object) -> None:
-    """Refuse what is neither a number >= 0 nor a serialisable callable of the step.
-
-    Raises:
-        ValueError: if `weight` is another type, a function, negative or not finite.
-    """
-    if callable(weight):
-        if not hasattr(weight, "get_config"):
-            raise ValueError(
-                f"{name} is a function, {weight!r}, which cannot be saved with the model. Use a part of "
-                "keras_vae.schedules or keras.optimizers.schedules, or a registered subclass of schedules.Schedule."
-            )
-        return
-    if isinstance(weight, bool) or not isinstance(weight, (int, float)) or not 0.0 <= weight < math.inf:
-        raise ValueError(f"{name} must be a finite number >= 0 or a schedule of the step, not {weight!r}.")
-
-
-def _require_positive(**values: float) -> None:
-    for name, value in values.items():
-        if not value > 0:
-            raise ValueError(f"{name} must be positive, not {value!r}.")

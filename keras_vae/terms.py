@@ -2,13 +2,12 @@
 
 import dataclasses
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 import tensorflow as tf
 from tensorflow_probability import distributions as tfd
 
 from keras_vae.distributions.gaussian import marginals
-from keras_vae.distributions.joint import Joint
 
 
 @dataclasses.dataclass(frozen=True)
@@ -90,15 +89,21 @@ class Terms:
         return tf.math.divide_no_nan(total, tf.reduce_sum(self.sample_weight))
 
 
-def latent_group(q: tfd.Distribution, p: tfd.Distribution, z: tf.Tensor, log_q: tf.Tensor | None = None) -> LatentGroup:
+def latent_group(
+    q: tfd.Distribution,
+    p: tfd.Distribution,
+    z: tf.Tensor,
+    log_q: tf.Tensor | None = None,
+    has_density: bool = True,
+) -> LatentGroup:
     """The group for draws `z` [K, B, L] of `q`, with KL(q || p) in closed form wherever there is one.
 
-    For a point mass, where log q(z|x) does not exist, `log_q` is NaN and `kl` zero. Where q and p depend on the draws
+    Without a density, where log q(z|x) does not exist, `log_q` is NaN and `kl` zero. Where q and p depend on the draws
     of levels above, with a batch of [K, B], the KL is the mean over the K.
     """
     log_p = p.log_prob(z)
-    if isinstance(q, tfd.VectorDeterministic):
-        # A point mass has no density. TFP's "KL" for it is -log p(z), and its log q is log 1.
+    if not has_density:
+        # TFP's "KL" for a point mass is -log p(z), and its log q is log 1.
         return LatentGroup(q, p, z, log_p * math.nan, log_p, tf.zeros_like(log_p[0]), False, None)
     log_q = q.log_prob(z) if log_q is None else log_q
     kl_per_dim = _kl_per_dim(q, p)
@@ -113,12 +118,25 @@ def latent_group(q: tfd.Distribution, p: tfd.Distribution, z: tf.Tensor, log_q: 
 
 
 def latent_groups(
-    q: tfd.Distribution, p: tfd.Distribution, z: tf.Tensor, log_q: tf.Tensor | None = None
+    q: tfd.Distribution,
+    p: tfd.Distribution,
+    z: tf.Tensor,
+    log_q: tf.Tensor | None = None,
+    densities: Sequence[bool] = (True,),
 ) -> list[LatentGroup]:
-    """The group for draws `z` of `q`; of independent blocks on both sides, one group for each."""
-    if not (isinstance(q, Joint) and isinstance(p, Joint)):
-        return [latent_group(q, p, z, log_q)]
-    return [latent_group(*each) for each in zip(q.parts, p.parts, q.split(z), strict=True)]
+    """The group for draws `z` of `q`; of independent blocks on both sides, one group for each.
+
+    Args:
+        q: posterior; of several blocks, their `distributions.joint.Joint`.
+        p: prior, likewise.
+        z: draws, [K, B, L].
+        log_q: log q(z|x) of one block, if it is known already.
+        densities: whether each block of q has one.
+    """
+    if len(densities) == 1:
+        return [latent_group(q, p, z, log_q, densities[0])]
+    blocks = zip(q.parts, p.parts, q.split(z), densities, strict=True)
+    return [latent_group(q_b, p_b, z_b, has_density=has_density) for q_b, p_b, z_b, has_density in blocks]
 
 
 def pathwise(terms_at: Callable[[tf.Tensor], Terms], z: tf.Tensor) -> Terms:

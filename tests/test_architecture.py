@@ -1,4 +1,4 @@
-"""The house rules: who may import whom, and that every registered class can be saved."""
+"""The house rules: who may import whom, what a folder is, that parts are never asked for their class."""
 
 import ast
 import importlib
@@ -8,144 +8,214 @@ import keras
 import pytest
 
 import keras_vae
+import keras_vae_cli
 from keras_vae_cli import catalogue
 
-PACKAGE = Path(keras_vae.__file__).parent
+LIBRARY, COMMAND_LINE = Path(keras_vae.__file__).parent, Path(keras_vae_cli.__file__).parent
 
-# A module imports only modules of lower levels. Modules of a group may import each other if they make no circle.
-LEVELS = {
+# A room is a folder, or a file at the top. It imports only rooms of lower floors; inside a room there are no circles.
+FLOORS = {
     "_version": 0,
-    "serialization": 0,
-    "seeds": 0,
-    "datasets": 0,
-    "discretized": 0,
-    "disentanglement": 0,
-    "kumaraswamy": 0,
-    "orthogonal": 0,
-    "constraints": 0,
     "arguments": 0,
-    "metrics": 0,
-    "latents": 0,
-    "distribution": 0,
-    "cluster": 1,
-    "reporting": 0,
-    "drawing": 0,
-    "updates": 0,
-    "executions": 0,
-    "inputs": 1,
-    "schedules": 1,
+    "files": 0,
+    "internals": 0,
+    "seeds": 0,
+    "serialization": 0,
+    "conditions": 1,
     "data": 1,
-    "guard": 2,
-    "skipped": 3,
-    "joint": 1,
-    "networks": 1,
-    "bijectors": 1,
-    "likelihood": 1,
-    "levels": 2,
+    "distributions": 1,
+    "schedules": 1,
+    "likelihoods": 2,
+    "networks": 2,
     "posteriors": 2,
-    "conditions": 2,
-    "mixtures": 0,
-    "priors": 3,
-    "objectives": 2,
+    "terms": 2,
     "flows": 3,
-    "likelihoods": 3,
-    "regularizers": 3,
-    "discrete": 4,
-    "quantization": 4,
-    "code_priors": 5,
-    "encoder": 3,
-    "decoder": 3,
-    "hierarchy": 4,
-    "compatibility": 5,
-    "fitting": 5,
-    "vae": 6,
-    "loading": 7,
-    "codes": 7,
-    "importance": 8,
-    "factor": 7,
-    "cascade": 7,
-    "diagnosis": 8,
-    "features": 8,
-    "charts": 8,
-    "ladders": 8,
-    "annealing": 9,
-    "restoration": 8,
-    "evaluation": 10,
-    "pictures": 9,
-    "checkpoint_files": 0,
-    "model_file": 7,
-    "run_state": 7,
-    "checkpoints": 8,
-    "progress": 8,
-    "callbacks": 10,
-    "export": 8,
-    "config": 9,
-    "runs": 11,
-    "training": 12,
-    "__init__": 99,
+    "objectives": 3,
+    "priors": 3,
+    "training": 3,
+    "models": 4,
+    "evaluation": 5,
+    "export": 5,
+    "disentanglement": 6,
+    "pictures": 6,
+    "callbacks": 7,
+    "keras_vae": 8,
+    "keras_vae_cli": 8,
 }
-GROUPS = {"datasets", "export"}
+MOST_FILES, MOST_LINES_OF_A_FACE = 12, 40
+# What Python promises in spite of the underscore: of named tuples, and os._exit.
+DOCUMENTED = {"_asdict", "_replace", "_fields", "_exit"}
 
 
 def sources() -> dict[str, ast.Module]:
-    paths = [*PACKAGE.glob("*.py"), *PACKAGE.glob("*/*.py")]
-    return {".".join(p.relative_to(PACKAGE).with_suffix("").parts): ast.parse(p.read_text("utf-8")) for p in paths}
+    """The syntax trees of both packages by the full names of their modules."""
+    found = {}
+    for package in (LIBRARY, COMMAND_LINE):
+        # The folder of exports may be a link, which a search does not follow.
+        for folder in (package, package / "export"):
+            for path in folder.rglob("*.py"):
+                name = ".".join((package.name, *path.relative_to(package).with_suffix("").parts))
+                found[name.removesuffix(".__init__")] = ast.parse(path.read_text("utf-8"))
+    return found
 
 
-def imports(tree: ast.Module) -> list[str]:
-    """The modules of the package that are imported, at the top or inside functions, without the package's name."""
-    found = []
+SOURCES = sources()
+FOLDERS = sorted(
+    folder
+    for package in (LIBRARY, COMMAND_LINE)
+    for folder in {package, *(path.parent for path in package.glob("*/__init__.py"))} | {LIBRARY / "export" / "proof"}
+)
+
+
+def imports(tree: ast.Module) -> set[str]:
+    """The modules of both packages that are imported, at the top or inside functions."""
+    found = set()
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
-            found += [alias.name for alias in node.names if alias.name.split(".")[0] in ("keras_vae", "export")]
-        elif isinstance(node, ast.ImportFrom) and node.module and node.module.split(".")[0] in ("keras_vae", "export"):
-            names = [f"{node.module}.{alias.name}" for alias in node.names]
-            found += [name if is_module(name) else node.module for name in names]
-    return [name.removeprefix("keras_vae.") for name in found]
-
-
-def is_module(name: str) -> bool:
-    path = PACKAGE.joinpath(*name.split(".")[1:])
-    return path.with_suffix(".py").is_file() or (path / "__init__.py").is_file()
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names = {f"{node.module}.{alias.name}" for alias in node.names}
+            found |= {name if name in SOURCES else node.module for name in names}
+    return {name for name in found if name.split(".")[0] in ("keras_vae", "keras_vae_cli", "export")}
 
 
 def room(module: str) -> str:
-    return module.split(".")[0]
+    package, *rest = module.split(".")
+    return rest[0] if package == "keras_vae" and rest else package
 
 
-@pytest.mark.parametrize("module, tree", [pytest.param(m, t, id=m) for m, t in sources().items()])
-def test_modules_import_only_lower_levels(module, tree):
-    assert room(module) in LEVELS, f"give keras_vae.{room(module)} a level"
-    for imported in imports(tree):
-        assert imported != "keras_vae", f"{module} imports the package root"
-        assert room(imported) != "export" or imported.startswith("export"), f"{module} imports a bare export"
-        if room(imported) in GROUPS and room(imported) == room(module):
+def is_face(module: str) -> bool:
+    return any(other.startswith(f"{module}.") for other in SOURCES)
+
+
+@pytest.mark.parametrize("module", SOURCES)
+def test_modules_import_only_what_lies_below(module):
+    assert room(module) in FLOORS, f"give {room(module)} a floor"
+    for imported in imports(SOURCES[module]):
+        assert imported != "keras_vae" or room(module) == "keras_vae_cli", f"{module} imports the package root"
+        if room(imported) == room(module):
             continue
-        assert LEVELS[room(imported)] < LEVELS[room(module)], f"{module} imports {imported}, which is not below it"
+        assert FLOORS[room(imported)] < FLOORS[room(module)] or imported == "keras_vae", (
+            f"{module} imports {imported}, which is not below it"
+        )
+        # A face is for users: inside, a change of one part must not load them all.
+        assert room(module) in ("keras_vae", "keras_vae_cli") or not is_face(imported), (
+            f"{module} imports the face {imported}: name the file"
+        )
+
+
+def test_no_floor_is_higher_than_it_must_be_and_no_room_is_gone():
+    below: dict[str, set[str]] = {name: set() for name in FLOORS}
+    for module, tree in SOURCES.items():
+        below[room(module)] |= {room(name) for name in imports(tree)} - {room(module), "keras_vae"}
+    assert {room(module) for module in SOURCES} == set(FLOORS)
+    for name, others in below.items():
+        assert FLOORS[name] == 1 + max((FLOORS[other] for other in others), default=-1), name
 
 
 def test_there_are_no_circles():
-    graph = {module: set(imports(tree)) for module, tree in sources().items() if module != "__init__"}
+    graph = {module: imports(tree) - {"keras_vae"} for module, tree in SOURCES.items() if module != "keras_vae"}
     done: set[str] = set()
 
     def visit(module: str, path: tuple[str, ...]) -> None:
         assert module not in path, " -> ".join((*path, module))
         if module not in done:
-            for imported in graph.get(module, graph.get(f"{module}.__init__", ())):
+            for imported in graph.get(module, ()):
                 visit(imported, (*path, module))
             done.add(module)
 
     for module in graph:
-        visit(module.removesuffix(".__init__"), ())
+        visit(module, ())
+
+
+@pytest.mark.parametrize("folder", FOLDERS, ids=lambda folder: f"{folder.parent.name}/{folder.name}")
+def test_a_folder_is_small_and_its_init_is_its_face(folder):
+    files = {path.stem for path in folder.glob("*.py")} - {"__init__"}
+    assert len(files) <= MOST_FILES
+    if folder == LIBRARY:
+        return
+    text = (folder / "__init__.py").read_text("utf-8")
+    assert text.count("\n") <= MOST_LINES_OF_A_FACE
+    docstring, *rest = ast.parse(text).body
+    assert isinstance(docstring, ast.Expr)
+    assert all(isinstance(node, ast.ImportFrom) or ast.unparse(node).startswith("__all__ = ") for node in rest)
+    exported = {alias.name for node in rest if isinstance(node, ast.ImportFrom) for alias in node.names}
+    assert not exported & files, "a module and a name of its face are called alike: the one hides the other"
 
 
 def test_the_command_line_imports_tensorflow_only_when_there_is_work():
-    folder = PACKAGE.parent / "keras_vae_cli"
-    for path in folder.glob("*.py"):
+    for path in COMMAND_LINE.glob("*.py"):
         for node in ast.parse(path.read_text("utf-8")).body:
             names = [a.name for a in node.names] if isinstance(node, ast.Import) else []
             names += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
-            assert not {n.split(".")[0] for n in names} & {"keras_vae", "tensorflow", "keras"}, path
+            names = [name for name in names if not name.startswith("keras_vae_cli") or "commands" in name]
+            assert not {n.split(".")[0] for n in names} & {"keras_vae", "keras_vae_cli", "tensorflow", "keras"}, path
+
+
+def concrete_parts() -> set[str]:
+    """Names of the registered classes that derive from another class of ours."""
+    classes = {
+        node.name: node
+        for module, tree in SOURCES.items()
+        if room(module) != "keras_vae_cli"
+        for node in ast.walk(tree)
+        if isinstance(node, ast.ClassDef)
+    }
+    registered = {
+        name for name, node in classes.items() if any(ast.unparse(d) == "register" for d in node.decorator_list)
+    }
+    return registered - {"Encoder", "Decoder", "VAE"} | {"Joint", "OneHot", "Quantized"}
+
+
+def test_parts_declare_what_they_are_and_nobody_asks_their_class():
+    concrete = concrete_parts()
+    assert {"Deterministic", "LadderDecoder", "VampPrior", "Label", "GatedMLP", "VectorQuantized"} <= concrete
+    for module, tree in SOURCES.items():
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Call) and ast.unparse(node.func) in ("isinstance", "issubclass"):
+                asked = {
+                    n.id if isinstance(n, ast.Name) else n.attr
+                    for n in ast.walk(node.args[1])
+                    if isinstance(n, (ast.Name, ast.Attribute))
+                }
+                tfp = {
+                    n.attr
+                    for n in ast.walk(node.args[1])
+                    if isinstance(n, ast.Attribute)
+                    and ast.unparse(n.value)
+                    in ("tfd", "tf.linalg", "tfds.features", "keras.layers", "keras.optimizers")
+                }
+                # How a distribution is drawn in an export hangs on what it is made of.
+                assert module == "keras_vae.export.draw" or not (asked - tfp) & concrete, (
+                    f"{module}:{node.lineno} asks for the class {(asked - tfp) & concrete}: let the part declare it"
+                )
+
+
+def test_private_names_of_others_stand_in_one_file():
+    ours = {
+        name
+        for tree in SOURCES.values()
+        for node in ast.walk(tree)
+        for name in (
+            [node.name]
+            if isinstance(node, (ast.FunctionDef, ast.ClassDef))
+            else [node.attr]
+            if isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store)
+            else [node.id]
+            if isinstance(node, ast.Name)
+            else []
+        )
+    }
+    for module, tree in SOURCES.items():
+        # The script of the child process must do without TensorFlow's Python, and so without internals.py.
+        if module in ("keras_vae.internals", "keras_vae.export.proof.run_saved_model"):
+            continue
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Attribute) and node.attr.startswith("_") and not node.attr.startswith("__"):
+                assert node.attr in ours | DOCUMENTED, f"{module}:{node.lineno} uses {node.attr}: see internals.py"
+        named = {node.module or "" for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
+        assert not [n for n in named if n.startswith(("tensorflow.python", "keras.src"))], module
+        assert "__internal__" not in ast.unparse(tree), module
 
 
 def test_all_parts_are_registered_and_documented():

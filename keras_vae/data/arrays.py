@@ -3,11 +3,12 @@
 import copy
 import functools
 from collections.abc import Callable
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 import tensorflow as tf
 
+from keras_vae.arguments import check_choice
 from keras_vae.data.examples import CHUNK, empty, is_shareable
 
 Binarize = Literal["threshold", "dynamic"]
@@ -49,7 +50,7 @@ class Arrays:
         self._values = _shareable(arrays[0], share)
         self._tensors = [_shared(self._values), *(_on_host(extra) for extra in arrays[1:])]
         self._divisor = divisor
-        self._binarize = checked_binarize(binarize)
+        self._binarize = check_choice("binarize", binarize, (None, *get_args(Binarize)))
         self._rows = np.arange(lengths[0], dtype=np.int64)
         if binarize is not None:
             low, high = float(self._values.min()) / divisor, float(self._values.max()) / divisor
@@ -162,17 +163,6 @@ class Arrays:
             return tf.data.Dataset.range(first, steps).map(batch)
 
         return serve
-
-
-def checked_binarize(binarize: Any) -> Binarize | None:
-    """The argument, if it is one of those known.
-
-    Raises:
-        ValueError: otherwise.
-    """
-    if binarize not in (None, "threshold", "dynamic"):
-        raise ValueError(f'binarize={binarize!r} is not known; choose None, "threshold" or "dynamic".')
-    return binarize
 
 
 @tf.function(autograph=False)

@@ -13,28 +13,6 @@ CHUNK = 1024
 NAMES = ("label", "gray", "low_resolution")
 
 
-def checked_condition(condition: Any) -> dict[str, Any] | None:
-    """The condition as a mapping with a known name and known arguments.
-
-    Raises:
-        ValueError: naming what there is.
-    """
-    if condition is None:
-        return None
-    spec = {"name": condition} if isinstance(condition, str) else condition
-    name = spec.get("name") if isinstance(spec, Mapping) else None
-    if name not in NAMES:
-        raise ValueError(
-            f'condition={condition!r}; it is "label", "gray", or {{"name": "low_resolution", "factor": 4}}.'
-        )
-    factor = spec.get("factor")
-    if set(spec) - {"name", "factor"} or (name == "low_resolution") != (factor is not None):
-        raise ValueError(f"condition={condition!r}: low_resolution takes a factor, nothing else takes anything.")
-    if factor is not None and (isinstance(factor, bool) or not isinstance(factor, int) or factor < 2):
-        raise ValueError(f"condition={condition!r}: factor is an int of at least 2.")
-    return dict(spec)
-
-
 def derive(images: np.ndarray, condition: Mapping[str, Any]) -> np.ndarray:
     """The condition of each image [N, H, W, C], uint8 or float32: of the same type.
 

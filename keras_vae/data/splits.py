@@ -8,16 +8,17 @@ import os
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import tensorflow as tf
 
+from keras_vae.arguments import check_choice, check_count, check_derived, check_number, check_resize
 from keras_vae.data import array_files, folders
-from keras_vae.data.arrays import Arrays, Binarize, checked_binarize
+from keras_vae.data.arrays import Arrays, Binarize
 from keras_vae.data.examples import Examples, Size, Source
 from keras_vae.data.folders import MAX_SIDE, OnBadFile
-from keras_vae.data.image_conditions import checked_condition, derive
+from keras_vae.data.image_conditions import NAMES, derive
 from keras_vae.data.tfds import is_name, load_named
 
 ARRAY_SUFFIXES = (".npy", ".npz")
@@ -143,12 +144,16 @@ def read_splits(
         name_or_path, binarize, seed, labels, validation_split, test_split, resize, data_dir, download, on_bad_file,
             condition: as in `load`, with the same errors.
     """
-    checked_binarize(binarize)
-    given = checked_condition(condition)
+    check_choice("binarize", binarize, (None, *get_args(Binarize)))
+    given = check_derived(condition, NAMES)
     if given is not None and labels:
         raise ValueError("Batches are (image, label) or (image, condition): give labels=True or condition, not both.")
     labels = labels or (given is not None and given["name"] == "label")
-    _check_arguments(seed, validation_split, test_split, resize, on_bad_file)
+    check_count("seed", seed, at_least=0)
+    check_number("validation_split", validation_split, at_least=0, below=1)
+    check_number("test_split", test_split, at_least=0, below=1)
+    check_choice("on_bad_file", on_bad_file, ("error", "skip"))
+    resize = check_resize(resize, MAX_SIDE)
     source = _read(name_or_path, resize and (int(resize[0]), int(resize[1])), labels, data_dir, download, on_bad_file)
     what = "the given data" if _is_data(name_or_path) else repr(str(name_or_path))
     _check_splits(source.splits, labels, what)
@@ -232,22 +237,6 @@ def _is_path(given: str | os.PathLike, path: Path) -> bool:
         )
         return False
     return True
-
-
-def _check_arguments(
-    seed: int, validation_split: float, test_split: float, resize: Size | None, on_bad_file: OnBadFile
-) -> None:
-    if isinstance(seed, bool) or not isinstance(seed, (int, np.integer)) or seed < 0:
-        raise ValueError(f"seed={seed!r}; it is an int of at least 0.")
-    for name, value in {"validation_split": validation_split, "test_split": test_split}.items():
-        if not 0.0 <= value < 1.0:
-            raise ValueError(f"{name}={value!r}; it is a fraction, at least 0 and less than 1.")
-    if resize is not None:
-        sides = list(resize) if isinstance(resize, (tuple, list)) else []
-        if len(sides) != 2 or not all(isinstance(side, (int, np.integer)) and 1 <= side <= MAX_SIDE for side in sides):
-            raise ValueError(f"resize={resize!r}; it is (height, width), each from 1 to {MAX_SIDE}.")
-    if on_bad_file not in ("error", "skip"):
-        raise ValueError(f'on_bad_file={on_bad_file!r}; it is "error" or "skip".')
 
 
 def _check_splits(splits: dict[str, Examples], labels: bool, what: str) -> None:

@@ -25,6 +25,11 @@ class Joint(tfd.Distribution):
             parameters={"parts": self.parts},
         )
 
+    @property
+    def extras(self) -> dict[str, tf.Tensor]:
+        """Those of all parts, by name."""
+        return {name: value for part in self.parts for name, value in getattr(part, "extras", {}).items()}
+
     def split(self, z: tf.Tensor) -> list[tf.Tensor]:
         """The blocks of z [..., L]."""
         return tf.split(z, [int(p.event_shape[0]) for p in self.parts], axis=-1)

@@ -7,6 +7,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from keras_vae.arguments import check_count
 from keras_vae.evaluation import diagnosis
 from keras_vae.evaluation.diagnosis import Finding
 from keras_vae.evaluation.statistics import Measure, gather, given, latent_statistics, measure
@@ -33,8 +34,7 @@ class Diagnosis(keras.callbacks.Callback):
         self, data: Any, every: int = 5, max_examples: int = 1000, write: Callable[[str], Any] = print
     ) -> None:
         super().__init__()
-        if isinstance(every, bool) or not isinstance(every, int) or every < 1:
-            raise ValueError(f"every must be a positive int, not {every!r}.")
+        check_count("every", every)
         self.x, self.y = gather(data, max_examples)
         self.every, self.write = every, write
         self.findings: list[Finding] = []

@@ -14,6 +14,7 @@ import tensorflow as tf
 from sklearn.mixture import GaussianMixture
 
 from keras_vae import seeds
+from keras_vae.arguments import check_number
 from keras_vae.evaluation.statistics import points, refuse_conditional, refuse_deterministic
 from keras_vae.models.encoder import Encoder
 from keras_vae.models.vae import VAE
@@ -48,8 +49,7 @@ def augment(vae: VAE, seed: int = 0, temperature: float = 1.0, sample_pixels: bo
             temperature.
     """
     refuse_deterministic(vae, "Augmentation")
-    if not temperature >= 0:
-        raise ValueError(f"temperature must be a number >= 0, not {temperature!r}.")
+    check_number("temperature", temperature, at_least=0)
 
     def vary(x: tf.Tensor, *rest: tf.Tensor) -> Any:
         x = tf.cast(x, tf.float32)

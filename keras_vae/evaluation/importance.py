@@ -13,6 +13,7 @@ import tensorflow_probability as tfp
 from tensorflow_probability import distributions as tfd
 
 from keras_vae import conditions, seeds
+from keras_vae.arguments import check_count
 from keras_vae.conditions import condition_for
 from keras_vae.data.batches import is_array
 from keras_vae.evaluation.statistics import given, labelled_batches, refuse_deterministic, standard_error
@@ -89,8 +90,7 @@ def log_likelihood(vae: VAE, data: Any, num_samples: int = 5000, seed: int = 0, 
     Raises:
         ValueError: for data outside the support of the likelihood, no data, and a posterior without a density.
     """
-    if isinstance(num_samples, bool) or not isinstance(num_samples, int) or num_samples < 1:
-        raise ValueError(f"num_samples must be a positive int, not {num_samples!r}.")
+    check_count("num_samples", num_samples)
     refuse_deterministic(vae, "Importance sampling")
     rows = int(np.clip(CHUNK_VALUES // math.prod(vae.decoder.event_shape), MIN_ROWS, MAX_ROWS))
     block = max(1, rows // min(num_samples, DRAWS))

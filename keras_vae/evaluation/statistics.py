@@ -179,16 +179,12 @@ def standard_error(values: np.ndarray) -> float:
 
 def is_deterministic(vae: VAE) -> bool:
     """Whether the posterior is a point without a density: the model is a plain autoencoder."""
-    condition = None if vae.condition is None else vae.condition.zeros(1)
-    q = vae.encode(np.zeros((1, *vae.decoder.event_shape), "float32"), condition)
-    inner = q.distribution if isinstance(q, tfd.Independent) else q
-    return isinstance(inner, (tfd.Deterministic, tfd.VectorDeterministic))
+    return not vae.encoder.posterior.has_density
 
 
 def is_flat(vae: VAE) -> bool:
     """Whether `encode` gives q(z|x) of all latents and `decode` takes them: the model is no hierarchy."""
-    own = type(vae)
-    return vae.num_levels == 1 and (own.infer is VAE.infer or own.complete is not VAE.complete)
+    return vae.num_levels == 1 and vae.encodes_all
 
 
 def refuse_deterministic(vae: VAE, what: str) -> None:

@@ -8,6 +8,7 @@ import numpy as np
 import tensorflow as tf
 from tensorflow_probability import distributions as tfd
 
+from keras_vae.arguments import check_number
 from keras_vae.distributions.scales import bounded_exp
 from keras_vae.distributions.support import Support
 from keras_vae.likelihoods.likelihood import Likelihood
@@ -30,9 +31,8 @@ class Normal(Likelihood):
 
     def __init__(self, event_shape: Sequence[int], scale: float | str = "learned", **kwargs: Any) -> None:
         super().__init__(event_shape, **kwargs)
-        is_number = isinstance(scale, (int, float)) and not isinstance(scale, bool)
-        if not (0 < scale < math.inf if is_number else scale in ("learned", "per_pixel")):  # type: ignore[operator]
-            raise ValueError(f'scale must be a positive number, "learned" or "per_pixel", not {scale!r}.')
+        if scale not in ("learned", "per_pixel"):
+            check_number("scale", scale, above=0, hint=', "learned" or "per_pixel"')
         self.scale = scale
         self.params_per_value = 2 if scale == "per_pixel" else 1
         if scale == "learned":

@@ -5,19 +5,17 @@ After Jeong and Song 2019, "Learning discrete and continuous factors of data via
 
 from typing import Any
 
-import keras
 import numpy as np
 import tensorflow as tf
 from scipy.optimize import linear_sum_assignment
 from tensorflow_probability import distributions as tfd
 
-from keras_vae import schedules, seeds
-from keras_vae.arguments import check_num_classes
+from keras_vae import internals, seeds
+from keras_vae.arguments import check_count, check_number
 from keras_vae.distributions.joint import Joint
 from keras_vae.distributions.one_hot import OneHot
 from keras_vae.models.decoder import Decoder
 from keras_vae.models.encoder import Encoder
-from keras_vae.models.ladder import LadderDecoder
 from keras_vae.models.vae import VAE, Generated
 from keras_vae.objectives.information_cascade import InformationCascade
 from keras_vae.objectives.objective import Objective
@@ -73,19 +71,17 @@ class CascadeVAE(VAE):
         **kwargs: Any,
     ) -> None:
         objective = InformationCascade() if objective is None else objective
-        if not isinstance(objective, InformationCascade):
+        if not objective.releases_latents:
             raise ValueError(
                 f"CascadeVAE is trained with objectives.InformationCascade, not {type(objective).__name__}."
             )
         super().__init__(encoder, decoder, prior, objective, seed, gradient_skip_norm, **kwargs)
-        if isinstance(switch_on, bool) or not isinstance(switch_on, int) or switch_on < 0:
-            raise ValueError(f"switch_on must be an int >= 0, not {switch_on!r}.")
-        schedules.check_weight("pair_cost", pair_cost)
-        self.num_classes = None if num_classes is None else check_num_classes(num_classes)
-        self.pair_cost, self.switch_on = float(pair_cost), switch_on
+        self.num_classes = None if num_classes is None else check_count("num_classes", num_classes, at_least=2)
+        self.pair_cost = check_number("pair_cost", pair_cost, at_least=0)
+        self.switch_on = check_count("switch_on", switch_on, at_least=0)
         # The assignment is computed by scipy, outside of the graph, which XLA cannot compile.
         self.supports_jit = self.num_classes is None
-        if self.condition is not None or isinstance(decoder, LadderDecoder):
+        if self.condition is not None or decoder.needs_features:
             raise ValueError("CascadeVAE is for one level of latents and no condition.")
         if self.num_classes is not None:
             self.prior = JointPrior(prior, UniformOneHot(self.num_classes))
@@ -109,7 +105,8 @@ class CascadeVAE(VAE):
         code = self._code(x, z if training else point, assigned=training)
         likelihood = self.decoder(_beside(z, self._shown(code)), training=training)
         p = self.prior.distribution(encoder=self.encoder)
-        groups = latent_groups(Joint([q, OneHot.certain(code)]), p, _beside(z, code))
+        densities = (*self.encoder.posterior.densities, True)
+        groups = latent_groups(Joint([q, OneHot.certain(code)]), p, _beside(z, code), densities=densities)
         return Terms(likelihood.log_prob(x), groups, likelihood)
 
     def generate(
@@ -127,7 +124,7 @@ class CascadeVAE(VAE):
         full = tf.concat([z, self._shown(code)], axis=-1)
         return Generated(full, self.decoder(full))
 
-    def complete(self, x: tf.Tensor, q: tfd.Distribution) -> tfd.Distribution:
+    def with_code(self, x: tf.Tensor, q: tfd.Distribution) -> tfd.Distribution:
         """q(z|x) beside the point mass at d = argmax_k log p(x | mean of z, e_k): batch [B], event [m + S]."""
         if self.num_classes is None:
             return q
@@ -172,7 +169,7 @@ class CascadeVAE(VAE):
         if not self.optimizer.built:
             self.optimizer.build(self.trainable_variables)
         fresh = objective.num_released(step, size) > before
-        for variable in _moments(self.optimizer):
+        for variable in internals.optimizer_memory(self.optimizer):
             value = tf.convert_to_tensor(variable)
             variable.assign(tf.where(fresh, tf.zeros_like(value), value))
         return super().train_step(data)
@@ -206,11 +203,3 @@ def _beside(z: tf.Tensor, code: tf.Tensor) -> tf.Tensor:
     """[z, d] for z [..., m] and codes [S] or [B, S]."""
     shape = tf.concat([tf.shape(z)[:-1], tf.shape(code)[-1:]], axis=0)
     return tf.concat([z, tf.broadcast_to(code, shape)], axis=-1)
-
-
-def _moments(optimizer: keras.optimizers.Optimizer) -> list[keras.Variable]:
-    """What an optimizer remembers of past gradients, and its count of steps; not averaged weights, nor a loss scale."""
-    inner = getattr(optimizer, "inner_optimizer", optimizer)
-    kept = [getattr(inner, "_learning_rate", None), *(getattr(inner, "_model_variables_moving_average", None) or [])]
-    ids = {id(variable) for variable in kept}
-    return [variable for variable in inner.variables if id(variable) not in ids]

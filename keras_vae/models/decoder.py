@@ -1,5 +1,6 @@
 """The decoder: a network and a likelihood, z -> p(x|z)."""
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import keras
@@ -7,6 +8,7 @@ import numpy as np
 import tensorflow as tf
 from tensorflow_probability import distributions as tfd
 
+from keras_vae.arguments import require_kind
 from keras_vae.conditions import Condition, check_condition, require
 from keras_vae.likelihoods.likelihood import Likelihood
 from keras_vae.networks.conditioned import conditioned
@@ -41,6 +43,8 @@ class Decoder(Serializable, keras.Model):
         images = p.mean()
     """
 
+    needs_features: bool = False  # of the encoder's stages: a hierarchy
+
     def __init__(
         self,
         network: Network | keras.Layer,
@@ -50,8 +54,7 @@ class Decoder(Serializable, keras.Model):
     ) -> None:
         super().__init__(autocast=False, **kwargs)
         check_network(network)
-        if not isinstance(likelihood, Likelihood):
-            raise TypeError(f"likelihood must be a part of keras_vae.likelihoods, not {likelihood!r}.")
+        require_kind("likelihood", likelihood, Likelihood, "a part of keras_vae.likelihoods")
         check_condition(condition)
         self.network = network
         self.likelihood = likelihood
@@ -61,6 +64,16 @@ class Decoder(Serializable, keras.Model):
     def event_shape(self) -> tuple[int, ...]:
         """Shape of one example of the data."""
         return self.likelihood.event_shape
+
+    @property
+    def num_levels(self) -> int:
+        """Number of levels of latents, with the top one; of a built decoder."""
+        return 1 + len(self.noise_sizes)
+
+    @property
+    def noise_sizes(self) -> list[int]:
+        """Number of dimensions of each level below the top, from the top down."""
+        return []
 
     def build(self, input_shape: tuple) -> None:
         """Make the layers for z of shape [..., L]."""
@@ -100,6 +113,15 @@ class Decoder(Serializable, keras.Model):
         if not is_flat:
             params = tf.reshape(params, tf.concat([tf.shape(z)[:-1], params.shape[1:]], axis=0))
         return self.likelihood(params)
+
+    def connect(self, feature_shapes: Sequence[Sequence[int]]) -> None:
+        """Make the weights that see the encoder's features, of these shapes from the top down; here none."""
+
+    def draw(
+        self, z: tf.Tensor, noise: Sequence[tf.Tensor | None] | None, condition: tf.Tensor | None = None
+    ) -> tfd.Distribution:
+        """p(x|z), z of the top level as given, the levels below it by this standard normal noise."""
+        return self(z, condition=condition)
 
     def descend(
         self,

@@ -7,6 +7,7 @@ import keras
 import tensorflow as tf
 from tensorflow_probability import distributions as tfd
 
+from keras_vae.arguments import require_kind
 from keras_vae.conditions import Condition, check_condition, require
 from keras_vae.networks.conditioned import conditioned
 from keras_vae.networks.network import Network, check_network, feature_shape
@@ -30,6 +31,8 @@ class Encoder(Serializable, keras.Model):
         q = encoder(images)          # tfd.Distribution, batch [B], event [16]
     """
 
+    gives_features: bool = False  # of every stage, for the levels of a hierarchy
+
     def __init__(
         self,
         network: Network | keras.Layer,
@@ -40,8 +43,7 @@ class Encoder(Serializable, keras.Model):
         # The layers inside cast for themselves; a cast here would round the data of a float32 head.
         super().__init__(autocast=False, **kwargs)
         check_network(network)
-        if not isinstance(posterior, Posterior):
-            raise TypeError(f"posterior must be a part of keras_vae.posteriors, not {posterior!r}.")
+        require_kind("posterior", posterior, Posterior, "a part of keras_vae.posteriors")
         check_condition(condition)
         self.network = network
         self.posterior = posterior
@@ -51,6 +53,11 @@ class Encoder(Serializable, keras.Model):
     def latent_dim(self) -> int:
         """Number L of latent dimensions."""
         return self.posterior.latent_dim
+
+    @property
+    def feature_shapes(self) -> list[tuple[int, ...]]:
+        """Shapes of what `ascend` gives beside q(z|x), for one example, the topmost first; of a built encoder."""
+        return []
 
     def build(self, input_shape: tuple) -> None:
         """Make the layers for data of shape [B, *event_shape]."""

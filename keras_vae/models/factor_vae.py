@@ -7,20 +7,19 @@ import keras
 import tensorflow as tf
 
 from keras_vae import schedules, seeds
-from keras_vae.arguments import check_rate, check_sizes
+from keras_vae.arguments import check_number, check_sizes, check_weight
 from keras_vae.conditions import condition_for
 from keras_vae.data.batches import unpack
 from keras_vae.models.decoder import Decoder
 from keras_vae.models.encoder import Encoder
-from keras_vae.models.ladder import LadderDecoder
 from keras_vae.models.vae import VAE
 from keras_vae.objectives.objective import Objective
 from keras_vae.priors.prior import Prior
 from keras_vae.schedules import Schedule
 from keras_vae.serialization import register
 from keras_vae.terms import Terms
-from keras_vae.training import step_guard
-from keras_vae.training.replicas import fill_if_empty, is_multi_worker, share_of_mean
+from keras_vae.training import replicas, step_guard
+from keras_vae.training.replicas import fill_if_empty, share_of_mean
 from keras_vae.training.step_guard import CheckedStep
 
 
@@ -65,16 +64,18 @@ class FactorVAE(VAE):
         **kwargs: Any,
     ) -> None:
         super().__init__(encoder, decoder, prior, objective, seed, gradient_skip_norm, **kwargs)
-        if isinstance(decoder, LadderDecoder):
+        if decoder.needs_features:
             raise ValueError("FactorVAE is for one level of latents: give an Encoder and a Decoder.")
-        schedules.check_weight("tc_weight", tc_weight)
+        check_weight("tc_weight", tc_weight)
         self.tc_weight = tc_weight
         hidden = [
             keras.layers.Dense(n, "leaky_relu", dtype="float32")
             for n in check_sizes("discriminator_units", discriminator_units)
         ]
         self.discriminator = keras.Sequential([*hidden, keras.layers.Dense(1, dtype="float32")], name="discriminator")
-        self.discriminator_learning_rate = check_rate(discriminator_learning_rate)
+        self.discriminator_learning_rate = check_number(
+            "discriminator_learning_rate", discriminator_learning_rate, above=0
+        )
         self._discriminator_loss = keras.metrics.Mean(name="discriminator_loss")
 
     def build(self, input_shape: tuple | None = None) -> None:
@@ -104,8 +105,9 @@ class FactorVAE(VAE):
         others = {id(variable) for variable in getattr(self, "discriminator_state", ())}
         return [variable for variable in super().non_trainable_variables if id(variable) not in others]
 
-    def _objective(self, *args: Any, **kwargs: Any) -> tuple[Terms, tf.Tensor, dict[str, tf.Tensor]]:
-        terms, loss, extra = super()._objective(*args, **kwargs)
+    def compute_objective(self, *args: Any, **kwargs: Any) -> tuple[Terms, tf.Tensor, dict[str, tf.Tensor]]:
+        """As in `VAE`, with the term of the discriminator."""
+        terms, loss, extra = super().compute_objective(*args, **kwargs)
         log_ratio = tf.reduce_mean(self._log_ratio(_joined(terms)), axis=0)
         return terms, loss + schedules.at_step(self.tc_weight, self._step()) * terms.mean(log_ratio), extra
 
@@ -123,10 +125,7 @@ class FactorVAE(VAE):
         x, condition, _ = unpack(data, self.condition is not None)
         loss = self._update_discriminator(tf.cast(x, tf.float32), condition, seed)
         self._discriminator_loss.update_state(loss)
-        result = self._discriminator_loss.result()
-        if is_multi_worker(tf.distribute.get_strategy()):
-            result = result[tf.newaxis]
-        return {**logs, "discriminator_loss": result}
+        return {**logs, **replicas.for_keras({"discriminator_loss": self._discriminator_loss.result()})}
 
     def _update_discriminator(self, x: tf.Tensor, condition: tf.Tensor | None, seed: tf.Tensor) -> tf.Tensor:
         (x, condition), is_stand_in = fill_if_empty(x, condition)

@@ -19,18 +19,20 @@ from typing import Any
 import tensorflow as tf
 from tensorflow_probability import distributions as tfd
 
+from keras_vae.arguments import check_latents, require_kind
 from keras_vae.conditions import Condition, require
 from keras_vae.likelihoods.likelihood import Likelihood
 from keras_vae.models.decoder import Decoded, Decoder
 from keras_vae.models.encoder import Encoder
 from keras_vae.models.level import Level
-from keras_vae.networks.dense import GatedMLP
 from keras_vae.networks.network import Network
 from keras_vae.networks.stages import run_stage, shape_after, stages_of
 from keras_vae.posteriors.posterior import Posterior
 from keras_vae.seeds import Seed, fold_in
 from keras_vae.serialization import register
 from keras_vae.terms import LatentGroup, latent_group
+
+RECIPE = "a recipe of keras_vae.networks, such as mlp([300, 300]), from which a ladder is cut"
 
 
 @register
@@ -46,11 +48,13 @@ class LadderEncoder(Encoder):
         TypeError: for a network that is no recipe.
     """
 
+    gives_features = True
+
     def __init__(
         self, network: Network, posterior: Posterior, condition: Condition | None = None, **kwargs: Any
     ) -> None:
         super().__init__(network, posterior, condition, **kwargs)
-        _check_recipe(network)
+        require_kind("network", network, Network, RECIPE)
 
     @property
     def feature_shapes(self) -> list[tuple[int, ...]]:
@@ -100,6 +104,8 @@ class LadderDecoder(Decoder):
         ValueError: when built: for another number of levels than the network has room for.
     """
 
+    needs_features = True
+
     def __init__(
         self,
         network: Network,
@@ -109,8 +115,8 @@ class LadderDecoder(Decoder):
         **kwargs: Any,
     ) -> None:
         super().__init__(network, likelihood, condition, **kwargs)
-        _check_recipe(network)
-        self.latents = _check_latents(latents)
+        require_kind("network", network, Network, RECIPE)
+        self.latents = check_latents(latents)
         self.same_for_all = isinstance(latents, int)
 
     def build(self, input_shape: tuple) -> None:
@@ -132,8 +138,8 @@ class LadderDecoder(Decoder):
                 f"A level can stand after every stage of the decoder's network but the last: here {named}. latents has "
                 f"{len(sizes)} numbers: give {len(places)}, 0 where there is to be none, or a single one for all."
             )
-        activation = getattr(self.network, "activation", "relu")
-        is_gated = isinstance(self.network, GatedMLP)
+        activation = self.network.activation
+        is_gated = self.network.is_gated
         self.stages_of_levels = [stage for stage, size in enumerate(sizes) if size]
         self.levels = [
             Level(sizes[stage], activation, is_gated, dtype=self.dtype_policy, name=f"level_{index + 2}")
@@ -143,7 +149,7 @@ class LadderDecoder(Decoder):
         for level, shape in zip(self.levels, self.level_shapes, strict=True):
             level.build((None, *shape))
 
-    def build_posteriors(self, feature_shapes: Sequence[Sequence[int]]) -> None:
+    def connect(self, feature_shapes: Sequence[Sequence[int]]) -> None:
         """Make the weights of the layers that see the encoder's features, of these shapes from the top down."""
         for level, stage, shape in zip(self.levels, self.stages_of_levels, self.level_shapes, strict=True):
             level.build_posterior(shape, feature_shapes[min(stage, len(feature_shapes) - 1)])
@@ -266,21 +272,3 @@ def _in_batch(distribution: tfd.Distribution, batch: tf.Tensor) -> tfd.Distribut
     loc, scale = distribution.mean(), distribution.stddev()
     shape = tf.concat([batch, [loc.shape[-1]]], axis=0)
     return tfd.MultivariateNormalDiag(tf.reshape(loc, shape), tf.reshape(scale, shape))
-
-
-def _check_latents(latents: Any) -> list[int]:
-    sizes = list(latents) if isinstance(latents, (list, tuple)) else [latents]
-    is_count = [isinstance(n, int) and not isinstance(n, bool) and n >= 0 for n in sizes]
-    if not all(is_count) or not any(sizes):
-        raise ValueError(
-            "latents must be a positive int, or a list of ints, one for each stage and 0 for a stage without a level: "
-            f"not {latents!r}."
-        )
-    return sizes
-
-
-def _check_recipe(network: Any) -> None:
-    if not isinstance(network, Network):
-        raise TypeError(
-            f"A ladder is cut from a recipe of keras_vae.networks, such as mlp([300, 300]); not {network!r}."
-        )

@@ -2,13 +2,11 @@
 
 from typing import Any
 
+from keras_vae.arguments import require_kind
 from keras_vae.models.decoder import Decoder
 from keras_vae.models.encoder import Encoder
-from keras_vae.models.ladder import LadderDecoder, LadderEncoder
 from keras_vae.objectives.objective import LOGGED, Objective
-from keras_vae.posteriors.deterministic import Deterministic
 from keras_vae.posteriors.posterior import fitting
-from keras_vae.priors.mixtures import VampPrior
 from keras_vae.priors.prior import Prior
 
 
@@ -23,8 +21,7 @@ def check_parts(encoder: Any, decoder: Any, prior: Any, objective: Any) -> None:
     expected = {"encoder": Encoder, "decoder": Decoder, "prior": Prior, "objective": Objective}
     given = {"encoder": encoder, "decoder": decoder, "prior": prior, "objective": objective}
     for name, part in given.items():
-        if not isinstance(part, expected[name]):
-            raise TypeError(f"{name} must be a keras_vae {name}, not {part!r}.")
+        require_kind(name, part, expected[name], f"a keras_vae {name}")
     posterior = encoder.posterior
     if posterior.latent_dim != prior.latent_dim:
         raise ValueError(
@@ -43,19 +40,19 @@ def check_parts(encoder: Any, decoder: Any, prior: Any, objective: Any) -> None:
             f"support of the prior {type(prior).__name__}, {prior.support}: KL(q || p) would be infinite. Posteriors "
             f"that fit: {', '.join(fitting(prior.support))}."
         )
-    if isinstance(posterior, Deterministic) and objective.uses_prior:
+    if not posterior.has_density and objective.uses_prior:
         raise ValueError(
-            "A Deterministic posterior has no density, so that log q(z|x) and KL(q || p), of which "
+            f"A {type(posterior).__name__} posterior has no density, so that log q(z|x) and KL(q || p), of which "
             f"{type(objective).__name__} is made, do not exist. Give the VAE "
             "objective=objectives.Reconstruction(), which makes a plain autoencoder, or a posterior with a density, "
             "such as MultivariateNormalDiag."
         )
-    if isinstance(encoder, LadderEncoder) != isinstance(decoder, LadderDecoder):
+    if encoder.gives_features != decoder.needs_features:
         raise ValueError(
             "The levels of a hierarchy meet between encoder and decoder: give a kv.LadderEncoder and a "
             "kv.LadderDecoder together, or neither."
         )
-    if isinstance(decoder, LadderDecoder) and "pathwise" in objective.needs:
+    if decoder.needs_features and "pathwise" in objective.needs:
         raise ValueError(
             "The stl and dreg estimators are of one level of latents: for a hierarchy give objectives.ELBO or "
             'objectives.ImportanceWeighted(num_samples, estimator="iwae").'
@@ -64,10 +61,10 @@ def check_parts(encoder: Any, decoder: Any, prior: Any, objective: Any) -> None:
     if any(condition != next(iter(conditions.values())) for condition in conditions.values()):
         named = ", ".join(f"{name} {condition}" for name, condition in conditions.items())
         raise ValueError(f"The parts of a model have one condition, or none; here: {named}.")
-    if encoder.condition is not None and isinstance(prior, VampPrior):
+    if encoder.condition is not None and prior.uses_encoder:
         raise ValueError(
-            "VampPrior is made of posteriors q(z|u), and those of a conditional encoder need a condition for each u: "
-            "give priors.ConditionalNormal, or leave the condition out of the encoder."
+            f"{type(prior).__name__} is made of posteriors q(z|u), and those of a conditional encoder need a "
+            "condition for each u: give priors.ConditionalNormal, or leave the condition out of the encoder."
         )
     if objective.monitor not in (*LOGGED, *objective.metric_names):
         raise ValueError(

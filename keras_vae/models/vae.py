@@ -1,5 +1,7 @@
 """The variational autoencoder: the Keras model that users fit."""
 
+import dataclasses
+import functools
 import math
 import random
 from collections.abc import Mapping
@@ -11,22 +13,22 @@ import tensorflow as tf
 import tensorflow_probability as tfp
 from tensorflow_probability import distributions as tfd
 
-from keras_vae import arguments, conditions, seeds
+from keras_vae import conditions, internals, seeds
+from keras_vae.arguments import check_number
 from keras_vae.conditions import condition_for
-from keras_vae.data.batches import IMAGE, unpack
+from keras_vae.data import batches
 from keras_vae.distributions.gaussian import cooled
+from keras_vae.models import learner
 from keras_vae.models.decoder import Decoder
 from keras_vae.models.encoder import Encoder
-from keras_vae.models.ladder import LadderDecoder
-from keras_vae.models.learner import Learner
 from keras_vae.models.matching import check_parts
 from keras_vae.objectives.elbo import ELBO
-from keras_vae.objectives.objective import Objective
-from keras_vae.posteriors.deterministic import Deterministic
+from keras_vae.objectives.objective import LOGGED, Objective
 from keras_vae.priors.prior import Prior
 from keras_vae.seeds import Seed
 from keras_vae.serialization import Serializable, register
 from keras_vae.terms import Terms, latent_groups, pathwise
+from keras_vae.training import replicas, step_guard, steps_per_call
 
 # Draws of one call of `log_prob` are taken in chunks of about this many values of x, to bound the memory.
 CHUNK_VALUES = 2**24
@@ -40,7 +42,7 @@ class Generated(NamedTuple):
 
 
 @register
-class VAE(Serializable, Learner, keras.Model):
+class VAE(Serializable, keras.Model):
     """log p(x) >= E_q(z|x)[log p(x|z)] - KL(q(z|x) || p(z)), maximised by `fit`.
 
     After Kingma and Welling 2014, "Auto-encoding variational Bayes". All reported numbers are in nats per example:
@@ -51,6 +53,9 @@ class VAE(Serializable, Learner, keras.Model):
 
     `fit` and `evaluate` report `loss` (the objective), and, whatever the objective weighs, `elbo`, `log_likelihood`
     and `kl`. Noise is stateless, a function of (`seed`, the model's own step, the replica).
+
+    A different update procedure is a subclass: it overrides `train_step`, or `compute_objective`, of which both steps
+    are made; a different relation of x and z overrides `infer` and `generate`.
 
     Args:
         encoder: q(z|x).
@@ -67,7 +72,16 @@ class VAE(Serializable, Learner, keras.Model):
         ValueError: if posterior and prior differ in `latent_dim`, or the support of the posterior is not inside the
             prior's, where KL(q || p) is infinite; for a `Deterministic` posterior with another objective than
             `Reconstruction`.
+
+    Attributes:
+        encodes_all: whether `encode` gives q(z|x) of all of z: a subclass whose `infer` adds latents that have no
+            encoder puts them beside the others in `with_code`, or says no.
+        chooses_steps_per_execution: whether `fit` lets one call of the compiled function make several steps where
+            nobody can tell and `compile` was not given `steps_per_execution` (see `training.steps_per_call`).
     """
+
+    encodes_all: bool = True
+    chooses_steps_per_execution: bool = True
 
     def __init__(
         self,
@@ -88,15 +102,25 @@ class VAE(Serializable, Learner, keras.Model):
         self.prior = prior
         self.objective = objective
         self.seed = random.randrange(2**31) if seed is None else seed
-        self.gradient_skip_norm = arguments.check_threshold(gradient_skip_norm)
-        self._prepare_learning()
+        self.gradient_skip_norm = (
+            None if gradient_skip_norm is None else check_number("gradient_skip_norm", gradient_skip_norm, above=0)
+        )
+        # `optimizer.iterations` stands still when a step is accumulated or skipped; noise and schedules must not.
+        self.step = learner.counter(self, "step")
+        encoder.posterior.follow(self.step)
+        # 1 once weights were adapted or loaded: an automatic `adapt` could then only destroy something.
+        self.adapted = learner.counter(self, "adapted")
+        names = ("loss", *LOGGED, *objective.metric_names)
+        self._means = {name: keras.metrics.Mean(name=name) for name in names}
+        self._batch_index = learner.BatchIndex(name="batch_index")
+        self.skip_counts = step_guard.SkipCounts(name="skip_counts")
 
     def build(self, input_shape: tuple | None = None) -> None:
         """Make the weights of all parts; the shape of the data is the likelihood's event shape."""
         if self.built:
             return
         if isinstance(input_shape, Mapping):
-            input_shape = input_shape[IMAGE]
+            input_shape = input_shape[batches.IMAGE]
         shape = (None, *self.decoder.event_shape)
         if input_shape is not None and tuple(input_shape[1:]) != shape[1:]:
             raise ValueError(
@@ -106,23 +130,32 @@ class VAE(Serializable, Learner, keras.Model):
         self.encoder.build(shape)
         self.decoder.build((None, self.prior.latent_dim))
         self.prior.build(shape)
-        if isinstance(self.decoder, LadderDecoder):
-            self.decoder.build_posteriors(self.encoder.feature_shapes)
+        self.decoder.connect(self.encoder.feature_shapes)
 
-    def get_build_config(self) -> dict[str, Any]:
-        """The shape of the data. Built here if need be: an unbuilt model would reload with other weights."""
+    def _ensure_built(self) -> None:
+        if not self.built:
+            # Whoever comes first, the weights belong to the strategy under which the model was made.
+            with self.distribute_strategy.scope():
+                self.build((None, *self.decoder.event_shape))
+
+    def prepare_to_learn(self) -> None:
+        """Make all weights and the optimizer's variables."""
         self._ensure_built()
-        return {"input_shape": (None, *self.decoder.event_shape)}
+        learner.build_optimizer(self)
 
-    def get_config(self) -> dict[str, Any]:
-        """The parts and the seed that is in use."""
-        return {**super().get_config(), "seed": self.seed}
+    _maybe_symbolic_build = internals.build_ahead
+
+    @property
+    def condition(self) -> conditions.Condition | None:
+        """What the model is conditioned on, None for a model of p(x)."""
+        found = (part.condition for part in (self.decoder, self.encoder, self.prior) if part.condition is not None)
+        return next(found, None)
 
     @property
     def num_levels(self) -> int:
         """Number of levels of latents: 1 unless the model is a hierarchy."""
         self._ensure_built()
-        return 1 + len(getattr(self.decoder, "levels", ()))
+        return self.decoder.num_levels
 
     @property
     def kl_is_exact(self) -> bool:
@@ -130,11 +163,6 @@ class VAE(Serializable, Learner, keras.Model):
         nothing = np.zeros((1, *self.decoder.event_shape), "float32")
         condition = None if self.condition is None else self.condition.zeros(1)
         return all(group.kl_is_exact for group in self.infer(nothing, seed=0, condition=condition).groups)
-
-    def save(self, filepath: Any, overwrite: bool = True, **kwargs: Any) -> None:
-        """Build if need be, and save."""
-        self._ensure_built()
-        super().save(filepath, overwrite=overwrite, **kwargs)
 
     # The two seams: everything below is made of them.
 
@@ -167,13 +195,14 @@ class VAE(Serializable, Learner, keras.Model):
         else:
             z, log_q = q.experimental_sample_and_log_prob(num_samples, seed=seeds.as_pair(seed))
 
-        extras = getattr(q, "extras", {})
+        extras, densities = getattr(q, "extras", {}), self.encoder.posterior.densities
 
         def terms_at(z: tf.Tensor, log_q: tf.Tensor | None = None) -> Terms:
             likelihood, groups = self.decoder.descend(
                 z, features, seed, condition_for(self.decoder, condition), training
             )
-            return Terms(likelihood.log_prob(x), [*latent_groups(q, p, z, log_q), *groups], likelihood, extras=extras)
+            groups = [*latent_groups(q, p, z, log_q, densities), *groups]
+            return Terms(likelihood.log_prob(x), groups, likelihood, extras=extras)
 
         if training and "pathwise" in self.objective.needs:
             return pathwise(terms_at, z)
@@ -205,6 +234,114 @@ class VAE(Serializable, Learner, keras.Model):
         z = cooled(p, p.sample(() if p.batch_shape.rank else n, seed=seed), temperature)
         return Generated(z, self.decoder.generate(z, seed, condition_for(self.decoder, condition), temperature))
 
+    # Learning.
+
+    def train_step(self, data: Any) -> dict[str, tf.Tensor]:
+        """One update of all weights from one batch."""
+        x, condition, sample_weight = batches.unpack(data, self.condition is not None)
+        self._ensure_built()
+        variables = self.trainable_variables
+        if not self.optimizer.built:
+            self.optimizer.build(variables)
+        backup = step_guard.Backup(self.non_trainable_variables)
+        seed = seeds.fold_in(self.seed, self._step())
+        with tf.GradientTape() as tape:
+            terms, loss, extra = self.compute_objective(x, condition, sample_weight, seed, training=True)
+            scaled = self.optimizer.scale_loss(replicas.share_of_mean(loss, terms.total_weight))
+        gradients = tape.gradient(scaled, variables)
+        if not self.objective.uses_prior:
+            # Keras warns of weights without a gradient: rightly so, but for a prior that the objective leaves alone.
+            pairs = zip(gradients, variables, strict=True)
+            gradients = [keras.ops.zeros_like(v) if gradient is None else gradient for gradient, v in pairs]
+        gradients = replicas.sum_gradients(gradients, self.optimizer)
+        checked = step_guard.check(gradients, self.optimizer, self.gradient_skip_norm, x, terms, loss)
+        step_guard.apply(checked, self.optimizer, variables)
+        backup.restore(checked.skipped)
+        self.skip_counts.update_state(checked.reason)
+        # It depends on the loss: when the data have come to an end, the rest of the step is not taken either.
+        self.step.assign_add(tf.ones_like(loss, tf.int64))
+        return learner.log(self._means, terms, loss, extra, checked.skipped)
+
+    def test_step(self, data: Any) -> dict[str, tf.Tensor]:
+        """The same numbers without an update. The noise follows from the index of the batch, so that they repeat."""
+        x, condition, sample_weight = batches.unpack(data, self.condition is not None)
+        seed = seeds.fold_in(seeds.fold_in(self.seed, -1), self._batch_index.next())
+        terms, loss, extra = self.compute_objective(x, condition, sample_weight, seed, training=False)
+        return learner.log(self._means, terms, loss, extra)
+
+    def compute_objective(
+        self,
+        x: tf.Tensor,
+        condition: tf.Tensor | None,
+        sample_weight: tf.Tensor | None,
+        seed: tf.Tensor,
+        training: bool,
+    ) -> tuple[Terms, tf.Tensor, dict[str, tf.Tensor]]:
+        """The terms of a batch, the loss, and the numbers that the objective logs beside it.
+
+        Args:
+            x: data [B, *event_shape]; of a replica that got none, a stand-in takes their place.
+            condition: [B, ...], of a conditional model.
+            sample_weight: [B], or None.
+            seed: of the draws; each replica has its own.
+            training: passed on to the networks.
+        """
+        replica = tf.distribute.get_replica_context().replica_id_in_sync_group
+        (x, condition, sample_weight), is_stand_in = replicas.fill_if_empty(x, condition, sample_weight)
+        terms = self.infer(x, self.objective.num_samples, seeds.fold_in(seed, replica), condition, training)
+        terms = dataclasses.replace(terms, is_stand_in=is_stand_in)
+        if sample_weight is not None:
+            weight = tf.reshape(tf.cast(sample_weight, tf.float32), [-1])
+            terms = dataclasses.replace(terms, sample_weight=weight)
+        return terms, *self.objective(terms, self._step())
+
+    @functools.wraps(keras.Model.fit)
+    def fit(self, *args: Any, **kwargs: Any) -> keras.callbacks.History:
+        """Look at the first batch, adapt a fresh model to the data, train."""
+        self._ensure_built()
+        options = learner.fit_options(self, args, kwargs)
+        learner.build_optimizer(self)
+        with steps_per_call.while_training(self, options):
+            return super().fit(**options)
+
+    @functools.wraps(keras.Model.evaluate)
+    def evaluate(self, *args: Any, **kwargs: Any) -> Any:
+        """Look at the first batch, evaluate."""
+        self._ensure_built()
+        options = learner.evaluate_options(self, args, kwargs)
+        with steps_per_call.while_evaluating(self):
+            return super().evaluate(**options)
+
+    def adapt(self, data: Any) -> None:
+        """Initialise from the data what is better not random: the output bias gives their mean, a learned scale their
+        spread, pseudo-inputs look like them.
+
+        The mean pixel alone is worth hundreds of nats at the start. `fit` calls this by itself on a model whose weights
+        were never trained, loaded or adapted.
+
+        Args:
+            data: array, tensor, dataset or other iterable of batches; of endless data, 100 batches are used.
+        """
+        self._ensure_built()
+        summary = batches.summarize(data, self.prior.num_examples)
+        self.decoder.adapt(summary.mean, summary.spread)
+        self.prior.adapt(summary)
+        weights = [*self.trainable_variables, *self.prior.non_trainable_variables]
+        replicas.follow_chief(self.distribute_strategy, weights)
+        self.adapted.assign(1)
+
+    @property
+    def metrics(self) -> list[keras.metrics.Metric]:
+        """The running means of the logged numbers, and the index of the batch; reset at the start of each epoch."""
+        return [*self._means.values(), self._batch_index]
+
+    def get_metrics_result(self) -> dict[str, tf.Tensor]:
+        """The running means, over all replicas and workers; the last step returns those of the replicas' means."""
+        return {name: mean.result() for name, mean in self._means.items()}
+
+    def _step(self) -> tf.Tensor:
+        return tf.convert_to_tensor(self.step)
+
     # What users call.
 
     def call(self, x: Any, condition: Any = None, training: bool | None = None) -> tf.Tensor:
@@ -216,12 +353,12 @@ class VAE(Serializable, Learner, keras.Model):
             training: passed on to the networks.
         """
         if isinstance(x, Mapping):
-            x, condition, _ = unpack(x, conditional=True)
+            x, condition, _ = batches.unpack(x, conditional=True)
         return self.infer(x, condition=condition, training=bool(training)).likelihood.mean()[0]
 
     def predict_step(self, data: Any) -> tf.Tensor:
         """Reconstructions of a batch."""
-        x, condition, _ = unpack(data, self.condition is not None)
+        x, condition, _ = batches.unpack(data, self.condition is not None)
         return self(x, condition=condition, training=False)
 
     def encode(self, x: Any, condition: Any = None) -> tfd.Distribution:
@@ -229,9 +366,9 @@ class VAE(Serializable, Learner, keras.Model):
         self._ensure_built()
         x = tf.cast(x, tf.float32)
         condition = conditions.given(self.condition, condition, x.shape[0])
-        return self.complete(x, self.encoder(x, condition=condition_for(self.encoder, condition)))
+        return self.with_code(x, self.encoder(x, condition=condition_for(self.encoder, condition)))
 
-    def complete(self, x: tf.Tensor, q: tfd.Distribution) -> tfd.Distribution:
+    def with_code(self, x: tf.Tensor, q: tfd.Distribution) -> tfd.Distribution:
         """q(z|x) of all of z, from what the encoder gives: that itself, unless a part of z has no encoder."""
         return q
 
@@ -268,10 +405,10 @@ class VAE(Serializable, Learner, keras.Model):
         Raises:
             ValueError: for data outside the support of the likelihood, and for a posterior without a density.
         """
-        if isinstance(self.encoder.posterior, Deterministic):
+        if not self.encoder.posterior.has_density:
             raise ValueError(
-                "A Deterministic posterior has no density, so that log p(x) cannot be estimated from it: a plain "
-                "autoencoder is judged by its reconstructions (evaluate)."
+                f"{type(self.encoder.posterior).__name__} has no density, so that log p(x) cannot be estimated "
+                "from it: a plain autoencoder is judged by its reconstructions (evaluate)."
             )
         self._ensure_built()
         x = _array(x)
@@ -290,6 +427,27 @@ class VAE(Serializable, Learner, keras.Model):
     @tf.function(reduce_retracing=True)
     def _log_weights(self, x: tf.Tensor, num_samples: int, seed: tf.Tensor, condition: Any = None) -> tf.Tensor:
         return self.infer(x, num_samples, seed, condition=condition).log_weights
+
+    # Files.
+
+    def save(self, filepath: Any, overwrite: bool = True, **kwargs: Any) -> None:
+        """Build if need be, and save."""
+        self._ensure_built()
+        super().save(filepath, overwrite=overwrite, **kwargs)
+
+    def get_config(self) -> dict[str, Any]:
+        """The parts and the seed that is in use."""
+        return {**super().get_config(), "seed": self.seed}
+
+    def get_build_config(self) -> dict[str, Any]:
+        """The shape of the data. Built here if need be: an unbuilt model would reload with other weights."""
+        self._ensure_built()
+        return {"input_shape": (None, *self.decoder.event_shape)}
+
+    def load_own_variables(self, store: Any) -> None:
+        """Load the counters, and remember that weights were loaded."""
+        super().load_own_variables(store)
+        self.adapted.assign(1)
 
 
 def _array(values: Any) -> np.ndarray:

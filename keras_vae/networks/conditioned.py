@@ -8,11 +8,15 @@ import keras
 import tensorflow as tf
 
 from keras_vae.conditions import Condition
-from keras_vae.networks.dense import GatedDense
 from keras_vae.networks.network import Network, feature_shape
 
-# Layers that see the condition beside their input.
-PROJECTIONS = (keras.layers.Dense, keras.layers.Conv2D, keras.layers.Conv2DTranspose, GatedDense)
+# Keras's layers that see the condition beside their input; one of your own says so by `is_projection = True`.
+PROJECTIONS = (keras.layers.Dense, keras.layers.Conv2D, keras.layers.Conv2DTranspose)
+
+
+def is_projection(layer: keras.Layer) -> bool:
+    """Whether a layer sees the condition beside its input."""
+    return bool(getattr(layer, "is_projection", isinstance(layer, PROJECTIONS)))
 
 
 def join(x: tf.Tensor, features: tf.Tensor) -> tf.Tensor:
@@ -73,7 +77,7 @@ class ConditionedBody(keras.layers.Layer):
         super().__init__(autocast=False, **kwargs)
         self.steps = list(layers)
         self.at_the_end = at_the_end
-        self.joined = [isinstance(layer, PROJECTIONS) for layer in self.steps]
+        self.joined = [is_projection(layer) for layer in self.steps]
         self.joined[0] = self.joined[0] or not any(self.joined)
         self.mixing: keras.Layer | None = None
 

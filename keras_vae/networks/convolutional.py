@@ -106,6 +106,8 @@ class ResidualBlock(Serializable, keras.layers.Layer):
         activation: f, any Keras activation by name.
     """
 
+    begins_stage = True
+
     def __init__(self, filters: int, activation: str = "silu", **kwargs: Any) -> None:
         super().__init__(**kwargs)
         options = {"padding": "same", "dtype": self.dtype_policy}

@@ -34,6 +34,8 @@ class MLP(Network):
 class GatedMLP(MLP):
     """See `gated_mlp`."""
 
+    is_gated = True
+
     def __init__(self, units: Sequence[int], activation: str = "linear") -> None:
         super().__init__(units, activation)
 
@@ -49,6 +51,8 @@ class GatedDense(Serializable, keras.layers.Layer):
         units: width of the output.
         activation: any Keras activation by name.
     """
+
+    is_projection = True
 
     def __init__(self, units: int, activation: str = "linear", **kwargs: Any) -> None:
         super().__init__(**kwargs)

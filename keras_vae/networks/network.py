@@ -12,13 +12,22 @@ from typing import Any
 
 import keras
 
+from keras_vae.arguments import require_kind
 from keras_vae.serialization import Serializable
 
 Shape = tuple[int, ...]
 
 
 class Network(Serializable):
-    """A recipe for a body. Subclasses say how it is built; `Encoder` and `Decoder` own the layers."""
+    """A recipe for a body. Subclasses say how it is built; `Encoder` and `Decoder` own the layers.
+
+    Attributes:
+        activation: of its hidden layers, which those of a hierarchy's levels share.
+        is_gated: whether its hidden layers are gated, likewise.
+    """
+
+    activation: str = "relu"
+    is_gated: bool = False
 
     def encoder_body(self, event_shape: Shape, dtype: Any) -> keras.Layer:
         """Layers from data [B, *event_shape] to features of any shape."""
@@ -40,8 +49,7 @@ def check_network(network: Any) -> None:
     Raises:
         TypeError: naming both.
     """
-    if not isinstance(network, (Network, keras.Layer)):
-        raise TypeError(f"network must be made by keras_vae.networks or be a Keras layer, not {network!r}.")
+    require_kind("network", network, (Network, keras.Layer), "made by keras_vae.networks or a Keras layer")
 
 
 def feature_shape(body: keras.Layer, input_shape: Any) -> tuple[int | None, ...]:

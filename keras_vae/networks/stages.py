@@ -7,8 +7,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from keras_vae.networks.conditioned import PROJECTIONS, join
-from keras_vae.networks.convolutional import ResidualBlock
+from keras_vae.networks.conditioned import is_projection, join
 from keras_vae.networks.network import feature_shape
 
 Stage = list[tuple[keras.layers.Layer, bool]]
@@ -19,12 +18,15 @@ def stages_of(body: Any) -> list[Stage]:
     steps = body.steps if hasattr(body, "steps") else body.layers
     joined = body.joined if hasattr(body, "joined") else [False] * len(steps)
     stages: list[Stage] = []
-    begin = (*PROJECTIONS, ResidualBlock)
     for layer, is_joined in zip(steps, joined, strict=True):
-        if not stages or (isinstance(layer, begin) and any(isinstance(each, begin) for each, _ in stages[-1])):
+        if not stages or (_begins(layer) and any(_begins(each) for each, _ in stages[-1])):
             stages.append([])
         stages[-1].append((layer, is_joined))
     return stages
+
+
+def _begins(layer: keras.Layer) -> bool:
+    return is_projection(layer) or getattr(layer, "begins_stage", False)
 
 
 def run_stage(stage: Stage, x: tf.Tensor, given: tf.Tensor | None, training: bool | None) -> tf.Tensor:

@@ -3,7 +3,7 @@
 import tensorflow as tf
 
 from keras_vae import schedules
-from keras_vae.arguments import check_num_samples
+from keras_vae.arguments import check_count, check_weight
 from keras_vae.objectives.objective import Objective
 from keras_vae.schedules import Schedule
 from keras_vae.serialization import register
@@ -31,10 +31,10 @@ class Capacity(Objective):
         kl_weight: float | Schedule = 100.0,
         num_samples: int = 1,
     ) -> None:
-        schedules.check_weight("capacity", capacity)
-        schedules.check_weight("kl_weight", kl_weight)
+        check_weight("capacity", capacity)
+        check_weight("kl_weight", kl_weight)
         self.capacity, self.kl_weight = capacity, kl_weight
-        self.num_samples = check_num_samples(num_samples)
+        self.num_samples = check_count("num_samples", num_samples)
 
     def __call__(self, terms: Terms, step: tf.Tensor) -> tuple[tf.Tensor, dict[str, tf.Tensor]]:
         """The loss, and the current capacity."""
@@ -70,11 +70,11 @@ class JointCapacity(Objective):
         kl_weight: float | Schedule = 100.0,
         num_samples: int = 1,
     ) -> None:
-        schedules.check_weight("capacity", capacity)
-        schedules.check_weight("discrete_capacity", discrete_capacity)
-        schedules.check_weight("kl_weight", kl_weight)
+        check_weight("capacity", capacity)
+        check_weight("discrete_capacity", discrete_capacity)
+        check_weight("kl_weight", kl_weight)
         self.capacity, self.discrete_capacity, self.kl_weight = capacity, discrete_capacity, kl_weight
-        self.num_samples = check_num_samples(num_samples)
+        self.num_samples = check_count("num_samples", num_samples)
 
     def __call__(self, terms: Terms, step: tf.Tensor) -> tuple[tf.Tensor, dict[str, tf.Tensor]]:
         """The loss, and the KL of either group."""

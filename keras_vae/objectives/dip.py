@@ -3,7 +3,7 @@
 import tensorflow as tf
 
 from keras_vae import schedules
-from keras_vae.arguments import check_num_samples
+from keras_vae.arguments import check_choice, check_count, check_weight
 from keras_vae.distributions.gaussian import marginals
 from keras_vae.objectives.regularizer import Regularizer, require_marginals
 from keras_vae.schedules import Schedule
@@ -38,17 +38,16 @@ class DIP(Regularizer):
         diagonal_weight: float | Schedule | None = None,
         num_samples: int = 1,
     ) -> None:
-        if kind not in ("I", "II"):
-            raise ValueError(f'kind must be "I" or "II", not {kind!r}.')
-        schedules.check_weight("off_diagonal_weight", off_diagonal_weight)
+        check_choice("kind", kind, ("I", "II"))
+        check_weight("off_diagonal_weight", off_diagonal_weight)
         if diagonal_weight is None:
             if callable(off_diagonal_weight):
                 raise ValueError("Give diagonal_weight too where off_diagonal_weight is a schedule.")
             diagonal_weight = off_diagonal_weight * (10.0 if kind == "I" else 1.0)
-        schedules.check_weight("diagonal_weight", diagonal_weight)
+        check_weight("diagonal_weight", diagonal_weight)
         self.kind = kind
         self.off_diagonal_weight, self.diagonal_weight = off_diagonal_weight, diagonal_weight
-        self.num_samples = check_num_samples(num_samples)
+        self.num_samples = check_count("num_samples", num_samples)
 
     def __call__(self, terms: Terms, step: tf.Tensor) -> tuple[tf.Tensor, dict[str, tf.Tensor]]:
         """The loss, and the penalty in it."""

@@ -1,13 +1,12 @@
 """The evidence lower bound, its KL weighted, balanced or with free bits, and with a commitment for codebooks."""
 
-import math
 from typing import Any
 
 import tensorflow as tf
 
 from keras_vae import schedules
-from keras_vae.arguments import check_num_samples
-from keras_vae.distributions.codes import Quantized, perplexity
+from keras_vae.arguments import check_count, check_number, check_weight
+from keras_vae.distributions.codes import perplexity
 from keras_vae.objectives.objective import Objective
 from keras_vae.schedules import Schedule
 from keras_vae.serialization import register
@@ -42,15 +41,14 @@ class ELBO(Objective):
         num_samples: int = 1,
         kl_balancing: bool = False,
     ) -> None:
-        schedules.check_weight("kl_weight", kl_weight)
-        if isinstance(free_bits, bool) or not isinstance(free_bits, (int, float)) or not 0 <= free_bits < math.inf:
-            raise ValueError(f"free_bits must be a finite number of nats >= 0, not {free_bits!r}.")
+        check_weight("kl_weight", kl_weight)
+        check_number("free_bits", free_bits, at_least=0, hint=" of nats")
         if kl_balancing and not callable(kl_weight):
             raise ValueError(
                 "kl_balancing acts while kl_weight is below 1: give a warm-up, as kl_weight=schedules.Linear(10000)."
             )
         self.kl_weight, self.free_bits, self.kl_balancing = kl_weight, free_bits, bool(kl_balancing)
-        self.num_samples = check_num_samples(num_samples)
+        self.num_samples = check_count("num_samples", num_samples)
         if callable(kl_weight):
             self.metric_names = ("kl_weight",)
 
@@ -99,17 +97,17 @@ class CommittedELBO(ELBO):
 
     def __init__(self, commitment_weight: float | Schedule = 0.25, kl_weight: float | Schedule = 1.0) -> None:
         super().__init__(kl_weight)
-        schedules.check_weight("commitment_weight", commitment_weight)
+        check_weight("commitment_weight", commitment_weight)
         self.commitment_weight = commitment_weight
         self.metric_names = (*self.metric_names, "commitment", "perplexity")
 
     def __call__(self, terms: Terms, step: tf.Tensor) -> tuple[tf.Tensor, dict[str, tf.Tensor]]:
         """The loss, the commitment and the perplexity."""
-        q = getattr(terms.groups[0], "q", None)
-        if "commitment" not in terms.extras or not isinstance(q, Quantized):
+        if "commitment" not in terms.extras:
             raise ValueError("CommittedELBO is for posteriors.VectorQuantized: give objectives.ELBO to other models.")
         loss, extra = super().__call__(terms, step)
         commitment = terms.mean(terms.extras["commitment"])
         loss += schedules.at_step(self.commitment_weight, step) * commitment
+        q = terms.groups[0].q
         used = tf.reduce_sum(tf.one_hot(q.indices, int(q.codebook.shape[0])), axis=[0, 1])
         return loss, {**extra, "commitment": commitment, "perplexity": perplexity(used)}

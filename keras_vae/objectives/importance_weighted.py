@@ -4,7 +4,7 @@ import math
 
 import tensorflow as tf
 
-from keras_vae.arguments import check_num_samples
+from keras_vae.arguments import check_choice, check_count
 from keras_vae.objectives.objective import Objective
 from keras_vae.serialization import register
 from keras_vae.terms import Terms
@@ -41,9 +41,8 @@ class ImportanceWeighted(Objective):
     monitor = "bound"
 
     def __init__(self, num_samples: int, estimator: str = "iwae") -> None:
-        if estimator not in self.ESTIMATORS:
-            raise ValueError(f"estimator must be one of {', '.join(self.ESTIMATORS)}, not {estimator!r}.")
-        self.num_samples, self.estimator = check_num_samples(num_samples), estimator
+        check_choice("estimator", estimator, self.ESTIMATORS)
+        self.num_samples, self.estimator = check_count("num_samples", num_samples), estimator
         self.needs = frozenset() if estimator == "iwae" else frozenset({"pathwise"})
 
     def __call__(self, terms: Terms, step: tf.Tensor) -> tuple[tf.Tensor, dict[str, tf.Tensor]]:

@@ -2,8 +2,7 @@
 
 import tensorflow as tf
 
-from keras_vae import schedules
-from keras_vae.arguments import check_num_samples
+from keras_vae.arguments import check_count, check_weight
 from keras_vae.objectives.objective import Objective
 from keras_vae.serialization import register
 from keras_vae.terms import Terms
@@ -27,19 +26,18 @@ class InformationCascade(Objective):
 
     metric_names = ("released",)
     uses_marginals = True
+    releases_latents = True
 
     def __init__(
         self, low: float = 0.1, high: float = 10.0, stage: int = 20_000, released: int = 0, num_samples: int = 1
     ) -> None:
-        schedules.check_weight("low", low)
-        schedules.check_weight("high", high)
+        check_weight("low", low)
+        check_weight("high", high)
         if callable(low) or callable(high):
             raise ValueError("low and high are numbers here: it is their exchange that follows the step.")
-        for name, value, least in (("stage", stage, 1), ("released", released, 0)):
-            if isinstance(value, bool) or not isinstance(value, int) or value < least:
-                raise ValueError(f"{name} must be an int of at least {least}, not {value!r}.")
-        self.low, self.high, self.stage, self.released = float(low), float(high), stage, released
-        self.num_samples = check_num_samples(num_samples)
+        self.low, self.high = float(low), float(high)
+        self.stage, self.released = check_count("stage", stage), check_count("released", released, at_least=0)
+        self.num_samples = check_count("num_samples", num_samples)
 
     def num_released(self, step: tf.Tensor, latent_dim: int) -> tf.Tensor:
         """How many of the latents are released at `step`, an int64 scalar."""

@@ -5,7 +5,7 @@ from typing import Any
 import tensorflow as tf
 
 from keras_vae import schedules, seeds
-from keras_vae.arguments import check_num_samples
+from keras_vae.arguments import check_choice, check_count, check_weight
 from keras_vae.objectives.objective import Objective
 from keras_vae.schedules import Schedule
 from keras_vae.serialization import register
@@ -44,12 +44,11 @@ class MMD(Objective):
         kernel: str = "inverse_multiquadratic",
         num_samples: int = 1,
     ) -> None:
-        schedules.check_weight("mmd_weight", mmd_weight)
-        schedules.check_weight("kl_weight", kl_weight)
-        if kernel not in self.KERNELS:
-            raise ValueError(f"kernel must be one of {', '.join(self.KERNELS)}, not {kernel!r}.")
+        check_weight("mmd_weight", mmd_weight)
+        check_weight("kl_weight", kl_weight)
+        check_choice("kernel", kernel, self.KERNELS)
         self.mmd_weight, self.kl_weight, self.kernel = mmd_weight, kl_weight, kernel
-        self.num_samples = check_num_samples(num_samples)
+        self.num_samples = check_count("num_samples", num_samples)
 
     def __call__(self, terms: Terms, step: tf.Tensor) -> tuple[tf.Tensor, dict[str, tf.Tensor]]:
         """The loss, and MMD^2."""

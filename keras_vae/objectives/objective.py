@@ -25,6 +25,7 @@ class Objective(Serializable):
         uses_prior: False for a loss of log p(x|z) alone, which leaves the prior as it is, and under which the posterior
             needs no density.
         uses_marginals: True for a loss that needs the marginals of q(z|x) over single dimensions.
+        releases_latents: True for one that has `num_released(step, latent_dim)`, as `CascadeVAE` needs.
     """
 
     num_samples: int = 1
@@ -33,6 +34,7 @@ class Objective(Serializable):
     monitor: str = "elbo"
     uses_prior: bool = True
     uses_marginals: bool = False
+    releases_latents: bool = False
 
     def __call__(self, terms: Terms, step: tf.Tensor) -> tuple[tf.Tensor, dict[str, tf.Tensor]]:
         """The loss, a scalar in nats per example, and the numbers named by `metric_names`.

@@ -2,7 +2,7 @@
 
 import tensorflow as tf
 
-from keras_vae.arguments import check_num_samples
+from keras_vae.arguments import check_count
 from keras_vae.objectives.objective import Objective
 from keras_vae.serialization import register
 from keras_vae.terms import Terms
@@ -21,7 +21,7 @@ class Reconstruction(Objective):
     uses_prior = False
 
     def __init__(self, num_samples: int = 1) -> None:
-        self.num_samples = check_num_samples(num_samples)
+        self.num_samples = check_count("num_samples", num_samples)
 
     def __call__(self, terms: Terms, step: tf.Tensor) -> tuple[tf.Tensor, dict[str, tf.Tensor]]:
         """The loss, and no other numbers."""

@@ -4,7 +4,7 @@ import tensorflow as tf
 from tensorflow_probability import distributions as tfd
 
 from keras_vae import schedules
-from keras_vae.arguments import check_num_examples, check_num_samples
+from keras_vae.arguments import check_count, check_weight
 from keras_vae.objectives.regularizer import Regularizer, require_marginals
 from keras_vae.schedules import Schedule
 from keras_vae.serialization import register
@@ -37,10 +37,10 @@ class TotalCorrelation(Regularizer):
     ) -> None:
         weights = {"tc_weight": tc_weight, "information_weight": information_weight, "marginal_weight": marginal_weight}
         for name, weight in weights.items():
-            schedules.check_weight(name, weight)
-        self.num_examples = check_num_examples(num_examples)
+            check_weight(name, weight)
+        self.num_examples = check_count("num_examples, the size of the training data,", num_examples)
         self.tc_weight, self.information_weight, self.marginal_weight = weights.values()
-        self.num_samples = check_num_samples(num_samples)
+        self.num_samples = check_count("num_samples", num_samples)
 
     def __call__(self, terms: Terms, step: tf.Tensor) -> tuple[tf.Tensor, dict[str, tf.Tensor]]:
         """The loss, and no other numbers."""

@@ -6,7 +6,6 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
-from keras_vae.conditions import Image, Vector
 from keras_vae.evaluation.downstream import CodeDensity
 from keras_vae.evaluation.statistics import gather, is_deterministic, is_flat, latent_statistics
 from keras_vae.models.vae import VAE
@@ -14,7 +13,6 @@ from keras_vae.pictures.charts import CURVES, kl_per_dimension, latent_scatter, 
 from keras_vae.pictures.levels import fixed_levels
 from keras_vae.pictures.of_models import answers, interpolations, manifold, reconstructions, samples, traversals
 from keras_vae.pictures.tiles import PathLike
-from keras_vae.posteriors.vector_quantized import VectorQuantized
 
 
 def all_pictures(
@@ -46,7 +44,7 @@ def all_pictures(
         written.append(folder / f"{name}.png")
         function(*args, path=written[-1], **kwargs)
 
-    shown = gather(data, 64)[1] if isinstance(vae.condition, (Image, Vector)) else None
+    shown = gather(data, 64)[1] if vae.condition is not None and vae.condition.num_classes is None else None
     draw("samples", samples, vae, seed=seed, value_range=value_range, condition=shown)
     if vae.condition is not None:
         draw("answers", answers, vae, data, seed=seed, value_range=value_range)
@@ -62,7 +60,7 @@ def all_pictures(
             # Its prior is not where its codes are, and the two pictures show it.
             density = CodeDensity(vae, data)
             draw("samples_of_code_density", samples, vae, seed=seed, value_range=value_range, density=density)
-        elif not is_deterministic(vae) and not isinstance(vae.encoder.posterior, VectorQuantized):
+        elif not is_deterministic(vae) and not vae.encoder.posterior.is_certain:
             found = latent_statistics(vae, data)
             draw("traversals", traversals, vae, data, value_range=value_range, found=found)
             if found.kl_per_dim is not None:

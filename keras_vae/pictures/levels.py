@@ -7,7 +7,6 @@ import tensorflow as tf
 from matplotlib.figure import Figure
 
 from keras_vae import conditions, seeds
-from keras_vae.models.ladder import LadderDecoder
 from keras_vae.models.vae import VAE
 from keras_vae.pictures.tiles import PathLike, draw_tiles, saved
 
@@ -51,9 +50,8 @@ def shared_draws(vae: VAE, columns: int, seed: int = 0, condition: Any = None) -
     Raises:
         ValueError: for a model with one level of latents.
     """
-    if not isinstance(vae.decoder, LadderDecoder):
+    if vae.num_levels == 1:
         raise ValueError("fixed_levels shows what each level of a hierarchy decides; this model has one level.")
-    vae.build()
     if condition is None and vae.condition is not None:
         condition = vae.condition.zeros(1)[0]
     given = conditions.given(vae.condition, condition, columns)

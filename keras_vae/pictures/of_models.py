@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 from tensorflow_probability import distributions as tfd
 
 from keras_vae import conditions, seeds
-from keras_vae.conditions import Image, Label
+from keras_vae.arguments import check_count
 from keras_vae.distributions.gaussian import marginals
 from keras_vae.evaluation.downstream import CodeDensity
 from keras_vae.evaluation.statistics import LatentStatistics, gather, given, is_deterministic, latent_statistics
@@ -48,8 +48,8 @@ def samples(
         path: PNG file to write.
         value_range: values drawn as black and white.
     """
-    n = _check_count(n)
-    if condition is None and isinstance(vae.condition, Label):
+    n = check_count("n", n)
+    if condition is None and vae.condition is not None and vae.condition.num_classes is not None:
         classes = np.arange(vae.condition.num_classes)
         columns = max(1, n // len(classes))
         images = vae.sample(len(classes) * columns, seed=seed, condition=np.repeat(classes, columns))
@@ -79,7 +79,7 @@ def reconstructions(
         path: PNG file to write.
         value_range: values drawn as black and white.
     """
-    x, y = gather(data, _check_count(n))
+    x, y = gather(data, check_count("n", n))
     reconstructed = vae.reconstruct(x, condition=given(vae, y))
     columns = min(len(x), 8)
     if not is_image(x.shape[1:]):
@@ -115,12 +115,12 @@ def answers(
     """
     if vae.condition is None:
         raise ValueError("Answers are drawn of conditional models, and this one has no condition: pictures.samples.")
-    x, y = gather(data, _check_count(n))
+    x, y = gather(data, check_count("n", n))
     c = np.asarray(conditions.given(vae.condition, y, len(x)))
     drawn = vae.sample(len(x) * draws, seed=seed, condition=np.repeat(c, draws, axis=0))
     tiles = [x[:, None], drawn.reshape(len(x), draws, *x.shape[1:])]
     columns, names = ["truth", *["answer"] * draws], []
-    if isinstance(vae.condition, Image) and is_image(x.shape[1:]):
+    if vae.condition.is_image and is_image(x.shape[1:]):
         shown = np.asarray(vae.condition.features(tf.constant(c)))
         rows, across = (np.arange(want) * have // want for want, have in zip(x.shape[1:3], c.shape[1:3], strict=True))
         # Drawn in the size and with the channels of the data.
@@ -154,7 +154,7 @@ def interpolations(
         path: PNG file to write.
         value_range: values drawn as black and white.
     """
-    x, y = gather(data, 2 * _check_count(n))
+    x, y = gather(data, 2 * check_count("n", n))
     if len(x) < 2:
         raise ValueError("An interpolation needs two examples, and the data have one.")
     n = len(x) // 2
@@ -192,7 +192,7 @@ def manifold(
             f"A manifold is drawn of models with two latent dimensions, and this one has {vae.prior.latent_dim}: train "
             "one with latent_dim 2, or use pictures.traversals and pictures.interpolations."
         )
-    levels = ((np.arange(_check_count(n)) + 0.5) / n).astype("float32")
+    levels = ((np.arange(check_count("n", n)) + 0.5) / n).astype("float32")
     z = _prior_grid(vae, levels)
     return saved(draw_tiles(_decode(vae, z), value_range=value_range, gap=0), path)
 
@@ -301,9 +301,3 @@ def _prior_moments(vae: VAE, condition: np.ndarray | None = None) -> tuple[np.nd
     except NotImplementedError:  # TFP has no formula
         draws = np.asarray(p.sample(10_000, seed=seeds.as_pair(0)))
         return draws.mean(axis=0), draws.std(axis=0)
-
-
-def _check_count(n: int) -> int:
-    if isinstance(n, bool) or not isinstance(n, (int, np.integer)) or n < 1:
-        raise ValueError(f"n must be a positive int, not {n!r}.")
-    return int(n)

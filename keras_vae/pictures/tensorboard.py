@@ -6,6 +6,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from keras_vae.arguments import check_count
 from keras_vae.evaluation.statistics import gather, given
 from keras_vae.pictures import of_models, tiles
 
@@ -30,8 +31,7 @@ class TensorBoardPictures(keras.callbacks.Callback):
         self, directory: str | os.PathLike[str], data: Any, every: int = 5, n: int = 16, seed: int = 0
     ) -> None:
         super().__init__()
-        if isinstance(every, bool) or not isinstance(every, int) or every < 1:
-            raise ValueError(f"every must be a positive int, not {every!r}.")
+        check_count("every", every)
         self.directory, self.every, self.n, self.seed = os.fspath(directory), every, n, seed
         self.x, self.y = gather(data, n)
         self._writer: Any = None

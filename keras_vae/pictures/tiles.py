@@ -3,7 +3,6 @@
 import io
 import math
 import os
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,8 @@ import PIL.Image
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
+
+from keras_vae import files
 
 PathLike = str | os.PathLike[str]
 DPI = 100
@@ -191,15 +192,5 @@ def saved(figure: Figure, path: PathLike | None) -> Figure:
     target = Path(path)
     if target.suffix.lower() != ".png":
         raise ValueError(f"Pictures are PNG files: give a path that ends in .png, not {str(path)!r}.")
-    target.parent.mkdir(parents=True, exist_ok=True)
-    content = png(figure)
-    descriptor, name = tempfile.mkstemp(suffix=".png", prefix=".", dir=target.parent)
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(content)
-        Path(name).chmod(0o644)
-        Path(name).replace(target)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise
+    files.write_bytes(target, png(figure))
     return figure

@@ -15,6 +15,8 @@ class Deterministic(Posterior):
     `kl` is reported as zero and `elbo` is the log-likelihood of the reconstruction, no bound on log p(x).
     """
 
+    has_density = False
+    is_certain = True
     has_marginals = False
 
     @property

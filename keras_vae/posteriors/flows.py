@@ -7,10 +7,9 @@ import tensorflow as tf
 from tensorflow_probability import distributions as tfd
 from tensorflow_probability import layers as tfpl
 
-from keras_vae.arguments import check_count, check_sizes
+from keras_vae.arguments import check_choice, check_count, check_sizes, require_kind
 from keras_vae.distributions import bijectors
 from keras_vae.distributions.support import REAL
-from keras_vae.posteriors.deterministic import Deterministic
 from keras_vae.posteriors.posterior import Posterior
 from keras_vae.serialization import register
 
@@ -53,20 +52,16 @@ class Flow(Posterior):
         context_size: int = 64,
         **kwargs: Any,
     ) -> None:
-        if not isinstance(base_posterior, Posterior):
-            raise TypeError(
-                "base_posterior must be a posterior such as posteriors.MultivariateNormalDiag(16), not "
-                f"{base_posterior!r}."
-            )
+        described = "a posterior such as posteriors.MultivariateNormalDiag(16)"
+        require_kind("base_posterior", base_posterior, Posterior, described)
         base = base_posterior
         super().__init__(base.latent_dim, **kwargs)
-        if isinstance(base, Deterministic) or base.support != REAL:
+        if not base.has_density or base.is_certain or base.support != REAL:
             raise ValueError(
                 f"A flow needs a base with a density on the whole real line, which {type(base).__name__} is not: "
                 f"use posteriors.MultivariateNormalDiag({base.latent_dim})."
             )
-        if kind not in bijectors.KINDS:
-            raise ValueError(f"kind must be one of {', '.join(bijectors.KINDS)}, not {kind!r}.")
+        check_choice("kind", kind, bijectors.KINDS)
         check_count("num_layers", num_layers)
         check_count("context_size", context_size, at_least=0)
         self.base, self.context_size = base, context_size

@@ -6,6 +6,7 @@ import tensorflow as tf
 import tensorflow_probability as tfp
 from tensorflow_probability import distributions as tfd
 
+from keras_vae.arguments import check_count
 from keras_vae.distributions import operators
 from keras_vae.distributions.operators import LowRankUpdate, Orthogonal
 from keras_vae.distributions.scales import bounded, positive
@@ -104,8 +105,7 @@ class MultivariateNormalLowRank(Posterior):
 
     def __init__(self, latent_dim: int, rank: int, **kwargs: Any) -> None:
         super().__init__(latent_dim, **kwargs)
-        if isinstance(rank, bool) or not isinstance(rank, int) or not 1 <= rank <= latent_dim:
-            raise ValueError(f"rank must be an int from 1 to latent_dim = {latent_dim}, not {rank!r}.")
+        check_count("rank", rank, at_most=self.latent_dim)
         self.rank = rank
 
     @property

@@ -36,6 +36,9 @@ class JointPosterior(Posterior):
         super().__init__(continuous.latent_dim + discrete.latent_dim, **kwargs)
         self.continuous, self.discrete = continuous, discrete
         self.support = union(continuous.support, discrete.support)
+        self.has_density = continuous.has_density and discrete.has_density
+        self.is_certain = continuous.is_certain and discrete.is_certain
+        self.extras = continuous.extras | discrete.extras
 
     has_marginals = False
 
@@ -43,6 +46,11 @@ class JointPosterior(Posterior):
     def blocks(self) -> tuple[tuple[str, int], ...]:
         """Those of both."""
         return (*self.continuous.blocks, *self.discrete.blocks)
+
+    @property
+    def densities(self) -> tuple[bool, ...]:
+        """Those of both."""
+        return (*self.continuous.densities, *self.discrete.densities)
 
     @property
     def params_size(self) -> int:

@@ -8,7 +8,7 @@ from tensorflow_probability import distributions as tfd
 from keras_vae.arguments import check_interval
 from keras_vae.distributions.kumaraswamy import IntervalKumaraswamy
 from keras_vae.distributions.scales import bounded
-from keras_vae.distributions.support import UNIT
+from keras_vae.distributions.support import UNIT, Support
 from keras_vae.posteriors.posterior import Posterior
 from keras_vae.serialization import register
 
@@ -36,7 +36,7 @@ class Kumaraswamy(Posterior):
 
     def __init__(self, latent_dim: int, low: float = 0.0, high: float = 1.0, **kwargs: Any) -> None:
         super().__init__(latent_dim, **kwargs)
-        self.support = check_interval(low, high)
+        self.support = Support(*check_interval(low, high))
 
     @property
     def params_size(self) -> int:

@@ -6,7 +6,7 @@ import tensorflow as tf
 from tensorflow_probability import distributions as tfd
 
 from keras_vae import schedules
-from keras_vae.arguments import check_num_classes
+from keras_vae.arguments import check_count, check_number, check_weight
 from keras_vae.distributions.one_hot import OneHot
 from keras_vae.distributions.support import UNIT
 from keras_vae.posteriors.posterior import Posterior
@@ -41,10 +41,12 @@ class RelaxedOneHot(Posterior):
         straight_through: bool = False,
         **kwargs: Any,
     ) -> None:
-        super().__init__(check_num_classes(num_classes), **kwargs)
-        schedules.check_weight("temperature", temperature)
-        if not callable(temperature) and temperature == 0:
-            raise ValueError("temperature must be positive: at zero draws have no gradient.")
+        super().__init__(check_count("num_classes", num_classes, at_least=2), **kwargs)
+        if callable(temperature):
+            check_weight("temperature", temperature)
+        else:
+            # At zero draws have no gradient.
+            check_number("temperature", temperature, above=0)
         self.num_classes, self.temperature, self.straight_through = num_classes, temperature, straight_through
 
     has_marginals = False

@@ -22,7 +22,7 @@ import tensorflow as tf
 from tensorflow_probability import distributions as tfd
 from tensorflow_probability import layers as tfpl
 
-from keras_vae.arguments import check_latent_dim
+from keras_vae.arguments import check_count
 from keras_vae.distributions.support import REAL, Support
 from keras_vae.serialization import Serializable
 
@@ -35,18 +35,31 @@ class Posterior(Serializable, keras.layers.Layer):
     Args:
         latent_dim: number L of latent dimensions.
 
+    What a posterior is, it declares; nobody asks for its class.
+
     Attributes:
+        support: of every component of z.
+        has_density: whether log q(z|x) exists, as a density or as the probability of a code. Without one there is no
+            KL and no bound on log p(x): a plain autoencoder.
+        is_certain: whether q(z|x) is a point mass, so that all draws are equal.
         has_marginals: whether the marginals of q(z|x) over single dimensions have a closed form.
+        num_codes: size of the codebook of which z is made, None if there is none. With one, its distributions have
+            `indices`, int32 [..., *indices_shape], and `lookup` gives z for indices.
+        indices_shape: shape of the indices of one example.
         extras: names of the `Terms.extras` that its distributions bring.
     """
 
     support: Support = REAL
+    has_density: bool = True
+    is_certain: bool = False
     has_marginals: bool = True
+    num_codes: int | None = None
+    indices_shape: tuple[int, ...] = ()
     extras: frozenset[str] = frozenset()
 
     def __init__(self, latent_dim: int, **kwargs: Any) -> None:
         super().__init__(**{**kwargs, "dtype": "float32"})
-        self.latent_dim = check_latent_dim(latent_dim)
+        self.latent_dim = check_count("latent_dim", latent_dim)
         # The value that TFP takes of a distribution at every call is its point: the default would draw a sample.
         self.head = tfpl.DistributionLambda(self.distribution, convert_to_tensor_fn=self.point)
 
@@ -54,6 +67,19 @@ class Posterior(Serializable, keras.layers.Layer):
     def blocks(self) -> tuple[tuple[str, int], ...]:
         """What z is made of, as (kind, size): the prior's must be the same."""
         return (("continuous", self.latent_dim),)
+
+    @property
+    def densities(self) -> tuple[bool, ...]:
+        """`has_density` of each block."""
+        return (self.has_density,)
+
+    def lookup(self, indices: Any) -> tf.Tensor:
+        """z [..., L] for indices [..., *indices_shape] of a codebook; indices that are no codes stand for the nearest.
+
+        Raises:
+            TypeError: for a posterior without a codebook.
+        """
+        raise TypeError(f"{type(self).__name__} has no codebook.")
 
     def follow(self, step: keras.Variable) -> None:
         """Take schedules at `step`, the model's own counter, from now on; until then they stand at their beginning."""

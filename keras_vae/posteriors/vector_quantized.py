@@ -17,7 +17,7 @@ import tensorflow as tf
 from tensorflow_probability import distributions as tfd
 
 from keras_vae import seeds
-from keras_vae.arguments import check_count
+from keras_vae.arguments import check_count, check_grid, check_number
 from keras_vae.distributions.codes import TINY, Quantized, lookup, nearest
 from keras_vae.posteriors.posterior import Posterior
 from keras_vae.serialization import register
@@ -48,6 +48,8 @@ class VectorQuantized(Posterior):
         ValueError: for sizes that do not fit together, and numbers out of range.
     """
 
+    num_codes: int
+    is_certain = True
     has_marginals = False
     extras = frozenset({"commitment"})
 
@@ -62,11 +64,10 @@ class VectorQuantized(Posterior):
     ) -> None:
         super().__init__(latent_dim, **kwargs)
         self.grid, self.code_dim = check_grid(grid, latent_dim)
+        self.indices_shape = self.grid
         self.num_codes = check_count("num_codes", num_codes)
-        for name, value in (("decay", decay), ("revive_below", revive_below)):
-            if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value < 1:
-                raise ValueError(f"{name} must be a number in [0, 1), not {value!r}.")
-        self.decay, self.revive_below = float(decay), float(revive_below)
+        self.decay = check_number("decay", decay, at_least=0, below=1)
+        self.revive_below = check_number("revive_below", revive_below, at_least=0, below=1)
 
     @property
     def blocks(self) -> tuple[tuple[str, int], ...]:
@@ -102,7 +103,7 @@ class VectorQuantized(Posterior):
         """z [..., L] for indices [..., height, width] or [..., N]: what `VAE.decode` takes.
 
         Raises:
-            ValueError: for another shape, or indices that are no codes.
+            ValueError: for another shape, or indices that are no codes; inside a graph these stand for the nearest.
         """
         indices = tf.convert_to_tensor(indices, tf.int32)
         places = math.prod(self.grid)
@@ -110,9 +111,10 @@ class VectorQuantized(Posterior):
         lead = indices.shape[:-2] if tail else indices.shape[:-1]
         if not tail and indices.shape[-1] != places:
             raise ValueError(f"Indices must be [..., {self.grid[0]}, {self.grid[1]}], not {tuple(indices.shape)}.")
-        if tf.reduce_any((indices < 0) | (indices >= self.num_codes)):
+        if tf.executing_eagerly() and tf.reduce_any((indices < 0) | (indices >= self.num_codes)):
             raise ValueError(f"Indices of {self.num_codes} codes are 0 to {self.num_codes - 1}; these are not.")
-        return tf.reshape(lookup(self.codebook, indices), [*lead, self.latent_dim])
+        z = lookup(self.codebook, tf.clip_by_value(indices, 0, self.num_codes - 1))
+        return tf.reshape(z, [-1 if n is None else n for n in (*lead, self.latent_dim)])
 
     def call(self, features: tf.Tensor, training: bool | None = None) -> tfd.Distribution:
         """q(z|x) from features [B, F]; in training the codebook moves first."""
@@ -155,21 +157,3 @@ class VectorQuantized(Posterior):
 def blocks(grid: tuple[int, int], num_codes: int, latent_dim: int) -> tuple[tuple[str, int], ...]:
     """What z is made of, for posterior and prior alike."""
     return ((f"{grid[0]} x {grid[1]} of {num_codes} codes:", latent_dim),)
-
-
-def check_grid(grid: Sequence[int], latent_dim: int) -> tuple[tuple[int, int], int]:
-    """The grid as a tuple, and the numbers D of one code.
-
-    Raises:
-        ValueError: unless the grid is two positive ints whose product divides `latent_dim`.
-    """
-    sizes = tuple(grid) if isinstance(grid, (list, tuple)) else ()
-    if len(sizes) != 2 or not all(isinstance(n, int) and not isinstance(n, bool) and n > 0 for n in sizes):
-        raise ValueError(f"grid must be [height, width], two positive ints, not {grid!r}.")
-    height, width = sizes
-    if latent_dim % (height * width):
-        raise ValueError(
-            f"latent_dim {latent_dim} is not {height} x {width} codes of equal size: it must be a multiple of "
-            f"{height * width}."
-        )
-    return (height, width), latent_dim // (height * width)

@@ -8,9 +8,9 @@ import keras
 import tensorflow as tf
 from tensorflow_probability import distributions as tfd
 
-from keras_vae.arguments import check_count
+from keras_vae.arguments import check_count, check_grid
 from keras_vae.distributions.codes import Codes
-from keras_vae.posteriors.vector_quantized import blocks, check_grid
+from keras_vae.posteriors.vector_quantized import blocks
 from keras_vae.priors.prior import Prior
 from keras_vae.serialization import register
 

@@ -9,7 +9,6 @@ from keras_vae.conditions import condition_for, require
 from keras_vae.data.batches import Summary
 from keras_vae.distributions.joint import Joint
 from keras_vae.distributions.support import union
-from keras_vae.priors.mixtures import VampPrior
 from keras_vae.priors.prior import Prior
 from keras_vae.serialization import register
 
@@ -32,10 +31,10 @@ class JointPrior(Prior):
         self.support = union(continuous.support, discrete.support)
         self.num_examples = max(continuous.num_examples, discrete.num_examples)
         given = [part.condition for part in (continuous, discrete) if part.condition is not None]
-        if isinstance(continuous, VampPrior) or (len(given) == 2 and given[0] != given[1]):
+        if continuous.uses_encoder or discrete.uses_encoder or (len(given) == 2 and given[0] != given[1]):
             raise ValueError(
-                "The parts of a JointPrior have one condition, or none, and are no VampPrior, which is a mixture of "
-                "posteriors of all of z."
+                "The parts of a JointPrior have one condition, or none, and none is made of the encoder's "
+                "posteriors, which are of all of z, as a VampPrior is."
             )
         self.condition = given[0] if given else None
 

@@ -64,6 +64,7 @@ class VampPrior(Prior):
         num_pseudo_inputs: M.
     """
 
+    uses_encoder = True
     NOISE = 0.01  # of pseudo-inputs that repeat an example, in units of the range of each value
 
     def __init__(self, latent_dim: int, num_pseudo_inputs: int, **kwargs: Any) -> None:
@@ -106,9 +107,10 @@ class VampPrior(Prior):
         if encoder is None:
             raise ValueError("VampPrior is made of posteriors: call distribution(encoder=vae.encoder).")
         components = encoder(tf.convert_to_tensor(self.pseudo_inputs))
-        if isinstance(components, tfd.VectorDeterministic):
+        if not encoder.posterior.has_density:
+            name = type(encoder.posterior).__name__
             raise ValueError(
-                "VampPrior is a mixture of the densities q(z|u), and Deterministic has none: use a posterior that has "
+                f"VampPrior is a mixture of the densities q(z|u), and {name} has none: use a posterior that has "
                 f"one, or priors.StandardNormal({self.latent_dim}), which an autoencoder ignores."
             )
         return mixture(tf.zeros([self.num_pseudo_inputs]), components)

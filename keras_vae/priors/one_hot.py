@@ -5,7 +5,7 @@ from typing import Any
 import tensorflow as tf
 from tensorflow_probability import distributions as tfd
 
-from keras_vae.arguments import check_num_classes
+from keras_vae.arguments import check_count
 from keras_vae.distributions.one_hot import OneHot
 from keras_vae.distributions.support import UNIT
 from keras_vae.priors.prior import Prior
@@ -23,7 +23,7 @@ class UniformOneHot(Prior):
     support = UNIT
 
     def __init__(self, num_classes: int, **kwargs: Any) -> None:
-        super().__init__(check_num_classes(num_classes), **kwargs)
+        super().__init__(check_count("num_classes", num_classes, at_least=2), **kwargs)
         self.num_classes = num_classes
 
     @property

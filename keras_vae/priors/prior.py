@@ -14,7 +14,7 @@ import keras
 import tensorflow as tf
 from tensorflow_probability import distributions as tfd
 
-from keras_vae.arguments import check_latent_dim
+from keras_vae.arguments import check_count
 from keras_vae.conditions import Condition
 from keras_vae.data.batches import Summary
 from keras_vae.distributions.support import REAL, Support
@@ -26,15 +26,22 @@ class Prior(Serializable, keras.layers.Layer):
 
     Args:
         latent_dim: number L of latent dimensions.
+
+    Attributes:
+        support: of every component of z.
+        uses_encoder: whether it is made of the encoder's posteriors.
+        num_examples: number of examples that `adapt` wants to see.
+        condition: what it is conditioned on.
     """
 
     support: Support = REAL
-    num_examples: int = 0  # that `adapt` wants to see
+    uses_encoder: bool = False
+    num_examples: int = 0
     condition: Condition | None = None
 
     def __init__(self, latent_dim: int, **kwargs: Any) -> None:
         super().__init__(**{**kwargs, "dtype": "float32"})
-        self.latent_dim = check_latent_dim(latent_dim)
+        self.latent_dim = check_count("latent_dim", latent_dim)
 
     @property
     def blocks(self) -> tuple[tuple[str, int], ...]:

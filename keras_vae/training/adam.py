@@ -7,6 +7,8 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from keras_vae import internals
+
 
 def apply(optimizer: keras.optimizers.Optimizer, gradients: Sequence[Any], variables: Sequence[keras.Variable]) -> None:
     """`optimizer.apply(gradients, variables)`; Adam's update of a variable is one kernel instead of Keras's ten.
@@ -33,11 +35,11 @@ def _one_kernel(adam: keras.optimizers.Adam) -> Iterator[None]:
         if not isinstance(gradient, tf.Tensor) or variable.dtype != tf.float32:
             type(adam).update_step(adam, gradient, variable, learning_rate)
             return
-        index = adam._get_variable_index(variable)
+        m, v = internals.adam_slots(adam, variable)
         tf.raw_ops.ResourceApplyAdam(
             var=variable.handle,
-            m=adam._momentums[index].value.handle,
-            v=adam._velocities[index].value.handle,
+            m=m.value.handle,
+            v=v.value.handle,
             beta1_power=beta_1_power,
             beta2_power=beta_2_power,
             lr=tf.cast(learning_rate, tf.float32),

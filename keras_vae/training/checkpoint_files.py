@@ -3,13 +3,14 @@
 import contextlib
 import hashlib
 import json
-import os
 import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+from keras_vae import files
 
 ARRAYS, STATE = "arrays.npz", "state.json"
 KEPT = 2
@@ -28,27 +29,13 @@ def write(folder: Path, step: int, state: Mapping[str, Any], arrays: Mapping[str
     Raises:
         OSError: if it cannot be written; nothing is left of the attempt.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    for rest in folder.glob(".writing-*"):
-        shutil.rmtree(rest, ignore_errors=True)
     target = folder / f"{PREFIX}{step:09d}"
-    temporary = folder / f".writing-{target.name}"
-    temporary.mkdir()
-    try:
+    with files.whole_folder(target, replace=True) as temporary:
         np.savez(temporary / ARRAYS, allow_pickle=False, **dict(arrays))
         content = json.dumps({"state": state, "sha256": _file_digest(temporary / ARRAYS)}, default=_plain)
         text = json.dumps({"sha256": _digest(content.encode()), "content": content})
         (temporary / STATE).write_text(text, encoding="utf-8")
-        for path in (temporary / ARRAYS, temporary / STATE, temporary):
-            _to_disk(path)
-        if target.exists():
-            target.rename(folder / f".writing-old-{target.name}")
-        temporary.rename(target)
-        _to_disk(folder)
-    except BaseException:
-        shutil.rmtree(temporary, ignore_errors=True)
-        raise
-    for old in [*paths(folder)[KEPT:], *folder.glob(".writing-*")]:
+    for old in paths(folder)[KEPT:]:
         shutil.rmtree(old, ignore_errors=True)
     return target
 
@@ -104,11 +91,3 @@ def _digest(content: bytes) -> str:
 def _file_digest(path: Path) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _to_disk(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

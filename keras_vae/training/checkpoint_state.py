@@ -9,10 +9,10 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from keras_vae.models.vae import VAE
+from keras_vae import files
 
 
-def save(vae: VAE, path: Path) -> None:
+def save(vae: Any, path: Path) -> None:
     """Write a `.keras` file such that `path` always holds a whole one.
 
     Raises:
@@ -20,16 +20,11 @@ def save(vae: VAE, path: Path) -> None:
         ValueError: if the weights are not finite.
     """
     check_finite(vae)
-    # One name for all processes: what a killed one left is written over.
-    temporary = path.with_name(f".writing-{path.name}")
-    try:
+    with files.whole_file(path) as temporary:
         vae.save(temporary)
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
-def check_finite(vae: VAE) -> None:
+def check_finite(vae: Any) -> None:
     """See that a model is worth keeping.
 
     Raises:
@@ -44,14 +39,14 @@ def check_finite(vae: VAE) -> None:
         raise ValueError(f"{len(bad)} weights hold NaN or infinity: {', '.join(bad[:3])}")
 
 
-def variables(vae: VAE) -> dict[str, Any]:
+def variables(vae: Any) -> dict[str, Any]:
     """All variables that decide how training goes on, by name."""
     named = {f"model.{index}": variable for index, variable in enumerate(vae.variables)}
     named |= {f"optimizer.{index}": variable for index, variable in enumerate(vae.optimizer.variables)}
     return {**named, "skipped": vae.skip_counts.counts}
 
 
-def metric_variables(vae: VAE) -> dict[str, Any]:
+def metric_variables(vae: Any) -> dict[str, Any]:
     """Variables of the running means of an epoch, by name."""
     variables = [variable for metric in vae.metrics for variable in metric.variables]
     return {f"metric.{index}": variable for index, variable in enumerate(variables)}

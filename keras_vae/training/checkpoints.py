@@ -12,8 +12,8 @@ import numpy as np
 import tensorflow as tf
 
 from keras_vae.data.batches import is_array, serve_arrays
-from keras_vae.models.vae import VAE
 from keras_vae.training import checkpoint_files, checkpoint_state
+from keras_vae.training.callback import FitCallback
 from keras_vae.training.replicas import arrays_from_chief, from_chief, is_chief, is_multi_worker
 from keras_vae.training.skipped_steps import SkippedSteps
 
@@ -40,7 +40,7 @@ class Position(NamedTuple):
         return f"step {self.step} ({self.epoch} epochs{within})"
 
 
-class Checkpoints(keras.callbacks.Callback):
+class Checkpoints(FitCallback):
     """Saves a run every so many seconds or steps, and lets the same `fit` in a new process go on from there.
 
     A checkpoint holds all that does not follow from the step: weights, optimizer (with averaged weights, the scale of
@@ -64,8 +64,6 @@ class Checkpoints(keras.callbacks.Callback):
         steps: least number of steps between checkpoints; None counts only seconds.
         write: what prints a line.
     """
-
-    needs_every_batch = False
 
     def __init__(
         self,
@@ -93,7 +91,7 @@ class Checkpoints(keras.callbacks.Callback):
 
     # Before training: `VAE.fit` calls `prepare` and `serve`.
 
-    def restore(self, vae: VAE) -> Position | None:
+    def restore(self, vae: Any) -> Position | None:
         """Load the newest whole checkpoint into `vae`, which is compiled; how far it had come, or None.
 
         Raises:
@@ -129,7 +127,7 @@ class Checkpoints(keras.callbacks.Callback):
         self._saved_step, self._offset = self.saved.step, self.saved.batches
         return self.saved
 
-    def prepare(self, vae: VAE, options: dict[str, Any]) -> None:
+    def prepare(self, vae: Any, options: dict[str, Any]) -> None:
         """Restore, unless that was done, and put into the arguments of `fit` where it goes on.
 
         Raises:
@@ -154,7 +152,7 @@ class Checkpoints(keras.callbacks.Callback):
             options["initial_epoch"] = options.get("epochs", 1) if stopped else self.saved.epoch
             options["callbacks"] = [_ResumedEpoch(self), *callbacks]
 
-    def serve(self, vae: VAE, options: dict[str, Any]) -> dict[str, Any]:
+    def serve(self, vae: Any, options: dict[str, Any]) -> dict[str, Any]:
         """The arguments of `fit` with data that begin where training goes on."""
         if self._has_position:  # whoever restored by hand has seen to the data, too
             return options
@@ -337,10 +335,8 @@ class Checkpoints(keras.callbacks.Callback):
         self.model.history.history = {name: [*values] for name, values in state["history"].items()}
 
 
-class _ResumedEpoch(keras.callbacks.Callback):
+class _ResumedEpoch(FitCallback):
     """Lets training go on after the rest of an epoch, which is shorter than the epochs that Keras counts."""
-
-    needs_every_batch = False
 
     def __init__(self, checkpoints: Checkpoints) -> None:
         super().__init__()

@@ -10,6 +10,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from keras_vae import internals
+
 # Each of these says how the data of the workers differ already.
 OWN_SHARDING = (tf.data.experimental.AutoShardPolicy.OFF, tf.data.experimental.AutoShardPolicy.FILE)
 
@@ -68,8 +70,7 @@ def sum_gradients(gradients: Sequence[tf.Tensor | None], optimizer: keras.optimi
     replica = tf.distribute.get_replica_context()
     if replica.num_replicas_in_sync == 1:
         return list(gradients)
-    innermost = getattr(optimizer, "inner_optimizer", optimizer)
-    vars(innermost)["_all_reduce_sum_gradients"] = list
+    internals.leave_gradients_as_they_are(optimizer)
     summed = iter(replica.all_reduce("SUM", [g for g in gradients if g is not None]))
     return [None if g is None else next(summed) for g in gradients]
 
@@ -121,6 +122,12 @@ def shard(strategy: tf.distribute.Strategy, data: Any, steps: int | None = None)
         return result.prefetch(2 * here).with_options(options)
 
     return strategy.distribute_datasets_from_function(of_worker), steps
+
+
+def for_keras(results: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+    """What a step returns, in the form that Keras can average over workers: it does so over the first axis."""
+    several = is_multi_worker(tf.distribute.get_strategy())
+    return {name: result[tf.newaxis] if several else result for name, result in results.items()}
 
 
 def follow_chief(strategy: tf.distribute.Strategy, variables: Iterable[Any]) -> None:

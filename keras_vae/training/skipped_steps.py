@@ -5,7 +5,9 @@ from typing import Any
 
 import keras
 
+from keras_vae.arguments import check_count
 from keras_vae.training import step_guard
+from keras_vae.training.callback import FitCallback
 
 # So many in a row are no accident of one batch.
 LIMIT = 20
@@ -23,7 +25,7 @@ class TrainingDiverged(RuntimeError):
     """Too many steps in a row had to be skipped. The weights are those of the last good step."""
 
 
-class SkippedSteps(keras.callbacks.Callback):
+class SkippedSteps(FitCallback):
     """Reports the training steps that were skipped (see `step_guard`), and stops when too many were in a row.
 
     `fit` adds one by itself. From the first epoch with a skipped step on, the logs have `skipped_steps`, the number in
@@ -37,13 +39,10 @@ class SkippedSteps(keras.callbacks.Callback):
     # What `Checkpoints` gives back only within an epoch.
     OF_THE_EPOCH = ("_before", "_steps_before")
 
-    needs_every_batch = False
-
     def __init__(self, limit: int = LIMIT, always: bool = False) -> None:
         super().__init__()
-        if isinstance(limit, bool) or not isinstance(limit, int) or limit < 1:
-            raise ValueError(f"limit must be a positive int, not {limit!r}.")
-        self.limit, self._is_logged = limit, always
+        self.limit = check_count("limit", limit)
+        self._is_logged = always
         self._before = self._steps_before = 0
         self._unread = 0
         self._seen_batches = 0

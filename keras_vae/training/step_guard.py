@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 import keras
 import tensorflow as tf
 
+from keras_vae import internals
 from keras_vae.terms import Terms
 from keras_vae.training import adam
 
@@ -103,7 +104,7 @@ def check(
 
 def apply(checked: CheckedStep, optimizer: keras.optimizers.Optimizer, variables: Sequence[keras.Variable]) -> None:
     """Let the optimizer take the step, unless it is to be skipped. The optimizer has been built."""
-    if tf.__internal__.distribute.strategy_supports_no_merge_call():
+    if internals.applies_without_merge_call():
         _unless(checked.skipped, lambda: adam.apply(optimizer, checked.gradients, variables))
         return
 
@@ -157,24 +158,3 @@ def _unless(skipped: tf.Tensor, take: Callable[[], Any]) -> None:
         return tf.constant(True)
 
     tf.cond(skipped, lambda: tf.constant(False), taken)
-
-
-class BatchIndex(keras.metrics.Metric):
-    """Counts the batches of an evaluation: like any metric it starts from zero whenever metrics are reset."""
-
-    def __init__(self, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        self.index = self.add_variable((), "zeros", dtype="int32", name="index")
-
-    def next(self) -> tf.Tensor:
-        """The number of batches so far."""
-        index = tf.identity(tf.convert_to_tensor(self.index))
-        self.index.assign_add(1)
-        return index
-
-    def update_state(self, *args: Any, **kwargs: Any) -> None:
-        """Nothing: `next` counts."""
-
-    def result(self) -> tf.Tensor:
-        """The number of batches so far."""
-        return tf.convert_to_tensor(self.index)

@@ -1,14 +1,15 @@
 """How many training steps one call of the compiled function makes."""
 
 import contextlib
-import functools
-import inspect
 import math
 from collections.abc import Iterator
 from typing import Any
 
 import keras
 import tensorflow as tf
+
+from keras_vae import internals
+from keras_vae.training.callback import FitCallback
 
 # Keras spends most of a millisecond around each call: with ten steps in it, that is a percent of a step of 8 ms.
 MOST_STEPS = 10
@@ -17,71 +18,43 @@ LEAST_CALLS = 10
 HOOKS = ("on_batch_begin", "on_batch_end", "on_train_batch_begin", "on_train_batch_end")
 
 
-class ChoosesExecutions(keras.Model):
-    """A model whose `fit` chooses `steps_per_execution`, unless `compile` was given one.
+@contextlib.contextmanager
+def while_training(vae: Any, options: dict[str, Any]) -> Iterator[None]:
+    """Let a call of the compiled function make as many steps as suit the arguments of `fit`.
 
-    Only training takes several steps in a call, and only where nobody can tell: the data are a `tf.data.Dataset` of
-    known size, no callback looks at each batch, and there is one replica. The weights are the same, bit for bit.
+    Only where nobody can tell: the data are a `tf.data.Dataset` of known size, no callback looks at each batch, there
+    is one replica, and `compile` left `steps_per_execution` at Keras's 1. The weights are the same, bit for bit. Of a
+    model with `chooses_steps_per_execution = False` nothing is changed.
     """
-
-    steps_per_execution: int
-    _chooses_executions = True
-    _trained_with = 1
-
-    @functools.wraps(keras.Model.compile)
-    def compile(self, *args: Any, **kwargs: Any) -> None:
-        """Compile, and remember whether `steps_per_execution` was given."""
-        given = inspect.signature(keras.Model.compile).bind(self, *args, **kwargs).arguments
-        self._chooses_executions = "steps_per_execution" not in given
-        self._trained_with = given.get("steps_per_execution", 1)
-        super().compile(*args, **kwargs)
-
-    def get_compile_config(self) -> dict[str, Any] | None:
-        """The arguments of `compile`, for `compile_from_config`; None of a model that is not compiled."""
-        config = super().get_compile_config()
-        if config is not None and self._chooses_executions:
-            config.pop("steps_per_execution", None)
-        return config
-
-    def compile_from_config(self, config: dict[str, Any]) -> None:
-        """Compile as the saved model was. (Keras leaves this to classes with a `compile` of their own.)"""
-        self.compile(**keras.saving.deserialize_keras_object(config))
-        if self.optimizer is not None and self.built:
-            self.optimizer.build(self.trainable_variables)
-
-    @contextlib.contextmanager
-    def executing(self, steps: int) -> Iterator[None]:
-        """Let the calls of the compiled functions make so many steps, if that was left to the model."""
-        if not self._chooses_executions:
+    if not _is_left_open(vae):
+        yield
+        return
+    # Workers, whose data and callbacks may differ, must choose alike.
+    is_plain = not vae.run_eagerly and vae.distribute_strategy.num_replicas_in_sync == 1
+    steps = suitable(options, int(tf.convert_to_tensor(vae.step))) if is_plain else 1
+    if steps != vars(vae).get("_traced_steps", 1):
+        # The number is a constant of the compiled function.
+        vae.train_function, vae._traced_steps = None, steps
+    vae._is_choosing = True
+    try:
+        with _executing(vae, steps):
             yield
-            return
-        before, self.steps_per_execution = self.steps_per_execution, steps
-        try:
-            yield
-        finally:
-            self.steps_per_execution = before
-
-    def training_executions(self, options: dict[str, Any]) -> contextlib.AbstractContextManager[None]:
-        """`executing` as many steps as suit the arguments of `fit`."""
-        # Workers, whose data and callbacks may differ, must choose alike.
-        is_plain = not self.run_eagerly and self.distribute_strategy.num_replicas_in_sync == 1
-        steps = steps_per_execution(options, int(tf.convert_to_tensor(self.step))) if is_plain else 1
-        if self._chooses_executions and steps != self._trained_with:
-            # The number is a constant of the compiled function.
-            self.train_function, self._trained_with = None, steps
-        return self.executing(steps)
-
-    @contextlib.contextmanager
-    def evaluating_executions(self) -> Iterator[None]:
-        """`executing` single steps, also in a validation for which `fit` has prepared."""
-        iterator = getattr(self, "_eval_epoch_iterator", None)
-        if iterator is not None and self._chooses_executions:
-            iterator.steps_per_execution = 1
-        with self.executing(1):
-            yield
+    finally:
+        vae._is_choosing = False
 
 
-def steps_per_execution(options: dict[str, Any], step: int = 0) -> int:
+@contextlib.contextmanager
+def while_evaluating(vae: Any) -> Iterator[None]:
+    """Single steps, also in a validation for which `fit` has prepared."""
+    if not (vars(vae).get("_is_choosing", False) or _is_left_open(vae)):
+        yield
+        return
+    internals.evaluate_step_by_step(vae)
+    with _executing(vae, 1):
+        yield
+
+
+def suitable(options: dict[str, Any], step: int = 0) -> int:
     """The number that suits the arguments of `fit`, of a model that has made `step` steps: 1 to 10."""
     data = options.get("x")
     if not isinstance(data, tf.data.Dataset) or any(map(needs_every_batch, options.get("callbacks") or [])):
@@ -91,22 +64,40 @@ def steps_per_execution(options: dict[str, Any], step: int = 0) -> int:
         # The compiled function stops where the data end.
         return max(1, min(MOST_STEPS, size // LEAST_CALLS))
     # Keras makes whole calls, which must not go beyond the end of an epoch; one that is resumed ends early.
-    most = max(1, min(MOST_STEPS, per_epoch // LEAST_CALLS))
-    return max(n for n in range(1, most + 1) if math.gcd(per_epoch, step) % n == 0)
+    return largest_divisor(math.gcd(per_epoch, step), max(1, min(MOST_STEPS, per_epoch // LEAST_CALLS)))
+
+
+def largest_divisor(number: int, most: int) -> int:
+    """The largest divisor of a number that is at most `most`."""
+    return max(n for n in range(1, most + 1) if number % n == 0)
 
 
 def needs_every_batch(callback: keras.callbacks.Callback) -> bool:
     """Whether a callback of `fit` is to be called after each training step.
 
-    One of your own that only wants to be called now and then says so by an attribute `needs_every_batch = False`.
+    One of your own that has a hook for batches, and only wants to be called now and then, is a `FitCallback`.
     """
     known = keras.callbacks
+    if isinstance(callback, FitCallback):
+        return callback.needs_every_batch
     if isinstance(callback, (known.ModelCheckpoint, known.BackupAndRestore)):
         return callback.save_freq != "epoch"
     if isinstance(callback, known.TensorBoard):
-        # The batch at which a profile starts, which it does not tell otherwise; 0 is none.
-        return callback.update_freq != "epoch" or getattr(callback, "_start_batch", 1) > 0
+        return callback.update_freq != "epoch" or internals.profiles_batches(callback)
     if isinstance(callback, known.ProgbarLogger):
         return False
-    default = any(getattr(type(callback), hook) is not getattr(known.Callback, hook) for hook in HOOKS)
-    return getattr(callback, "needs_every_batch", default or any(hook in vars(callback) for hook in HOOKS))
+    overridden = any(getattr(type(callback), hook) is not getattr(known.Callback, hook) for hook in HOOKS)
+    return overridden or any(hook in vars(callback) for hook in HOOKS)
+
+
+def _is_left_open(vae: Any) -> bool:
+    return bool(vae.chooses_steps_per_execution) and vae.steps_per_execution == 1
+
+
+@contextlib.contextmanager
+def _executing(vae: Any, steps: int) -> Iterator[None]:
+    before, vae.steps_per_execution = vae.steps_per_execution, steps
+    try:
+        yield
+    finally:
+        vae.steps_per_execution = before

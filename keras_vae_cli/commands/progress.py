@@ -2,26 +2,24 @@
 
 from typing import Any
 
-import keras
 import tensorflow as tf
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from keras_vae.objectives.objective import LOGGED
+from keras_vae.training.callback import FitCallback
 
 # Where there is no terminal, about this many lines in all take the place of the bar.
 LINES = 20
 
 
-class TrainingProgress(keras.callbacks.Callback):
+class TrainingProgress(FitCallback):
     """On a terminal a bar that moves with every step, and one line for each twentieth of the run; else only the lines.
 
     Args:
         epochs: of the whole run.
         console: where to write.
     """
-
-    needs_every_batch = False
 
     def __init__(self, epochs: int, console: Console) -> None:
         super().__init__()

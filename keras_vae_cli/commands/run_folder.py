@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from rich.console import Console
 
-from keras_vae import data, evaluation, pictures
+from keras_vae import data, evaluation, files, pictures
 from keras_vae.evaluation import image_restoration
 from keras_vae.models import untrusted
 from keras_vae.models.untrusted import UnsafeFile
@@ -166,19 +166,7 @@ def read_report(run: Path) -> dict[str, Any]:
 
 def update_report(run: Path, **sections: Any) -> None:
     """Add or replace sections of RUN/report.json."""
-    write_text(run / REPORT, json.dumps({**read_report(run), **sections}, indent=2) + "\n")
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write a file such that `path` always holds a whole one."""
-    write_bytes(path, text.encode())
-
-
-def write_bytes(path: Path, content: bytes) -> None:
-    """Write a file such that `path` always holds a whole one."""
-    temporary = path.with_name(f".writing-{path.name}")
-    temporary.write_bytes(content)
-    temporary.replace(path)
+    files.write_text(run / REPORT, json.dumps({**read_report(run), **sections}, indent=2) + "\n")
 
 
 def _console() -> Console:

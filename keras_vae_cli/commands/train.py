@@ -10,7 +10,7 @@ import keras
 import tensorflow as tf
 from rich.console import Console
 
-from keras_vae import data
+from keras_vae import data, files
 from keras_vae.callbacks import Checkpoints, SkippedSteps, TensorBoardPictures, TrainingDiverged
 from keras_vae.models.vae import VAE
 from keras_vae.training.replicas import follow_chief, from_chief, is_chief
@@ -224,7 +224,7 @@ def _claim(settings: Settings, run: Path, console: Console, accept_changes: bool
                 )
             if has_begun:
                 console.print(f"The settings of {run} were changed:\n{changed}", markup=False)
-            run_folder.write_text(run / run_folder.CONFIG, text)
+            files.write_text(run / run_folder.CONFIG, text)
         if _is_finished(run):
             console.print(f"{run} is finished: nothing to do. For another run give another folder with --run.")
             return False
@@ -232,7 +232,7 @@ def _claim(settings: Settings, run: Path, console: Console, accept_changes: bool
     if run.exists() and (not run.is_dir() or any(run.iterdir())):
         raise ConfigError(f"{run} is no run folder, and holds something already: give another one with --run.")
     run.mkdir(parents=True, exist_ok=True)
-    run_folder.write_text(run / run_folder.CONFIG, text)
+    files.write_text(run / run_folder.CONFIG, text)
     return True
 
 
@@ -257,7 +257,7 @@ def _trim_history(path: Path, epochs: int) -> None:
     if path.is_file():
         header, *rows = path.read_bytes().splitlines(keepends=True) or [b""]
         kept = [row for row in rows if row.endswith(b"\n") and int(row.split(b",")[0]) < epochs]
-        run_folder.write_bytes(path, b"".join([header, *kept]))
+        files.write_bytes(path, b"".join([header, *kept]))
 
 
 def _describe(settings: Settings, splits: data.Splits) -> str:
@@ -273,7 +273,7 @@ def _describe(settings: Settings, splits: data.Splits) -> str:
 def _report(
     settings: Settings, splits: data.Splits, run: Path, vae: VAE, session: _Session, seconds: float, console: Console
 ) -> None:
-    vae.compile()  # type: ignore[call-arg]
+    vae.compile()
     test = vae.evaluate(splits.test.dataset(settings.data.batch_size), return_dict=True, verbose=0)
     best = session.checkpoints.best_epoch
     console.print(f"test: elbo {test['elbo']:.2f}  log_likelihood {test['log_likelihood']:.2f}  kl {test['kl']:.2f}")

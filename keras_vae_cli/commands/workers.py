@@ -10,8 +10,8 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import tensorflow as tf
-from tensorflow.python.distribute.cluster_resolver import slurm_cluster_resolver as slurm
 
+from keras_vae import internals
 from keras_vae.training.replicas import is_multi_worker
 from keras_vae_cli.errors import ConfigError
 
@@ -146,6 +146,7 @@ def _slurm() -> tf.distribute.cluster_resolver.ClusterResolver:
     address, and wants GPUs on every host. So only its readers of Slurm's lists are used.
     """
     try:
+        slurm = internals.slurm_lists()
         hosts = slurm.expand_hostlist(os.environ["SLURM_STEP_NODELIST"])
         tasks = slurm.expand_tasks_per_node(os.environ["SLURM_STEP_TASKS_PER_NODE"])
         rank = int(os.environ["SLURM_PROCID"])

@@ -1,4 +1,4 @@
-"""The README's section on exports: every snippet that can run here runs as it stands there."""
+"""The page on exports: every snippet that can run here runs as it stands there."""
 
 import json
 import os
@@ -16,16 +16,12 @@ from keras_vae.export.proof import fresh
 from keras_vae.export.proof.fresh import Call
 from keras_vae_cli.commands.export import export_run
 
-README = Path(__file__).parents[2] / "README.md"
-HEADING = "## Serving and devices"
+PAGE = Path(__file__).parents[2] / "docs" / "export.md"
 
 
 @pytest.fixture(scope="module")
 def section():
-    text = README.read_text()
-    if HEADING not in text:
-        pytest.skip(f"the README has no section {HEADING!r} yet")
-    return re.split(r"^## ", text.partition(HEADING)[2], flags=re.MULTILINE)[0]
+    return PAGE.read_text()
 
 
 @pytest.fixture(scope="module")

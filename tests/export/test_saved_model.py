@@ -326,7 +326,7 @@ def test_an_existing_version_is_never_overwritten(vae, base):
 
 def test_the_next_version_is_the_highest_plus_one(tmp_path):
     assert publish.check_version(tmp_path / "new", None) == 1
-    for name in ("3", "12", "notes", ".tmp-40"):
+    for name in ("3", "12", "notes", ".writing-40"):
         (tmp_path / name).mkdir()
     assert publish.check_version(tmp_path, None) == 13
     assert publish.check_version(tmp_path, 5) == 5
@@ -334,7 +334,7 @@ def test_the_next_version_is_the_highest_plus_one(tmp_path):
 
 @pytest.mark.parametrize("version", [0, -1, 1.5, "2", True])
 def test_versions_are_positive_integers(version, vae, tmp_path):
-    with pytest.raises(export.ExportError, match="positive integer"):
+    with pytest.raises(export.ExportError, match="at least 1"):
         export.to_saved_model(vae, tmp_path / "decoder", version=version)
     assert not left_behind(tmp_path)
 
@@ -430,13 +430,13 @@ def test_a_killed_export_leaves_no_version_and_the_next_one_cleans_up(moment, va
     process = subprocess.Popen(command, env={**os.environ, "PYTHONPATH": root}, stderr=subprocess.DEVNULL)
     try:
         deadline = time.monotonic() + 120
-        while not (served / ".tmp-1" / moment).exists():
+        while not (served / ".writing-1" / moment).exists():
             assert process.poll() is None and time.monotonic() < deadline, "the export ended before it could be killed"
             time.sleep(0.001)
     finally:
         process.send_signal(signal.SIGKILL)
         process.wait()
-    assert [path.name for path in served.iterdir()] == [".tmp-1"]
+    assert [path.name for path in served.iterdir()] == [".writing-1"]
     report = export.to_saved_model(vae, served)
     assert report.path == served / "1"
     assert {path.name for path in served.iterdir()} == {"1", "models.config", "batching.config", "SERVING.md"}

@@ -1,0 +1,85 @@
+"""Names of Keras and TensorFlow that nobody has promised: all that the package uses of them stands here.
+
+Each function says why no public name would do; tests/test_internals.py fails when one of them goes or changes.
+"""
+
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+# The name under which `fit` tells `evaluate` that its data were prepared already: they must not be looked at again.
+CACHED_EVALUATION = "_use_cached_eval_dataset"
+
+
+def adam_slots(adam: keras.optimizers.Adam, variable: keras.Variable) -> tuple[keras.Variable, keras.Variable]:
+    """The moments m and v that Adam keeps of a variable. `optimizer.variables` lists them without saying whose."""
+    index = adam._get_variable_index(variable)
+    return adam._momentums[index], adam._velocities[index]
+
+
+def optimizer_memory(optimizer: keras.optimizers.Optimizer) -> list[keras.Variable]:
+    """What an optimizer remembers of past gradients, and its count of steps; not averaged weights, nor a loss scale.
+
+    `optimizer.variables` does not tell the learning rate and the averages from the rest.
+    """
+    inner = getattr(optimizer, "inner_optimizer", optimizer)
+    kept = [inner._learning_rate, *(getattr(inner, "_model_variables_moving_average", None) or [])]
+    ids = {id(variable) for variable in kept}
+    return [variable for variable in inner.variables if id(variable) not in ids]
+
+
+def leave_gradients_as_they_are(optimizer: keras.optimizers.Optimizer) -> None:
+    """Gradients that are summed over the replicas already are not summed again; `apply` has no argument for that."""
+    inner = getattr(optimizer, "inner_optimizer", optimizer)
+    vars(inner)["_all_reduce_sum_gradients"] = list
+
+
+def applies_without_merge_call() -> bool:
+    """Whether an optimizer may be called inside of a condition, on each replica for itself."""
+    return bool(tf.__internal__.distribute.strategy_supports_no_merge_call())
+
+
+def layers_of(model: keras.Model) -> list[keras.Layer]:
+    """All layers at any depth; `model.layers` lists the outermost."""
+    return list(model._flatten_layers())
+
+
+def profiles_batches(tensorboard: keras.callbacks.TensorBoard) -> bool:
+    """Whether a profile is to start at some batch; the argument itself is not kept."""
+    return tensorboard._start_batch > 0
+
+
+def evaluate_step_by_step(model: keras.Model) -> None:
+    """Let the validation that `fit` has prepared make one step in a call.
+
+    Its iterator took over the number of steps of the training.
+    """
+    iterator = getattr(model, "_eval_epoch_iterator", None)
+    if iterator is not None:
+        iterator.steps_per_execution = 1
+
+
+def build_ahead(self: Any, iterator: Any = None, data_batch: Any = None) -> None:
+    """Takes the place of `keras.Model._maybe_symbolic_build`.
+
+    Under a strategy Keras averages the first batch over the replicas to learn its shape: labels and unequal parts have
+    no mean. A VAE knows its shapes.
+    """
+    if self._distribute_strategy is not None:
+        self.prepare_to_learn()
+
+
+def write_fingerprint(folder: str) -> bytes:
+    """The fingerprint of a SavedModel, as `tf.saved_model.save` writes it; the public API only reads it."""
+    from tensorflow.python.saved_model.pywrap_saved_model import fingerprinting
+
+    content: bytes = fingerprinting.CreateFingerprintDef(folder)
+    return content
+
+
+def slurm_lists() -> Any:
+    """TensorFlow's readers of Slurm's lists of hosts and tasks; its resolver sorts n10 before n9."""
+    from tensorflow.python.distribute.cluster_resolver import slurm_cluster_resolver
+
+    return slurm_cluster_resolver

@@ -1,0 +1,55 @@
+"""What was saved when every module lay in one folder loads, and a run that was interrupted then goes on.
+
+tests/before_the_move.zip was written by version 0.1.0 at commit ebab5db. It holds models with a joint posterior
+(`joint`), of two levels with flows (`ladder`) and with a codebook (`codes`), their reconstructions of two images
+(`expected.npz`), and a run of 33 steps (`run`) as it stood after 32, with the model that it ended with
+(`finished.keras`).
+"""
+
+import zipfile
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+
+import keras_vae as kv
+from keras_vae_cli.main import main
+
+ARCHIVE = Path(__file__).parent / "before_the_move.zip"
+
+
+@pytest.fixture
+def folder(tmp_path):
+    with zipfile.ZipFile(ARCHIVE) as archive:
+        archive.extractall(tmp_path)
+    return tmp_path
+
+
+@pytest.mark.parametrize("load", [keras.saving.load_model, kv.load])
+def test_models_load(load, folder):
+    with np.load(folder / "expected.npz") as expected:
+        for name in ("joint", "ladder", "codes"):
+            vae = load(folder / f"{name}.keras")
+            found = vae.reconstruct(expected["x"])
+            np.testing.assert_allclose(found[..., 0], expected[name], rtol=1e-5, atol=1e-6)
+            vae.fit(expected["x"], epochs=1, verbose=0)
+
+
+def test_a_run_goes_on(folder, monkeypatch, capsys):
+    monkeypatch.chdir(folder)
+    changes = [
+        "latent_dim=2",
+        "encoder.units=[4]",
+        "decoder.units=[4]",
+        "prior=NormalMixture",
+        "prior.num_components=2",
+    ]
+    changes = [f"model.{change}" for change in changes]
+    changes += ["train.epochs=3", "train.checkpoint_seconds=0", "train.checkpoint_steps=5", "export.formats=[]"]
+    with pytest.raises(SystemExit, match=r"^0$"):
+        main(["train", "--run", "run", "--set", *changes])
+    assert "resumed from step 32 (2 epochs and 10 steps)" in capsys.readouterr().out
+    ended, expected = (kv.load(folder / name) for name in ("run/vae.keras", "finished.keras"))
+    for found, weight in zip(ended.get_weights(), expected.get_weights(), strict=True):
+        np.testing.assert_allclose(found, weight, rtol=1e-4, atol=1e-5)

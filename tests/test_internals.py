@@ -1,0 +1,113 @@
+"""The names of Keras and TensorFlow that nobody has promised are there, and mean what the package takes them for."""
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from keras_vae import internals
+
+
+@pytest.fixture
+def model():
+    model = keras.Sequential([keras.Input((3,)), keras.Sequential([keras.layers.Dense(2)]), keras.layers.Dense(1)])
+    model.compile(keras.optimizers.Adam(0.1, use_ema=True), loss="mse")
+    return model
+
+
+def test_adam_keeps_two_moments_of_each_variable(model):
+    x = np.ones((4, 3), "float32")
+    model.fit(x, x[:, :1], epochs=1, verbose=0)
+    adam = model.optimizer
+    for variable in model.trainable_variables:
+        m, v = internals.adam_slots(adam, variable)
+        assert m.shape == v.shape == variable.shape
+        # After one step m = (1 - beta_1) g and v = (1 - beta_2) g^2.
+        np.testing.assert_allclose(np.square(m / (1 - adam.beta_1)), v / (1 - adam.beta_2), rtol=1e-3, atol=1e-12)
+
+
+@pytest.mark.parametrize("wrap", [lambda optimizer: optimizer, keras.optimizers.LossScaleOptimizer])
+def test_the_memory_of_an_optimizer_is_all_but_rate_and_averages(wrap):
+    weight = keras.Variable(np.ones(3, "float32"))
+    adam = keras.optimizers.Adam(0.1, use_ema=True)
+    optimizer = wrap(adam)
+    optimizer.build([weight])
+    memory = internals.optimizer_memory(optimizer)
+    assert {variable.path.rsplit("/", 1)[-1].rsplit("_", 1)[-1] for variable in memory} == {
+        "iteration",
+        "momentum",
+        "velocity",
+    }
+    assert len(memory) == len(adam.variables) - 2
+
+
+def test_gradients_are_not_summed_again():
+    adam = keras.optimizers.Adam()
+    gradients = [tf.ones(2)]
+    internals.leave_gradients_as_they_are(adam)
+    assert adam._all_reduce_sum_gradients(gradients)[0] is gradients[0]
+    assert callable(keras.optimizers.Adam._all_reduce_sum_gradients)
+
+
+def test_a_merge_call_is_needed_on_several_devices_of_one_process_only():
+    assert internals.applies_without_merge_call()
+
+
+def test_layers_are_found_at_any_depth(model):
+    dense = [layer for layer in internals.layers_of(model) if isinstance(layer, keras.layers.Dense)]
+    assert len(dense) == 2
+
+
+@pytest.mark.parametrize("profile_batch, profiles", [(0, False), (3, True), ((2, 4), True)])
+def test_tensorboard_says_when_it_profiles(profile_batch, profiles, tmp_path):
+    board = keras.callbacks.TensorBoard(tmp_path, profile_batch=profile_batch)
+    assert internals.profiles_batches(board) is profiles
+
+
+def test_fit_keeps_the_iterator_of_its_validation_and_says_so(model):
+    seen = []
+
+    class Watched(keras.Sequential):
+        def evaluate(self, *args, **kwargs):
+            seen.append((kwargs[internals.CACHED_EVALUATION], self._eval_epoch_iterator.steps_per_execution))
+            internals.evaluate_step_by_step(self)
+            seen.append(self._eval_epoch_iterator.steps_per_execution)
+            self.steps_per_execution = 1
+            return super().evaluate(*args, **kwargs)
+
+    watched = Watched([keras.Input((3,)), keras.layers.Dense(1)])
+    watched.compile("sgd", loss="mse", steps_per_execution=2)
+    x = np.ones((8, 3), "float32")
+    watched.fit(x, x[:, :1], batch_size=2, validation_data=(x, x[:, :1]), verbose=0)
+    assert seen == [(True, 2), 1]
+
+
+def test_keras_builds_ahead_by_the_method_that_is_replaced():
+    assert callable(keras.Model._maybe_symbolic_build)
+    called = []
+
+    class Model:
+        _distribute_strategy = None
+
+        def prepare_to_learn(self):
+            called.append(True)
+
+    model = Model()
+    internals.build_ahead(model, iterator=None)
+    assert not called
+    model._distribute_strategy = tf.distribute.get_strategy()
+    internals.build_ahead(model, data_batch=None)
+    assert called
+
+
+def test_a_fingerprint_is_written(tmp_path):
+    module = tf.Module()
+    module.f = tf.function(lambda: tf.ones([]), input_signature=[])
+    tf.saved_model.save(module, str(tmp_path / "model"))
+    assert internals.write_fingerprint(str(tmp_path / "model"))
+
+
+def test_slurm_lists_are_read_in_their_order():
+    lists = internals.slurm_lists()
+    assert lists.expand_hostlist("n[9-10]") == ["n9", "n10"]
+    assert lists.expand_tasks_per_node("2(x2)") == [2, 2]
