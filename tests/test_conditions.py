@@ -93,7 +93,9 @@ def test_data_of_other_forms_are_named(labelled, x):
         labelled.predict(x, verbose=0)
 
 
-@pytest.mark.parametrize("condition", ["label", "vector", "image"])
+@pytest.mark.parametrize(
+    "condition", ["label", *(pytest.param(c, marks=pytest.mark.slow) for c in ("vector", "image"))]
+)
 def test_all_forms_of_the_data_mean_the_same(condition, x):
     made = parts.CONDITIONS[condition]()
     c, vae = parts.given(made, N), make(made)

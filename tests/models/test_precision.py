@@ -111,12 +111,13 @@ def gray():
 ROWS = {f"{kind}-{name}": row(**{kind: name}) for kind, table in TABLES.items() for name in table}
 
 
+@pytest.mark.slow
 def test_half_precision_learns_what_float32_learns(gray, monkeypatch):
     different = row(posterior="tril", prior="mixture", likelihood="logistic", objective="iwae", network="conv")
     check(different, gray, monkeypatch)
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("name", ROWS)
 def test_half_precision_learns_what_float32_learns_whatever_the_parts(name, gray, monkeypatch):
     check(ROWS[name], gray, monkeypatch)

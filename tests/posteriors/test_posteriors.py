@@ -308,7 +308,13 @@ def test_extreme_features_give_finite_numbers_and_gradients(name):
 
 
 @pytest.mark.parametrize(
-    ("name", "jit_compile"), [("kumaraswamy", False), ("iaf", False), ("eigen", True), ("low_rank", True)]
+    ("name", "jit_compile"),
+    [
+        ("kumaraswamy", False),
+        ("iaf", False),
+        pytest.param("eigen", True, marks=pytest.mark.slow),
+        pytest.param("low_rank", True, marks=pytest.mark.slow),
+    ],
 )
 def test_eager_and_compiled_agree(name, jit_compile):
     posterior = ALL[name]()
