@@ -14,6 +14,7 @@ from keras_vae import data, files
 from keras_vae.callbacks import Checkpoints, SkippedSteps, TensorBoardPictures, TrainingDiverged
 from keras_vae.models.vae import VAE
 from keras_vae.training.replicas import follow_chief, from_chief, is_chief
+from keras_vae.training.steps_per_call import largest_divisor
 from keras_vae_cli.commands import build, run_folder, workers
 from keras_vae_cli.commands.progress import TrainingProgress
 from keras_vae_cli.errors import ConfigError
@@ -103,8 +104,10 @@ class _Session:
         self.vae.compile(
             build.make_optimizer(train, self.steps),
             jit_compile=train.jit_compile,
-            steps_per_execution=build.steps_per_execution(train, self.steps),
+            # Keras makes whole calls, which must not go beyond the end of an epoch.
+            steps_per_execution=largest_divisor(self.steps, train.steps_per_execution or 1),
         )
+        self.vae.chooses_steps_per_execution = train.steps_per_execution is None
         # Workers initialise variables together: not when one of them needs them.
         self.vae.optimizer.build(self.vae.trainable_variables)
         self.is_chief = is_chief(self.vae.distribute_strategy)

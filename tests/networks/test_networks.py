@@ -110,7 +110,8 @@ def test_recipes_come_back_from_their_config(name):
     network = parts.NETWORKS[name]([4, 3])
     again = keras.saving.deserialize_keras_object(keras.saving.serialize_keras_object(network))
     assert type(again) is type(network)
-    assert vars(again) == vars(network)
+    mine, theirs = ({k: v for k, v in vars(n).items() if not k.startswith("__")} for n in (network, again))
+    assert mine == theirs
 
 
 @pytest.mark.parametrize("activation", ["relu", "gelu", "tanh", "silu", "linear"])
