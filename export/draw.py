@@ -74,10 +74,11 @@ def _draw(p: tfd.Distribution, seed: tf.Tensor, streams: Iterator[int], by_row: 
         return tf.concat([_draw(part, seed, streams, by_row) for part in p.parts], axis=-1)
     shape = [int(n) for n in (*([] if by_row else p.batch_shape), *p.event_shape)]
     size = math.prod(shape)
-    if isinstance(p, OneHot):
+    if isinstance(p, OneHot) or _is(p, "OneHotCategorical"):
         # The largest of logits and Gumbel noise is a draw from their softmax.
         gumbel = -tf.math.log(-tf.math.log(tf.reshape(threefry.uniforms(seed, size, next(streams)), [-1, *shape])))
-        return tf.one_hot(tf.argmax(p.logits + gumbel, axis=-1), shape[-1])
+        logits = p.logits if p.logits is not None else tf.math.log(p.probs)
+        return tf.one_hot(tf.argmax(logits + gumbel, axis=-1), shape[-1])
     if isinstance(p, Codes):
         codes = int(p.codebook.shape[0])
         u = threefry.uniforms(seed, p.places * codes, next(streams))

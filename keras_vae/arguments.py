@@ -19,7 +19,7 @@ def check_count(name: str, value: Any, at_least: int = 1, at_most: int | None = 
     """
     is_int = isinstance(value, numbers.Integral) and not isinstance(value, bool)
     if not is_int or value < at_least or (at_most is not None and value > at_most):
-        allowed = f"an int of at least {at_least}" if at_most is None else f"an int from {at_least} to {at_most}"
+        allowed = f"an int >= {at_least}" if at_most is None else f"an int from {at_least} to {at_most}"
         raise ValueError(f"{name} must be {allowed}, not {value!r}.")
     return int(value)
 

@@ -54,25 +54,32 @@ def package_folder() -> Path:
 def parts() -> dict[Kind, dict[str, Part]]:
     """All parts by kind and name."""
     classes: dict[str, tuple[str, ast.ClassDef]] = {}
-    functions: dict[str, tuple[str, ast.FunctionDef]] = {}
+    aliases: dict[str, tuple[str, str]] = {}
     folder = package_folder()
     for path in sorted(folder.rglob("*.py")):
         module = ".".join(("keras_vae", *path.relative_to(folder).with_suffix("").parts))
         for node in ast.parse(path.read_text(encoding="utf-8")).body:
             if isinstance(node, ast.ClassDef):
                 _add(classes, module, node)
-            elif isinstance(node, ast.FunctionDef):
-                functions[node.name] = (module, node)
+            elif isinstance(node, ast.Assign):
+                aliases.update({name: (module, meant) for name, meant in _aliases(node)})
     found: dict[Kind, dict[str, Part]] = {kind: {} for kind in KINDS}
     for name, (module, node) in classes.items():
         kind = _kind(name, classes)
         if kind and kind != "network" and _is_registered(node):
             found[kind][name] = Part(kind, name, module, _constructor(name, classes))
-    for name, (module, function) in functions.items():
-        returned = function.returns.id if isinstance(function.returns, ast.Name) else ""
-        if not name.startswith("_") and returned in classes and _kind(returned, classes) == "network":
-            found["network"][name] = Part("network", name, module, _arguments(function.args))
+    for name, (module, meant) in aliases.items():
+        if _kind(meant, classes) == "network" and _is_registered(classes[meant][1]):
+            found["network"][name] = Part("network", name, module, _constructor(meant, classes))
     return found
+
+
+def _aliases(node: ast.Assign) -> list[tuple[str, str]]:
+    """The pairs of names in `a = A` and `a, b = A, B`."""
+    target, value = node.targets[0], node.value
+    sides = [side.elts if isinstance(side, ast.Tuple) else [side] for side in (target, value)]
+    pairs = zip(*sides, strict=False)
+    return [(a.id, b.id) for a, b in pairs if isinstance(a, ast.Name) and isinstance(b, ast.Name)]
 
 
 def _add(classes: dict[str, tuple[str, ast.ClassDef]], module: str, node: ast.ClassDef) -> None:

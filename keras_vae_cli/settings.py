@@ -43,14 +43,14 @@ class Section(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
 
 
-class Condition(Section):
+class ConditionSettings(Section):
     """What a conditional model is given beside the image."""
 
     name: Literal["label", "gray", "low_resolution"]
     factor: PositiveInt | None = Field(None, description="of low_resolution: pixels on a side that become one")
 
     @pydantic.model_validator(mode="after")
-    def _factor(self) -> "Condition":
+    def _factor(self) -> "ConditionSettings":
         if (self.name == "low_resolution") != (self.factor is not None):
             raise ValueError("low_resolution takes a factor: {name: low_resolution, factor: 4}; nothing else takes one")
         return self
@@ -68,7 +68,7 @@ class Data(Section):
     resize: tuple[PositiveInt, PositiveInt] | None = None
     data_dir: Name | None = Field(None, description="where tensorflow-datasets keeps its files")
     on_bad_file: Literal["error", "skip"] = "error"
-    condition: Condition | None = Field(None, description="label, gray, or {name: low_resolution, factor: 4}")
+    condition: ConditionSettings | None = Field(None, description="label, gray, or {name: low_resolution, factor: 4}")
 
     @pydantic.field_validator("condition", mode="before")
     @classmethod

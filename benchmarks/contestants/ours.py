@@ -26,8 +26,8 @@ def make(architecture: str, source: str, steps_per_execution: int | None = None)
         kv.Decoder(keras.Sequential(decoder), likelihoods.Bernoulli((28, 28, 1))),
         priors.StandardNormal(latent_dim),
     )
-    given = {} if steps_per_execution is None else {"steps_per_execution": steps_per_execution}
-    vae.compile(keras.optimizers.Adam(sizes.LEARNING_RATE), **given)
+    vae.compile(keras.optimizers.Adam(sizes.LEARNING_RATE), steps_per_execution=steps_per_execution or 1)
+    vae.chooses_steps_per_execution = steps_per_execution is None
     per_epoch = sizes.STEPS_PER_EPOCH[architecture]
     x = child.images(sizes.BATCH_SIZE * per_epoch)
     options = {"batch_size": sizes.BATCH_SIZE}

@@ -81,7 +81,7 @@ def run(path: Path, calls: list[Call], *, timeout: float = 600.0) -> Response:
     with tempfile.TemporaryDirectory(prefix="keras_vae_") as folder:
         request_file, response_file = Path(folder) / "request.npz", Path(folder) / "response.npz"
         np.savez(request_file, allow_pickle=False, calls=np.frombuffer(request, np.uint8), **arrays)
-        command = [sys.executable, "-P", str(_HERE / f"run_{kind}.py"), str(request_file), str(response_file)]
+        command = [sys.executable, "-P", str(_HERE / "child.py"), kind, str(request_file), str(response_file)]
         try:
             process = subprocess.run(command, capture_output=True, timeout=timeout, check=False)
         except subprocess.TimeoutExpired as error:

@@ -11,7 +11,7 @@ from tensorflow.core.framework import graph_pb2, node_def_pb2, types_pb2
 from tensorflow.core.protobuf import meta_graph_pb2, saved_model_pb2
 
 from keras_vae.export.proof.report import Check
-from keras_vae.export.proof.run_saved_model import parse_signatures
+from keras_vae.export.proof.run_saved_model import DTYPES
 from keras_vae.export.reproducible import read_saved_model
 
 _RANDOM = re.compile(
@@ -68,11 +68,20 @@ def read_signatures(directory: Path) -> dict[str, Any]:
     if not graphs:
         raise ValueError("there is no graph with the tag `serve`")
     signatures = {}
-    for name, sides in parse_signatures(graphs[0].SerializeToString()).items():
-        if any(not info.shape for info in sides[0].values()):
+    for name, definition in sorted(graphs[0].signature_def.items()):
+        if name == "__saved_model_init_op":
+            continue
+        both = (definition.inputs, definition.outputs)
+        sides = [{key: _tensor_info(info) for key, info in side.items()} for side in both]
+        if any(not shape for _, shape in sides[0].values()):
             raise ValueError(f"an input of {name} has no dimension for the rows")
-        signatures[name] = tuple({key: (info.dtype, info.shape) for key, info in side.items()} for side in sides)
+        signatures[name] = tuple(sides)
     return signatures
+
+
+def _tensor_info(info: meta_graph_pb2.TensorInfo) -> tuple[str, list[int | None] | None]:
+    shape = [None if axis.size < 0 else axis.size for axis in info.tensor_shape.dim]
+    return DTYPES.get(info.dtype, str(info.dtype)), None if info.tensor_shape.unknown_rank else shape
 
 
 def _check_weights(directory: Path, graph: meta_graph_pb2.MetaGraphDef) -> Check:

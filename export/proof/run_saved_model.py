@@ -1,19 +1,12 @@
 """Runs a SavedModel the way TensorFlow Serving does: C++ loader, no Python TensorFlow, no XLA.
 
-This file is a *script*, started by path in a fresh process (:mod:`keras_vae.export.proof.fresh` does it). It imports
-numpy and the standard library only. The C++ loader is the one inside the TensorFlow wheel (``libtensorflow_cc``),
-called through its C API. ``import tensorflow`` after that in the same process crashes, hence the process of its own.
-
-    python -P run_saved_model.py REQUEST.npz RESPONSE.npz
-
-The request is written, and the response read, by :mod:`keras_vae.export.proof.fresh`, which describes both.
+A child process runs it (see `child.py` beside it). It imports numpy and the standard library only. The C++ loader is
+the one inside the TensorFlow wheel (``libtensorflow_cc``), called through its C API. ``import tensorflow`` after that
+in the same process crashes, hence the process of its own.
 """
 
 import ctypes
 import importlib.util
-import json
-import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -108,7 +101,7 @@ def _load_library() -> ctypes.CDLL:
     return library
 
 
-class SavedModel:
+class Model:
     """A session on a SavedModel, loaded by the C++ loader with the tag ``serve``.
 
     Args:
@@ -129,7 +122,16 @@ class SavedModel:
             options, None, directory.encode(), tags, 1, self._graph, meta_graph, self._status
         )
         self._check()
-        self.signatures = parse_signatures(ctypes.string_at(meta_graph.contents.data, meta_graph.contents.length))
+        content = ctypes.string_at(meta_graph.contents.data, meta_graph.contents.length)
+        self._infos = parse_signatures(content)
+
+    @property
+    def signatures(self) -> dict[str, list[dict[str, list[Any]]]]:
+        """Inputs and outputs of each signature, by name, with dtype and shape."""
+        return {
+            name: [{key: [info.dtype, info.shape] for key, info in side.items()} for side in sides]
+            for name, sides in self._infos.items()
+        }
 
     def _check(self) -> None:
         code = self._library.TF_GetCode(self._status)
@@ -163,9 +165,9 @@ class SavedModel:
         Raises:
             TensorFlowError: unknown signature or input, or the session's own answer to a bad feed.
         """
-        if signature not in self.signatures:
-            raise TensorFlowError(5, f"no signature {signature!r}; there are {sorted(self.signatures)}")
-        expected, produced = self.signatures[signature]
+        if signature not in self._infos:
+            raise TensorFlowError(5, f"no signature {signature!r}; there are {sorted(self._infos)}")
+        expected, produced = self._infos[signature]
         if set(inputs) != set(expected):
             raise TensorFlowError(3, f"inputs {sorted(inputs)} given, {sorted(expected)} expected")
         library = self._library
@@ -262,44 +264,3 @@ def parse_signatures(meta_graph: bytes) -> dict[str, tuple[dict[str, TensorInfo]
             )
             signatures[name] = inputs, outputs
     return signatures
-
-
-def main(request_file: str, response_file: str) -> None:
-    """Loads the model, makes every call of the request, writes what came back."""
-    with np.load(request_file) as request:
-        calls = json.loads(bytes(request["calls"]))
-        arrays = {key: request[key] for key in request.files}
-    response: dict[str, Any] = {"results": []}
-    outputs: dict[str, np.ndarray] = {}
-    model: Any = None
-    try:
-        model = SavedModel(calls["model"])
-        response["load"] = "OK"
-        response["signatures"] = {
-            name: [{key: [info.dtype, info.shape] for key, info in side.items()} for side in sides]
-            for name, sides in model.signatures.items()
-        }
-    except (TensorFlowError, ValueError) as error:
-        response["load"] = str(error)
-    for number, call in enumerate(calls["calls"] if model else ()):
-        feeds = {name: arrays[key] for name, key in call["inputs"].items()}
-        result: dict[str, Any] = {"status": "OK", "message": "", "seconds": []}
-        try:
-            for _ in range(1 + call["repeat"]):
-                start = time.perf_counter()
-                produced = model.run(call["signature"], feeds)
-                result["seconds"].append(time.perf_counter() - start)
-            result["outputs"] = {}
-            for name, array in produced.items():
-                result["outputs"][name] = key = f"{number}:{name}"
-                outputs[key] = array
-        except TensorFlowError as error:
-            result.update(status=error.code, message=str(error))
-        response["results"].append(result)
-    response["modules"] = sorted({name.partition(".")[0] for name in sys.modules})
-    outputs["response"] = np.frombuffer(json.dumps(response).encode(), np.uint8)
-    np.savez(response_file, allow_pickle=False, **outputs)
-
-
-if __name__ == "__main__":
-    main(*sys.argv[1:])

@@ -1,22 +1,58 @@
 """Warm-up requests for TensorFlow Serving, with the answers that are expected: the export's own reference.
 
-The file is a TFRecord of ``tensorflow.serving.PredictionLog``. The messages are written field by field, since their
-Python classes come only with ``tensorflow-serving-api``:
-
-    PredictionLog.predict_log = 6;  PredictLog.request = 1, .response = 2
-    PredictRequest.model_spec = 1, .inputs = 2;  PredictResponse.outputs = 1;  both of them map<string, TensorProto>
-    ModelSpec.name = 1, .signature_name = 3
+The file is a TFRecord of ``tensorflow.serving.PredictionLog``. The Python classes of its messages come only with
+``tensorflow-serving-api``; those made here have the same numbers, and only the fields that are used.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
+from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
+from google.protobuf.message import DecodeError
 from tensorflow.core.framework import tensor_pb2
 
-from keras_vae.export.proof.run_saved_model import wire_fields
+_FIELDS: dict[str, dict[str, Any]] = {
+    "ModelSpec": {"name": 1, "signature_name": 3},
+    "PredictRequest": {"model_spec": (1, "ModelSpec"), "inputs": (2, "map")},
+    "PredictResponse": {"outputs": (1, "map")},
+    "PredictLog": {"request": (1, "PredictRequest"), "response": (2, "PredictResponse")},
+    "PredictionLog": {"predict_log": (6, "PredictLog")},
+}
 
+
+def _prediction_log() -> Any:
+    """The class of the message, made of the table above: strings, messages of the table, and maps to tensors."""
+    package, kinds = "keras_vae.serving", descriptor_pb2.FieldDescriptorProto
+    file = descriptor_pb2.FileDescriptorProto(name="keras_vae/prediction_log.proto", package=package, syntax="proto3")
+    file.dependency.append(tensor_pb2.DESCRIPTOR.name)
+    tensor = f".{tensor_pb2.TensorProto.DESCRIPTOR.full_name}"
+    for message_name, fields in _FIELDS.items():
+        message = file.message_type.add(name=message_name)
+        for name, described in fields.items():
+            if isinstance(described, int):
+                message.field.add(name=name, number=described, type=kinds.TYPE_STRING, label=kinds.LABEL_OPTIONAL)
+                continue
+            number, kind = described
+            label, type_name = kinds.LABEL_OPTIONAL, f".{package}.{kind}"
+            if kind == "map":
+                entry = message.nested_type.add(name=f"{name.title()}Entry")
+                entry.options.map_entry = True
+                entry.field.add(name="key", number=1, type=kinds.TYPE_STRING, label=kinds.LABEL_OPTIONAL)
+                entry.field.add(
+                    name="value", number=2, type=kinds.TYPE_MESSAGE, type_name=tensor, label=kinds.LABEL_OPTIONAL
+                )
+                label, type_name = kinds.LABEL_REPEATED, f".{package}.{message_name}.{entry.name}"
+            message.field.add(name=name, number=number, type=kinds.TYPE_MESSAGE, type_name=type_name, label=label)
+    pool = descriptor_pool.Default()
+    pool.AddSerializedFile(file.SerializeToString())
+    return message_factory.GetMessageClass(pool.FindMessageTypeByName(f"{package}.PredictionLog"))
+
+
+PREDICTION_LOG = _prediction_log()
 FILE = Path("assets.extra") / "tf_serving_warmup_requests"
 
 
@@ -35,9 +71,13 @@ def write(directory: Path, records: list[Record]) -> None:
     (directory / FILE).parent.mkdir(exist_ok=True)
     with tf.io.TFRecordWriter(str(directory / FILE)) as writer:
         for record in records:
-            spec = _field(1, record.model.encode()) + _field(3, record.signature.encode())
-            request = _field(1, spec) + _tensors(2, record.inputs)
-            writer.write(_field(6, _field(1, request) + _field(2, _tensors(1, record.outputs))))
+            log = PREDICTION_LOG()
+            request, response = log.predict_log.request, log.predict_log.response
+            request.model_spec.name, request.model_spec.signature_name = record.model, record.signature
+            for tensors, arrays in ((request.inputs, record.inputs), (response.outputs, record.outputs)):
+                for name, array in arrays.items():
+                    tensors[name].CopyFrom(tf.make_tensor_proto(array))
+            writer.write(log.SerializeToString(deterministic=True))
 
 
 def read(directory: Path) -> list[Record]:
@@ -50,40 +90,18 @@ def read(directory: Path) -> list[Record]:
         return []
     try:
         return [_parse(record.numpy()) for record in tf.data.TFRecordDataset(str(directory / FILE))]
-    except (tf.errors.OpError, KeyError, ValueError) as error:
+    except (tf.errors.OpError, DecodeError, ValueError) as error:
         raise ValueError(f"{FILE} is damaged: {error}") from error
 
 
 def _parse(message: bytes) -> Record:
-    log = dict(wire_fields(dict(wire_fields(message))[6]))
-    spec = dict(wire_fields(dict(wire_fields(log[1]))[1]))
-    return Record(spec[1].decode(), spec[3].decode(), _arrays(log[1], 2), _arrays(log.get(2, b""), 1))
+    log = PREDICTION_LOG.FromString(message)
+    if not log.HasField("predict_log"):
+        raise ValueError("a record is no request for a prediction")
+    request, response = log.predict_log.request, log.predict_log.response
+    spec = request.model_spec
+    return Record(spec.name, spec.signature_name, _arrays(request.inputs), _arrays(response.outputs))
 
 
-def _varint(number: int) -> bytes:
-    encoded = bytearray()
-    while number > 0x7F:
-        encoded.append(number & 0x7F | 0x80)
-        number >>= 7
-    return bytes([*encoded, number])
-
-
-def _field(number: int, content: bytes) -> bytes:
-    return _varint(number << 3 | 2) + _varint(len(content)) + content
-
-
-def _tensors(number: int, arrays: dict[str, np.ndarray]) -> bytes:
-    entries = (
-        _field(1, name.encode()) + _field(2, tf.make_tensor_proto(array).SerializeToString(deterministic=True))
-        for name, array in sorted(arrays.items())
-    )
-    return b"".join(_field(number, entry) for entry in entries)
-
-
-def _arrays(message: bytes, number: int) -> dict[str, np.ndarray]:
-    arrays = {}
-    for found, entry in wire_fields(message):
-        if found == number:
-            pair = dict(wire_fields(entry))
-            arrays[pair[1].decode()] = tf.make_ndarray(tensor_pb2.TensorProto.FromString(pair[2]))
-    return arrays
+def _arrays(tensors: Mapping[str, Any]) -> dict[str, np.ndarray]:
+    return {name: tf.make_ndarray(tensor) for name, tensor in tensors.items()}

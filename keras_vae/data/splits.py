@@ -70,7 +70,7 @@ def load(
 
     Args:
         name_or_path: "digits"; "shapes" or "shapes/size=32,scales=3,orientations=10,positions=8", sprites with the
-            factors of dSprites that are rendered here (see `datasets.shapes.Grid`); an image dataset of TensorFlow
+            factors of dSprites that are rendered here (see `data.shapes.FactorGrid`); an image dataset of TensorFlow
             Datasets by name; a folder of images (in class folders or not, in train/ and test/ or not); an .npy or .npz
             file, or arrays: images [N, H, W, C] or [N, H, W] in uint8 or floats in [0, 1], or vectors [N, D] that keep
             their values. Several arrays, in a mapping or an .npz file, are told apart by their names: images, labels,

@@ -8,7 +8,7 @@ evaluation.evaluate(vae, test, train)                       # everything, JSON-r
 from keras_vae.evaluation.annealing import AnnealedEstimate, annealed_importance_sampling
 from keras_vae.evaluation.diagnosis import Finding, diagnose
 from keras_vae.evaluation.downstream import CodeDensity, augment, features_model
-from keras_vae.evaluation.importance import LogLikelihood, bits_per_dim, log_likelihood
+from keras_vae.evaluation.importance import LogLikelihood, log_likelihood
 from keras_vae.evaluation.probes import Clustering, Probe, cluster, linear_probe, probe_table
 from keras_vae.evaluation.report import evaluate, report_table
 
@@ -21,7 +21,6 @@ __all__ = [
     "Probe",
     "annealed_importance_sampling",
     "augment",
-    "bits_per_dim",
     "cluster",
     "diagnose",
     "evaluate",

@@ -15,6 +15,7 @@ from scipy.optimize import minimize_scalar
 from keras_vae.data.examples import resized
 from keras_vae.distributions.grid import QuantizedLogistic
 from keras_vae.evaluation.statistics import gather, given
+from keras_vae.likelihoods.likelihood import bits_per_dim
 from keras_vae.models.vae import VAE
 
 # Images that decide the scale of the interpolation's noise.
@@ -64,7 +65,7 @@ def interpolation(train: Any, test: Any, levels: int = 256) -> Interpolation:
     found = float(np.mean(_log_likelihood(x, predicted, scale, levels)))
     return Interpolation(
         log_likelihood=found,
-        bits_per_dim=-found / (math.prod(x.shape[1:]) * math.log(2.0)),
+        bits_per_dim=bits_per_dim(found, x.shape[1:]),
         psnr=float(np.mean(_psnr(x, predicted))),
         scale=scale,
     )

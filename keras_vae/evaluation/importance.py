@@ -120,17 +120,10 @@ def log_likelihood(vae: VAE, data: Any, num_samples: int = 5000, seed: int = 0, 
         monte_carlo_error=monte_carlo_error(sizes, num_samples),
         effective_sample_size=float(sizes.mean()),
         num_samples=num_samples,
-        bits_per_dim=bits_per_dim(vae, mean),
+        bits_per_dim=vae.decoder.likelihood.bits_per_dim(mean),
         values=values,
         effective_sample_sizes=sizes,
     )
-
-
-def bits_per_dim(vae: VAE, nats: float) -> float | None:
-    """-nats / (D log 2), D the number of values of an example; None unless the likelihood is of discrete data."""
-    if vae.decoder.likelihood.levels is None:
-        return None
-    return -nats / (math.prod(vae.decoder.event_shape) * math.log(2.0))
 
 
 def monte_carlo_error(sizes: np.ndarray, num_samples: int) -> float:

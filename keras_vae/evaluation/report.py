@@ -12,7 +12,7 @@ import rich.table
 from keras_vae.evaluation import diagnosis
 from keras_vae.evaluation.aggregate import Aggregate, aggregate_posterior
 from keras_vae.evaluation.annealing import annealed_importance_sampling
-from keras_vae.evaluation.importance import bits_per_dim, log_likelihood
+from keras_vae.evaluation.importance import log_likelihood
 from keras_vae.evaluation.statistics import (
     LatentStatistics,
     gather,
@@ -101,7 +101,7 @@ def _describe(vae: VAE, found: LatentStatistics) -> dict[str, Any]:
         "standard_error": found.standard_error,
         "rate": found.rate,
         "distortion": found.distortion,
-        "elbo_bits_per_dim": bits_per_dim(vae, found.elbo),
+        "elbo_bits_per_dim": vae.decoder.likelihood.bits_per_dim(found.elbo),
         "kl_is_exact": found.kl_is_exact,
         "kl_per_dim": None if found.kl_per_dim is None else found.kl_per_dim.tolist(),
         "active_units": int(found.active.sum()),

@@ -121,7 +121,7 @@ class Likelihood(Serializable, keras.layers.Layer):
         Returns:
             An array of that shape, or None for continuous data, whose densities are no probabilities.
         """
-        return None if self.levels is None else -log_prob / (math.prod(self.event_shape) * math.log(2.0))
+        return None if self.levels is None else bits_per_dim(log_prob, self.event_shape)
 
     def _independent(self, distribution: tfd.Distribution) -> tfd.Distribution:
         return tfd.Independent(distribution, len(self.event_shape))
@@ -131,6 +131,11 @@ class Likelihood(Serializable, keras.layers.Layer):
         if self.params_per_value == 1:
             return self.distribution(params, *weights)
         return self.distribution(*tf.split(params, self.params_per_value, axis=-1), *weights)
+
+
+def bits_per_dim(log_prob: Any, event_shape: Sequence[int]) -> Any:
+    """-log_prob / (D ln 2) for log-probabilities in nats of examples of D values."""
+    return -log_prob / (math.prod(event_shape) * math.log(2.0))
 
 
 def inside(mean: np.ndarray) -> np.ndarray:

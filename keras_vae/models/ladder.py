@@ -32,7 +32,7 @@ from keras_vae.seeds import Seed, fold_in
 from keras_vae.serialization import register
 from keras_vae.terms import LatentGroup, latent_group
 
-RECIPE = "a recipe of keras_vae.networks, such as mlp([300, 300]), from which a ladder is cut"
+RECIPE = "a recipe of keras_vae.networks, such as mlp([300, 300])"
 
 
 @register

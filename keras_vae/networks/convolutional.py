@@ -12,7 +12,18 @@ from keras_vae.serialization import Serializable, register
 
 @register
 class Conv(Network):
-    """See `conv`."""
+    """Convolutions of stride 2: each halves the image in an encoder and doubles it in a decoder.
+
+    Height and width may be odd: the encoder rounds up, the decoder crops to the same sizes on its way back.
+
+    Args:
+        filters: number of filters of each layer, in the order in which data pass them.
+        kernel_size: height and width of the kernels; a multiple of the stride avoids checkerboards.
+        activation: any Keras activation by name.
+        units: widths of dense layers between the convolutions and z: after them in an encoder, before in a decoder.
+        from_map: whether a decoder takes z as a map of its smallest height and width, a grid of codes, with a 3x3
+            convolution in place of the dense layer.
+    """
 
     def __init__(
         self,
@@ -76,7 +87,19 @@ class Conv(Network):
 
 @register
 class Residual(Conv):
-    """See `residual`."""
+    """Convolutions of stride 2 as in `conv`, each followed by residual blocks at its resolution.
+
+    Pre-activation blocks, x + conv(f(conv(f(x)))), of He et al. 2016, "Identity mappings in deep residual networks",
+    without normalisation, as in Child 2021, "Very deep VAEs": with batch statistics, log p(x) of an image would depend
+    on the other images of its batch. Any height, width and number of channels.
+
+    Args:
+        filters: number of filters at each resolution, in the order in which data pass them.
+        blocks: number of residual blocks at each resolution.
+        kernel_size: height and width of the kernels that change the resolution.
+        activation: any Keras activation by name.
+        from_map: as in `conv`.
+    """
 
     def __init__(
         self,
@@ -125,49 +148,8 @@ class ResidualBlock(Serializable, keras.layers.Layer):
         return x + self.second(self.activation(self.first(self.activation(x))))
 
 
-def conv(
-    filters: Sequence[int],
-    kernel_size: int = 4,
-    activation: str = "relu",
-    units: Sequence[int] = (),
-    from_map: bool = False,
-) -> Conv:
-    """Convolutions of stride 2: each halves the image in an encoder and doubles it in a decoder.
-
-    Height and width may be odd: the encoder rounds up, the decoder crops to the same sizes on its way back.
-
-    Args:
-        filters: number of filters of each layer, in the order in which data pass them.
-        kernel_size: height and width of the kernels; a multiple of the stride avoids checkerboards.
-        activation: any Keras activation by name.
-        units: widths of dense layers between the convolutions and z: after them in an encoder, before in a decoder.
-        from_map: whether a decoder takes z as a map of its smallest height and width, a grid of codes, with a 3x3
-            convolution in place of the dense layer.
-    """
-    return Conv(filters, kernel_size, activation, list(units), from_map)
-
-
-def residual(
-    filters: Sequence[int],
-    blocks: int = 1,
-    kernel_size: int = 4,
-    activation: str = "silu",
-    from_map: bool = False,
-) -> Residual:
-    """Convolutions of stride 2 as in `conv`, each followed by residual blocks at its resolution.
-
-    Pre-activation blocks, x + conv(f(conv(f(x)))), of He et al. 2016, "Identity mappings in deep residual networks",
-    without normalisation, as in Child 2021, "Very deep VAEs": with batch statistics, log p(x) of an image would depend
-    on the other images of its batch. Any height, width and number of channels.
-
-    Args:
-        filters: number of filters at each resolution, in the order in which data pass them.
-        blocks: number of residual blocks at each resolution.
-        kernel_size: height and width of the kernels that change the resolution.
-        activation: any Keras activation by name.
-        from_map: as in `conv`.
-    """
-    return Residual(filters, blocks, kernel_size, activation, from_map)
+# What users call: sizes in, a recipe out.
+conv, residual = Conv, Residual
 
 
 def halvings(size: Sequence[int], times: int) -> list[tuple[int, int]]:

@@ -12,7 +12,12 @@ from keras_vae.serialization import Serializable, register
 
 @register
 class MLP(Network):
-    """See `mlp`."""
+    """Dense layers. `mlp([])` is the identity, so that encoder and decoder become linear models.
+
+    Args:
+        units: width of each layer, in the order in which data pass them.
+        activation: any Keras activation by name.
+    """
 
     def __init__(self, units: Sequence[int], activation: str = "relu") -> None:
         self.units = check_sizes("units", units, allow_empty=True)
@@ -32,7 +37,14 @@ class MLP(Network):
 
 @register
 class GatedMLP(MLP):
-    """See `gated_mlp`."""
+    """Gated dense layers, h = activation(W1 x + b1) * sigmoid(W2 x + b2).
+
+    After Tomczak and Welling 2018, "VAE with a VampPrior", whose h has no other activation than the gate.
+
+    Args:
+        units: width of each layer, in the order in which data pass them.
+        activation: any Keras activation by name.
+    """
 
     is_gated = True
 
@@ -73,23 +85,5 @@ class GatedDense(Serializable, keras.layers.Layer):
         return self.values.compute_output_shape(input_shape)
 
 
-def mlp(units: Sequence[int], activation: str = "relu") -> MLP:
-    """Dense layers. `mlp([])` is the identity, so that encoder and decoder become linear models.
-
-    Args:
-        units: width of each layer, in the order in which data pass them.
-        activation: any Keras activation by name.
-    """
-    return MLP(units, activation)
-
-
-def gated_mlp(units: Sequence[int], activation: str = "linear") -> GatedMLP:
-    """Gated dense layers, h = activation(W1 x + b1) * sigmoid(W2 x + b2).
-
-    After Tomczak and Welling 2018, "VAE with a VampPrior", whose h has no other activation than the gate.
-
-    Args:
-        units: width of each layer, in the order in which data pass them.
-        activation: any Keras activation by name.
-    """
-    return GatedMLP(units, activation)
+# What users call: sizes in, a recipe out.
+mlp, gated_mlp = MLP, GatedMLP

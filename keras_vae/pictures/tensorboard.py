@@ -10,9 +10,6 @@ from keras_vae.arguments import check_count
 from keras_vae.evaluation.statistics import gather, given
 from keras_vae.pictures import of_models, tiles
 
-# What TensorBoard's image panel reads: its plugin's name in the summary, and strings (width, height, PNG).
-IMAGE_PLUGIN = "images"
-
 
 class TensorBoardPictures(keras.callbacks.Callback):
     """Samples and reconstructions for TensorBoard's image panel every few epochs, always of the same noise and data.
@@ -50,22 +47,11 @@ class TensorBoardPictures(keras.callbacks.Callback):
         }
         with self._writer.as_default():
             for name, figure in figures.items():
-                write_image(name, tiles.png(figure), step=epoch + 1)
+                pixels = tf.io.decode_png(tiles.png(figure))
+                tf.summary.image(name, pixels[tf.newaxis], step=epoch + 1)
         self._writer.flush()
 
     def on_train_end(self, logs: dict[str, Any] | None = None) -> None:
         """Close the file of the logs."""
         if self._writer is not None:
             self._writer.close()
-
-
-def write_image(name: str, png: bytes, step: int) -> None:
-    """A PNG as an image summary of the default writer, in the form that TensorBoard's image panel reads.
-
-    `tf.summary.image` does the same, but only where TensorBoard is installed.
-    """
-    height, width = tf.io.decode_png(png).shape[:2]
-    metadata = tf.compat.v1.SummaryMetadata()
-    metadata.plugin_data.plugin_name = IMAGE_PLUGIN
-    metadata.data_class = 3  # a sequence of blobs
-    tf.summary.write(name, tf.constant([str(width).encode(), str(height).encode(), png]), step=step, metadata=metadata)

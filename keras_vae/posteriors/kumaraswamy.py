@@ -15,7 +15,7 @@ from keras_vae.serialization import register
 
 @register
 class Kumaraswamy(Posterior):
-    """Independent draws on [low, high], for priors on an interval: see `kumaraswamy.IntervalKumaraswamy`.
+    """Independent draws on [low, high], for priors on an interval: see `distributions.kumaraswamy.IntervalKumaraswamy`.
 
     The concentrations are 1 + exp(linear), within [1.01, 100] and [1, 10^6], and start at two: the density is bounded,
     and goes to the uniform one as both go to one. `point` is the mean. The KL to

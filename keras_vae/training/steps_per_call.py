@@ -26,16 +26,14 @@ def while_training(vae: Any, options: dict[str, Any]) -> Iterator[None]:
     is one replica, and `compile` left `steps_per_execution` at Keras's 1. The weights are the same, bit for bit. Of a
     model with `chooses_steps_per_execution = False` nothing is changed.
     """
-    if not _is_left_open(vae):
-        yield
-        return
+    is_open, steps = _is_left_open(vae), vae.steps_per_execution
     # Workers, whose data and callbacks may differ, must choose alike.
-    is_plain = not vae.run_eagerly and vae.distribute_strategy.num_replicas_in_sync == 1
-    steps = suitable(options, int(tf.convert_to_tensor(vae.step))) if is_plain else 1
-    if steps != vars(vae).get("_traced_steps", 1):
+    if is_open and not vae.run_eagerly and vae.distribute_strategy.num_replicas_in_sync == 1:
+        steps = suitable(options, int(tf.convert_to_tensor(vae.step)))
+    if steps != vars(vae).get("_traced_steps", vae.steps_per_execution):
         # The number is a constant of the compiled function.
-        vae.train_function, vae._traced_steps = None, steps
-    vae._is_choosing = True
+        vae.train_function = None
+    vae._traced_steps, vae._is_choosing = steps, is_open
     try:
         with _executing(vae, steps):
             yield

@@ -110,12 +110,3 @@ def make_optimizer(train: Train, steps_per_epoch: int) -> keras.optimizers.Optim
         # Losses are sums over pixels: from Keras's 2^15 the first steps would be lost to overflows.
         made = keras.optimizers.LossScaleOptimizer(made, initial_scale=LOSS_SCALE)
     return made
-
-
-def steps_per_execution(train: Train, steps_per_epoch: int) -> int:
-    """Steps per call of the compiled function: the largest divisor of an epoch's steps up to the setting, or to 10.
-
-    Keras makes whole calls: without a divisor, epochs of an endless stream would be longer than the data.
-    """
-    most = train.steps_per_execution or 10
-    return max(n for n in range(1, most + 1) if steps_per_epoch % n == 0)

@@ -1,5 +1,6 @@
 """`keras-vae train`: from settings to a run folder."""
 
+import contextlib
 import datetime
 import difflib
 import json
@@ -14,6 +15,7 @@ from keras_vae import data, files
 from keras_vae.callbacks import Checkpoints, SkippedSteps, TensorBoardPictures, TrainingDiverged
 from keras_vae.models.vae import VAE
 from keras_vae.training.replicas import follow_chief, from_chief, is_chief
+from keras_vae.training.steps_per_call import largest_divisor
 from keras_vae_cli.commands import build, run_folder, workers
 from keras_vae_cli.commands.progress import TrainingProgress
 from keras_vae_cli.errors import ConfigError
@@ -39,24 +41,29 @@ def train(settings: Settings, run: Path, console: Console | None = None, accept_
     Raises:
         ConfigError: if the folder holds something else, or a run with other settings.
         TrainingDiverged: if too many steps in a row had to be skipped.
-        OSError: if the folder cannot be written.
+        OSError: if the folder cannot be written, or another process trains in it.
         KeyboardInterrupt: after what was learned so far has been saved.
     """
     console = console or Console(highlight=False, soft_wrap=True)
     # Workers must be known before TensorFlow does anything else.
     strategy = workers.make_strategy(settings.train.distribute, settings.train.worker_timeout, console.print)
-    with workers.watched(strategy):
-        _train(settings, run, console, accept_changes, strategy)
+    with workers.watched(strategy), contextlib.ExitStack() as held:
+        _train(settings, run, console, accept_changes, strategy, held)
 
 
 def _train(
-    settings: Settings, run: Path, console: Console, accept_changes: bool, strategy: tf.distribute.Strategy
+    settings: Settings,
+    run: Path,
+    console: Console,
+    accept_changes: bool,
+    strategy: tf.distribute.Strategy,
+    held: contextlib.ExitStack,
 ) -> None:
     chief = is_chief(strategy)
     if not chief:
         console.print("The chief writes all files and shows how training goes; this worker writes none.")
         console = Console(quiet=True)
-    if not from_chief(strategy, chief and _claim(settings, run, console, accept_changes)):
+    if not from_chief(strategy, chief and _claim(settings, run, console, accept_changes, held)):
         return
     changed = _difference(from_chief(strategy, settings.as_yaml()), settings.as_yaml())
     if changed:
@@ -103,8 +110,10 @@ class _Session:
         self.vae.compile(
             build.make_optimizer(train, self.steps),
             jit_compile=train.jit_compile,
-            steps_per_execution=build.steps_per_execution(train, self.steps),
+            # Keras makes whole calls, which must not go beyond the end of an epoch.
+            steps_per_execution=largest_divisor(self.steps, train.steps_per_execution or 1),
         )
+        self.vae.chooses_steps_per_execution = train.steps_per_execution is None
         # Workers initialise variables together: not when one of them needs them.
         self.vae.optimizer.build(self.vae.trainable_variables)
         self.is_chief = is_chief(self.vae.distribute_strategy)
@@ -208,9 +217,11 @@ class _Session:
         return run_folder.load_model(self.run)
 
 
-def _claim(settings: Settings, run: Path, console: Console, accept_changes: bool) -> bool:
-    """Whether there is something to do in the folder, after making sure that it is ours."""
+def _claim(settings: Settings, run: Path, console: Console, accept_changes: bool, held: contextlib.ExitStack) -> bool:
+    """Whether there is something to do in the folder, after making sure that it is ours alone, until `held` ends."""
     text = settings.as_yaml()
+    if run.is_dir():
+        held.enter_context(files.locked(run))
     if (run / run_folder.CONFIG).is_file():
         recorded = build.read(run).as_yaml()
         if recorded != text:
@@ -231,7 +242,9 @@ def _claim(settings: Settings, run: Path, console: Console, accept_changes: bool
         return True
     if run.exists() and (not run.is_dir() or any(run.iterdir())):
         raise ConfigError(f"{run} is no run folder, and holds something already: give another one with --run.")
-    run.mkdir(parents=True, exist_ok=True)
+    if not run.exists():
+        run.mkdir(parents=True)
+        held.enter_context(files.locked(run))
     files.write_text(run / run_folder.CONFIG, text)
     return True
 

@@ -148,12 +148,6 @@ def test_precision_compilation_and_gradients_follow_the_settings(tmp_path, compi
     assert vae.gradient_skip_norm == 5
 
 
-def test_calls_of_several_steps_make_whole_epochs():
-    train = settings.load().train
-    assert [build.steps_per_execution(train, n) for n in (11, 12, 285, 7, 1, 100)] == [1, 6, 5, 7, 1, 10]
-    assert build.steps_per_execution(settings.load(None, ["train.steps_per_execution=3"]).train, 10) == 2
-
-
 LAUGHS = "a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n" + "".join(
     f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 10)}]\n" for n in range(1, 12)
 )

@@ -7,7 +7,7 @@ import keras
 import numpy as np
 import pytest
 
-from keras_vae import data
+from keras_vae import data, files
 from keras_vae_cli import settings
 from keras_vae_cli.commands import build, run_folder, train
 from keras_vae_cli.errors import ConfigError
@@ -55,6 +55,18 @@ def test_training_starts_from_the_weights_of_another_run(run, capsys):
         train.train(settings.load(run / "more.yaml", ["model.encoder.units=[9]"]), run / "other")
     with pytest.raises(ConfigError, match=r"holds no vae\.keras"):
         train.train(settings.load(run / "more.yaml", ["train.start_from=nowhere"]), run / "third")
+
+
+def test_two_processes_do_not_train_in_one_folder(run, tmp_path_factory):
+    again = settings.load(None, ["train.epochs=1", "export.formats=[]"])
+    before = {path.name: path.read_bytes() for path in run.iterdir()}
+    with files.locked(run), pytest.raises(files.Busy, match="another process is writing to"):
+        train.train(again, run)
+    assert {path.name: path.read_bytes() for path in run.iterdir()} == before
+    empty = tmp_path_factory.mktemp("empty")
+    with files.locked(empty), pytest.raises(files.Busy):
+        train.train(again, empty)
+    assert not any(empty.iterdir())
 
 
 def test_a_command_that_never_trained_does_not_claim_the_folder(tmp_path):

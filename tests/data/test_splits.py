@@ -58,14 +58,14 @@ def test_own_splits_of_the_source_are_used():
     [
         ({"batch_size": 91}, "90 training examples"),
         ({"batch_size": 0}, "batch_size=0"),
-        ({"binarize": "yes"}, "binarize='yes'"),
-        ({"seed": -1}, "seed=-1"),
-        ({"seed": 1.5}, "seed=1.5"),
-        ({"validation_split": 1.0}, "validation_split=1.0"),
-        ({"test_split": -0.1}, "test_split=-0.1"),
-        ({"resize": 64}, "resize=64"),
+        ({"binarize": "yes"}, "binarize must be one of None, 'threshold', 'dynamic', not 'yes'"),
+        ({"seed": -1}, "seed must be an int >= 0, not -1"),
+        ({"seed": 1.5}, "seed must be an int >= 0, not 1.5"),
+        ({"validation_split": 1.0}, "validation_split must be a number at least 0 and below 1, not 1.0"),
+        ({"test_split": -0.1}, "test_split must be a number at least 0 and below 1, not -0.1"),
+        ({"resize": 64}, "resize must be .height, width., each from 1 to 16384, not 64"),
         ({"resize": (0, 8)}, "height, width"),
-        ({"on_bad_file": "ignore"}, "on_bad_file='ignore'"),
+        ({"on_bad_file": "ignore"}, "on_bad_file must be one of 'error', 'skip', not 'ignore'"),
     ],
 )
 def test_impossible_options_are_named(options, message):

@@ -338,7 +338,7 @@ def test_the_next_version_is_the_highest_plus_one(tmp_path):
 
 @pytest.mark.parametrize("version", [0, -1, 1.5, "2", True])
 def test_versions_are_positive_integers(version, vae, tmp_path):
-    with pytest.raises(export.ExportError, match="at least 1"):
+    with pytest.raises(export.ExportError, match="must be an int >= 1"):
         export.to_saved_model(vae, tmp_path / "decoder", version=version)
     assert not left_behind(tmp_path)
 

@@ -241,22 +241,6 @@ def test_a_grid_of_65536_levels_survives_float32():
     likelihoods.DiscretizedLogistic((65536,), levels=65536).check(x[None])
 
 
-@pytest.mark.parametrize(
-    ("make", "message"),
-    [
-        (lambda: likelihoods.DiscretizedLogistic((3,), levels=1), "levels must be an int >= 2, not 1"),
-        (lambda: likelihoods.Categorical((3,), levels=2.5), "levels must be an int >= 2, not 2.5"),
-        (lambda: likelihoods.Binomial((3,), total_count=0), "total_count must be an int >= 1, not 0"),
-        (lambda: likelihoods.DiscretizedLogisticMixture((3,), num_components=True), "num_components must be an int"),
-        (lambda: likelihoods.Normal((3,), scale=-1.0), "scale must be a positive number"),
-        (lambda: likelihoods.Bernoulli((3, 0)), "event_shape must hold positive ints only"),
-    ],
-)
-def test_wrong_arguments_are_refused_by_name(make, message):
-    with pytest.raises(ValueError, match=message):
-        make()
-
-
 @pytest.mark.parametrize("channels", [1, 2, 3, 4, 7])
 @pytest.mark.parametrize("name", parts.GRAY)
 def test_any_number_of_channels(name, channels):

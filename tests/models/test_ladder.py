@@ -150,7 +150,7 @@ def test_half_a_hierarchy_and_what_it_cannot_do_are_refused():
     for latents in (0, [0], [-1], [], [True], "2", [2.0]):
         with pytest.raises(ValueError, match="latents must be a positive int, or a list of ints"):
             make("mlp", latents=latents)
-    with pytest.raises(TypeError, match="cut from a recipe"):
+    with pytest.raises(TypeError, match="network must be a recipe"):
         LadderEncoder(keras.layers.Dense(3), vae.encoder.posterior)
 
 

@@ -86,7 +86,7 @@ def test_blocks_side_by_side_add_up():
     np.testing.assert_allclose(q.log_prob(z), log_q, rtol=1e-5)
     np.testing.assert_allclose(log_q, normal.log_prob(z[..., :2]) + OneHot(LOGITS).log_prob(z[..., 2:]), rtol=1e-5)
     np.testing.assert_allclose(q.mean()[:, 2:], PI, rtol=1e-5)
-    groups = latent_groups(q, p, z, log_q)
+    groups = latent_groups(q, p, z, log_q, densities=(True, True))
     assert [group.z.shape[-1] for group in groups] == [2, 4]
     assert all(group.kl_is_exact for group in groups)
     np.testing.assert_allclose(tf.add_n([g.log_q for g in groups]), log_q, rtol=1e-5)

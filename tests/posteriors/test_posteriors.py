@@ -130,7 +130,7 @@ def test_which_kl_are_exact(name):
     for prior in (prior for prior in PRIORS if fits(name, prior)):
         p = PRIORS[prior]()
         p.build((None, 4))
-        group = terms.latent_group(q, p.distribution(encoder=encoder), z, log_q)
+        group = terms.latent_group(q, p.distribution(encoder=encoder), z, log_q, encoder.posterior.has_density)
         exact = EXACT.get((name, prior))
         assert group.kl_is_exact == (exact is not None)
         assert (group.kl_per_dim is not None) == (exact == "split")
@@ -278,9 +278,9 @@ def test_kumaraswamy_lives_on_its_interval():
 
 
 def test_deterministic_has_neither_density_nor_kl():
-    _, q = random_q(ALL["deterministic"])
+    posterior, q = random_q(ALL["deterministic"])
     z, log_q = q.experimental_sample_and_log_prob(2, seed=[0, 0])
-    group = terms.latent_group(q, priors.StandardNormal(L).distribution(), z, log_q)
+    group = terms.latent_group(q, priors.StandardNormal(L).distribution(), z, log_q, posterior.has_density)
     np.testing.assert_array_equal(z[0], z[1])
     np.testing.assert_array_equal(group.kl, [0.0, 0.0])
     assert group.log_q.shape == (2, 2)

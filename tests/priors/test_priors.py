@@ -199,18 +199,6 @@ def test_vamp_says_what_it_needs():
         vae.prior.distribution(encoder=encoder)
 
 
-def test_bad_arguments_are_named():
-    for make, message in [
-        (lambda: priors.Uniform(2, 1.0, 0.0), "low < high"),
-        (lambda: priors.NormalMixture(2, 0), "num_components must be an int >= 1, not 0"),
-        (lambda: priors.VampPrior(2, 2.5), "num_pseudo_inputs"),
-        (lambda: priors.RealNVP(2, num_layers=0), "num_layers"),
-        (lambda: priors.RealNVP(2, units=[]), "units"),
-    ]:
-        with pytest.raises(ValueError, match=message):
-            make()
-
-
 def test_a_prior_of_the_users_own_is_one_method():
     class Laplace(priors.Prior):
         def distribution(self, encoder=None, condition=None):

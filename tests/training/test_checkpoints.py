@@ -45,6 +45,7 @@ def make_vae(case="", seed=None, **options):
     if case == "float16":
         optimizer = keras.optimizers.LossScaleOptimizer(optimizer, initial_scale=2.0**20, dynamic_growth_steps=3)
     vae.compile(optimizer, steps_per_execution=5 if case == "accumulation" else 1)
+    vae.chooses_steps_per_execution = False
     return vae
 
 

@@ -59,7 +59,7 @@ def noise(strategy, vae):
     # One copy of the same image for each replica.
     def infer():
         condition = None if vae.condition is None else tf.zeros([1], tf.int32)
-        terms, _, _ = vae._objective(tf.ones([1, 4, 4, 1]), None, seeds.as_pair(3), False, condition)
+        terms, _, _ = vae.compute_objective(tf.ones([1, 4, 4, 1]), condition, None, seeds.as_pair(3), False)
         return terms.groups[0].z
 
     local = strategy.run(infer)

@@ -111,7 +111,7 @@ def gradient_norms(vae, x):
     for start in range(0, len(x), 16):
         with tf.GradientTape() as tape:
             seed = seeds.fold_in(vae.seed, tf.constant(start // 16, tf.int64))
-            loss = vae._objective(x[start : start + 16], None, seed, training=True)[1]
+            loss = vae.compute_objective(x[start : start + 16], None, None, seed, training=True)[1]
         norms.append(float(tf.linalg.global_norm(tape.gradient(loss, vae.trainable_variables))))
     return norms
 

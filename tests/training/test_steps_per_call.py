@@ -1,3 +1,5 @@
+"""How many steps a call makes: told by nobody but the clock."""
+
 import keras
 import numpy as np
 import pytest
@@ -6,6 +8,7 @@ import tensorflow as tf
 import keras_vae as kv
 from keras_vae import callbacks, likelihoods, networks, posteriors, priors
 from keras_vae.training import steps_per_call
+from keras_vae.training.callback import FitCallback
 
 X = (np.random.default_rng(0).random((215, 4, 4, 1)) < 0.3).astype("float32")
 
@@ -19,11 +22,11 @@ class Looks(keras.callbacks.Callback):
         self.seen.append(batch)
 
 
-class Glances(Looks):
-    needs_every_batch = False
+class Glances(FitCallback, Looks):
+    """It has a hook for batches, and only wants to be called now and then."""
 
 
-def make_vae(**options):
+def make_vae(chooses=True, **options):
     keras.utils.set_random_seed(0)
     vae = kv.VAE(
         kv.Encoder(networks.mlp([8]), posteriors.MultivariateNormalDiag(2)),
@@ -32,6 +35,7 @@ def make_vae(**options):
         seed=0,
     )
     vae.compile(keras.optimizers.Adam(1e-2), **options)
+    vae.chooses_steps_per_execution = chooses
     return vae
 
 
@@ -42,7 +46,7 @@ def batches(number, size=None):
 
 def test_the_number_follows_from_the_data():
     def number(x, step=0, **options):
-        return steps_per_call.steps_per_execution({"x": x, **options}, step)
+        return steps_per_call.suitable({"x": x, **options}, step)
 
     assert [number(batches(n)) for n in (1, 19, 20, 59, 101, 469)] == [1, 1, 2, 5, 10, 10]
     assert [number(batches(None), steps_per_epoch=n) for n in (1, 60, 469, 391, 600)] == [1, 6, 7, 1, 10]
@@ -76,7 +80,7 @@ def test_which_callbacks_are_called_after_each_step(make, needs, tmp_path, monke
 
 def test_nobody_can_tell_but_by_the_clock():
     looks, glances, results = Looks(), Glances(), []
-    for options, callback in [({}, looks), ({}, glances), ({"steps_per_execution": 1}, Glances())]:
+    for options, callback in [({}, looks), ({}, glances), ({"chooses": False}, Glances())]:
         vae = make_vae(**options)
         history = vae.fit(X, batch_size=4, epochs=2, validation_data=(X[:7],), callbacks=[callback], verbose=0)
         results.append((vae.get_weights(), history.history, vae.evaluate(X[:7], verbose=0, return_dict=True)))
@@ -113,7 +117,7 @@ def test_a_model_that_was_not_compiled_is_loaded_as_such(tmp_path):
 
 
 def test_a_loaded_model_chooses_as_the_saved_one_did(tmp_path):
-    for options in ({}, {"steps_per_execution": 1}, {"steps_per_execution": 3}):
+    for options, calls in (({}, 11), ({"steps_per_execution": 3}, 18)):
         vae = make_vae(**options)
         vae.fit(X, batch_size=4, verbose=0)
         vae.save(tmp_path / "vae.keras")
@@ -122,4 +126,19 @@ def test_a_loaded_model_chooses_as_the_saved_one_did(tmp_path):
         assert int(loaded.optimizer.iterations) == 54
         glances = Glances()
         loaded.fit(X, batch_size=4, callbacks=[glances], verbose=0)
-        assert len(glances.seen) == {None: 11, 1: 54, 3: 18}[options.get("steps_per_execution")]
+        assert len(glances.seen) == calls
+
+
+def test_the_choice_can_be_taken_back(tmp_path):
+    vae = make_vae()
+    for chooses, calls in ((True, 11), (False, 54), (True, 11)):
+        vae.chooses_steps_per_execution = chooses
+        glances = Glances()
+        vae.fit(X, batch_size=4, callbacks=[glances], verbose=0)
+        assert len(glances.seen) == calls
+    assert int(vae.step) == 3 * 54
+
+
+def test_the_largest_divisor():
+    assert [steps_per_call.largest_divisor(n, 10) for n in (11, 12, 285, 7, 1, 100)] == [1, 6, 5, 7, 1, 10]
+    assert steps_per_call.largest_divisor(10, 3) == 2

@@ -1,0 +1,157 @@
+"""A file or folder is written whole or not at all, and never over what is no file or folder."""
+
+import os
+import socket
+import stat
+import subprocess
+import sys
+
+import keras
+import numpy as np
+import pytest
+from small_models import make_vae
+
+from keras_vae import export, files, pictures
+from keras_vae.training import checkpoint_files, checkpoint_state
+
+
+def listed(folder):
+    return sorted(path.name for path in folder.iterdir())
+
+
+def test_a_file_is_there_when_it_is_whole(tmp_path):
+    target = tmp_path / "new" / "folder" / "a.txt"
+    with files.whole_file(target) as temporary:
+        assert temporary.parent == target.parent and not target.exists()
+        temporary.write_text("whole")
+    assert target.read_text() == "whole" and listed(target.parent) == ["a.txt"]
+    files.write_text(target, "näher")
+    assert target.read_bytes() == "näher".encode()
+
+
+def test_an_error_leaves_everything_as_it_was(tmp_path):
+    files.write_text(tmp_path / "a.txt", "before")
+    for target in (tmp_path / "a.txt", tmp_path / "new" / "folder" / "b.txt"):
+        with pytest.raises(ZeroDivisionError), files.whole_file(target) as temporary:
+            temporary.write_text("half")
+            raise ZeroDivisionError
+    with pytest.raises(ZeroDivisionError), files.whole_folder(tmp_path / "other" / "folder") as temporary:
+        (temporary / "c.txt").write_text("half")
+        raise ZeroDivisionError
+    assert listed(tmp_path) == ["a.txt"] and (tmp_path / "a.txt").read_text() == "before"
+
+
+def killed_inside(context, path):
+    """A process of its own that is killed inside `files.CONTEXT(path)`. It imports nothing but that one file."""
+    program = """
+import importlib.util, os, pathlib, sys
+spec = importlib.util.spec_from_file_location("files", sys.argv[1])
+files = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(files)
+with getattr(files, sys.argv[2])(pathlib.Path(sys.argv[3])):
+    os.kill(os.getpid(), 9)
+"""
+    ended = subprocess.run([sys.executable, "-c", program, files.__file__, context, str(path)], check=False)
+    assert ended.returncode == -9
+
+
+def test_what_a_killed_process_left_is_cleared_away(tmp_path):
+    killed_inside("whole_file", tmp_path / "a.txt")
+    killed_inside("whole_folder", tmp_path / "b")
+    (tmp_path / ".writing-a.txt").write_text("half")
+    assert listed(tmp_path) == [".writing-a.txt", ".writing-b"]
+    files.write_text(tmp_path / "a.txt", "whole")
+    with files.whole_folder(tmp_path / "b"):
+        pass
+    assert listed(tmp_path) == ["a.txt", "b"]
+
+
+def test_a_folder_gives_way_only_if_it_may(tmp_path):
+    target = tmp_path / "a"
+    for content in ("1", "2"):
+        with files.whole_folder(target, replace=True) as temporary:
+            (temporary / content).write_text(content)
+        assert listed(target) == [content]
+    with pytest.raises(FileExistsError, match="is there already"), files.whole_folder(target) as temporary:
+        (temporary / "3").write_text("3")
+    (tmp_path / "link").symlink_to(target)
+    with pytest.raises(FileExistsError, match="is there already"), files.whole_folder(tmp_path / "link", replace=True):
+        pass
+    assert listed(tmp_path) == ["a", "link"] and listed(target) == ["2"]
+
+
+@pytest.fixture
+def special(tmp_path, monkeypatch):
+    """Things in a temporary folder that are no regular files, by name."""
+    os.mkfifo(tmp_path / "pipe.png")
+    (tmp_path / "folder.png").mkdir()
+    with socket.socket(socket.AF_UNIX) as listening:
+        # The name of a socket has at most 107 bytes.
+        monkeypatch.chdir(tmp_path)
+        listening.bind("socket.png")
+        (tmp_path / "to_pipe.png").symlink_to("pipe.png")
+        yield tmp_path
+
+
+def kinds(folder):
+    return {path.name: stat.S_IFMT(path.lstat().st_mode) for path in folder.iterdir()}
+
+
+def test_nothing_is_renamed_over_what_is_no_file(special):
+    vae = make_vae()
+    vae.build()
+    before = kinds(special)
+    for name in before:
+        path = special / name
+        for write in (
+            lambda path=path: files.write_text(path, "x"),
+            lambda path=path: export.to_tflite(vae, path),
+            lambda path=path: pictures.samples(vae, n=4, path=path),
+            lambda path=path: checkpoint_state.save(vae, path),
+        ):
+            with pytest.raises(FileExistsError, match=r"is a folder|no regular file"):
+                write()
+        with pytest.raises((FileExistsError, NotADirectoryError)):
+            export.to_saved_model(vae, path / "served" if name != "folder.png" else special / "pipe.png")
+    assert kinds(special) == before
+
+
+def test_links_are_followed_and_stay(tmp_path):
+    (tmp_path / "far").mkdir()
+    (tmp_path / "far" / "a.txt").write_text("before")
+    for link, target in (("link.txt", "far/a.txt"), ("dangling.txt", "far/new.txt")):
+        (tmp_path / link).symlink_to(target)
+        files.write_text(tmp_path / link, "after")
+        assert (tmp_path / link).is_symlink() and (tmp_path / target).read_text() == "after"
+    assert listed(tmp_path) == ["dangling.txt", "far", "link.txt"] and listed(tmp_path / "far") == ["a.txt", "new.txt"]
+
+
+def test_nothing_is_written_below_a_file(tmp_path):
+    (tmp_path / "file").write_text("x")
+    for write in (
+        lambda: files.write_text(tmp_path / "file" / "a.txt", "x"),
+        lambda: checkpoint_files.write(tmp_path / "file", 1, {}, {}),
+    ):
+        with pytest.raises(NotADirectoryError, match="is a file, so nothing can be written below it"):
+            write()
+
+
+def test_a_folder_has_one_lock_and_it_goes_with_its_process(tmp_path):
+    busy = pytest.raises(files.Busy, match="another process is writing")
+    with files.locked(tmp_path), busy, files.locked(tmp_path):
+        pass
+    killed_inside("locked", tmp_path)
+    with files.locked(tmp_path):
+        pass
+
+
+def test_a_model_file_that_cannot_be_written_is_as_it_was(tmp_path, monkeypatch):
+    vae = make_vae()
+    vae.build()
+    checkpoint_state.save(vae, tmp_path / "vae.keras")
+    before = (tmp_path / "vae.keras").read_bytes()
+    monkeypatch.setattr(files, "_to_disk", lambda path: (_ for _ in ()).throw(OSError("disk full")))
+    with pytest.raises(OSError, match="disk full"):
+        checkpoint_state.save(vae, tmp_path / "vae.keras")
+    assert (tmp_path / "vae.keras").read_bytes() == before and listed(tmp_path) == ["vae.keras"]
+    assert np.isfinite(keras.saving.load_model(tmp_path / "vae.keras").sample(1, seed=0)).all()
