@@ -2,6 +2,9 @@
 
 import ast
 import importlib
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import keras
@@ -225,3 +228,13 @@ def test_all_parts_are_registered_and_documented():
             assert made.__doc__
             if kind != "network":  # those are made by functions
                 assert keras.saving.get_registered_object(f"keras_vae>{name}") is made
+
+
+def test_the_package_imports_nothing_heavy_before_it_is_needed():
+    code = "import sys, keras_vae; print(sorted(set(sys.modules) & set(sys.argv[1:])))"
+    heavy = ["sklearn.tree", "sklearn.linear_model", "sklearn.mixture", "tensorflow_datasets"]
+    environment = {**os.environ, "PYTHONPATH": str(LIBRARY.parent), "TF_CPP_MIN_LOG_LEVEL": "3"}
+    ended = subprocess.run(
+        [sys.executable, "-c", code, *heavy], env=environment, capture_output=True, text=True, check=True
+    )
+    assert ended.stdout.strip() == "[]", ended.stdout

@@ -12,9 +12,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
-import tensorflow_datasets as tfds
 
-from keras_vae.data import digits, shapes
 from keras_vae.data.examples import Examples, Size, Source, checked_images, checked_labels, empty, resized_images
 
 SPLITS = {"train": ("train",), "validation": ("validation", "valid", "val", "dev"), "test": ("test",)}
@@ -65,9 +63,13 @@ def load_named(
 @contextlib.contextmanager
 def _prepared(name: str, data_dir: str | os.PathLike | None, download: bool) -> Iterator[Any]:
     if re.split("[/:]", name)[0] in OWN:
+        from keras_vae.data import digits, shapes
+
         with digits.prepared(data_dir) if name == "digits" else shapes.prepared(name, data_dir) as builder:
             yield builder
         return
+
+    import tensorflow_datasets as tfds
 
     data_dir = data_dir or os.environ.get("TFDS_DATA_DIR")
     try:
@@ -108,6 +110,8 @@ def _unknown(name: str, error: Exception) -> str:
 
 def _names() -> list[str]:
 
+    import tensorflow_datasets as tfds
+
     # Listing the community's datasets would ask the network.
     return [*OWN, *tfds.list_builders(with_community_datasets=False)]
 
@@ -145,6 +149,8 @@ def _unreachable_host(builder: Any) -> str | None:
 def _keys(name: str, builder: Any, labels: bool) -> tuple[str, tuple[str, ...]]:
     """The names of the features that hold the image and the label, or the factors."""
 
+    import tensorflow_datasets as tfds
+
     features = builder.info.features
     supervised = builder.info.supervised_keys or (None, None)
     images = [key for key, feature in features.items() if isinstance(feature, tfds.features.Image)]
@@ -177,6 +183,8 @@ def _split_names(name: str, builder: Any) -> dict[str, str]:
 def _read(
     builder: Any, split: str, image_key: str, label_keys: tuple[str, ...], resize: Size | None, what: str
 ) -> Examples:
+
+    import tensorflow_datasets as tfds
 
     feature = builder.info.features[image_key]
     shape = feature.shape

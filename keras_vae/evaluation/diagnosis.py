@@ -143,12 +143,11 @@ def _unused(found: LatentStatistics) -> list[Finding]:
 
 
 def _scale_at_bound(vae: VAE, x: np.ndarray, condition: np.ndarray | None) -> list[Finding]:
-    bounds = getattr(vae.decoder.likelihood, "SCALES", None)
-    p = vae.decode(vae.encoder.posterior.point(vae.encode(x, condition)), condition)
-    inner = p.distribution if isinstance(p, tfd.Independent) else p
-    if bounds is None or not isinstance(inner, tfd.Normal) or isinstance(vae.decoder.likelihood.scale, (int, float)):
+    bounds = vae.decoder.likelihood.scale_bounds
+    if bounds is None:
         return []
-    scale = np.asarray(inner.scale)
+    p = vae.decode(vae.encoder.posterior.point(vae.encode(x, condition)), condition)
+    scale, name = np.asarray(p.stddev()), type(vae.decoder.likelihood).__name__
     findings = []
     at_low, at_high = (
         float((scale <= bounds.low * NEAR_BOUND).mean()),
@@ -159,7 +158,7 @@ def _scale_at_bound(vae: VAE, x: np.ndarray, condition: np.ndarray | None) -> li
             Finding(
                 "scale_at_bound",
                 float(scale.min()),
-                f"The scale of the Normal likelihood is at its lower bound of {bounds.low:g} for {at_low:.1%} of the "
+                f"The scale of the {name} likelihood is at its lower bound of {bounds.low:g} for {at_low:.1%} of the "
                 "values: the density of the data grows without limit there, and the log-likelihood measures the bound.",
                 "The data are constant or lie on a grid at these values. Fix the scale (likelihoods.Normal(shape, "
                 "scale=0.1)), give the grid a probability (likelihoods.DiscretizedLogistic), or add noise to the data.",
@@ -170,7 +169,7 @@ def _scale_at_bound(vae: VAE, x: np.ndarray, condition: np.ndarray | None) -> li
             Finding(
                 "scale_at_bound",
                 float(scale.max()),
-                f"The scale of the Normal likelihood is at its upper bound of {bounds.high:g} for {at_high:.1%} of the "
+                f"The scale of the {name} likelihood is at its upper bound of {bounds.high:g} for {at_high:.1%} of the "
                 "values: the model explains the data as noise.",
                 "Bring the data to a range near [0, 1], and lower the learning rate.",
             )

@@ -19,10 +19,6 @@ from typing import Any, NamedTuple
 import numpy as np
 from scipy.optimize import linear_sum_assignment
 from scipy.stats import entropy
-from sklearn.ensemble import RandomForestClassifier
-from sklearn.metrics import mutual_info_score
-from sklearn.model_selection import train_test_split
-from sklearn.tree import DecisionTreeClassifier
 
 BINS = 20
 # Votes are counted for so many batches of codes at a time, to bound the memory.
@@ -44,6 +40,8 @@ def mutual_information(codes: Any, factors: Any, bins: int = BINS) -> np.ndarray
 
     Its bias, about (B_i - 1)(V_j - 1) / (2 N) for B_i and V_j values, calls for many examples.
     """
+
+    from sklearn.metrics import mutual_info_score
 
     codes, factors = _checked(codes, factors)
     z, v = (_discretized(array, bins) for array in (codes, factors))
@@ -146,6 +144,8 @@ def dci(codes: Any, factors: Any, num_trees: int = 10, seed: int = 0, bins: int 
     Raises:
         ValueError: as in `mig`, and for a single code or a single factor.
     """
+
+    from sklearn.ensemble import RandomForestClassifier
 
     codes, factors = _checked(codes, factors)
     if min(codes.shape[1], factors.shape[1]) < 2:
@@ -321,6 +321,8 @@ def _one_minus_entropy(importance: np.ndarray) -> np.ndarray:
 
 def _split(codes: np.ndarray, factor: np.ndarray, seed: int) -> list[np.ndarray]:
 
+    from sklearn.model_selection import train_test_split
+
     if len(codes) < 3:
         raise ValueError(f"{len(codes)} examples cannot be split into some to learn from and some to test on.")
     split: list[np.ndarray] = train_test_split(codes, factor, test_size=1 / 3, random_state=seed)
@@ -328,6 +330,8 @@ def _split(codes: np.ndarray, factor: np.ndarray, seed: int) -> list[np.ndarray]
 
 
 def _threshold_accuracy(code: np.ndarray, factor: np.ndarray, seed: int) -> float:
+
+    from sklearn.tree import DecisionTreeClassifier
 
     known, unknown, target, truth = _split(code[:, np.newaxis], factor, seed)
     leaves = max(2, len(np.unique(target)))

@@ -11,7 +11,6 @@ from typing import Any
 import keras
 import numpy as np
 import tensorflow as tf
-from sklearn.mixture import GaussianMixture
 
 from keras_vae import seeds
 from keras_vae.arguments import check_number
@@ -86,6 +85,7 @@ class CodeDensity:
 
     def __init__(self, vae: VAE, data: Any, num_components: int = 10, seed: int = 0) -> None:
         refuse_conditional(vae, "A density of codes")
+        from sklearn.mixture import GaussianMixture
 
         z, _ = points(vae, data)
         if len(z) < 2 * num_components:

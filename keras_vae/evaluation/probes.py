@@ -12,9 +12,6 @@ import numpy as np
 import rich.table
 import tensorflow as tf
 import tensorflow_probability as tfp
-from sklearn.decomposition import PCA
-from sklearn.linear_model import LogisticRegression
-from sklearn.neighbors import KNeighborsClassifier
 
 from keras_vae.evaluation.disentanglement import unsupervised_accuracy
 from keras_vae.evaluation.statistics import gather, points, refuse_conditional
@@ -83,6 +80,9 @@ def linear_probe(
     x_test, y_test = _with_labels(test, "test", None)
     flat, flat_test = x.reshape(len(x), -1), x_test.reshape(len(x_test), -1)
     # Here, because scikit-learn would make `import keras_vae` longer by 6%.
+    from sklearn.decomposition import PCA
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.neighbors import KNeighborsClassifier
 
     pca = PCA(min(vae.prior.latent_dim, *flat.shape), random_state=0).fit(flat)
     kinds = {

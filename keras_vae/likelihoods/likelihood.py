@@ -33,11 +33,18 @@ class Likelihood(Serializable, keras.layers.Layer):
 
     Args:
         event_shape: shape of one example: (height, width, channels) or (features,).
+
+    Attributes:
+        support: of every value.
+        params_per_value: n.
+        levels: number of levels of discrete data, for bits/dim; None for densities.
+        scale_bounds: of standard deviations that are learned; None where none is.
     """
 
     support: Support = REAL
     params_per_value: int = 1
-    levels: int | None = None  # number of levels of discrete data, for bits/dim
+    levels: int | None = None
+    scale_bounds: Support | None = None
 
     def __init__(self, event_shape: Sequence[int], **kwargs: Any) -> None:
         super().__init__(**{**kwargs, "dtype": "float32"})

@@ -11,9 +11,12 @@ class FitCallback(keras.callbacks.Callback):
     Attributes:
         needs_every_batch: whether it must be called after each training step; if not, one call of the compiled function
             may make several (see `steps_per_call`).
+        of_the_epoch: names of its attributes that a start of an epoch resets: `Checkpoints` gives them back where a run
+            goes on within one.
     """
 
     needs_every_batch: bool = False
+    of_the_epoch: tuple[str, ...] = ()
 
     def prepare(self, vae: Any, options: dict[str, Any]) -> None:
         """Called before the data are looked at; may change the arguments of `fit` in place."""

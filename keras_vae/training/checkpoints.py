@@ -329,8 +329,8 @@ class Checkpoints(FitCallback):
             for name, variable in checkpoint_state.metric_variables(self.model).items():
                 checkpoint_state.assign(variable, arrays[name])
             for name, callback in self._others.items():
-                held = state["callbacks"][name]
-                vars(callback).update({key: held[key] for key in getattr(callback, "OF_THE_EPOCH", ())})
+                for key in callback.of_the_epoch if isinstance(callback, FitCallback) else ():
+                    setattr(callback, key, state["callbacks"][name][key])
         self.model.history.epoch = [*state["epochs"]]
         self.model.history.history = {name: [*values] for name, values in state["history"].items()}
 

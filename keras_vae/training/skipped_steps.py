@@ -36,8 +36,7 @@ class SkippedSteps(FitCallback):
         always: whether the logs have `skipped_steps` from the first epoch on, as a file with fixed columns needs.
     """
 
-    # What `Checkpoints` gives back only within an epoch.
-    OF_THE_EPOCH = ("_before", "_steps_before")
+    of_the_epoch = ("_before", "_steps_before")
 
     def __init__(self, limit: int = LIMIT, always: bool = False) -> None:
         super().__init__()
@@ -111,7 +110,7 @@ def advice(vae: Any, reason: str) -> str:
     found = []
     if isinstance(vae.optimizer, keras.optimizers.LossScaleOptimizer):
         found.append("float16 ends at 65504: mixed_bfloat16 and float32 have the range.")
-    if reason == "log_likelihood" and getattr(vae.decoder.likelihood, "scale", None) in ("learned", "per_pixel"):
+    if reason == "log_likelihood" and vae.decoder.likelihood.scale_bounds is not None:
         found.append(
             "The learned scale of the likelihood may be at its bound, as constant pixels bring it: fix it (scale=0.1)."
         )
