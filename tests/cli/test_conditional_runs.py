@@ -75,7 +75,7 @@ def test_conditions_from_the_data():
     for condition, message in {
         "colour": '"label", "gray"',
         "low_resolution": "takes a factor",
-        ("low_resolution", 1): "at least 2",
+        ("low_resolution", 1): ">= 2",
         ("low_resolution", 4): "multiples of it",
     }.items():
         spec = condition if isinstance(condition, str) else dict(zip(("name", "factor"), condition, strict=True))
