@@ -90,8 +90,9 @@ OBJECTIVES = {
     "joint_capacity": lambda: objectives.JointCapacity(1.0, 0.5, kl_weight=2.0),
     "cascade": lambda: objectives.InformationCascade(low=1.0, high=4.0, stage=2),
 }
-# Objectives of models of one kind, whose pairs with all else would be rows of their own. See the tests of those models.
-OF_ONE_KIND = ("committed", "joint_capacity", "cascade")
+# Objectives of models of one kind, whose pairs with all else would be rows of their own: the tests of those models train
+# them. And the posterior that they are of.
+OF_ONE_KIND = {"committed": "quantized", "joint_capacity": "joint", "cascade": "diag"}
 
 SCHEDULES = {
     "linear": lambda: Linear(4, 2.0, 1.0),

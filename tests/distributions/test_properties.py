@@ -311,6 +311,30 @@ def test_draws_have_the_density_and_the_statistics_that_are_stated(name):
     assert_mean(log_prob, integral(lambda _, log_prob: -log_prob), 2e-3)
 
 
+@pytest.mark.parametrize(
+    "statistic",
+    [
+        "entropy",
+        *(
+            pytest.param(
+                moment,
+                marks=pytest.mark.xfail(strict=True, reason="Joint puts moments side by side without their batches"),
+            )
+            for moment in ("mean", "variance")
+        ),
+    ],
+)
+def test_a_joint_of_one_block_without_a_batch_is_that_of_its_copies(statistic):
+    one = normal(())
+    copies = tfd.MultivariateNormalDiag(*(tf.tile(t[tf.newaxis], [2, 1]) for t in (one.loc, one.stddev())))
+    joint, even = (Joint([block, OneHot(numbers((2,), 3))]) for block in (one, copies))
+    z, log_prob = joint.experimental_sample_and_log_prob(5, seed=[0, 1])
+    assert z.shape == joint.sample(5, seed=[0, 1]).shape == (5, 2, 4)
+    for found in (log_prob, joint.log_prob(z)):
+        np.testing.assert_allclose(found, even.log_prob(z), rtol=1e-5)
+    np.testing.assert_allclose(getattr(joint, statistic)(), getattr(even, statistic)(), rtol=1e-5)
+
+
 KLS = {
     ("OneHot", "OneHot"): (lambda b: OneHot(numbers(b, 4, high=2.0)), lambda b: OneHot(numbers(b, 4, seed=1))),
     ("IntervalKumaraswamy", "Uniform"): (ROWS["kumaraswamy"].make, lambda b: tfd.Uniform(-1.5, 2.5)),
@@ -318,8 +342,15 @@ KLS = {
 }
 
 
-@pytest.mark.parametrize("batch", [(2,)], ids=str)
-@pytest.mark.parametrize("pair", KLS, ids="-".join)
+@pytest.mark.parametrize(
+    ("pair", "batch"),
+    [
+        pytest.param(pair, batch, id="-".join(pair) + f"-rank{len(batch)}", marks=BROKEN if broken else ())
+        for pair in KLS
+        for batch in BATCHES
+        for broken in ["Quantized" in pair and batch in ROWS["quantized"].broken]
+    ],
+)
 def test_a_kl_is_the_mean_of_the_log_ratio_of_draws(pair, batch):
     q, p = (make(batch) for make in KLS[pair])
     assert (type(q).__name__, type(p).__name__) == pair
