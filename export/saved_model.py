@@ -63,6 +63,11 @@ def to_saved_model(
     with publish.staged_version(base, version) as folder:
         traced, left_out = _trace(vae)
         _write(vae, {key: function for key, (_, function) in traced.items()}, folder)
+        given = {} if vae.condition is None else {"condition": vae.condition.zeros(1)[0].tolist()}
+        if "decode_indices" in traced:
+            given["indices"] = np.zeros(vae.encoder.posterior.indices_shape, int).tolist()
+        inputs = {key: list(signature.inputs) for key, (signature, _) in traced.items()}
+        texts = serving.texts(name, version, vae.prior.latent_dim, vae.decoder.event_shape, inputs, given)
         reference = {key: eager(signature, BATCHES) for key, (signature, _) in traced.items()}
         warmup.write(folder, _records(name, {key: signature for key, (signature, _) in traced.items()}))
         reference["serving_default"] = reference["decode"]
@@ -77,13 +82,7 @@ def to_saved_model(
         report.require(f"The export to {base / str(version)}")
         (folder / FILE).write_text(dump({"created": now(), **report.to_dict()}))
     report.path = base / str(version)
-    given = {} if vae.condition is None else {"condition": vae.condition.zeros(1)[0].tolist()}
-    if "decode_indices" in traced:
-        given["indices"] = np.zeros(vae.encoder.posterior.grid, int).tolist()
-    inputs = {key: list(signature.inputs) for key, (signature, _) in traced.items()}
-    for file, text in serving.texts(
-        name, version, vae.prior.latent_dim, vae.decoder.event_shape, inputs, given
-    ).items():
+    for file, text in texts.items():
         publish.write_text(base / file, text)
     return report
 

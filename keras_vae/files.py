@@ -1,17 +1,29 @@
 """A file or folder that is written whole or not at all, and the lock of a folder that is written to.
 
-What is written stands beside its destination under a name that begins with `.writing-` until it is complete and on the
-disk; then one rename puts it in its place. Whatever happens before, the destination is as it was. Names are the same in
-every process, so that what a killed one left is written over: two writers of one folder need `locked`.
+What is written stands beside its destination, under a name of its own that begins with `.writing-`, until it is complete
+and on the disk; then one rename puts it in its place. Whatever happens before, the destination is as it was. The name
+tells the machine and the process, so that the next writer removes what a killed one has left, and nothing of a living
+one.
 """
 
 import contextlib
+import errno
 import os
+import platform
+import secrets
 import shutil
+import time
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 
 PREFIX = ".writing-"
+OLD = f"{PREFIX}old-"
+HOST = f"{zlib.crc32(platform.node().encode()):08x}"
+# Of other machines it is not known which processes live: seconds after which what they write is taken for left behind.
+ABANDONED_AFTER = 24 * 3600.0
+# What file systems without locks answer.
+NO_LOCKS = (errno.EBADF, errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL)
 
 
 class Busy(OSError):
@@ -34,13 +46,16 @@ def whole_file(path: str | os.PathLike[str]) -> Iterator[Path]:
         raise FileExistsError(f"{path} is a folder: give the name of a file")
     if os.path.lexists(target) and not target.is_file():
         raise FileExistsError(f"{path} is no regular file but a device, pipe or socket: it is not replaced")
-    temporary = target.with_name(PREFIX + target.name)
     with made(target.parent):
+        _remove_leftovers(target.parent)
+        temporary = _beside(target)
         try:
-            temporary.unlink(missing_ok=True)
             yield temporary
+            if target.exists():
+                shutil.copymode(target, temporary)
             _to_disk(temporary)
             temporary.replace(target)
+            _to_disk(target.parent)
         finally:
             temporary.unlink(missing_ok=True)
 
@@ -48,8 +63,6 @@ def whole_file(path: str | os.PathLike[str]) -> Iterator[Path]:
 @contextlib.contextmanager
 def whole_folder(path: str | os.PathLike[str], replace: bool = False) -> Iterator[Path]:
     """An empty folder beside `path` which becomes `path` at the end of the context.
-
-    What earlier attempts have left in the same folder is removed first.
 
     Args:
         path: of the folder.
@@ -61,10 +74,10 @@ def whole_folder(path: str | os.PathLike[str], replace: bool = False) -> Iterato
         OSError: if the disk refuses. After any error nothing is left of the attempt.
     """
     target = Path(path)
-    temporary, old = target.with_name(PREFIX + target.name), target.with_name(f"{PREFIX}old-{target.name}")
     with made(target.parent):
+        _remove_leftovers(target.parent)
+        temporary, old = _beside(target), target.with_name(f"{OLD}{target.name}")
         try:
-            remove_leftovers(target.parent)
             temporary.mkdir()
             yield temporary
             for inner in (*temporary.rglob("*"), temporary):
@@ -76,6 +89,8 @@ def whole_folder(path: str | os.PathLike[str], replace: bool = False) -> Iterato
             temporary.rename(target)
             _to_disk(target.parent)
         finally:
+            if old.is_dir() and not target.exists():
+                old.rename(target)
             for rest in (temporary, old):
                 shutil.rmtree(rest, ignore_errors=True)
 
@@ -91,13 +106,38 @@ def write_bytes(path: str | os.PathLike[str], content: bytes) -> None:
         temporary.write_bytes(content)
 
 
-def remove_leftovers(folder: Path) -> None:
-    """Remove what killed processes have left of their attempts in a folder."""
+def _beside(target: Path) -> Path:
+    return target.with_name(f"{PREFIX}{HOST}-{os.getpid()}-{secrets.token_hex(3)}-{target.name}")
+
+
+def _remove_leftovers(folder: Path) -> None:
+    """Remove what writers in a folder have left that are no more; put back what one had moved aside."""
     for rest in folder.glob(f"{PREFIX}*"):
+        if rest.name.startswith(OLD):
+            target = rest.with_name(rest.name.removeprefix(OLD))
+            if not os.path.lexists(target):
+                # Its writer was killed between the two renames.
+                rest.rename(target)
+                continue
+        elif _is_in_use(rest):
+            continue
         if rest.is_dir() and not rest.is_symlink():
             shutil.rmtree(rest, ignore_errors=True)
         else:
             rest.unlink(missing_ok=True)
+
+
+def _is_in_use(temporary: Path) -> bool:
+    host, pid, *_ = (*temporary.name.removeprefix(PREFIX).split("-"), "", "")
+    try:
+        if host != HOST or not pid.isdigit():
+            return time.time() - temporary.lstat().st_mtime < ABANDONED_AFTER
+        os.kill(int(pid), 0)
+    except (ProcessLookupError, FileNotFoundError):
+        return False
+    except OSError:  # somebody else's process
+        return True
+    return True
 
 
 @contextlib.contextmanager
@@ -118,6 +158,9 @@ def locked(folder: Path) -> Iterator[None]:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
             raise Busy(f"another process is writing to {folder}: wait until it is done") from error
+        except OSError as error:
+            if error.errno not in NO_LOCKS:
+                raise
         yield
     finally:
         os.close(handle)

@@ -57,7 +57,11 @@ def parts() -> dict[Kind, dict[str, Part]]:
     aliases: dict[str, tuple[str, str]] = {}
     folder = package_folder()
     for path in sorted(folder.rglob("*.py")):
-        module = ".".join(("keras_vae", *path.relative_to(folder).with_suffix("").parts))
+        inside = path.relative_to(folder).with_suffix("").parts
+        # In a checkout the exports are a link, which the search does not follow; they have no parts.
+        if inside[0] == "export":
+            continue
+        module = ".".join(("keras_vae", *inside))
         for node in ast.parse(path.read_text(encoding="utf-8")).body:
             if isinstance(node, ast.ClassDef):
                 _add(classes, module, node)

@@ -58,12 +58,57 @@ with getattr(files, sys.argv[2])(pathlib.Path(sys.argv[3])):
 def test_what_a_killed_process_left_is_cleared_away(tmp_path):
     killed_inside("whole_file", tmp_path / "a.txt")
     killed_inside("whole_folder", tmp_path / "b")
-    (tmp_path / ".writing-a.txt").write_text("half")
-    assert listed(tmp_path) == [".writing-a.txt", ".writing-b"]
-    files.write_text(tmp_path / "a.txt", "whole")
-    with files.whole_folder(tmp_path / "b"):
+    assert [name.rpartition("-")[2] for name in listed(tmp_path)] == ["b"]
+    (tmp_path / listed(tmp_path)[0].replace("-b", "-a.txt")).write_text("half")
+    files.write_text(tmp_path / "c.txt", "whole")
+    assert listed(tmp_path) == ["c.txt"]
+
+
+def test_what_a_living_process_writes_is_left_alone(tmp_path):
+    with files.whole_file(tmp_path / "a.txt") as first, files.whole_file(tmp_path / "a.txt") as second:
+        first.write_text("1")
+        second.write_text("2")
+        files.write_text(tmp_path / "b.txt", "3")
+        assert len(listed(tmp_path)) == 3
+    assert (tmp_path / "a.txt").read_text() == "1" and listed(tmp_path) == ["a.txt", "b.txt"]
+
+
+def test_the_old_folder_comes_back_if_the_new_one_cannot_take_its_place(tmp_path, monkeypatch):
+    target = tmp_path / "a"
+    target.mkdir()
+    (target / "old").write_text("old")
+    rename = type(target).rename
+
+    def fails(path, to):
+        if path.name.endswith("-a") and not path.name.startswith(files.OLD):
+            raise OSError("the disk refuses")
+        return rename(path, to)
+
+    with monkeypatch.context() as patch, pytest.raises(OSError, match="the disk refuses"):
+        patch.setattr(type(target), "rename", fails)
+        with files.whole_folder(target, replace=True):
+            pass
+    assert listed(tmp_path) == ["a"] and listed(target) == ["old"]
+    # A process that was killed between the two renames has left this.
+    target.rename(tmp_path / f"{files.OLD}a")
+    files.write_text(tmp_path / "b.txt", "whole")
+    assert listed(tmp_path) == ["a", "b.txt"] and listed(target) == ["old"]
+
+
+def test_a_file_keeps_its_mode(tmp_path):
+    files.write_text(tmp_path / "secret", "1")
+    (tmp_path / "secret").chmod(0o600)
+    files.write_text(tmp_path / "secret", "2")
+    assert stat.S_IMODE((tmp_path / "secret").stat().st_mode) == 0o600
+
+
+@pytest.mark.parametrize("number", files.NO_LOCKS)
+def test_where_there_are_no_locks_work_goes_on(number, tmp_path, monkeypatch):
+    import fcntl
+
+    monkeypatch.setattr(fcntl, "flock", lambda *_: (_ for _ in ()).throw(OSError(number, "no locks here")))
+    with files.locked(tmp_path):
         pass
-    assert listed(tmp_path) == ["a.txt", "b"]
 
 
 def test_a_folder_gives_way_only_if_it_may(tmp_path):

@@ -243,8 +243,10 @@ def _claim(settings: Settings, run: Path, console: Console, accept_changes: bool
     if run.exists() and (not run.is_dir() or any(run.iterdir())):
         raise ConfigError(f"{run} is no run folder, and holds something already: give another one with --run.")
     if not run.exists():
-        run.mkdir(parents=True)
+        run.mkdir(parents=True, exist_ok=True)
         held.enter_context(files.locked(run))
+        if any(run.iterdir()):  # another process was quicker
+            raise files.Busy(f"another process has just begun a run in {run}: give another folder with --run")
     files.write_text(run / run_folder.CONFIG, text)
     return True
 

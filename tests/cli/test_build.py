@@ -1,5 +1,7 @@
 """YAML to checked settings to parts."""
 
+import shutil
+
 import keras
 import pytest
 from rich.console import Console
@@ -180,3 +182,29 @@ def test_a_config_may_use_aliases(tmp_path):
         "data: {name: digits}\nmodel: {encoder: &net {name: mlp, units: [8]}, decoder: *net, latent_dim: 2}"
     )
     assert settings.load(path).model.decoder == {"name": "mlp", "units": [8]}
+
+
+def test_the_catalogue_of_an_installed_package_is_that_of_a_checkout(tmp_path, monkeypatch):
+    # Installed, the folder of the exports is no link.
+    installed = tmp_path / "keras_vae"
+    shutil.copytree(catalogue.package_folder(), installed, ignore=shutil.ignore_patterns("__pycache__"))
+    assert (installed / "export" / "proof").is_dir() and not (installed / "export").is_symlink()
+    expected = catalogue.parts()
+    monkeypatch.setattr(catalogue, "package_folder", lambda: installed)
+    catalogue.parts.cache_clear()
+    try:
+        assert catalogue.parts() == expected
+    finally:
+        catalogue.parts.cache_clear()
+
+
+def test_a_name_that_occurs_twice_is_refused(tmp_path, monkeypatch):
+    for name in ("a", "b"):
+        (tmp_path / f"{name}.py").write_text("@register\nclass Twice(Posterior):\n    pass\n")
+    monkeypatch.setattr(catalogue, "package_folder", lambda: tmp_path)
+    catalogue.parts.cache_clear()
+    try:
+        with pytest.raises(RuntimeError, match=r"Two classes are called Twice: in keras_vae\.a and in keras_vae\.b"):
+            catalogue.parts()
+    finally:
+        catalogue.parts.cache_clear()
