@@ -90,8 +90,8 @@ OBJECTIVES = {
     "joint_capacity": lambda: objectives.JointCapacity(1.0, 0.5, kl_weight=2.0),
     "cascade": lambda: objectives.InformationCascade(low=1.0, high=4.0, stage=2),
 }
-# Objectives of models of one kind, whose pairs with all else would be rows of their own: the tests of those models train
-# them. And the posterior that they are of.
+# Objectives of models of one kind, and the posterior of those. Their pairs with all else would be rows of their own:
+# the tests of the models train them.
 OF_ONE_KIND = {"committed": "quantized", "joint_capacity": "joint", "cascade": "diag"}
 
 SCHEDULES = {
