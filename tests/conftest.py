@@ -1,5 +1,6 @@
 """What all tests share."""
 
+import gc
 import os
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -8,6 +9,19 @@ import keras
 import numpy as np
 import pytest
 from sklearn.datasets import load_digits
+
+
+def pytest_collection_modifyitems(items):
+    """A test is of every day, slow or exhaustive."""
+    for item in items:
+        if item.get_closest_marker("slow") and item.get_closest_marker("exhaustive"):
+            raise pytest.UsageError(f"{item.nodeid} is marked slow and exhaustive: with -m slow it would run in CI.")
+
+
+def pytest_collection_finish():
+    """TensorFlow's modules are a million objects, through which each collection of garbage would look again."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(autouse=True)

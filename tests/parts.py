@@ -3,6 +3,7 @@
 Everything is tiny, and odd where it can be: images of 6 x 5 x 2, three latent dimensions, layers of eight units.
 """
 
+import functools
 import itertools
 
 import numpy as np
@@ -11,37 +12,41 @@ import keras_vae as kv
 from keras_vae import flows, likelihoods, networks, objectives, posteriors, priors
 from keras_vae.conditions import Condition, Image, Label, Vector
 from keras_vae.models.ladder import LadderDecoder, LadderEncoder
-from keras_vae.schedules import Linear
+from keras_vae.schedules import Cyclical, Linear
 
 SHAPE = (6, 5, 2)
 L = 3
 
 POSTERIORS = {
-    "diag": lambda: posteriors.MultivariateNormalDiag(L),
-    "tril": lambda: posteriors.MultivariateNormalTriL(L),
-    "eigen": lambda: posteriors.MultivariateNormalEigen(L),
-    "low_rank": lambda: posteriors.MultivariateNormalLowRank(L, rank=1),
-    "kumaraswamy": lambda: posteriors.Kumaraswamy(L),
-    "deterministic": lambda: posteriors.Deterministic(L),
-    "iaf": lambda: flows.Flow(posteriors.MultivariateNormalDiag(L), kind="iaf", num_layers=1, units=(8,)),
-    "coupling": lambda: flows.Flow(posteriors.MultivariateNormalTriL(L), kind="coupling", num_layers=2, units=(8,)),
-    "one_hot": lambda: posteriors.RelaxedOneHot(L, temperature=Linear(4, 1.0, 0.5)),
-    "joint": lambda: posteriors.JointPosterior(
-        posteriors.MultivariateNormalDiag(1), posteriors.RelaxedOneHot(2, straight_through=True)
+    "diag": lambda dim=L: posteriors.MultivariateNormalDiag(dim),
+    "tril": lambda dim=L: posteriors.MultivariateNormalTriL(dim),
+    "eigen": lambda dim=L: posteriors.MultivariateNormalEigen(dim),
+    "low_rank": lambda dim=L: posteriors.MultivariateNormalLowRank(dim, rank=1),
+    "kumaraswamy": lambda dim=L: posteriors.Kumaraswamy(dim, low=-1.0, high=2.0),
+    "deterministic": lambda dim=L: posteriors.Deterministic(dim),
+    "iaf": lambda dim=L: flows.Flow(posteriors.MultivariateNormalDiag(dim), kind="iaf", num_layers=1, units=(8,)),
+    "coupling": lambda dim=L: flows.Flow(
+        posteriors.MultivariateNormalTriL(dim), kind="coupling", num_layers=2, units=(8,)
     ),
-    "quantized": lambda: posteriors.VectorQuantized(L, grid=(1, 3), num_codes=4),
+    "one_hot": lambda dim=L: posteriors.RelaxedOneHot(dim, temperature=Linear(4, 1.0, 0.5)),
+    "joint": lambda dim=L: posteriors.JointPosterior(
+        posteriors.MultivariateNormalDiag(1), posteriors.RelaxedOneHot(dim - 1, straight_through=True)
+    ),
+    "quantized": lambda dim=L: posteriors.VectorQuantized(dim, grid=(1, dim), num_codes=4),
 }
 
 PRIORS = {
-    "standard_normal": lambda: priors.StandardNormal(L),
-    "uniform": lambda: priors.Uniform(L),
-    "mixture": lambda: priors.NormalMixture(L, num_components=2),
-    "conditional": lambda: priors.ConditionalNormal(L, Label(4), networks.mlp([4])),
-    "vamp": lambda: priors.VampPrior(L, num_pseudo_inputs=3),
-    "real_nvp": lambda: priors.RealNVP(L, num_layers=2, units=(8,)),
-    "one_hot": lambda: priors.UniformOneHot(L),
-    "joint": lambda: priors.JointPrior(priors.StandardNormal(1), priors.UniformOneHot(2)),
-    "codes": lambda: priors.AutoregressiveCodes(L, grid=(1, 3), num_codes=4, units=8, num_layers=1, num_heads=2),
+    "standard_normal": lambda dim=L: priors.StandardNormal(dim),
+    "uniform": lambda dim=L: priors.Uniform(dim, low=-1.0, high=2.0),
+    "mixture": lambda dim=L: priors.NormalMixture(dim, num_components=2),
+    "conditional": lambda dim=L: priors.ConditionalNormal(dim, Label(4), networks.mlp([4])),
+    "vamp": lambda dim=L: priors.VampPrior(dim, num_pseudo_inputs=3),
+    "real_nvp": lambda dim=L: priors.RealNVP(dim, num_layers=2, units=(8,)),
+    "one_hot": lambda dim=L: priors.UniformOneHot(dim),
+    "joint": lambda dim=L: priors.JointPrior(priors.StandardNormal(1), priors.UniformOneHot(dim - 1)),
+    "codes": lambda dim=L: priors.AutoregressiveCodes(
+        dim, grid=(1, dim), num_codes=4, units=8, num_layers=1, num_heads=2
+    ),
 }
 
 # Posteriors of z that are not, or not all, real numbers.
@@ -57,15 +62,17 @@ CONDITIONS = {
 }
 
 LIKELIHOODS = {
-    "bernoulli": lambda: likelihoods.Bernoulli(SHAPE),
-    "continuous_bernoulli": lambda: likelihoods.ContinuousBernoulli(SHAPE),
-    "normal": lambda: likelihoods.Normal(SHAPE),
-    "normal_per_pixel": lambda: likelihoods.Normal(SHAPE, scale="per_pixel"),
-    "logistic": lambda: likelihoods.DiscretizedLogistic(SHAPE, levels=16),
-    "logistic_mixture": lambda: likelihoods.DiscretizedLogisticMixture(SHAPE, levels=16, num_components=2),
-    "categorical": lambda: likelihoods.Categorical(SHAPE, levels=4),
-    "binomial": lambda: likelihoods.Binomial(SHAPE, total_count=3),
+    "bernoulli": lambda shape=SHAPE: likelihoods.Bernoulli(shape),
+    "continuous_bernoulli": lambda shape=SHAPE: likelihoods.ContinuousBernoulli(shape),
+    "normal": lambda shape=SHAPE: likelihoods.Normal(shape),
+    "normal_per_pixel": lambda shape=SHAPE: likelihoods.Normal(shape, scale="per_pixel"),
+    "logistic": lambda shape=SHAPE, levels=16: likelihoods.DiscretizedLogistic(shape, levels),
+    "logistic_mixture": lambda shape=SHAPE, levels=16: likelihoods.DiscretizedLogisticMixture(shape, levels, 2),
+    "categorical": lambda shape=SHAPE, levels=4: likelihoods.Categorical(shape, levels),
+    "binomial": lambda shape=SHAPE, levels=4: likelihoods.Binomial(shape, total_count=levels - 1),
 }
+# Those of gray levels, whose number can be chosen.
+GRAY = ("logistic", "logistic_mixture", "categorical", "binomial")
 
 OBJECTIVES = {
     "elbo": lambda: objectives.ELBO(),
@@ -80,6 +87,16 @@ OBJECTIVES = {
     "dip": lambda: objectives.DIP("II", 1.0, 1.0),
     "mmd": lambda: objectives.MMD(5.0, kl_weight=0.5, num_samples=2),
     "committed": lambda: objectives.CommittedELBO(0.25),
+    "joint_capacity": lambda: objectives.JointCapacity(1.0, 0.5, kl_weight=2.0),
+    "cascade": lambda: objectives.InformationCascade(low=1.0, high=4.0, stage=2),
+}
+# Objectives of models of one kind, whose pairs with all else would be rows of their own: the tests of those models train
+# them. And the posterior that they are of.
+OF_ONE_KIND = {"committed": "quantized", "joint_capacity": "joint", "cascade": "diag"}
+
+SCHEDULES = {
+    "linear": lambda: Linear(4, 2.0, 1.0),
+    "cyclical": lambda: Cyclical(8, ramp=0.25, start=0.5, end=2.0),
 }
 
 # Of so few units all may be dead from the start if they are ReLU.
@@ -93,6 +110,36 @@ NETWORKS = {
     "ladder_mlp": lambda sizes: networks.mlp(sizes),
     "ladder_conv": lambda sizes: networks.conv(sizes, activation=SMOOTH),
 }
+
+VAES = {
+    "plain": lambda: vae(kv.VAE, gradient_skip_norm=100.0),
+    "factor": lambda: vae(kv.FactorVAE, tc_weight=2.0, discriminator_units=(8, 4)),
+    "cascade": lambda: vae(kv.CascadeVAE, num_classes=4, switch_on=3),
+}
+
+# By the kinds of `keras_vae_cli.catalogue`: every part that a config can name has a line, or test_serialization fails.
+TABLES = {
+    "posterior": POSTERIORS,
+    "prior": PRIORS,
+    "likelihood": LIKELIHOODS,
+    "objective": OBJECTIVES,
+    "network": {name: functools.partial(make, [4, 3]) for name, make in NETWORKS.items()},
+    "schedule": SCHEDULES,
+    "vae": VAES,
+}
+
+
+def vae(kind: type[kv.VAE], **options) -> kv.VAE:
+    """A model of this kind, of the plainest parts."""
+    made = kind(
+        encoder("mlp", [8], POSTERIORS["diag"]()),
+        decoder("mlp", [8], LIKELIHOODS["normal"]()),
+        PRIORS["standard_normal"](),
+        seed=1,
+        **options,
+    )
+    made.build()
+    return made
 
 
 def encoder(network: str, sizes: list[int], posterior, condition=None) -> kv.Encoder:

@@ -56,6 +56,7 @@ def test_the_readme_is_short():
     assert len(README.splitlines()) <= 150
 
 
+@pytest.mark.slow
 def test_the_snippets_run_as_they_stand(tmp_path):
     (snippet,) = blocks(section("README.md", "In Python"))
     (levels,) = blocks(section("docs/conditions_and_hierarchies.md", "Hierarchies"))

@@ -37,8 +37,10 @@ def test_cyclical_counts_past_what_float32_can():
         Linear(10, start=0.1),
         Cyclical(10, ramp=0.3),
         keras.optimizers.schedules.CosineDecay(0.1, 10, warmup_target=1.0, warmup_steps=5),
-        keras.optimizers.schedules.PiecewiseConstantDecay([3, 6], [0.0, 0.5, 1.0]),
-        keras.optimizers.schedules.PolynomialDecay(0.5, 10, 1.0),
+        pytest.param(
+            keras.optimizers.schedules.PiecewiseConstantDecay([3, 6], [0.0, 0.5, 1.0]), marks=pytest.mark.slow
+        ),
+        pytest.param(keras.optimizers.schedules.PolynomialDecay(0.5, 10, 1.0), marks=pytest.mark.slow),
     ],
     ids=lambda schedule: type(schedule).__name__,
 )

@@ -1,8 +1,9 @@
-"""The command line, in processes of its own."""
+"""The command line: real runs in processes of their own, and what it refuses."""
 
 import csv
 import json
 import os
+import signal
 import subprocess
 import sys
 
@@ -13,6 +14,7 @@ import yaml
 from PIL import Image
 
 import keras_vae  # noqa: F401 - load_model finds the classes of imported packages only
+from keras_vae_cli.main import main
 
 SMALL = ["--set", "train.epochs=2", "model.latent_dim=2", "model.encoder.units=[16]", "model.decoder.units=[16]"]
 NO_EXPORT = ["export.formats=[]"]
@@ -21,6 +23,23 @@ NO_EXPORT = ["export.formats=[]"]
 def command(*arguments, **options):
     program = [sys.executable, "-c", "from keras_vae_cli.main import main; main()", *map(str, arguments)]
     return subprocess.run(program, capture_output=True, text=True, **options)
+
+
+@pytest.fixture
+def ended(capfd, monkeypatch):
+    """Run the command line in this process: its exit code, and what it wrote to stdout and stderr."""
+    # The command ends at SIGTERM as at Ctrl-C, and so would the tests.
+    monkeypatch.setattr(signal, "signal", lambda *_: None)
+
+    def call(*arguments):
+        capfd.readouterr()
+        with pytest.raises(SystemExit) as end:
+            main([str(argument) for argument in arguments])
+        written = capfd.readouterr()
+        assert "Traceback" not in written.err
+        return end.value.code, written.out, written.err
+
+    return call
 
 
 @pytest.fixture(scope="module")
@@ -65,41 +84,41 @@ def test_the_default_job_leaves_a_run_folder(run):
     assert list((folder / "export").rglob("*.tflite"))
 
 
-def test_a_finished_run_is_left_alone(run):
+def test_a_finished_run_is_left_alone(run, ended):
     folder, _ = run
     before = {p: p.stat().st_mtime_ns for p in folder.rglob("*") if p.is_file()}
-    result = command("train", *SMALL, "--run", folder)
-    assert result.returncode == 0
-    assert "finished" in result.stdout
+    code, out, _ = ended("train", *SMALL, "--run", folder)
+    assert code == 0
+    assert "finished" in out
     assert {p: p.stat().st_mtime_ns for p in folder.rglob("*") if p.is_file()} == before
 
 
-def test_another_config_does_not_go_into_the_same_folder(run):
+def test_another_config_does_not_go_into_the_same_folder(run, ended):
     folder, _ = run
-    result = command("train", *SMALL, "train.seed=3", "--run", folder)
-    assert result.returncode == 1
-    assert "seed: 0" in result.stderr and "seed: 3" in result.stderr and "--run" in result.stderr
-    assert "--accept-changes" in result.stderr
+    code, _, err = ended("train", *SMALL, "train.seed=3", "--run", folder)
+    assert code == 1
+    assert "seed: 0" in err and "seed: 3" in err and "--run" in err
+    assert "--accept-changes" in err
 
 
-def test_a_foreign_folder_is_not_touched(tmp_path):
+def test_a_foreign_folder_is_not_touched(tmp_path, ended):
     (tmp_path / "thesis.txt").write_text("years of work")
-    result = command("train", *SMALL, "--run", tmp_path)
-    assert result.returncode == 1
-    assert "no run folder" in result.stderr
+    code, _, err = ended("train", *SMALL, "--run", tmp_path)
+    assert code == 1
+    assert "no run folder" in err
     assert [p.name for p in tmp_path.iterdir()] == ["thesis.txt"]
 
 
 @pytest.mark.parametrize("name", ["evaluate", "plot", "export"])
-def test_folders_that_are_no_runs_are_refused(tmp_path, name):
+def test_folders_that_are_no_runs_are_refused(tmp_path, name, ended):
     for folder in (tmp_path, tmp_path / "nowhere"):
-        result = command(name, folder)
-        assert result.returncode == 2
-        assert "run folder" in result.stderr and "Traceback" not in result.stderr
+        code, _, err = ended(name, folder)
+        assert code == 2
+        assert "run folder" in err
     (tmp_path / "config.yaml").write_text("data: {name: digits}")
-    result = command(name, tmp_path)
-    assert result.returncode == 1
-    assert "vae.keras" in result.stderr and "Traceback" not in result.stderr
+    code, _, err = ended(name, tmp_path)
+    assert code == 1
+    assert "vae.keras" in err
 
 
 def test_help_and_errors_do_not_wait_for_tensorflow(tmp_path):
@@ -111,21 +130,21 @@ def test_help_and_errors_do_not_wait_for_tensorflow(tmp_path):
         assert result.stdout.strip().endswith("False")
 
 
-def test_the_config_may_follow_the_overrides(tmp_path):
+def test_the_config_may_follow_the_overrides(tmp_path, ended):
     config = tmp_path / "my.yaml"
     config.write_text("data: {name: digits}")
-    result = command("train", "--set", "train.epochs=zero", config)
-    assert result.returncode == 2
-    assert "my.yaml" in result.stderr and "train.epochs" in result.stderr
+    code, _, err = ended("train", "--set", "train.epochs=zero", config)
+    assert code == 2
+    assert "my.yaml" in err and "train.epochs" in err
 
 
-def test_data_that_are_missing_are_an_error_of_one_line(tmp_path):
-    result = command("train", "image_folder", "--set", "data.path=nowhere", "--run", tmp_path / "run")
-    assert result.returncode == 1
-    assert result.stderr.startswith("keras-vae: ") and "nowhere" in result.stderr
-    assert "Traceback" not in result.stderr
+def test_data_that_are_missing_are_an_error_of_one_line(tmp_path, ended):
+    code, _, err = ended("train", "image_folder", "--set", "data.path=nowhere", "--run", tmp_path / "run")
+    assert code == 1
+    assert err.startswith("keras-vae: ") and "nowhere" in err
 
 
+@pytest.mark.slow
 def test_a_folder_of_pictures(tmp_path):
     generator = np.random.default_rng(0)
     (tmp_path / "pictures").mkdir()
@@ -143,6 +162,7 @@ def test_a_folder_of_pictures(tmp_path):
     assert keras.saving.load_model(tmp_path / "run" / "vae.keras").sample(1, seed=0).shape == (1, 13, 9, 3)
 
 
+@pytest.mark.slow
 def test_a_mirrored_run_ends_like_any_other(tmp_path):
     result = command("train", *SMALL, *NO_EXPORT, "train.distribute=mirrored", "--run", tmp_path / "run")
     assert result.returncode == 0, result.stderr
@@ -150,6 +170,7 @@ def test_a_mirrored_run_ends_like_any_other(tmp_path):
     assert all(np.isfinite(weight).all() for weight in weights)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif("TFDS_DATA_DIR" not in os.environ, reason="needs TFDS_DATA_DIR with MNIST prepared")
 def test_mnist_by_name(tmp_path):
     result = command("train", "mnist", *SMALL, "train.epochs=1", *NO_EXPORT, "--run", tmp_path / "run")

@@ -72,6 +72,7 @@ def weights(run):
     return keras.saving.load_model(run / "vae.keras").get_weights()
 
 
+@pytest.mark.slow
 def test_killed_at_random_moments_a_run_ends_with_the_weights_of_an_uninterrupted_one(start, tmp_path):
     whole, cut = tmp_path / "whole", tmp_path / "cut"
     assert train(*LONG, "--run", whole).returncode == 0
@@ -116,7 +117,7 @@ OTHER_UPDATES = {
 }
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("name", OTHER_UPDATES)
 def test_killed_a_model_with_an_update_of_its_own_ends_with_the_same_weights(name, start, tmp_path):
     """A second optimizer, its discriminator, a stage of the cascade, and the averages of a codebook are resumed too."""
@@ -135,6 +136,7 @@ def test_killed_a_model_with_an_update_of_its_own_ends_with_the_same_weights(nam
     assert (whole / "history.csv").read_text() == (cut / "history.csv").read_text()
 
 
+@pytest.mark.slow
 def test_a_full_disk_costs_a_line_and_not_the_last_good_state(tmp_path):
     """No file may grow beyond 60 kB, as on a disk that is full: a checkpoint and a model are larger."""
     changes = ["train.epochs=3", "train.checkpoint_seconds=0", "model.encoder.units=[64]", *SMALL[:1], SMALL[3]]
@@ -153,6 +155,7 @@ def test_a_full_disk_costs_a_line_and_not_the_last_good_state(tmp_path):
     assert train(*arguments).returncode == 0
 
 
+@pytest.mark.slow
 def test_a_learning_rate_that_is_too_high_stops_with_advice_and_leaves_a_finite_model(tmp_path):
     changes = ["train.epochs=8", "train.learning_rate=1000.0", "train.final_learning_rate=null", "train.optimizer=sgd"]
     arguments = ["--set", *changes, *SMALL, "model.likelihood=Normal", "data.binarize=null", "--run", tmp_path / "run"]

@@ -111,12 +111,13 @@ def finish(start, folder, resumes):
     return keras.saving.load_model(run / "vae.keras").get_weights()
 
 
+@pytest.mark.slow
 def test_a_worker_is_killed_the_chief_stops_and_both_go_on_from_a_checkpoint(start, tmp_path):
     lose(start, tmp_path, 1, signal.SIGKILL)
     finish(start, tmp_path, resumes=True)
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 def test_whoever_is_killed_or_stuck_the_weights_are_those_of_an_uninterrupted_run(start, tmp_path):
     cut, whole = tmp_path / "cut", tmp_path / "whole"
     for lost, how in ((0, signal.SIGKILL), (1, signal.SIGSTOP), (0, signal.SIGSTOP)):
@@ -125,6 +126,7 @@ def test_whoever_is_killed_or_stuck_the_weights_are_those_of_an_uninterrupted_ru
         np.testing.assert_array_equal(a, b)
 
 
+@pytest.mark.slow
 def test_workers_with_other_settings_than_the_chief_are_told(start, tmp_path):
     workers = start(tmp_path, [[], ["train.seed=1"]])
     outputs = [worker.communicate(timeout=200)[0] for worker in workers]
@@ -133,6 +135,7 @@ def test_workers_with_other_settings_than_the_chief_are_told(start, tmp_path):
     assert "orker 1 is lost" in outputs[0] and "Traceback" not in "".join(outputs)
 
 
+@pytest.mark.slow
 def test_a_port_that_is_taken_is_said(start, tmp_path):
     with socket.create_server(("127.0.0.1", 0)) as server:
         worker = start(tmp_path, [[]], [server.getsockname()[1]])[0]

@@ -162,6 +162,7 @@ def other_process():
     return json.loads(done.stdout.splitlines()[-1])
 
 
+@pytest.mark.slow
 def test_the_same_seed_gives_the_same_epochs_in_another_process(other_process):
     dataset = numbered(50).dataset(8, seed=1, shuffle=True)
     assert [rows_of(dataset).ravel().tolist() for _ in range(2)] == other_process["epochs"]
@@ -169,12 +170,14 @@ def test_the_same_seed_gives_the_same_epochs_in_another_process(other_process):
     assert np.concatenate(list(noisy.skip(9))).ravel().tolist() == other_process["stream"]
 
 
+@pytest.mark.slow
 def test_mirrored_replicas_share_every_batch(other_process):
     batches = other_process["distributed"]
     assert batches[0] == [[0.0, 1.0, 2.0, 3.0], [4.0, 5.0, 6.0, 7.0]]
     assert sorted(x for batch in batches for part in batch for x in part) == list(range(50))
 
 
+@pytest.mark.slow
 def test_memory_holds_the_data_once_however_many_datasets_are_open(other_process):
     # No lower bound: the system may have taken back pages that were not looked at lately.
     assert other_process["memory"] < 1.5

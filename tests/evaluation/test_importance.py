@@ -280,7 +280,7 @@ def test_a_single_example_has_no_error_and_stays_json(model, x):
     json.dumps(report, allow_nan=False)
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 @pytest.mark.skipif("TFDS_DATA_DIR" not in os.environ, reason="needs MNIST: set TFDS_DATA_DIR")
 def test_annealed_agrees_on_mnist():
     train, test = data.load("mnist", binarize="dynamic")

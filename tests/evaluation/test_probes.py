@@ -126,7 +126,7 @@ def test_features_of_a_users_own_network():
     np.testing.assert_allclose(model(x), encoder(x).mean(), atol=1e-6)
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 @pytest.mark.skipif("TFDS_DATA_DIR" not in os.environ, reason="needs MNIST: set TFDS_DATA_DIR")
 def test_fine_tuning_beats_training_from_scratch_at_one_percent_of_mnist():
     import tensorflow_datasets as tfds

@@ -31,6 +31,8 @@ COMBINATIONS = [
     ("diag", "mixture", "logistic", "ladder_conv", "label"),
     ("tril", "standard_normal", "bernoulli", "ladder_mlp", "unconditional"),
 ]
+# The others take up to four seconds.
+EVERYDAY = ("image", "quantized", "ladder_mlp")
 TABLES = (parts.POSTERIORS, parts.PRIORS, parts.LIKELIHOODS, parts.NETWORKS, parts.CONDITIONS)
 
 
@@ -52,7 +54,12 @@ def test_the_combinations_have_every_line_of_the_table():
         assert {row[column] for row in COMBINATIONS} == set(table)
 
 
-@pytest.mark.parametrize("combination", COMBINATIONS, ids="-".join)
+def marked(combination):
+    marks = () if set(EVERYDAY) & set(combination) else pytest.mark.slow
+    return pytest.param(combination, id="-".join(combination), marks=marks)
+
+
+@pytest.mark.parametrize("combination", [marked(combination) for combination in COMBINATIONS])
 def test_every_part_has_every_signature(combination):
     """Without writing anything: the graphs of all signatures, and their answers to rows that are alone or not."""
     vae = make(*combination)
@@ -90,7 +97,7 @@ def test_every_part_has_every_signature(combination):
     assert call["decode"](z=z[:0], **none)["mean"].shape == (0, *vae.decoder.event_shape)
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("combination", COMBINATIONS, ids="-".join)
 def test_every_part_is_exported_or_refused_in_plain_words(combination, tmp_path):
     vae = make(*combination)
@@ -107,6 +114,7 @@ def test_every_part_is_exported_or_refused_in_plain_words(combination, tmp_path)
         assert not (tmp_path / "int8.tflite").exists()
 
 
+@pytest.mark.slow
 def test_an_assertion_of_a_likelihood_is_taken_out_and_values_outside_its_support_harm_nobody(tmp_path):
     vae = make("diag", "standard_normal", "categorical", "mlp", "unconditional")
     report = export.to_saved_model(vae, tmp_path / "decoder")
@@ -121,10 +129,13 @@ def test_an_assertion_of_a_likelihood_is_taken_out_and_values_outside_its_suppor
     assert np.isnan(touched[[1, 2, 4]]).all()
 
 
+def of_ci(network, policy):
+    marks = pytest.mark.slow if (network, policy) == ("dense", "mixed_float16") else pytest.mark.exhaustive
+    return pytest.param(network, policy, marks=marks)
+
+
 POLICIES = [
-    pytest.param(network, policy, marks=() if (network, policy) == ("dense", "mixed_float16") else pytest.mark.slow)
-    for network in ("dense", "conv")
-    for policy in ("float32", "mixed_float16", "mixed_bfloat16")
+    of_ci(network, policy) for network in ("dense", "conv") for policy in ("float32", "mixed_float16", "mixed_bfloat16")
 ]
 
 
@@ -168,6 +179,7 @@ class Stubborn(posteriors.MultivariateNormalDiag):
         return q.sample()
 
 
+@pytest.mark.slow
 def test_a_signature_that_a_model_cannot_have_is_left_out_and_named(tmp_path, capsys):
     vae = export_models.make(posterior=Stubborn(export_models.LATENT))
     report = export.to_saved_model(vae, tmp_path / "decoder")

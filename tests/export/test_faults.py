@@ -5,7 +5,7 @@ import pytest
 
 from keras_vae import export
 
-# Those of everyday are tried every day, the rest when slow tests are asked for.
+# Those of everyday are tried every day, the rest with the slow tests.
 FAULTS = {
     "tracked_model": ("weights", "runs serving_default"),
     "random_head": ("no random state", "runs serving_default"),

@@ -16,6 +16,8 @@ from keras_vae.export.proof import fresh
 from keras_vae.export.proof.fresh import Call
 from keras_vae_cli.commands.export import export_run
 
+pytestmark = pytest.mark.slow
+
 PAGE = Path(__file__).parents[2] / "docs" / "export.md"
 
 

@@ -134,9 +134,9 @@ def test_bad_requests_are_refused_and_harm_nobody(base, digits):
     np.testing.assert_array_equal(touched[[0, 1, 3, 5]], clean[[0, 1, 3, 5]])
 
 
-@pytest.mark.parametrize("which", ["dense", "conv"])
-def test_an_empty_batch_gives_an_empty_result(which, base, conv_report):
-    folder = base / "1" if which == "dense" else conv_report.path
+@pytest.mark.parametrize("which", ["dense", pytest.param("conv", marks=pytest.mark.slow)])
+def test_an_empty_batch_gives_an_empty_result(which, request):
+    folder = request.getfixturevalue("base") / "1" if which == "dense" else request.getfixturevalue("conv_report").path
     z, x = np.zeros((0, L), "float32"), np.zeros((0, *EVENT), "float32")
     inputs = {"decode": {"z": z}, "encode": {"x": x}, "reconstruct": {"x": x}, "log_prob": {"z": z, "x": x}}
     inputs["sample"] = {"seed": np.zeros((0, 2), "int32")}
@@ -147,6 +147,7 @@ def test_an_empty_batch_gives_an_empty_result(which, base, conv_report):
     assert results[0].outputs["mean"].shape == (0, *EVENT)
 
 
+@pytest.mark.slow
 def test_a_model_trained_in_16_bits_is_exported_in_float32_and_the_difference_reported(conv, conv_report):
     assert conv_report.ok and conv_report.facts["trained_in"] == ["mixed_bfloat16"]
     z = z_of(64)
@@ -172,6 +173,7 @@ def contents(folder):
     return {file.relative_to(folder): file.read_bytes() for file in sorted(folder.rglob("*")) if file.is_file()}
 
 
+@pytest.mark.slow
 def test_two_exports_of_one_model_are_the_same_bytes(vae, base, tmp_path):
     vae.save(tmp_path / "vae.keras")
     export_models.make("conv")  # takes names and numbers in between
@@ -197,6 +199,7 @@ def test_export_json_lists_every_file_and_every_measurement(base):
     assert record["checks"] and all(check["passed"] for check in record["checks"])
 
 
+@pytest.mark.slow
 def test_a_changed_file_is_noticed(base, tmp_path):
     import shutil
 
@@ -266,6 +269,7 @@ def test_the_warm_up_file_is_one_that_tensorflow_serving_can_read(base, vae):
             np.testing.assert_allclose(answer, vae.decode(z).mean(), atol=1e-5)
 
 
+@pytest.mark.slow
 def test_a_warm_up_request_that_fails_is_found(base, tmp_path):
     import shutil
 
@@ -391,6 +395,7 @@ def test_a_name_that_no_url_can_have_is_refused(vae, tmp_path):
         export.to_saved_model(vae, tmp_path / "my decoder")
 
 
+@pytest.mark.slow
 def test_a_failed_check_leaves_nothing_behind(vae, tmp_path, monkeypatch):
     write = saved_model.write_functions
 
@@ -414,14 +419,8 @@ export.to_saved_model(sys.argv[1], sys.argv[2])
 """
 
 
-MOMENTS = [
-    pytest.param("", marks=pytest.mark.slow),
-    "saved_model.pb",
-    pytest.param("assets.extra/tf_serving_warmup_requests", marks=pytest.mark.slow),
-]
-
-
-@pytest.mark.parametrize("moment", MOMENTS)
+@pytest.mark.slow
+@pytest.mark.parametrize("moment", ["", "saved_model.pb", "assets.extra/tf_serving_warmup_requests"])
 def test_a_killed_export_leaves_no_version_and_the_next_one_cleans_up(moment, vae, tmp_path):
     vae.save(tmp_path / "vae.keras")
     served = tmp_path / "decoder"

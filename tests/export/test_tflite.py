@@ -35,24 +35,32 @@ def vae(digits):
 
 
 @pytest.fixture(scope="module")
-def folder(vae, tmp_path_factory):
-    """The convolutional decoder at every width."""
+def exported(vae, tmp_path_factory):
+    """The file of the convolutional decoder at a width, written when it is first asked for; all are in one folder."""
     folder = tmp_path_factory.mktemp("devices")
-    for quantization in TOLERANCES:
-        export.to_tflite(vae, folder / f"{quantization}.tflite", quantization)
-    return folder
+
+    def at(quantization):
+        file = folder / f"{quantization}.tflite"
+        if not file.exists():
+            export.to_tflite(vae, file, quantization)
+        return file
+
+    return at
+
+
+WIDTHS = [pytest.param(width, marks=pytest.mark.slow) if width else width for width in TOLERANCES]
 
 
 def z_of(rows, seed=5):
     return np.random.default_rng(seed).standard_normal((rows, L)).astype("float32")
 
 
-@pytest.mark.parametrize("quantization", TOLERANCES)
-def test_every_signature_answers_as_keras_does(quantization, vae, folder):
+@pytest.mark.parametrize("quantization", WIDTHS)
+def test_every_signature_answers_as_keras_does(quantization, vae, exported):
     z = z_of(64)
     calls = [Call("serving_default", {"z": z}), Call("serving_default", {"z": z[:5]})]
     calls += [Call("decode_1", {"z": z[:1]}), Call("decode_64", {"z": z})]
-    response = fresh.run(folder / f"{quantization}.tflite", calls)
+    response = fresh.run(exported(quantization), calls)
     with_sample = {"sample"} if quantization != "int8" else set()
     assert set(response.signatures) == {"serving_default", "decode_1", "decode_64"} | with_sample
     expected = np.asarray(vae.decode(z).mean())
@@ -63,9 +71,9 @@ def test_every_signature_answers_as_keras_does(quantization, vae, folder):
         assert result.outputs["mean"].dtype == np.float32 and difference.max() <= largest and difference.mean() <= mean
 
 
-@pytest.mark.parametrize("quantization", TOLERANCES)
-def test_a_file_holds_its_weights_once_and_builtin_ops_only(quantization, vae, folder):
-    content = (folder / f"{quantization}.tflite").read_bytes()
+@pytest.mark.parametrize("quantization", WIDTHS)
+def test_a_file_holds_its_weights_once_and_builtin_ops_only(quantization, vae, exported):
+    content = exported(quantization).read_bytes()
     facts = metadata.read(content)
     _, _, width = TOLERANCES[quantization]
     assert facts["num_weights"] == vae.decoder.count_params()
@@ -77,6 +85,7 @@ def test_a_file_holds_its_weights_once_and_builtin_ops_only(quantization, vae, f
     assert large and all((data.ctypes.data - start) % 16 == 0 for data in large)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("hierarchical", [False, True])
 def test_no_shape_is_computed_before_a_reshape_and_every_call_answers_alike(hierarchical, tmp_path):
     """LiteRT 2.3 answered wrongly from the second call on, in one process of eight, around computed shapes."""
@@ -110,30 +119,30 @@ def test_no_shape_is_computed_before_a_reshape_and_every_call_answers_alike(hier
         assert all(np.array_equal(first, other) for other in others)
 
 
-def test_the_file_says_what_it_is(vae, folder):
-    facts = metadata.read((folder / "int8.tflite").read_bytes())
+@pytest.mark.slow
+def test_the_file_says_what_it_is(vae, exported):
+    facts = metadata.read(exported("int8").read_bytes())
     assert (facts["latent_dim"], facts["event_shape"], facts["quantization"]) == (L, list(EVENT), "int8")
     assert (facts["likelihood"], facts["prior"], facts["value_range"]) == ("Bernoulli", "StandardNormal", [0.0, 1.0])
-    same = metadata.read((folder / "None.tflite").read_bytes())
+    same = metadata.read(exported(None).read_bytes())
     assert same["weights_sha256"] == facts["weights_sha256"] and len(facts["weights_sha256"]) == 64
 
 
-def test_metadata_leave_the_model_as_it_was(folder):
-    content = (folder / "None.tflite").read_bytes()
-    twice = metadata.write(content, {"latent_dim": 9})
-    (folder / "twice.tflite").write_bytes(twice)
+def test_metadata_leave_the_model_as_it_was(exported, tmp_path):
+    twice = metadata.write(exported(None).read_bytes(), {"latent_dim": 9})
+    (tmp_path / "twice.tflite").write_bytes(twice)
     call = Call("decode_1", {"z": z_of(1)})
-    first, second = (fresh.run(folder / name, [call]).results[0] for name in ("None.tflite", "twice.tflite"))
+    first, second = (fresh.run(file, [call]).results[0] for file in (exported(None), tmp_path / "twice.tflite"))
     np.testing.assert_array_equal(first.outputs["mean"], second.outputs["mean"])
-    (folder / "twice.tflite").unlink()
 
 
-def test_sample_gives_the_same_z_as_the_saved_model_at_every_width(vae, folder, tmp_path):
+@pytest.mark.slow
+def test_sample_gives_the_same_z_as_the_saved_model_at_every_width(vae, exported):
     seeds = np.random.default_rng(0).integers(-(2**31), 2**31, (50, 2)).astype("int32")
     served = tf.function(lambda seed: export_signature(vae)(seed=seed))(tf.constant(seeds))["z"].numpy()
     for quantization in (None, "float16", "dynamic"):
         calls = [Call("sample", {"seed": rows}) for rows in (seeds, seeds[9:10])]
-        batch, alone = (result.outputs for result in fresh.run(folder / f"{quantization}.tflite", calls).results)
+        batch, alone = (result.outputs for result in fresh.run(exported(quantization), calls).results)
         np.testing.assert_allclose(batch["z"], served, atol=1e-5)
         np.testing.assert_array_equal(alone["z"][0], batch["z"][9])
         assert np.abs(batch["mean"] - np.asarray(vae.decode(served).mean())).max() <= TOLERANCES[quantization][0]
@@ -144,8 +153,8 @@ def export_signature(vae):
     return signatures(vae)["sample"].function
 
 
-@pytest.mark.parametrize("quantization", TOLERANCES)
-def test_bad_requests_are_refused_and_harm_nobody(quantization, folder):
+@pytest.mark.parametrize("quantization", WIDTHS)
+def test_bad_requests_are_refused_and_harm_nobody(quantization, exported):
     z = z_of(64)
     poisoned = z.copy()
     poisoned[2], poisoned[4] = np.nan, np.inf
@@ -154,14 +163,16 @@ def test_bad_requests_are_refused_and_harm_nobody(quantization, folder):
     calls = [Call(name, {"z": array}) for name in ("serving_default", "decode_64") for array in bad]
     calls += [Call("decode_64", {"z": z}), Call("decode_64", {"z": poisoned})]
     calls += [Call("serving_default", {"z": z[:0]})]
-    results = fresh.run(folder / f"{quantization}.tflite", calls).results
+    results = fresh.run(exported(quantization), calls).results
     assert not any(result.ok for result in results[:-3])
     clean, touched, empty = (result.outputs["mean"] for result in results[-3:])
     np.testing.assert_array_equal(touched[others], clean[others])
     assert empty.shape == (0, *EVENT)
 
 
-def test_export_json_beside_the_files_has_every_measurement(folder):
+@pytest.mark.slow
+def test_export_json_beside_the_files_has_every_measurement(exported):
+    (folder,) = {exported(quantization).parent for quantization in TOLERANCES}
     record = json.loads((folder / "export.json").read_text())
     assert set(record["models"]) == {f"{quantization}.tflite" for quantization in TOLERANCES}
     for name, entry in record["models"].items():
@@ -173,9 +184,9 @@ def test_export_json_beside_the_files_has_every_measurement(folder):
     assert 0.0 < errors[None] < errors["float16"] < errors["dynamic"]
 
 
-def test_a_changed_file_is_noticed(folder, tmp_path):
+def test_a_changed_file_is_noticed(exported, tmp_path):
     for name in ("None.tflite", "export.json"):
-        (tmp_path / name).write_bytes((folder / name).read_bytes())
+        (tmp_path / name).write_bytes((exported(None).parent / name).read_bytes())
     assert export.verify(tmp_path / "None.tflite").ok
     content = bytearray((tmp_path / "None.tflite").read_bytes())
     content[content.index(b'"latent_dim": ') + 14] ^= 1
@@ -184,8 +195,8 @@ def test_a_changed_file_is_noticed(folder, tmp_path):
         export.verify(tmp_path / "None.tflite")
 
 
-def test_a_file_without_its_weights_is_noticed(folder, tmp_path):
-    content = (folder / "None.tflite").read_bytes()
+def test_a_file_without_its_weights_is_noticed(exported, tmp_path):
+    content = exported(None).read_bytes()
     facts = metadata.read(content)
     (tmp_path / "small.tflite").write_bytes(
         metadata.write(content, {**facts, "num_weights": 10 * facts["num_weights"]})
@@ -194,11 +205,12 @@ def test_a_file_without_its_weights_is_noticed(folder, tmp_path):
         export.verify(tmp_path / "small.tflite")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("quantization", [None, "int8"])
-def test_two_exports_of_one_model_are_the_same_bytes(quantization, vae, folder, tmp_path):
+def test_two_exports_of_one_model_are_the_same_bytes(quantization, vae, exported, tmp_path):
     vae.save(tmp_path / "vae.keras")
     export.to_tflite(tmp_path / "vae.keras", tmp_path / "again.tflite", quantization)
-    assert (tmp_path / "again.tflite").read_bytes() == (folder / f"{quantization}.tflite").read_bytes()
+    assert (tmp_path / "again.tflite").read_bytes() == exported(quantization).read_bytes()
 
 
 def test_a_prior_of_builtin_draws_keeps_its_sample_and_int8_sees_its_range(tmp_path):
@@ -239,6 +251,7 @@ def test_paths_that_cannot_be_a_file_are_refused(vae, tmp_path):
     assert len(list(tmp_path.rglob("*"))) == 4
 
 
+@pytest.mark.slow
 def test_a_failed_export_keeps_the_file_that_was_there(tmp_path, vae, monkeypatch):
     (tmp_path / "decoder.tflite").write_text("the old one")
     monkeypatch.setattr(metadata, "write", lambda model, facts: model[: len(model) // 2])
@@ -248,6 +261,7 @@ def test_a_failed_export_keeps_the_file_that_was_there(tmp_path, vae, monkeypatc
     assert (tmp_path / "decoder.tflite").read_text() == "the old one"
 
 
+@pytest.mark.slow
 def test_a_vector_model_with_an_unbounded_likelihood(tmp_path):
     vae = export_models.make(likelihood=likelihoods.Normal((10,), scale=0.5))
     vae.decoder.output_layer.bias.assign(np.linspace(-40.0, 40.0, 10))

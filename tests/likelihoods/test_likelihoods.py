@@ -1,6 +1,5 @@
 """Likelihoods against sums, integrals and double precision; and what they refuse."""
 
-import keras
 import numpy as np
 import parts
 import pytest
@@ -16,12 +15,6 @@ from keras_vae.likelihoods.bernoulli import LogitBernoulli
 
 ALL = list(parts.LIKELIHOODS)
 DISCRETE = [name for name in ALL if parts.LIKELIHOODS[name]().levels]
-GRAY = {
-    "DiscretizedLogistic": lambda shape, levels: likelihoods.DiscretizedLogistic(shape, levels),
-    "DiscretizedLogisticMixture": lambda shape, levels: likelihoods.DiscretizedLogisticMixture(shape, levels, 3),
-    "Categorical": lambda shape, levels: likelihoods.Categorical(shape, levels),
-    "Binomial": lambda shape, levels: likelihoods.Binomial(shape, levels - 1),
-}
 
 
 def random_params(likelihood, batch=(5,), spread=1.0):
@@ -37,14 +30,14 @@ def level_probabilities(likelihood, params):
 
 @pytest.mark.parametrize("spread", [1.0, 10.0, 1e4])
 @pytest.mark.parametrize("levels", [2, 4, 256])
-@pytest.mark.parametrize("name", GRAY)
+@pytest.mark.parametrize("name", parts.GRAY)
 def test_the_probabilities_of_all_levels_sum_to_one_and_have_the_mean(name, levels, spread):
-    likelihood = GRAY[name]((3, 2), levels)
+    likelihood = parts.LIKELIHOODS[name]((3, 2), levels)
     params = random_params(likelihood, spread=spread)
     grid, probabilities = level_probabilities(likelihood, params)
     np.testing.assert_allclose(probabilities.sum(axis=0), 1.0, atol=5e-5)
     mean = np.tensordot(grid, probabilities, axes=1)
-    half_a_level = 0.5 / (levels - 1) if levels > SUMMED_LEVELS and "Logistic" in name else 0.0
+    half_a_level = 0.5 / (levels - 1) if levels > SUMMED_LEVELS and "logistic" in name else 0.0
     np.testing.assert_allclose(likelihood(params).mean(), mean, atol=2e-4 + half_a_level)
 
 
@@ -85,8 +78,9 @@ def test_draws_lie_on_the_grid_around_the_mean(name):
     np.testing.assert_array_equal(x, p.sample(2000, seed=[3, 4]))
 
 
+@pytest.mark.parametrize("mode", ["graph", pytest.param("xla", marks=pytest.mark.slow)])
 @pytest.mark.parametrize("name", ALL)
-def test_batches_of_any_rank_in_eager_graph_and_xla(name):
+def test_batches_of_any_rank_in_every_mode(name, mode):
     likelihood = parts.LIKELIHOODS[name]()
     params = random_params(likelihood, batch=(2, 3))
     x = parts.data(likelihood, 3)
@@ -100,10 +94,9 @@ def test_batches_of_any_rank_in_eager_graph_and_xla(name):
     assert mean.shape == sample.shape == (2, 3, *parts.SHAPE)
     assert log_prob.dtype == mean.dtype == sample.dtype == tf.float32
     np.testing.assert_allclose(log_prob[1, 2], likelihood(params[1, 2]).log_prob(x[2]), rtol=1e-5)
-    for jit_compile in (False, True):
-        compiled = tf.function(evaluate, jit_compile=jit_compile)(params)
-        np.testing.assert_allclose(compiled[0], log_prob, rtol=1e-4)
-        np.testing.assert_allclose(compiled[1], mean, atol=1e-5)
+    compiled = tf.function(evaluate, jit_compile=mode == "xla")(params)
+    np.testing.assert_allclose(compiled[0], log_prob, rtol=1e-4)
+    np.testing.assert_allclose(compiled[1], mean, atol=1e-5)
 
 
 @pytest.mark.parametrize("network", ["mlp", "conv"])
@@ -248,19 +241,10 @@ def test_a_grid_of_65536_levels_survives_float32():
     likelihoods.DiscretizedLogistic((65536,), levels=65536).check(x[None])
 
 
-@pytest.mark.parametrize("name", ALL)
-def test_likelihoods_come_back_from_their_config(name):
-    likelihood = parts.LIKELIHOODS[name]()
-    again = keras.saving.deserialize_keras_object(keras.saving.serialize_keras_object(likelihood))
-    assert again.params_shape == likelihood.params_shape
-    params, x = random_params(likelihood), parts.data(likelihood, 5)
-    np.testing.assert_array_equal(again(params).log_prob(x), likelihood(params).log_prob(x))
-
-
 @pytest.mark.parametrize("channels", [1, 2, 3, 4, 7])
-@pytest.mark.parametrize("name", GRAY)
+@pytest.mark.parametrize("name", parts.GRAY)
 def test_any_number_of_channels(name, channels):
-    likelihood = GRAY[name]((2, 3, channels), 4)
+    likelihood = parts.LIKELIHOODS[name]((2, 3, channels), 4)
     decoder = kv.Decoder(networks.mlp([]), likelihood)
     p = decoder(tf.zeros((5, 3)))
     assert p.event_shape == (2, 3, channels)

@@ -161,6 +161,7 @@ def test_the_optimizer_starts_afresh_at_a_release_and_only_there():
     assert float(vae.optimizer.learning_rate) == pytest.approx(1e-3)
 
 
+@pytest.mark.slow
 def test_it_is_saved_loaded_resumed_and_exported(trained, tmp_path):
     vae, _ = trained
     vae.save(tmp_path / "vae.keras")

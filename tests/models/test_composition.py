@@ -1,8 +1,10 @@
 """Any posterior x any prior x any likelihood x any objective x any network, in every precision and mode."""
 
+import contextlib
 import functools
 import itertools
 import random
+import re
 
 import keras
 import numpy as np
@@ -15,8 +17,7 @@ import keras_vae as kv
 FACTORS = {
     "posterior": list(parts.POSTERIORS),
     "likelihood": list(parts.LIKELIHOODS),
-    # The commitment goes with one posterior alone: its pairs would be rows of their own. See test_quantization.py.
-    "objective": [name for name in parts.OBJECTIVES if name != "committed"],
+    "objective": [name for name in parts.OBJECTIVES if name not in parts.OF_ONE_KIND],
     "prior": list(parts.PRIORS),
     "network": list(parts.NETWORKS),
     "condition": list(parts.CONDITIONS),
@@ -41,38 +42,39 @@ def build(posterior, prior, likelihood, objective, network="mlp", condition="unc
     )
 
 
-@functools.cache
-def refusal(posterior, prior, objective):
-    """The error with which `VAE` refuses three parts, or None. A condition is refused only by a VampPrior."""
-    try:
-        vae = build(posterior, prior, "normal", objective)
-        if (posterior, prior) == ("deterministic", "vamp"):
-            vae.build()
-            vae.prior.distribution(encoder=vae.encoder)  # a mixture of posteriors needs their densities
-    except ValueError as error:
-        return str(error)
-    return None
+def reasons(posterior, prior, objective):
+    """Words of the error with which `VAE` refuses three parts, none if it takes them. See the test of these rules."""
+    if parts.PRIOR_OF.get(posterior) != prior and {posterior, prior} & {*parts.DISCRETE, "codes"}:
+        return ("cannot be compared",)
+    if prior == "uniform" and posterior != "kumaraswamy":
+        return ("KL(q || p) would be infinite", "Kumaraswamy(latent_dim")
+    if posterior == "deterministic" and objective != "reconstruction":
+        return ("objectives.Reconstruction()",)
+    if posterior in ("iaf", "coupling", *parts.DISCRETE) and objective in ("total_correlation", "dip"):
+        return ("no closed form",)
+    if posterior == "deterministic" and prior == "vamp":
+        return ("VampPrior is a mixture of the densities",)
+    return ()
+
+
+# Objectives that have no meaning for a hierarchy.
+OF_ONE_LEVEL = ("stl", "dreg", "total_correlation", "dip")
 
 
 @functools.cache
-def is_for_levels(objective):
-    """Whether an objective takes a hierarchy, with any posterior and prior: it may see that only when it is called."""
-    try:
-        vae = build("diag", "standard_normal", "normal", objective, "ladder_mlp")
-        vae.objective(vae.infer(np.zeros((1, *parts.SHAPE)), vae.objective.num_samples, 0), tf.constant(0, tf.int64))
-    except ValueError:
-        return False
-    return True
+def fits(posterior, prior, objective, is_ladder):
+    """Whether some of the parts, None for any, go with each other."""
+    given = zip(("posterior", "prior", "objective"), (posterior, prior, objective), strict=True)
+    triples = itertools.product(*(FACTORS[name] if value is None else [value] for name, value in given))
+    return any(not reasons(*triple) and not (is_ladder and triple[2] in OF_ONE_LEVEL) for triple in triples)
 
 
 def allowed(row):
-    """Whether the parts in `row` can be part of a VAE, by the rules of the VAE itself."""
+    """Whether the parts in `row` can be part of a VAE."""
     if row.get("prior") == "vamp" and row.get("condition", "unconditional") != "unconditional":
         return False
-    choices = [[row[name]] if name in row else FACTORS[name] for name in ("posterior", "prior", "objective")]
-    if parts.is_ladder(row.get("network", "")):
-        choices[2] = list(filter(is_for_levels, choices[2]))
-    return any(refusal(*triple) is None for triple in itertools.product(*choices))
+    names = ("posterior", "prior", "objective")
+    return fits(*(row.get(name) for name in names), parts.is_ladder(row.get("network", "")))
 
 
 def fixed_objective(vae, x, c, step):
@@ -126,7 +128,12 @@ def check(row, folder):
 ROWS = parts.pairwise(FACTORS, allowed)
 
 
-@pytest.mark.parametrize("row", ROWS, ids=["-".join(row.values()) for row in ROWS])
+def marked(row):
+    """Those that run as a graph are of every day: as pairs with the graph they have every line of the other tables."""
+    return pytest.param(row, id="-".join(row.values()), marks=() if row["mode"] == "graph" else pytest.mark.slow)
+
+
+@pytest.mark.parametrize("row", [marked(row) for row in ROWS])
 def test_every_pair_of_parts_trains_saves_and_samples(row, tmp_path):
     check(row, tmp_path)
 
@@ -137,6 +144,9 @@ def test_the_rows_cover_every_pair_and_leave_out_only_what_is_refused():
         for u, v in itertools.product(FACTORS[a], FACTORS[b]):
             assert (((a, u), (b, v)) in covered) == allowed({a: u, b: v})
     assert len(ROWS) < 120
+    everyday = {item for row in ROWS if row["mode"] == "graph" for item in row.items()}
+    left_out = {(name, value) for name, values in FACTORS.items() for value in values} - everyday
+    assert left_out == {("mode", "eager"), ("mode", "xla")}
 
 
 @functools.cache
@@ -155,10 +165,10 @@ def full_product():
     return rows
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("shard", range(SHARDS), ids="shard_{:03d}".format)
 def test_the_full_product(shard, tmp_path):
-    """One of `SHARDS` parts of the product: `pytest -m slow -k shard_017` runs the rows of one."""
+    """One of `SHARDS` parts of the product: `pytest -m exhaustive -k shard_017` runs the rows of one."""
     failures = []
     for row in full_product()[shard::SHARDS]:
         keras.backend.clear_session()
@@ -169,23 +179,32 @@ def test_the_full_product(shard, tmp_path):
     assert not failures, "\n".join(failures)
 
 
+def refusal(match):
+    """That the block is refused in these words, or, without any, that it is not."""
+    return pytest.raises(ValueError, match=match) if match else contextlib.nullcontext()
+
+
 def test_only_what_has_no_meaning_is_refused():
-    triples = itertools.product(FACTORS["posterior"], FACTORS["prior"], FACTORS["objective"])
-    for posterior, prior, objective in triples:
-        reason = refusal(posterior, prior, objective)
-        if parts.PRIOR_OF.get(posterior) != prior and {posterior, prior} & {*parts.DISCRETE, "codes"}:
-            assert "cannot be compared" in reason
-        elif prior == "uniform" and posterior != "kumaraswamy":
-            assert "KL(q || p) would be infinite" in reason
-            assert "Kumaraswamy(latent_dim" in reason
-        elif posterior == "deterministic" and objective != "reconstruction":
-            assert "objectives.Reconstruction()" in reason
-        elif posterior in ("iaf", "coupling", *parts.DISCRETE) and objective in ("total_correlation", "dip"):
-            assert "no closed form" in reason
-        elif posterior == "deterministic" and prior == "vamp":
-            assert "VampPrior is a mixture of the densities" in reason
-        else:
-            assert reason is None
+    decoder = parts.decoder("mlp", [8], parts.LIKELIHOODS["normal"]())
+    encoders = {name: parts.encoder("mlp", [8], make()) for name, make in parts.POSTERIORS.items()}
+    made = {kind: {name: make() for name, make in parts.TABLES[kind].items()} for kind in ("prior", "objective")}
+    for triple in itertools.product(*(FACTORS[name] for name in ("posterior", "prior", "objective"))):
+        # In this order, on any number of lines.
+        words = "(?s)" + ".*".join(map(re.escape, reasons(*triple)))
+        posterior, prior, objective = triple
+        with refusal(words if words != "(?s)" else ""):
+            vae = kv.VAE(encoders[posterior], decoder, made["prior"][prior], made["objective"][objective])
+            if (posterior, prior) == ("deterministic", "vamp"):
+                vae.build()
+                vae.prior.distribution(encoder=vae.encoder)  # a mixture of posteriors needs their densities
+
+
+@pytest.mark.parametrize("objective", FACTORS["objective"])
+def test_an_objective_of_one_level_refuses_a_hierarchy(objective):
+    """Some see it only when they are called."""
+    with refusal(r"one level|one group" if objective in OF_ONE_LEVEL else ""):
+        vae = build("diag", "standard_normal", "normal", objective, "ladder_mlp")
+        vae.objective(vae.infer(np.zeros((1, *parts.SHAPE)), vae.objective.num_samples, 0), tf.constant(0, tf.int64))
 
 
 @pytest.mark.parametrize("condition", parts.CONDITIONS)

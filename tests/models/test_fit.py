@@ -50,7 +50,12 @@ def test_training_raises_the_elbo(digits):
 
 
 @pytest.mark.parametrize(
-    "options", [{}, {"run_eagerly": True}, {"steps_per_execution": 2}, {"jit_compile": True}], ids=str
+    "options",
+    [
+        *({}, {"run_eagerly": True}, {"steps_per_execution": 2}),
+        pytest.param({"jit_compile": True}, marks=pytest.mark.slow),
+    ],
+    ids=str,
 )
 def test_modes_of_execution(digits, options):
     vae = make_vae()

@@ -25,7 +25,7 @@ def make(network, likelihood=None, latents=2, condition=None, objective=None):
     )
 
 
-@pytest.mark.parametrize(("network", "levels"), [("mlp", 2), ("conv", 3)])
+@pytest.mark.parametrize(("network", "levels"), [pytest.param("mlp", 2, marks=pytest.mark.slow), ("conv", 3)])
 def test_a_hierarchy_trains_saves_and_samples(network, levels, tmp_path):
     vae = make(network, objective=objectives.ELBO(free_bits=0.01))
     x = parts.data(vae.decoder.likelihood)

@@ -13,7 +13,9 @@ from keras_vae import likelihoods, networks, objectives
 from keras_vae.schedules import Linear
 
 
-@pytest.mark.parametrize("network, sizes", [(networks.mlp, (32,)), (networks.conv, (4, 8))])
+@pytest.mark.parametrize(
+    "network, sizes", [(networks.mlp, (32,)), pytest.param(networks.conv, (4, 8), marks=pytest.mark.slow)]
+)
 def test_a_saved_model_goes_on_in_a_fresh_process(digits, tmp_path, network, sizes):
     vae = compiled(network=network, sizes=sizes)
     vae.fit(digits[:64], batch_size=32, epochs=1, shuffle=False, verbose=0)

@@ -177,6 +177,7 @@ def test_codes_are_decoded_and_drawn(trained):
             posterior.lookup(wrong)
 
 
+@pytest.mark.slow
 def test_it_is_saved_loaded_and_exported_with_its_codebook(trained, tmp_path):
     vae, _ = trained
     vae.save(tmp_path / "vae.keras")

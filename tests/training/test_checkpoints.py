@@ -101,9 +101,9 @@ DATA = {
 }
 CASES = [
     ("arrays", ""),
-    ("data.load", "averages"),
-    ("dataset", "float16"),
-    ("endless", "accumulation"),
+    pytest.param("data.load", "averages", marks=pytest.mark.slow),
+    pytest.param("dataset", "float16", marks=pytest.mark.slow),
+    pytest.param("endless", "accumulation", marks=pytest.mark.slow),
 ]
 
 
@@ -227,7 +227,7 @@ def test_checkpoints_of_another_model_and_a_wrong_order_are_refused(digits, tmp_
 
 
 def test_a_checkpoint_that_still_says_best_elbo_is_read(digits, tmp_path):
-    vae, _ = fit(tmp_path / "run", digits, epochs=1, kill="never", batch_size=16)
+    vae, _ = fit(tmp_path / "run", digits[:48], epochs=1, kill="never", batch_size=16)
     folder = checkpoint_files.paths(tmp_path / "run")[0]
     state, arrays = checkpoint_files.read(folder)
     state["best_elbo"] = state.pop("best_value")

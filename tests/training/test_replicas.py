@@ -10,6 +10,8 @@ import numpy as np
 import pytest
 from processes import free_ports
 
+pytestmark = pytest.mark.slow
+
 MODEL = """
 import json, os, sys
 import keras, numpy as np, tensorflow as tf

@@ -57,7 +57,9 @@ CASES = {
 }
 
 
-@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize(
+    "case", [pytest.param(case, marks=pytest.mark.slow) if case == "xla" else case for case in CASES]
+)
 def test_a_batch_with_a_nan_is_as_if_it_had_not_been(digits, case):
     compiled = case in ("eager", "xla")
     optimizer = keras.optimizers.Adam(1e-2, **({} if compiled else CASES[case]))
