@@ -176,7 +176,7 @@ def write_functions(vae: VAE, functions: dict[str, Any], folder: Path) -> None:
 def eager(
     signature: Signature, batches: tuple[int, ...], given: dict[str, np.ndarray] | None = None
 ) -> dict[int, dict[str, np.ndarray]]:
-    """What Keras itself answers, outside of any graph, for so many rows of `requests.good` or of the given inputs."""
+    """What Keras itself answers, outside of any graph, for so many rows of `battery.good` or of the given inputs."""
     specs = {name: (spec.dtype.name, spec.shape.as_list()) for name, spec in signature.inputs.items()}
     answers = {}
     for rows in batches:

@@ -30,6 +30,7 @@ def check_number(
     at_least: float | None = None,
     above: float | None = None,
     below: float | None = None,
+    at_most: float | None = None,
     hint: str = "",
 ) -> float:
     """A finite number as a float.
@@ -40,6 +41,7 @@ def check_number(
         at_least: the smallest that is allowed.
         above: what it must be greater than.
         below: what it must be smaller than.
+        at_most: the largest that is allowed.
         hint: what else is allowed, or what it means, said behind the range.
 
     Raises:
@@ -50,9 +52,10 @@ def check_number(
         (at_least is not None and value < at_least)
         or (above is not None and value <= above)
         or (below is not None and value >= below)
+        or (at_most is not None and value > at_most)
     )
     if outside:
-        limits = (("at least", at_least), ("above", above), ("below", below))
+        limits = (("at least", at_least), ("above", above), ("below", below), ("at most", at_most))
         said = " and ".join(f"{word} {limit:g}" for word, limit in limits if limit is not None)
         allowed = {"above 0": "a positive number"}.get(said, f"a number {said}" if said else "a finite number")
         raise ValueError(f"{name} must be {allowed}{hint}, not {value!r}.")
@@ -222,7 +225,7 @@ def require_kind(name: str, value: Any, kind: type | tuple[type, ...], described
         raise TypeError(f"{name} must be {described}, not {value!r}.")
 
 
-def require_image(shape: Sequence[int], network: str) -> None:
+def require_image(shape: Sequence[int]) -> None:
     """Refuse what is not height x width x channels.
 
     Raises:
@@ -230,8 +233,9 @@ def require_image(shape: Sequence[int], network: str) -> None:
     """
     if len(shape) != 3:
         raise ValueError(
-            f"networks.{network} works on images of shape (height, width, channels), not on data of shape {shape}. "
-            "Use networks.mlp for vectors, and x[..., None] for images without a channel axis."
+            "Convolutions, and conditions that are images, work on images of shape (height, width, channels), not on "
+            f"data of shape {tuple(shape)}. Use networks.mlp for vectors, and x[..., None] for images "
+            "without a channel axis."
         )
 
 

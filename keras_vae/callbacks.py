@@ -2,7 +2,8 @@
 
 from keras_vae.evaluation.callback import Diagnosis
 from keras_vae.pictures.tensorboard import TensorBoardPictures
+from keras_vae.training.callback import FitCallback
 from keras_vae.training.checkpoints import Checkpoints
 from keras_vae.training.skipped_steps import SkippedSteps, TrainingDiverged
 
-__all__ = ["Checkpoints", "Diagnosis", "SkippedSteps", "TensorBoardPictures", "TrainingDiverged"]
+__all__ = ["Checkpoints", "Diagnosis", "FitCallback", "SkippedSteps", "TensorBoardPictures", "TrainingDiverged"]

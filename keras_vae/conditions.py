@@ -150,7 +150,7 @@ class Image(Condition):
 
     def __init__(self, shape: Sequence[int]) -> None:
         self.shape = tuple(check_sizes("shape", shape))
-        require_image(self.shape, type(self).__name__)
+        require_image(self.shape)
 
     def features(self, values: tf.Tensor) -> tf.Tensor:
         """[B, height, width, channels], float32 in [0, 1]."""

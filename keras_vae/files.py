@@ -1,9 +1,9 @@
 """A file or folder that is written whole or not at all, and the lock of a folder that is written to.
 
-What is written stands beside its destination, under a name of its own that begins with `.writing-`, until it is complete
-and on the disk; then one rename puts it in its place. Whatever happens before, the destination is as it was. The name
-tells the machine and the process, so that the next writer removes what a killed one has left, and nothing of a living
-one.
+What is written stands beside its destination, under a name of its own that begins with `.writing-`, until it is
+complete and on the disk; then one rename puts it in its place. Whatever happens before, the destination is as it was.
+The name tells the machine and the process, so that the next writer removes what a killed one has left, and nothing of a
+living one.
 """
 
 import contextlib

@@ -8,6 +8,13 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+# Methods of TensorFlow's and TFP's own that classes of ours replace, and which of ours: they would be silently ignored
+# if they went.
+REPLACED = {
+    "tensorflow_probability.distributions.MixtureSameFamily._per_mixture_component_log_prob": "DiagonalMixture",
+    "tensorflow.linalg.LinearOperatorLowRankUpdate._make_capacitance": "LowRankUpdate",
+    "keras.Model._maybe_symbolic_build": "VAE",
+}
 # The name under which `fit` tells `evaluate` that its data were prepared already: they must not be looked at again.
 CACHED_EVALUATION = "_use_cached_eval_dataset"
 

@@ -8,6 +8,7 @@ import tensorflow as tf
 from tensorflow_probability import distributions as tfd
 
 from keras_vae.distributions.gaussian import marginals
+from keras_vae.distributions.joint import leaves
 
 
 @dataclasses.dataclass(frozen=True)
@@ -45,7 +46,7 @@ class Terms:
         likelihood: the distribution p(x|z), batch [K, B].
         sample_weight: [B], or None for equal weights.
         pathwise: [K, B], or None unless the objective needs it; see `pathwise`.
-        extras: numbers [B] of the posterior's own, by name, such as the commitment of a quantised one.
+        extras: numbers [B, ...] of the posterior's own, by name, such as the commitment of a quantised one.
         is_stand_in: bool, whether the batch has no examples, and an invented one stands in its place; None for no.
     """
 
@@ -135,7 +136,9 @@ def latent_groups(
     """
     if len(densities) == 1:
         return [latent_group(q, p, z, log_q, densities[0])]
-    blocks = zip(q.parts, p.parts, q.split(z), densities, strict=True)
+    parts = leaves(q)
+    each = tf.split(z, [int(part.event_shape[0]) for part in parts], axis=-1)
+    blocks = zip(parts, leaves(p), each, densities, strict=True)
     return [latent_group(q_b, p_b, z_b, has_density=has_density) for q_b, p_b, z_b, has_density in blocks]
 
 

@@ -53,7 +53,7 @@ CHECKS = [
     (lambda v: arguments.check_activation(v), (abs, None, 1), "must be the name of a Keras activation"),
     (lambda v: arguments.check_activation(v), ("no_such",), "no_such"),
     (lambda v: arguments.check_derived(v, ("gray",)), ("colour", 3, {}, {"factor": 2}), "condition must be"),
-    (lambda v: arguments.require_image(v, "conv"), ((3,), (2, 2)), "works on images"),
+    (lambda v: arguments.require_image(v), ((3,), (2, 2)), "Convolutions, .*work on images"),
 ]
 
 

@@ -1,10 +1,14 @@
 """The names of Keras and TensorFlow that nobody has promised are there, and mean what the package takes them for."""
 
+import functools
+import importlib
+
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 
+import keras_vae  # noqa: F401 - its classes are looked for
 from keras_vae import internals
 
 
@@ -98,6 +102,20 @@ def test_keras_builds_ahead_by_the_method_that_is_replaced():
     model._distribute_strategy = tf.distribute.get_strategy()
     internals.build_ahead(model, data_batch=None)
     assert called
+
+
+@pytest.mark.parametrize("name, ours", internals.REPLACED.items())
+def test_what_classes_of_ours_replace_is_there(name, ours):
+    module, owner, method = name.rsplit(".", 2)
+    root, *inner = module.split(".")
+    found = functools.reduce(getattr, inner, importlib.import_module(root))
+    assert callable(getattr(getattr(found, owner), method))
+    (mine,) = (cls for cls in subclasses(getattr(found, owner)) if cls.__name__ == ours)
+    assert method in vars(mine)
+
+
+def subclasses(cls):
+    return {child for each in cls.__subclasses__() for child in (each, *subclasses(each))}
 
 
 def test_a_fingerprint_is_written(tmp_path):

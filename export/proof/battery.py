@@ -14,7 +14,7 @@ Expected = dict[str, dict[int, dict[str, np.ndarray]]]  # signature -> rows -> o
 
 
 class Tolerance(NamedTuple):
-    """Errors that pass, by `requests.errors`: largest and mean against eager Keras, largest between runs of one row."""
+    """Errors that pass, by `battery.errors`: largest and mean against eager Keras, largest between runs of one row."""
 
     largest: float
     mean: float
@@ -27,7 +27,7 @@ class Plan:
     Args:
         signatures: name -> (inputs, outputs) as the fresh process reported them.
         refusal: the status of a refused call; any error if empty.
-        given: inputs by name, [64, ...], to take instead of `requests.good`.
+        given: inputs by name, [64, ...], to take instead of `battery.good`.
     """
 
     def __init__(self, signatures: dict[str, Any], refusal: str = "", given: dict[str, np.ndarray] | None = None):

@@ -32,7 +32,7 @@ def check_tflite(file: Path, expected: Expected | None = None, given: dict[str, 
     Args:
         file: to be looked at and run.
         expected: what the signatures must give, if known.
-        given: the inputs that `expected` is for, by name, where they are not `requests.good`.
+        given: the inputs that `expected` is for, by name, where they are not `battery.good`.
     """
     report = Report(file, "tflite", files=measure_files(file.parent, [file]))
     content = file.read_bytes()

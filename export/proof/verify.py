@@ -55,7 +55,7 @@ def check_saved_model(directory: Path, expected: Expected | None = None) -> Repo
 
     Args:
         directory: holds `saved_model.pb`.
-        expected: what the signatures must give for `requests.good` of so many rows, if known.
+        expected: what the signatures must give for `battery.good` of so many rows, if known.
     """
     report = Report(directory, "saved_model", checks=check_graph(directory))
     files = [file for file in directory.rglob("*") if file.is_file() and file.name != FILE]

@@ -4,6 +4,7 @@ The file is a TFRecord of ``tensorflow.serving.PredictionLog``. The Python class
 ``tensorflow-serving-api``; those made here have the same numbers, and only the fields that are used.
 """
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -53,6 +54,7 @@ def _prediction_log() -> Any:
 
 
 PREDICTION_LOG = _prediction_log()
+MOST_VALUES = 2**28
 FILE = Path("assets.extra") / "tf_serving_warmup_requests"
 
 
@@ -90,7 +92,7 @@ def read(directory: Path) -> list[Record]:
         return []
     try:
         return [_parse(record.numpy()) for record in tf.data.TFRecordDataset(str(directory / FILE))]
-    except (tf.errors.OpError, DecodeError, ValueError) as error:
+    except (tf.errors.OpError, DecodeError, KeyError, TypeError, ValueError) as error:
         raise ValueError(f"{FILE} is damaged: {error}") from error
 
 
@@ -104,4 +106,8 @@ def _parse(message: bytes) -> Record:
 
 
 def _arrays(tensors: Mapping[str, Any]) -> dict[str, np.ndarray]:
+    for name, tensor in tensors.items():
+        # A single value may stand for all of a shape of any size.
+        if math.prod(axis.size for axis in tensor.tensor_shape.dim) > MOST_VALUES:
+            raise ValueError(f"{name!r} has more than {MOST_VALUES:,} values")
     return {name: tf.make_ndarray(tensor) for name, tensor in tensors.items()}

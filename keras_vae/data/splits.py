@@ -1,7 +1,4 @@
-"""Data: from a name, a folder or arrays to batches of images in [0, 1].
-
-Everything is read into memory once, and batches are gathered from there: data larger than memory are refused.
-"""
+"""What a source holds, in memory: training, test and validation examples. Data larger than memory are refused."""
 
 import dataclasses
 import os

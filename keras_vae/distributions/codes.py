@@ -38,9 +38,11 @@ class Quantized(tfd.Distribution):
 
     @property
     def extras(self) -> dict[str, tf.Tensor]:
-        """`commitment`, the squared distance of the features to their codes, [B], summed over the grid."""
+        """`commitment`, the squared distance of the features to their codes, [B], summed over the grid; `usage`, how
+        often each example uses each code, [B, S]."""
         distance = self.features - tf.stop_gradient(lookup(self.codebook, self.indices))
-        return {"commitment": tf.reduce_sum(tf.square(distance), axis=[-2, -1])}
+        usage = tf.reduce_sum(tf.one_hot(self.indices, int(self.codebook.shape[0])), axis=-2)
+        return {"commitment": tf.reduce_sum(tf.square(distance), axis=[-2, -1]), "usage": usage}
 
     @classmethod
     def _parameter_properties(cls, dtype: tf.DType, num_classes: int | None = None) -> dict:

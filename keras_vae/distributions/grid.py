@@ -50,7 +50,7 @@ class Grid(tfd.Distribution):
         return tf.constant([], tf.int32)
 
 
-class QuantizedLogistic(Grid):
+class GridLogistic(Grid):
     """A logistic variable rounded to the nearest level; the first and the last level take the tails.
 
     P(k) = sigmoid(a) - sigmoid(b) with a, b = ((k +- 1/2) / (levels - 1) - loc) / scale, after Salimans et al. 2017,
@@ -92,8 +92,8 @@ class QuantizedLogistic(Grid):
         return clipped_logistic_mean(self.loc, self.scale)
 
 
-class QuantizedLogisticMixture(Grid):
-    """P(k) = sum_i w_i P_i(k), w = softmax(logits), with P_i a `QuantizedLogistic`.
+class GridLogisticMixture(Grid):
+    """P(k) = sum_i w_i P_i(k), w = softmax(logits), with P_i a `GridLogistic`.
 
     `tfd.MixtureSameFamily` would do, but TensorFlow's softmax on CPUs refuses tensors of more than five axes.
 
@@ -107,7 +107,7 @@ class QuantizedLogisticMixture(Grid):
     def __init__(self, logits: tf.Tensor, loc: tf.Tensor, scale: tf.Tensor, levels: int) -> None:
         parameters = {"logits": logits, "loc": loc, "scale": scale, "levels": levels}
         self.logits = tf.convert_to_tensor(logits)
-        self.components = QuantizedLogistic(loc, scale, levels)
+        self.components = GridLogistic(loc, scale, levels)
         super().__init__(levels, parameters)
 
     @classmethod

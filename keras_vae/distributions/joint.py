@@ -82,3 +82,9 @@ class Joint(tfd.Distribution):
 
     def _entropy(self) -> tf.Tensor:
         return sum(p.entropy() for p in self.parts)
+
+
+def leaves(distribution: tfd.Distribution) -> list[tfd.Distribution]:
+    """The blocks of a joint distribution, those of joint blocks among them; of any other one, itself."""
+    parts = getattr(distribution, "parts", ())
+    return [leaf for part in parts for leaf in leaves(part)] or [distribution]

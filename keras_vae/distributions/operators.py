@@ -1,4 +1,4 @@
-"""Orthogonal matrices, made of Householder reflections, as a `tf.linalg` operator."""
+"""Linear operators: orthogonal matrices made of Householder reflections, and updates of low rank."""
 
 import tensorflow as tf
 import tensorflow_probability as tfp

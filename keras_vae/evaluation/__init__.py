@@ -7,7 +7,7 @@ evaluation.evaluate(vae, test, train)                       # everything, JSON-r
 
 from keras_vae.evaluation.annealing import AnnealedEstimate, annealed_importance_sampling
 from keras_vae.evaluation.diagnosis import Finding, diagnose
-from keras_vae.evaluation.downstream import CodeDensity, augment, features_model
+from keras_vae.evaluation.downstream import CodeDensity, augment
 from keras_vae.evaluation.importance import LogLikelihood, log_likelihood
 from keras_vae.evaluation.probes import Clustering, Probe, cluster, linear_probe, probe_table
 from keras_vae.evaluation.report import evaluate, report_table
@@ -24,7 +24,6 @@ __all__ = [
     "cluster",
     "diagnose",
     "evaluate",
-    "features_model",
     "linear_probe",
     "log_likelihood",
     "probe_table",

@@ -8,20 +8,13 @@ density = evaluation.CodeDensity(autoencoder, train)   # makes a plain autoencod
 from collections.abc import Callable
 from typing import Any
 
-import keras
 import numpy as np
 import tensorflow as tf
 
 from keras_vae import seeds
-from keras_vae.arguments import check_number
+from keras_vae.arguments import check_count, check_number
 from keras_vae.evaluation.statistics import points, refuse_conditional, refuse_deterministic
-from keras_vae.models.encoder import Encoder
 from keras_vae.models.vae import VAE
-
-
-def features_model(encoder: Encoder, trainable: bool = True) -> keras.Model:
-    """The same as `encoder.features_model(trainable)`: the encoder as an ordinary Keras model."""
-    return encoder.features_model(trainable)
 
 
 def augment(vae: VAE, seed: int = 0, temperature: float = 1.0, sample_pixels: bool = False) -> Callable[..., Any]:
@@ -85,6 +78,7 @@ class CodeDensity:
 
     def __init__(self, vae: VAE, data: Any, num_components: int = 10, seed: int = 0) -> None:
         refuse_conditional(vae, "A density of codes")
+        check_count("num_components", num_components)
         from sklearn.mixture import GaussianMixture
 
         z, _ = points(vae, data)

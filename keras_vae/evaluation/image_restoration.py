@@ -13,7 +13,7 @@ import tensorflow as tf
 from scipy.optimize import minimize_scalar
 
 from keras_vae.data.examples import resized
-from keras_vae.distributions.grid import QuantizedLogistic
+from keras_vae.distributions.grid import GridLogistic
 from keras_vae.evaluation.statistics import gather, given
 from keras_vae.likelihoods.likelihood import bits_per_dim
 from keras_vae.models.vae import VAE
@@ -130,7 +130,7 @@ def _log_likelihood(x: np.ndarray, predicted: np.ndarray, scale: float, levels: 
     totals = []
     for start in range(0, len(x), 256):
         loc = tf.constant(predicted[start : start + 256])
-        p = QuantizedLogistic(loc, tf.fill(tf.shape(loc), np.float32(scale)), levels)
+        p = GridLogistic(loc, tf.fill(tf.shape(loc), np.float32(scale)), levels)
         totals.append(tf.reduce_sum(p.log_prob(x[start : start + 256]), axis=[1, 2, 3]))
     return np.concatenate(totals)
 

@@ -13,6 +13,7 @@ import rich.table
 import tensorflow as tf
 import tensorflow_probability as tfp
 
+from keras_vae.arguments import check_number
 from keras_vae.evaluation.disentanglement import unsupervised_accuracy
 from keras_vae.evaluation.statistics import gather, points, refuse_conditional
 from keras_vae.models.vae import VAE
@@ -70,8 +71,7 @@ def linear_probe(
     """
     refuse_conditional(vae, "A probe")
     for fraction in fractions:
-        if not 0 < fraction <= 1:
-            raise ValueError(f"fractions must lie in (0, 1], not {fraction!r}.")
+        check_number("fractions", fraction, above=0, at_most=1)
     x, y = _with_labels(train, "train", None)
     if len(x) > max_train:
         # Data often come sorted by class: the first ones would be of a few classes only.

@@ -115,7 +115,7 @@ Measure = Callable[[np.ndarray, tf.Tensor | None, tf.Tensor], dict[str, np.ndarr
 
 
 def measure(vae: VAE, seed: int = 0) -> Measure:
-    """The compiled function of a batch and its index that `statistics` is made of, for those who need it repeatedly."""
+    """The compiled function of a batch and its index that `latent_statistics` is made of, for repeated use."""
     stochastic = not is_deterministic(vae)
 
     def run(x: tf.Tensor, condition: tf.Tensor | None, index: tf.Tensor) -> dict[str, tf.Tensor]:

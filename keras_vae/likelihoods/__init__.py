@@ -1,5 +1,6 @@
 """Likelihoods p(x|z): layers that turn the parameters of each value into a distribution of data."""
 
+from keras_vae.distributions.support import Support
 from keras_vae.likelihoods.bernoulli import Bernoulli, ContinuousBernoulli
 from keras_vae.likelihoods.grid import (
     Binomial,
@@ -21,4 +22,5 @@ __all__ = [
     "GridLikelihood",
     "Likelihood",
     "Normal",
+    "Support",
 ]

@@ -12,8 +12,8 @@ from keras_vae.arguments import check_count
 from keras_vae.distributions.grid import (
     GridBinomial,
     GridCategorical,
-    QuantizedLogistic,
-    QuantizedLogisticMixture,
+    GridLogistic,
+    GridLogisticMixture,
     clipped_logistic_loc,
     tilted_logits,
 )
@@ -66,7 +66,7 @@ class DiscretizedLogistic(GridLikelihood):
 
     def distribution(self, loc: tf.Tensor, log_scale: tf.Tensor) -> tfd.Distribution:
         """Independent variables on the grid, with location and log-scale [..., *event_shape]."""
-        return self._independent(QuantizedLogistic(loc, self._scale(log_scale), self.levels))
+        return self._independent(GridLogistic(loc, self._scale(log_scale), self.levels))
 
     def initial_bias(self, mean: np.ndarray, spread: float = 1.0) -> np.ndarray:
         """The location that gives the mean, and a scale of 0.1."""
@@ -100,7 +100,7 @@ class DiscretizedLogisticMixture(DiscretizedLogistic):
     def distribution(self, *params: tf.Tensor) -> tfd.Distribution:
         """Independent mixtures on the grid, from 3 num_components parameters [..., *event_shape]."""
         logits, loc, log_scale = tf.split(tf.stack(params, axis=-1), 3, axis=-1)
-        return self._independent(QuantizedLogisticMixture(logits, loc, self._scale(log_scale), self.levels))
+        return self._independent(GridLogisticMixture(logits, loc, self._scale(log_scale), self.levels))
 
     def initial_bias(self, mean: np.ndarray, spread: float = 1.0) -> np.ndarray:
         """Equal components with that mean; the decoder's kernel tells them apart."""

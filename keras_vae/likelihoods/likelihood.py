@@ -38,13 +38,15 @@ class Likelihood(Serializable, keras.layers.Layer):
         support: of every value.
         params_per_value: n.
         levels: number of levels of discrete data, for bits/dim; None for densities.
-        scale_bounds: of standard deviations that are learned; None where none is.
+        scale_bounds: of standard deviations that are learned and may come to lie at a bound; None where none does.
+        advice: what may help if log p(x|z) is not finite.
     """
 
     support: Support = REAL
     params_per_value: int = 1
     levels: int | None = None
     scale_bounds: Support | None = None
+    advice: str = ""
 
     def __init__(self, event_shape: Sequence[int], **kwargs: Any) -> None:
         super().__init__(**{**kwargs, "dtype": "float32"})

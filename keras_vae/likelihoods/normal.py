@@ -34,7 +34,9 @@ class Normal(Likelihood):
         if scale not in ("learned", "per_pixel"):
             check_number("scale", scale, above=0, hint=', "learned" or "per_pixel"')
         self.scale = scale
-        self.scale_bounds = self.SCALES if scale in ("learned", "per_pixel") else None
+        if scale in ("learned", "per_pixel"):
+            self.scale_bounds = self.SCALES
+            self.advice = "The learned scale may be at its bound, as constant pixels bring it: fix it (scale=0.1)."
         self.params_per_value = 2 if scale == "per_pixel" else 1
         if scale == "learned":
             self.log_scale = self.add_weight(name="log_scale", shape=(), initializer="zeros")

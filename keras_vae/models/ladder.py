@@ -117,7 +117,7 @@ class LadderDecoder(Decoder):
         super().__init__(network, likelihood, condition, **kwargs)
         require_kind("network", network, Network, RECIPE)
         self.latents = check_latents(latents)
-        self.same_for_all = isinstance(latents, int)
+        self.same_for_all = not isinstance(latents, (list, tuple))
 
     def build(self, input_shape: tuple) -> None:
         """Make the layers for z_1 of shape [..., L]; the encoder's features are joined when its shapes are known."""

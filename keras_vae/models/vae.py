@@ -14,7 +14,7 @@ import tensorflow_probability as tfp
 from tensorflow_probability import distributions as tfd
 
 from keras_vae import conditions, internals, seeds
-from keras_vae.arguments import check_number
+from keras_vae.arguments import check_count, check_number
 from keras_vae.conditions import condition_for
 from keras_vae.data import batches
 from keras_vae.distributions.gaussian import cooled
@@ -77,7 +77,8 @@ class VAE(Serializable, keras.Model):
         encodes_all: whether `encode` gives q(z|x) of all of z: a subclass whose `infer` adds latents that have no
             encoder puts them beside the others in `with_code`, or says no.
         chooses_steps_per_execution: whether `fit` lets one call of the compiled function make several steps where
-            nobody can tell and `compile` was not given `steps_per_execution` (see `training.steps_per_call`).
+            nobody can tell and `compile` left `steps_per_execution` at 1, Keras's default, which so does not mean 1
+            (see `training.steps_per_call`). It is not saved with the model.
     """
 
     encodes_all: bool = True
@@ -101,7 +102,7 @@ class VAE(Serializable, keras.Model):
         self.decoder = decoder
         self.prior = prior
         self.objective = objective
-        self.seed = random.randrange(2**31) if seed is None else seed
+        self.seed = random.randrange(2**31) if seed is None else check_count("seed", seed, at_least=0)
         self.gradient_skip_norm = (
             None if gradient_skip_norm is None else check_number("gradient_skip_norm", gradient_skip_norm, above=0)
         )
@@ -226,6 +227,7 @@ class VAE(Serializable, keras.Model):
         Raises:
             ValueError: for a temperature other than 1 where the prior of the top level is no Gaussian.
         """
+        check_count("n", n, at_least=0)
         self._ensure_built()
         seed = seeds.as_pair(seed)
         condition = conditions.given(self.condition, condition, n)
@@ -295,18 +297,31 @@ class VAE(Serializable, keras.Model):
             terms = dataclasses.replace(terms, sample_weight=weight)
         return terms, *self.objective(terms, self._step())
 
-    @functools.wraps(keras.Model.fit)
+    @functools.wraps(keras.Model.fit, assigned=())
     def fit(self, *args: Any, **kwargs: Any) -> keras.callbacks.History:
-        """Look at the first batch, adapt a fresh model to the data, train."""
+        """`keras.Model.fit`, after a look at the data; a model whose weights are fresh is adapted to them first.
+
+        `x` is arrays, a dataset or another iterable of batches: of x, (x, y) or {"image": x, "condition": c}. Labels
+        are ignored, unless the model is conditioned on them. Under a distribution strategy every replica gets its own
+        part of each batch. All numbers in the history are nats per example.
+
+        Raises:
+            ValueError: for data of another shape or outside the likelihood's support, and for wrong conditions.
+            TrainingDiverged: if too many steps in a row had to be skipped.
+        """
         self._ensure_built()
         options = learner.fit_options(self, args, kwargs)
         learner.build_optimizer(self)
         with steps_per_call.while_training(self, options):
             return super().fit(**options)
 
-    @functools.wraps(keras.Model.evaluate)
+    @functools.wraps(keras.Model.evaluate, assigned=())
     def evaluate(self, *args: Any, **kwargs: Any) -> Any:
-        """Look at the first batch, evaluate."""
+        """`keras.Model.evaluate`, after a look at the first batch: `loss`, `elbo`, `log_likelihood` and `kl`, in nats.
+
+        Raises:
+            ValueError: as `fit`.
+        """
         self._ensure_built()
         options = learner.evaluate_options(self, args, kwargs)
         with steps_per_call.while_evaluating(self):
@@ -410,6 +425,7 @@ class VAE(Serializable, keras.Model):
                 f"{type(self.encoder.posterior).__name__} has no density, so that log p(x) cannot be estimated "
                 "from it: a plain autoencoder is judged by its reconstructions (evaluate)."
             )
+        check_count("num_samples", num_samples)
         self._ensure_built()
         x = _array(x)
         self.decoder.likelihood.check(x)

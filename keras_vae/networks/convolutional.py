@@ -43,7 +43,7 @@ class Conv(Network):
 
     def encoder_body(self, event_shape: Shape, dtype: Any) -> keras.Layer:
         """One convolution of stride 2 for each number of filters."""
-        require_image(event_shape, type(self).__name__.lower())
+        require_image(event_shape)
         layers = []
         for n in self.filters:
             layers.append(keras.layers.Conv2D(n, self.kernel_size, **self._options(dtype)))
@@ -54,7 +54,7 @@ class Conv(Network):
 
     def decoder_body(self, params_shape: Shape, dtype: Any) -> keras.Layer:
         """A dense layer to the smallest map, then one transposed convolution of stride 2 for each number of filters."""
-        require_image(params_shape, type(self).__name__.lower())
+        require_image(params_shape)
         sizes = halvings(params_shape[:2], len(self.filters))
         if self.from_map:
             layers = [

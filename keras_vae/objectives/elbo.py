@@ -93,7 +93,7 @@ class CommittedELBO(ELBO):
         ValueError: if called with terms of a posterior that quantises nothing.
     """
 
-    needs = frozenset({"commitment"})
+    needs = frozenset({"commitment", "usage"})
 
     def __init__(self, commitment_weight: float | Schedule = 0.25, kl_weight: float | Schedule = 1.0) -> None:
         super().__init__(kl_weight)
@@ -103,11 +103,10 @@ class CommittedELBO(ELBO):
 
     def __call__(self, terms: Terms, step: tf.Tensor) -> tuple[tf.Tensor, dict[str, tf.Tensor]]:
         """The loss, the commitment and the perplexity."""
-        if "commitment" not in terms.extras:
+        if not self.needs <= set(terms.extras):
             raise ValueError("CommittedELBO is for posteriors.VectorQuantized: give objectives.ELBO to other models.")
         loss, extra = super().__call__(terms, step)
         commitment = terms.mean(terms.extras["commitment"])
         loss += schedules.at_step(self.commitment_weight, step) * commitment
-        q = terms.groups[0].q
-        used = tf.reduce_sum(tf.one_hot(q.indices, int(q.codebook.shape[0])), axis=[0, 1])
-        return loss, {**extra, "commitment": commitment, "perplexity": perplexity(used)}
+        used = perplexity(tf.reduce_sum(terms.extras["usage"], axis=0))
+        return loss, {**extra, "commitment": commitment, "perplexity": used}

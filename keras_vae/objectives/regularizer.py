@@ -1,5 +1,4 @@
-"""Objectives that ask more of the aggregate posterior q(z) = 1/N sum_n q(z|x_n): that its dimensions be independent, or
-that it be the prior. For beta-VAE and its capacity schedule see `objectives.ELBO` and `objectives.Capacity`.
+"""What objectives share that ask more of the aggregate posterior q(z) = 1/N sum_n q(z|x_n) over its dimensions.
 
 What they estimate from a minibatch is biased or noisy, and is not logged as if it were a result: the total correlation
 of a trained model is `aggregate_posterior(vae, data).total_correlation`, from all of the data.

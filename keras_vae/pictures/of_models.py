@@ -192,8 +192,8 @@ def manifold(
             f"A manifold is drawn of models with two latent dimensions, and this one has {vae.prior.latent_dim}: train "
             "one with latent_dim 2, or use pictures.traversals and pictures.interpolations."
         )
-    levels = ((np.arange(check_count("n", n)) + 0.5) / n).astype("float32")
-    z = _prior_grid(vae, levels)
+    probabilities = ((np.arange(check_count("n", n)) + 0.5) / n).astype("float32")
+    z = _prior_grid(vae, probabilities)
     return saved(draw_tiles(_decode(vae, z), value_range=value_range, gap=0), path)
 
 
@@ -269,24 +269,24 @@ def _decode(vae: VAE, z: np.ndarray, condition: Any = None) -> np.ndarray:
     return np.concatenate(parts).reshape(*z.shape[:-1], *vae.decoder.event_shape)
 
 
-def _prior_grid(vae: VAE, levels: np.ndarray) -> np.ndarray:
-    """[n, n, 2]: points whose coordinates are the quantiles `levels`; the second grows upwards."""
+def _prior_grid(vae: VAE, probabilities: np.ndarray) -> np.ndarray:
+    """[n, n, 2]: points whose coordinates are quantiles of these probabilities; the second grows upwards."""
     p = vae.prior.distribution(encoder=vae.encoder)
     univariate, forward = marginals(p), lambda z: z
     if univariate is None and hasattr(p, "bijector"):
         univariate, forward = marginals(p.distribution), p.bijector.forward
-    quantiles = None if univariate is None else _quantiles(univariate, levels)
+    quantiles = None if univariate is None else _quantiles(univariate, probabilities)
     if quantiles is None:
         draws = np.asarray(p.sample(10_000, seed=seeds.as_pair(0)))
-        quantiles, forward = np.quantile(draws, levels, axis=0), lambda z: z
+        quantiles, forward = np.quantile(draws, probabilities, axis=0), lambda z: z
     across, up = np.meshgrid(quantiles[:, 0], quantiles[::-1, 1])
     return np.asarray(forward(np.stack([across, up], axis=-1).astype("float32")))
 
 
-def _quantiles(univariate: tfd.Distribution, levels: np.ndarray) -> np.ndarray | None:
+def _quantiles(univariate: tfd.Distribution, probabilities: np.ndarray) -> np.ndarray | None:
     """[n, L]; None where TFP has no formula."""
     try:
-        return np.asarray(univariate.quantile(levels[:, None]))
+        return np.asarray(univariate.quantile(probabilities[:, None]))
     except NotImplementedError:  # TFP has no formula; the caller takes quantiles of draws
         return None
 

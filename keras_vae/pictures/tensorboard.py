@@ -29,7 +29,7 @@ class TensorBoardPictures(keras.callbacks.Callback):
     ) -> None:
         super().__init__()
         check_count("every", every)
-        self.directory, self.every, self.n, self.seed = os.fspath(directory), every, n, seed
+        self.directory, self.every, self.n, self.seed = os.fspath(directory), every, check_count("n", n), seed
         self.x, self.y = gather(data, n)
         self._writer: Any = None
 

@@ -1,6 +1,7 @@
 """Posteriors q(z|x): layers that project features and give a distribution of z."""
 
 from keras_vae.distributions.scales import positive
+from keras_vae.distributions.support import Support
 from keras_vae.posteriors.deterministic import Deterministic
 from keras_vae.posteriors.flows import Flow
 from keras_vae.posteriors.gaussian import (
@@ -26,6 +27,7 @@ __all__ = [
     "MultivariateNormalTriL",
     "Posterior",
     "RelaxedOneHot",
+    "Support",
     "VectorQuantized",
     "positive",
 ]

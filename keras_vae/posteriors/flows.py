@@ -34,7 +34,8 @@ class Flow(Posterior):
 
     Raises:
         TypeError: if the base is not a posterior.
-        ValueError: for a base that is bounded or `Deterministic`, an unknown kind, or sizes that are not positive ints.
+        ValueError: for a base that is bounded, certain or without a density, an unknown kind, or sizes that are not
+            positive ints.
 
     Example:
 

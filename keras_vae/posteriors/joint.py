@@ -1,4 +1,4 @@
-"""Discrete latents: one-hot variables with relaxed draws, alone or beside continuous ones in a single z.
+"""Continuous and discrete latents side by side in a single z.
 
 JointVAE (Dupont 2018, "Learning disentangled joint continuous and discrete representations") is made of them:
 

@@ -1,4 +1,4 @@
-"""A posterior on the unit interval."""
+"""A posterior on an interval."""
 
 from typing import Any
 

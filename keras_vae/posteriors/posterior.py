@@ -73,6 +73,15 @@ class Posterior(Serializable, keras.layers.Layer):
         """`has_density` of each block."""
         return (self.has_density,)
 
+    @property
+    def codebook(self) -> tf.Tensor:
+        """The codes, [num_codes, D].
+
+        Raises:
+            TypeError: for a posterior without a codebook.
+        """
+        raise TypeError(f"{type(self).__name__} has no codebook.")
+
     def lookup(self, indices: Any) -> tf.Tensor:
         """z [..., L] for indices [..., *indices_shape] of a codebook; indices that are no codes stand for the nearest.
 

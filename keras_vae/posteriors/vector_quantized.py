@@ -51,7 +51,7 @@ class VectorQuantized(Posterior):
     num_codes: int
     is_certain = True
     has_marginals = False
-    extras = frozenset({"commitment"})
+    extras = frozenset({"commitment", "usage"})
 
     def __init__(
         self,

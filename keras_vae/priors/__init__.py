@@ -1,5 +1,6 @@
 """Priors p(z), or p(z|c): layers that own their weights and give a distribution of z."""
 
+from keras_vae.distributions.support import Support
 from keras_vae.priors.codes import AutoregressiveCodes
 from keras_vae.priors.joint import JointPrior
 from keras_vae.priors.mixtures import NormalMixture, VampPrior
@@ -17,6 +18,7 @@ __all__ = [
     "Prior",
     "RealNVP",
     "StandardNormal",
+    "Support",
     "Uniform",
     "UniformOneHot",
     "VampPrior",

@@ -37,6 +37,8 @@ class AutoregressiveCodes(Prior):
         ValueError: for sizes that do not fit together.
     """
 
+    uses_codebook = True
+
     def __init__(
         self,
         latent_dim: int,

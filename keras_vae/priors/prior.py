@@ -30,12 +30,14 @@ class Prior(Serializable, keras.layers.Layer):
     Attributes:
         support: of every component of z.
         uses_encoder: whether it is made of the encoder's posteriors.
+        uses_codebook: whether it is over the codes of the encoder's posterior.
         num_examples: number of examples that `adapt` wants to see.
         condition: what it is conditioned on.
     """
 
     support: Support = REAL
     uses_encoder: bool = False
+    uses_codebook: bool = False
     num_examples: int = 0
     condition: Condition | None = None
 

@@ -1,1 +1,1 @@
-"""What `fit` does around the formula: guards, replicas, checkpoints. Nothing here knows a VAE."""
+"""What `fit` does around the formula: guards, replicas, checkpoints. Nothing here imports a model."""

@@ -11,18 +11,17 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from keras_vae.arguments import check_count, check_number
 from keras_vae.data.batches import is_array, serve_arrays
 from keras_vae.training import checkpoint_files, checkpoint_state
 from keras_vae.training.callback import FitCallback
 from keras_vae.training.replicas import arrays_from_chief, from_chief, is_chief, is_multi_worker
-from keras_vae.training.skipped_steps import SkippedSteps
 
-# Callbacks whose state decides how training goes on.
+# Keras's callbacks whose state decides how training goes on; a `FitCallback` says so itself.
 WITH_STATE = (
     keras.callbacks.EarlyStopping,
     keras.callbacks.ReduceLROnPlateau,
     keras.callbacks.ModelCheckpoint,
-    SkippedSteps,
 )
 # Steps after which several workers agree, again, on whether it is time to save within an epoch.
 ASK_EVERY = 50
@@ -74,6 +73,10 @@ class Checkpoints(FitCallback):
         write: Callable[[str], Any] = print,
     ) -> None:
         super().__init__()
+        if seconds is not None:
+            check_number("seconds", seconds, at_least=0)
+        if steps is not None:
+            check_count("steps", steps)
         self.folder, self.best_path = Path(folder), None if best is None else Path(best)
         self.seconds, self.every, self.report = seconds, steps, write
         self.best_value = -math.inf
@@ -134,11 +137,11 @@ class Checkpoints(FitCallback):
             ValueError: if a callback whose state is to be saved stands behind this one.
         """
         callbacks = options["callbacks"]
-        late = [c for c in callbacks[callbacks.index(self) + 1 :] if isinstance(c, WITH_STATE)]
+        late = [c for c in callbacks[callbacks.index(self) + 1 :] if _keeps_state(c)]
         if late:
             name = type(late[0]).__name__
             raise ValueError(f"Checkpoints saves the state of {name} and must stand behind it: put it last.")
-        kept = [c for c in callbacks if isinstance(c, WITH_STATE)]
+        kept = [c for c in callbacks if _keeps_state(c)]
         self._others = {f"{index} {type(c).__name__}": c for index, c in enumerate(kept)}
         self._has_position = True
         if self._restored is None and self.saved is None:
@@ -333,6 +336,10 @@ class Checkpoints(FitCallback):
                     setattr(callback, key, state["callbacks"][name][key])
         self.model.history.epoch = [*state["epochs"]]
         self.model.history.history = {name: [*values] for name, values in state["history"].items()}
+
+
+def _keeps_state(callback: keras.callbacks.Callback) -> bool:
+    return callback.keeps_state if isinstance(callback, FitCallback) else isinstance(callback, WITH_STATE)
 
 
 class _ResumedEpoch(FitCallback):

@@ -8,6 +8,7 @@ import keras
 from keras_vae.arguments import check_count
 from keras_vae.training import step_guard
 from keras_vae.training.callback import FitCallback
+from keras_vae.training.checkpoint_state import number
 
 # So many in a row are no accident of one batch.
 LIMIT = 20
@@ -36,6 +37,7 @@ class SkippedSteps(FitCallback):
         always: whether the logs have `skipped_steps` from the first epoch on, as a file with fixed columns needs.
     """
 
+    keeps_state = True
     of_the_epoch = ("_before", "_steps_before")
 
     def __init__(self, limit: int = LIMIT, always: bool = False) -> None:
@@ -49,7 +51,7 @@ class SkippedSteps(FitCallback):
     def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         """Remember how many there were before."""
         self._before, _, _ = self._counts()
-        self._steps_before = self._step()
+        self._steps_before = number(self.model.step)
         self._seen_batches = self._unread = 0
 
     def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
@@ -70,7 +72,7 @@ class SkippedSteps(FitCallback):
             self._is_logged = True
             history = self.model.history
             history.history.setdefault("skipped_steps", [0] * len(history.epoch))
-        if skipped >= self._step() - self._steps_before:
+        if skipped >= number(self.model.step) - self._steps_before:
             # Means over nothing would read as zero.
             logs.update({name: math.nan for name in logs if not name.startswith("val_")})
         logs["skipped_steps"] = skipped
@@ -79,13 +81,12 @@ class SkippedSteps(FitCallback):
         total, in_a_row, reason = keras.ops.convert_to_numpy(self.model.skip_counts.result())
         return int(total), int(in_a_row), int(reason)
 
-    def _step(self) -> int:
-        return int(keras.ops.convert_to_numpy(self.model.step))
-
     def _stop_if_too_many(self) -> None:
         total, in_a_row, reason = self._counts()
         if in_a_row >= self.limit:
-            raise TrainingDiverged(explain(self.model, step_guard.REASONS[reason - 1], in_a_row, total, self._step()))
+            raise TrainingDiverged(
+                explain(self.model, step_guard.REASONS[reason - 1], in_a_row, total, number(self.model.step))
+            )
 
 
 def explain(vae: Any, reason: str, in_a_row: int, total: int, step: int) -> str:
@@ -110,10 +111,8 @@ def advice(vae: Any, reason: str) -> str:
     found = []
     if isinstance(vae.optimizer, keras.optimizers.LossScaleOptimizer):
         found.append("float16 ends at 65504: mixed_bfloat16 and float32 have the range.")
-    if reason == "log_likelihood" and vae.decoder.likelihood.scale_bounds is not None:
-        found.append(
-            "The learned scale of the likelihood may be at its bound, as constant pixels bring it: fix it (scale=0.1)."
-        )
+    if reason == "log_likelihood" and vae.decoder.likelihood.advice:
+        found.append(vae.decoder.likelihood.advice)
     found.append(f"Lower the learning rate (now {rate:g}), or clip the gradient (Adam(..., global_clipnorm=1.0)).")
     return " ".join(found)
 

@@ -128,7 +128,7 @@ def evaluate(
         verbose=console.is_terminal,
     )
     console.print(evaluation.report_table(found))
-    if splits.condition is not None and splits.condition["name"] == "Image":
+    if vae.condition is not None and vae.condition.is_image:
         found["restoration"] = image_restoration.compare(vae, few.dataset(batch_size), splits.test.dataset(batch_size))
         for name, numbers in found["restoration"].items():
             console.print(f"{name}: " + ", ".join(f"{key} {value:.4g}" for key, value in numbers.items()))

@@ -14,6 +14,7 @@ from rich.console import Console
 from keras_vae import data, files
 from keras_vae.callbacks import Checkpoints, SkippedSteps, TensorBoardPictures, TrainingDiverged
 from keras_vae.models.vae import VAE
+from keras_vae.training.checkpoint_state import number
 from keras_vae.training.replicas import follow_chief, from_chief, is_chief
 from keras_vae.training.steps_per_call import largest_divisor
 from keras_vae_cli.commands import build, run_folder, workers
@@ -145,7 +146,7 @@ class _Session:
             _trim_history(self.run / run_folder.HISTORY, first)
         batch_size = self.settings.data.batch_size
         self.vae.fit(
-            self.splits.train.stream(batch_size, self.settings.train.seed, start_step=_number(self.vae.step)),
+            self.splits.train.stream(batch_size, self.settings.train.seed, start_step=number(self.vae.step)),
             validation_data=self.splits.validation and self.splits.validation.dataset(batch_size),
             epochs=self.settings.train.epochs,
             initial_epoch=first,
@@ -256,10 +257,6 @@ def _difference(before: str, after: str) -> str:
     return "\n".join(line for line in lines if line[:1] in "+-" and line[:3] not in ("+++", "---"))
 
 
-def _number(variable: keras.Variable) -> int:
-    return int(keras.ops.convert_to_numpy(variable))  # `int` does not take one that is mirrored on devices
-
-
 def _is_finished(run: Path) -> bool:
     try:
         return bool(json.loads((run / run_folder.REPORT).read_text(encoding="utf-8"))["finished"])
@@ -302,7 +299,7 @@ def _report(
         units="nats per example",
         training={
             "seconds": round(seconds, 1),
-            "steps": _number(session.vae.step),
+            "steps": number(session.vae.step),
             "weights": vae.count_params(),
             "best_epoch": None if best is None else best + 1,
             f"validation_{vae.objective.monitor}": None if best is None else session.checkpoints.best_value,
@@ -311,13 +308,9 @@ def _report(
             "test_kl": test["kl"],
         },
     )
-    given = (
-        ""
-        if splits.condition is None
-        else ", condition=0"
-        if splits.condition["name"] == "Label"
-        else ", condition=..."
-    )
+    given = ""
+    if vae.condition is not None:
+        given = ", condition=..." if vae.condition.num_classes is None else ", condition=0"
     console.print(
         f"Trained for {seconds:.0f} s. In {run}: {', '.join(sorted(path.name for path in run.iterdir()))}\n"
         f"Next:  keras-vae evaluate {run}    keras-vae plot {run}    keras-vae export {run}\n"

@@ -47,7 +47,7 @@ def test_pictures_and_reports_of_conditional_models(labelled, x, tmp_path):
     for refused in (
         lambda: pictures.answers(make(None), x),
         lambda: evaluation.linear_probe(labelled, (x, c), (x, c)),
-        lambda: evaluation.features_model(labelled.encoder),
+        lambda: labelled.encoder.features_model(),
     ):
         with pytest.raises(ValueError, match="condition"):
             refused()

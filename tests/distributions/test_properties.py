@@ -20,7 +20,7 @@ from tensorflow_probability.python.distributions import kullback_leibler
 import keras_vae
 from keras_vae.distributions.bijectors import chain, conditioners
 from keras_vae.distributions.codes import Codes, Quantized, nearest
-from keras_vae.distributions.grid import GridBinomial, GridCategorical, QuantizedLogistic, QuantizedLogisticMixture
+from keras_vae.distributions.grid import GridBinomial, GridCategorical, GridLogistic, GridLogisticMixture
 from keras_vae.distributions.joint import Joint
 from keras_vae.distributions.kumaraswamy import IntervalKumaraswamy
 from keras_vae.distributions.mixtures import mixture
@@ -128,18 +128,18 @@ CODE_GRID = product((CODEBOOK.numpy(), np.ones(3)), repeat=PLACES)
 
 ROWS = {
     "quantized_logistic": Row(
-        lambda b: QuantizedLogistic(numbers(b, low=0.0, high=1.2), numbers(b, seed=1, low=0.1, high=0.3), 8),
+        lambda b: GridLogistic(numbers(b, low=0.0, high=1.2), numbers(b, seed=1, low=0.1, high=0.3), 8),
         ("mean",),
         grid(8),
     ),
     "quantized_logistic_of_many_levels": Row(
-        lambda b: QuantizedLogistic(numbers(b, low=0.0, high=1.2), numbers(b, seed=1, low=0.02, high=0.3), 64),
+        lambda b: GridLogistic(numbers(b, low=0.0, high=1.2), numbers(b, seed=1, low=0.02, high=0.3), 64),
         ("mean",),
         grid(64),
         off=0.5 / 63,
     ),
     "quantized_logistic_mixture": Row(
-        lambda b: QuantizedLogisticMixture(
+        lambda b: GridLogisticMixture(
             numbers(b, 3), numbers(b, 3, seed=1, low=0.0), numbers(b, 3, seed=2, low=0.05, high=0.2), 8
         ),
         ("mean",),

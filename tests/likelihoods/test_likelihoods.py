@@ -10,7 +10,7 @@ from tensorflow_probability import distributions as tfd
 
 import keras_vae as kv
 from keras_vae import likelihoods, networks
-from keras_vae.distributions.grid import SUMMED_LEVELS, QuantizedLogistic
+from keras_vae.distributions.grid import SUMMED_LEVELS, GridLogistic
 from keras_vae.likelihoods.bernoulli import LogitBernoulli
 
 ALL = list(parts.LIKELIHOODS)
@@ -55,7 +55,7 @@ def test_discretized_logistic_against_double_precision():
     flipped = 1 / (1 + np.exp(((k - 0.5) / top - loc) / scale)) * (k > 0) + (k == 0)
     upper = flipped - 1 / (1 + np.exp(((k + 0.5) / top - loc) / scale)) * (k < top)
     exact = np.log(np.where(k / top < loc, lower, upper))
-    log_prob = QuantizedLogistic(loc, np.full_like(loc, scale), 256).log_prob(np.float32(k / top))
+    log_prob = GridLogistic(loc, np.full_like(loc, scale), 256).log_prob(np.float32(k / top))
     np.testing.assert_allclose(log_prob, exact, rtol=2e-4, atol=1e-5)
 
 
@@ -63,7 +63,7 @@ def test_far_tails_of_a_discretized_logistic_have_finite_log_probabilities_and_g
     loc = tf.constant([-100.0, 100.0, 0.5])
     with tf.GradientTape() as tape:
         tape.watch(loc)
-        log_prob = QuantizedLogistic(loc, tf.fill([3], 1e-4), 256).log_prob([0.5, 0.5, 1.0])
+        log_prob = GridLogistic(loc, tf.fill([3], 1e-4), 256).log_prob([0.5, 0.5, 1.0])
     assert np.all(np.isfinite(log_prob))
     np.testing.assert_allclose(tape.gradient(log_prob, loc), [1e4, -1e4, 1e4], rtol=1e-3)
 

@@ -57,7 +57,7 @@ def test_convolutions_halve_and_double_with_sizes_in_order(name):
 def test_convolutions_refuse_vectors_by_name(name):
     network = parts.NETWORKS[name]([4])
     for body in (network.encoder_body, network.decoder_body):
-        with pytest.raises(ValueError, match=f"networks.{name} works on images"):
+        with pytest.raises(ValueError, match="work on images"):
             body((5,), "float32")
 
 

@@ -153,7 +153,7 @@ def test_the_elbo_is_that_of_a_discrete_latent(trained):
     (group,) = terms.groups
     assert group.kl_is_exact and not np.any(group.log_q)
     np.testing.assert_allclose(group.kl, -group.log_p[0], rtol=1e-4)
-    assert set(terms.extras) == {"commitment"}
+    assert set(terms.extras) == {"commitment", "usage"}
     assert np.all(vae.log_prob(X[:8], num_samples=3) <= 0.0)
     np.testing.assert_allclose(vae.log_prob(X[:8], num_samples=3), terms.elbo, rtol=1e-4)
     assert history["elbo"][-1] > history["elbo"][0] + 2.0

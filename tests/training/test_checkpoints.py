@@ -6,7 +6,7 @@ import pytest
 import tensorflow as tf
 
 import keras_vae as kv
-from keras_vae import callbacks, data, likelihoods, networks, objectives, posteriors, priors
+from keras_vae import callbacks, data, files, likelihoods, networks, objectives, posteriors, priors
 from keras_vae.training import checkpoint_files
 
 EPOCHS, STEPS = 4, 5
@@ -179,7 +179,7 @@ def test_damaged_checkpoints_are_reported_and_skipped_for_the_one_before(tmp_pat
 
 def test_what_was_left_of_an_attempt_is_no_checkpoint(tmp_path):
     checkpoint_files.write(tmp_path, 1, {}, {})
-    (tmp_path / ".writing-step-000000002").mkdir()
+    (tmp_path / f"{files.PREFIX}{files.HOST}-999999999-abc-step-000000002").mkdir()
     assert checkpoint_files.newest(tmp_path, print) is not None
     checkpoint_files.write(tmp_path, 2, {}, {})
     assert sorted(path.name for path in tmp_path.iterdir()) == ["step-000000001", "step-000000002"]
