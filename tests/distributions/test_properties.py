@@ -127,18 +127,18 @@ STATISTICS = ("mean", "variance", "entropy", "mode")
 CODE_GRID = product((CODEBOOK.numpy(), np.ones(3)), repeat=PLACES)
 
 ROWS = {
-    "quantized_logistic": Row(
+    "grid_logistic": Row(
         lambda b: GridLogistic(numbers(b, low=0.0, high=1.2), numbers(b, seed=1, low=0.1, high=0.3), 8),
         ("mean",),
         grid(8),
     ),
-    "quantized_logistic_of_many_levels": Row(
+    "grid_logistic_of_many_levels": Row(
         lambda b: GridLogistic(numbers(b, low=0.0, high=1.2), numbers(b, seed=1, low=0.02, high=0.3), 64),
         ("mean",),
         grid(64),
         off=0.5 / 63,
     ),
-    "quantized_logistic_mixture": Row(
+    "grid_logistic_mixture": Row(
         lambda b: GridLogisticMixture(
             numbers(b, 3), numbers(b, 3, seed=1, low=0.0), numbers(b, 3, seed=2, low=0.05, high=0.2), 8
         ),
