@@ -14,13 +14,13 @@ TINY = 1e-6
 
 
 class Quantized(tfd.Distribution):
-    """The point mass at one grid of codes, P(z) = 1 where the nearest codes of z are `indices`; batch [B], event [L].
+    """The point mass at one grid of codes, P(z) = 1 where the nearest codes of z are `indices`; batch [...], event [L].
 
     Draws in training have the gradient of the features before quantisation (straight through).
 
     Args:
-        features: what the encoder gives, [B, N, D].
-        indices: the nearest codes, int32 [B, N].
+        features: what the encoder gives, [..., N, D].
+        indices: the nearest codes, int32 [..., N].
         codebook: [S, D].
         training: whether draws pass a gradient on.
     """
@@ -61,7 +61,13 @@ class Quantized(tfd.Distribution):
         return tf.constant([self.latent_dim])
 
     def _mode(self) -> tf.Tensor:
-        return tf.reshape(lookup(self.codebook, self.indices), [-1, self.latent_dim])
+        return self._flat(lookup(self.codebook, self.indices))
+
+    def _flat(self, vectors: tf.Tensor) -> tf.Tensor:
+        """[..., L] for vectors [..., N, D]; in a graph that is exported no shape is computed."""
+        if vectors.shape.rank == 3:
+            return tf.reshape(vectors, [-1, self.latent_dim])
+        return tf.reshape(vectors, tf.concat([tf.shape(vectors)[:-2], [self.latent_dim]], axis=0))
 
     _mean = _mode
 
@@ -74,9 +80,9 @@ class Quantized(tfd.Distribution):
     def _sample_n(self, n: int, seed: Any = None) -> tf.Tensor:
         z = self._mode()
         if self.training:
-            soft = tf.reshape(self.features, tf.shape(z))
+            soft = self._flat(self.features)
             z = soft + tf.stop_gradient(z - soft)
-        return tf.tile(z[tf.newaxis], [n, 1, 1])
+        return tf.tile(z[tf.newaxis], [n, *[1] * z.shape.rank])
 
     def _sample_and_log_prob(self, sample_shape: tf.Tensor, seed: Any) -> tuple[tf.Tensor, tf.Tensor]:
         z = self.sample(sample_shape, seed=seed)

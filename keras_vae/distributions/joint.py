@@ -75,10 +75,17 @@ class Joint(tfd.Distribution):
         return sum(p.log_prob(block) for p, block in zip(self.parts, self.split(z), strict=True))
 
     def _mean(self) -> tf.Tensor:
-        return tf.concat([p.mean() for p in self.parts], axis=-1)
+        return self._side_by_side([p.mean() for p in self.parts])
 
     def _variance(self) -> tf.Tensor:
-        return tf.concat([p.variance() for p in self.parts], axis=-1)
+        return self._side_by_side([p.variance() for p in self.parts])
+
+    def _side_by_side(self, values: Sequence[tf.Tensor]) -> tf.Tensor:
+        """[..., L] for values [..., L_b] of the blocks, each repeated for the batch if it has none of its own."""
+        if any(value.shape.rank != self.batch_shape.rank + 1 for value in values):
+            batch = self.batch_shape_tensor()
+            values = [tf.broadcast_to(v, tf.concat([batch, v.shape[-1:]], axis=0)) for v in values]
+        return tf.concat(values, axis=-1)
 
     def _entropy(self) -> tf.Tensor:
         return sum(p.entropy() for p in self.parts)

@@ -109,7 +109,6 @@ class Row:
         defined: the statistics that it has in closed form; the others it must refuse.
         points: all its values with weights of one, or points and weights of a quadrature over its domain.
         batches: the batch shapes that it should have.
-        broken: those of them that it does not have.
         off: how far the closed mean may be from the mean, as its class says.
         relaxed: whether draws are of another distribution than the densities, as its class says.
     """
@@ -118,7 +117,6 @@ class Row:
     defined: tuple[str, ...]
     points: tuple[np.ndarray, np.ndarray]
     batches: tuple[Shape, ...] = BATCHES
-    broken: tuple[Shape, ...] = ()
     off: float = 0.0
     relaxed: bool = False
 
@@ -155,8 +153,8 @@ ROWS = {
         ("mean", "variance", "entropy"),
         product((interval(-9.0, 9.0)[0][:, None], interval(-9.0, 9.0)[1]), corners(3)),
     ),
-    "quantized": Row(quantized, STATISTICS, CODE_GRID, broken=((), (2, 3))),
-    "quantized_in_training": Row(lambda b: quantized(b, training=True), STATISTICS, CODE_GRID, broken=((), (2, 3))),
+    "quantized": Row(quantized, STATISTICS, CODE_GRID),
+    "quantized_in_training": Row(lambda b: quantized(b, training=True), STATISTICS, CODE_GRID),
     "codes": Row(codes, (), CODE_GRID, batches=((),)),
     "kumaraswamy": Row(
         lambda b: IntervalKumaraswamy(
@@ -184,11 +182,8 @@ ROWS = {
 }
 
 NAMES = list(ROWS)
-BROKEN = pytest.mark.xfail(strict=True, reason="Quantized makes one axis of its batch: only those of rank 1 work")
 RANKS = [
-    pytest.param(name, batch, id=f"{name}-rank{len(batch)}", marks=BROKEN if batch in row.broken else ())
-    for name, row in ROWS.items()
-    for batch in row.batches
+    pytest.param(name, batch, id=f"{name}-rank{len(batch)}") for name, row in ROWS.items() for batch in row.batches
 ]
 
 
@@ -221,7 +216,7 @@ def test_shapes(name, batch):
 @pytest.mark.parametrize(("name", "batch"), RANKS)
 def test_an_entry_of_a_batch_is_the_distribution_of_its_own_parameters(name, batch):
     row = ROWS[name]
-    other = next(other for other in row.batches if other not in row.broken)
+    other = row.batches[0]
     found, expected = ((row.make(b), (0,) * len(b), b) for b in (batch, other))
     (d, first, _), (single, its_first, _) = found, expected
     z = d.sample(6, seed=[2, 3])[(slice(None), *first)]
@@ -311,19 +306,7 @@ def test_draws_have_the_density_and_the_statistics_that_are_stated(name):
     assert_mean(log_prob, integral(lambda _, log_prob: -log_prob), 2e-3)
 
 
-@pytest.mark.parametrize(
-    "statistic",
-    [
-        "entropy",
-        *(
-            pytest.param(
-                moment,
-                marks=pytest.mark.xfail(strict=True, reason="Joint puts moments side by side without their batches"),
-            )
-            for moment in ("mean", "variance")
-        ),
-    ],
-)
+@pytest.mark.parametrize("statistic", ["mean", "variance", "entropy"])
 def test_a_joint_of_one_block_without_a_batch_is_that_of_its_copies(statistic):
     one = normal(())
     copies = tfd.MultivariateNormalDiag(*(tf.tile(t[tf.newaxis], [2, 1]) for t in (one.loc, one.stddev())))
@@ -344,12 +327,7 @@ KLS = {
 
 @pytest.mark.parametrize(
     ("pair", "batch"),
-    [
-        pytest.param(pair, batch, id="-".join(pair) + f"-rank{len(batch)}", marks=BROKEN if broken else ())
-        for pair in KLS
-        for batch in BATCHES
-        for broken in ["Quantized" in pair and batch in ROWS["quantized"].broken]
-    ],
+    [pytest.param(pair, batch, id="-".join(pair) + f"-rank{len(batch)}") for pair in KLS for batch in BATCHES],
 )
 def test_a_kl_is_the_mean_of_the_log_ratio_of_draws(pair, batch):
     q, p = (make(batch) for make in KLS[pair])
