@@ -64,7 +64,7 @@ def trained():
     keras.utils.set_random_seed(1)
     vae = make()
     vae.compile(keras.optimizers.Adam(5e-3))
-    history = vae.fit(X, batch_size=64, epochs=100, validation_data=X, verbose=0).history
+    history = vae.fit(X, batch_size=64, epochs=100, validation_data=X, validation_freq=20, verbose=0).history
     return vae, history
 
 
