@@ -40,6 +40,41 @@ class Point(posteriors.Posterior):
         return tfd.Independent(tfd.Deterministic(params), 1)
 
 
+class Indexed(tfd.VectorDeterministic):
+    """A point mass at codes, which knows which."""
+
+    def __init__(self, loc, indices):
+        super().__init__(loc)
+        self.indices = indices
+
+
+@kv.register
+class Ternary(posteriors.Posterior):
+    """Each latent is rounded to -1, 0 or 1: a codebook that nobody learns."""
+
+    has_density, is_certain, has_marginals, num_codes = False, True, False, 3
+
+    @property
+    def indices_shape(self):
+        return (self.latent_dim,)
+
+    @property
+    def codebook(self):
+        return tf.constant([[-1.0], [0.0], [1.0]])
+
+    @property
+    def params_size(self):
+        return self.latent_dim
+
+    def lookup(self, indices):
+        return tf.cast(tf.clip_by_value(indices, 0, 2), tf.float32) - 1.0
+
+    def distribution(self, params):
+        soft = tf.tanh(params)
+        indices = tf.cast(tf.round(soft), tf.int32) + 1
+        return Indexed(soft + tf.stop_gradient(self.lookup(indices) - soft), indices)
+
+
 @kv.register
 class LaplacePrior(priors.Prior):
     def distribution(self, encoder=None, condition=None):
@@ -144,6 +179,7 @@ MODELS = {
         priors.JointPrior(LaplacePrior(L), priors.UniformOneHot(2)),
     ),
     "point": lambda: make(Point(L), objective=objectives.Reconstruction()),
+    "codebook": lambda: make(Ternary(L), objective=objectives.Reconstruction()),
 }
 ROWS = [(name, "float32") for name in MODELS] + [("laplace", "mixed_float16"), ("laplace", "mixed_bfloat16")]
 
@@ -172,7 +208,7 @@ def test_own_parts_pass_the_whole_battery(name, precision, digits, tmp_path):
     if has_density:
         assert np.isfinite(vae.log_prob(x[:4], 5, **{k: v[:4] for k, v in given.items()})).all()
     else:
-        with pytest.raises(ValueError, match="Point has no density"):
+        with pytest.raises(ValueError, match="has no density"):
             vae.log_prob(x[:4])
 
     written = {path.stem for path in pictures.all_pictures(vae, data, directory=tmp_path / "pictures")}
@@ -182,6 +218,7 @@ def test_own_parts_pass_the_whole_battery(name, precision, digits, tmp_path):
     if precision == "float32":
         served = export.to_saved_model(vae, tmp_path / "served")
         assert served.ok and not served.left_out
+        assert ("decode_indices" in served.errors) == (vae.encoder.posterior.num_codes is not None)
         on_device = export.to_tflite(vae, tmp_path / "vae.tflite")
         assert on_device.ok
 

@@ -38,7 +38,8 @@ def latent_scatter(
     FigureCanvasAgg(figure)
     axes = figure.add_subplot()
     names = ("z0", "z1")
-    if z.shape[1] > 2:
+    # Codes that are all equal have no components.
+    if z.shape[1] > 2 and np.ptp(z, axis=0).any():
         from sklearn.decomposition import PCA
 
         pca = PCA(2).fit(z)

@@ -3,6 +3,7 @@
 import contextlib
 import functools
 import itertools
+import math
 import random
 import re
 
@@ -143,7 +144,9 @@ def test_the_rows_cover_every_pair_and_leave_out_only_what_is_refused():
     for a, b in itertools.combinations(sorted(FACTORS), 2):
         for u, v in itertools.product(FACTORS[a], FACTORS[b]):
             assert (((a, u), (b, v)) in covered) == allowed({a: u, b: v})
-    assert len(ROWS) < 120
+    # No table of rows has fewer than the pairs of its two largest factors; the greedy one is not far from that.
+    most = sorted(map(len, FACTORS.values()))[-2:]
+    assert len(ROWS) < 1.25 * math.prod(most)
     everyday = {item for row in ROWS if row["mode"] == "graph" for item in row.items()}
     left_out = {(name, value) for name, values in FACTORS.items() for value in values} - everyday
     assert left_out == {("mode", "eager"), ("mode", "xla")}
