@@ -196,5 +196,9 @@ def _to_disk(path: Path) -> None:
         return
     try:
         os.fsync(descriptor)
+    except OSError as error:
+        # Some file systems keep no folders in memory that they could write.
+        if error.errno not in (errno.EINVAL, errno.EOPNOTSUPP) or not path.is_dir():
+            raise
     finally:
         os.close(descriptor)

@@ -1,5 +1,7 @@
 """A file or folder is written whole or not at all, and never over what is no file or folder."""
 
+import contextlib
+import errno
 import os
 import socket
 import stat
@@ -102,13 +104,30 @@ def test_a_file_keeps_its_mode(tmp_path):
     assert stat.S_IMODE((tmp_path / "secret").stat().st_mode) == 0o600
 
 
-@pytest.mark.parametrize("number", files.NO_LOCKS)
-def test_where_there_are_no_locks_work_goes_on(number, tmp_path, monkeypatch):
+def test_where_there_are_no_locks_work_goes_on_and_other_errors_are_said(tmp_path, monkeypatch):
     import fcntl
 
-    monkeypatch.setattr(fcntl, "flock", lambda *_: (_ for _ in ()).throw(OSError(number, "no locks here")))
-    with files.locked(tmp_path):
-        pass
+    done = []
+    for number in (*files.NO_LOCKS, errno.EIO):
+        monkeypatch.setattr(fcntl, "flock", lambda *_, number=number: (_ for _ in ()).throw(OSError(number, "no")))
+        with contextlib.suppress(OSError), files.locked(tmp_path):
+            done.append(number)
+    assert done == list(files.NO_LOCKS)
+
+
+def test_a_folder_that_cannot_be_synchronised_is_no_failure(tmp_path, monkeypatch):
+    fsync = os.fsync
+
+    def refuses(descriptor):
+        if stat.S_ISDIR(os.fstat(descriptor).st_mode):
+            raise OSError(errno.EINVAL, "not for folders")
+        fsync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", refuses)
+    files.write_text(tmp_path / "a.txt", "whole")
+    with files.whole_folder(tmp_path / "b") as temporary:
+        (temporary / "c.txt").write_text("whole")
+    assert listed(tmp_path) == ["a.txt", "b"] and listed(tmp_path / "b") == ["c.txt"]
 
 
 def test_a_folder_gives_way_only_if_it_may(tmp_path):
