@@ -46,6 +46,7 @@ class Terms:
         likelihood: the distribution p(x|z), batch [K, B].
         sample_weight: [B], or None for equal weights.
         pathwise: [K, B], or None unless the objective needs it; see `pathwise`.
+        fixed_log_weights: [K, B], the `log_weights` that go with `pathwise`.
         extras: numbers [B, ...] of the posterior's own, by name, such as the commitment of a quantised one.
         is_stand_in: bool, whether the batch has no examples, and an invented one stands in its place; None for no.
     """
@@ -55,6 +56,7 @@ class Terms:
     likelihood: tfd.Distribution
     sample_weight: tf.Tensor | None = None
     pathwise: tf.Tensor | None = None
+    fixed_log_weights: tf.Tensor | None = None
     extras: Mapping[str, tf.Tensor] = dataclasses.field(default_factory=dict)
     is_stand_in: tf.Tensor | None = None
 
@@ -70,7 +72,12 @@ class Terms:
 
     @property
     def log_weights(self) -> tf.Tensor:
-        """log p(x|z) + log p(z) - log q(z|x), [K, B]: the importance weights of log p(x)."""
+        """log p(x|z) + log p(z) - log q(z|x), [K, B]: the importance weights of log p(x).
+
+        Beside `pathwise` they give gradients to decoder and prior only.
+        """
+        if self.fixed_log_weights is not None:
+            return self.fixed_log_weights
         return self.log_likelihood + tf.add_n([group.log_p - group.log_q for group in self.groups])
 
     @property
@@ -143,24 +150,42 @@ def latent_groups(
 
 
 def pathwise(terms_at: Callable[[tf.Tensor], Terms], z: tf.Tensor) -> Terms:
-    """The terms at draws `z` [K, B, L], with the two ways of their gradient taken apart.
+    """The terms at draws `z` [K, B, L], with the two ways of the gradient of their log-weights taken apart.
 
-    The log-weights log p(x|z) + log p(z) - log q(z|x) of the result give gradients to decoder and prior only. What
-    the encoder receives through z, with the parameters of q held fixed, is the gradient of `Terms.pathwise`, which is
-    zero in value: (d log w / dz) (z - stop_gradient(z)). An objective may so weigh the two differently.
+    `Terms.log_weights` of the result, log p(x|z) + log p(z) - log q(z|x), give gradients to decoder and prior only.
+    What the encoder receives through z, with the parameters of q held fixed, is the gradient of `Terms.pathwise`, which
+    is zero in value: (d log w / dz) (z - stop_gradient(z)). An objective may so weigh the two differently. All other
+    terms, those of the groups and `log_likelihood`, have the whole gradient that they have in any model, so that a
+    penalty made of them reaches the encoder.
 
     Args:
         terms_at: the terms as a function of z, with log q(z|x) evaluated at that z.
         z: reparameterised draws.
     """
     leaf = tf.stop_gradient(z)
-    with tf.GradientTape(watch_accessed_variables=False) as tape:
+    with tf.GradientTape(persistent=True, watch_accessed_variables=False) as tape:
         tape.watch(leaf)
         terms = terms_at(leaf)
-        log_weights = terms.log_weights
-    slope = tf.stop_gradient(tape.gradient(log_weights, leaf))
-    groups = [dataclasses.replace(group, log_q=tf.stop_gradient(group.log_q)) for group in terms.groups]
-    return dataclasses.replace(terms, groups=groups, pathwise=tf.reduce_sum(slope * (z - leaf), axis=-1))
+
+    def path(values: tf.Tensor) -> tf.Tensor:
+        """Zero, with the gradient that values [K, B] at the leaf would have through z."""
+        slope = tape.gradient(values, leaf, unconnected_gradients=tf.UnconnectedGradients.ZERO)
+        return tf.reduce_sum(tf.stop_gradient(slope) * (z - leaf), axis=-1)
+
+    of_likelihood, ratios, of_ratios, groups = path(terms.log_likelihood), [], [], []
+    for group, block in zip(terms.groups, tf.split(z, [g.z.shape[-1] for g in terms.groups], axis=-1), strict=True):
+        of_q, of_p = path(group.log_q), path(group.log_p)
+        ratios.append(group.log_p - tf.stop_gradient(group.log_q))
+        of_ratios.append(of_p - of_q)
+        kl = group.kl if group.kl_is_exact else group.kl - tf.reduce_mean(of_ratios[-1], axis=0)
+        groups.append(dataclasses.replace(group, z=block, log_q=group.log_q + of_q, log_p=group.log_p + of_p, kl=kl))
+    return dataclasses.replace(
+        terms,
+        log_likelihood=terms.log_likelihood + of_likelihood,
+        groups=groups,
+        pathwise=of_likelihood + tf.add_n(of_ratios),
+        fixed_log_weights=terms.log_likelihood + tf.add_n(ratios),
+    )
 
 
 def _kl(q: tfd.Distribution, p: tfd.Distribution, log_ratio: tf.Tensor) -> tuple[tf.Tensor, bool]:
