@@ -1,9 +1,21 @@
 """What is asked of Gaussians: marginals, and draws at a temperature."""
 
+import math
 from typing import Any
 
 import tensorflow as tf
 from tensorflow_probability import distributions as tfd
+
+
+class CentredNormal(tfd.Normal):
+    """`tfd.Normal` whose log-density is taken of (x - loc) / scale, where TFP's is of x / scale - loc / scale.
+
+    That difference loses all digits where the scale is small beside the location.
+    """
+
+    def _log_prob(self, x: tf.Tensor) -> tf.Tensor:
+        normalisation = 0.5 * math.log(2.0 * math.pi) + tf.math.log(self.scale)
+        return -0.5 * tf.square((x - self.loc) / self.scale) - normalisation
 
 
 def cooled(p: tfd.Distribution, z: tf.Tensor, temperature: Any) -> tf.Tensor:
@@ -23,7 +35,7 @@ def cooled(p: tfd.Distribution, z: tf.Tensor, temperature: Any) -> tf.Tensor:
 def marginals(distribution: tfd.Distribution) -> tfd.Distribution | None:
     """The univariate marginals of a distribution over [L] that factorises, batch [..., L]; None if it does not."""
     if isinstance(distribution, tfd.MultivariateNormalDiag):
-        return tfd.Normal(distribution.loc, distribution.stddev())
+        return CentredNormal(distribution.loc, distribution.stddev())
     # `tfd.Independent` of a distribution that is no composite tensor is not an instance of `tfd.Independent`.
     if hasattr(distribution, "reinterpreted_batch_ndims") and distribution.event_shape.rank == 1:
         inner = distribution.distribution
@@ -34,5 +46,5 @@ def marginals(distribution: tfd.Distribution) -> tfd.Distribution | None:
 def dimensions(distribution: tfd.Distribution) -> tfd.Distribution | None:
     """The marginals over single dimensions, batch [..., L], of Gaussians with correlations too; None if unknown."""
     if isinstance(distribution, tfd.MultivariateNormalLinearOperator):
-        return tfd.Normal(distribution.mean(), distribution.stddev())
+        return CentredNormal(distribution.mean(), distribution.stddev())
     return marginals(distribution)

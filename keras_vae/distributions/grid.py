@@ -4,17 +4,22 @@ Each gives the log-probability of a level, draws from the grid, and has its mean
 `QuantizedDistribution` takes the logarithm of a difference of cdfs, which in float32 is minus infinity in the tails.
 """
 
-import math
+import functools
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
 import tensorflow_probability as tfp
+from scipy.special import gammaln
 from tensorflow_probability import distributions as tfd
 
 ParameterProperties = tfp.util.ParameterProperties
 # Up to this number of levels, the mean of a quantized logistic is summed level by level.
 SUMMED_LEVELS = 32
+# Up to this number of levels, float32 is exact enough for all parameters.
+FEW_LEVELS = 256
+# Up to this number of levels, float32 tells x = k / (levels - 1) from the next: k 2^-23 < 1/2.
+MAX_LEVELS = 2**22
 
 
 class Grid(tfd.Distribution):
@@ -73,12 +78,17 @@ class GridLogistic(Grid):
         return {"loc": ParameterProperties(), "scale": ParameterProperties()}
 
     def _level_log_prob(self, k: tf.Tensor) -> tf.Tensor:
-        upper = ((k + 0.5) / self._top - self.loc) / self.scale
-        lower = ((k - 0.5) / self._top - self.loc) / self.scale
+        centre, half = self._centred(k) / self.scale, 0.5 / (self._top * self.scale)
+        upper, lower = centre + half, centre - half
         below_upper = tf.where(k < self._top, -tf.nn.softplus(-upper), 0.0)
         above_lower = tf.where(k > 0.0, -tf.nn.softplus(lower), 0.0)
         width = tfp.math.log1mexp(1.0 / (self._top * self.scale))
         return below_upper + above_lower + tf.where((k > 0.0) & (k < self._top), width, 0.0)
+
+    def _centred(self, k: tf.Tensor) -> tf.Tensor:
+        """k / (levels - 1) - loc; a scale may be so small that float32 would show in the quotient of many levels."""
+        k, loc = (tf.cast(t, exact_type(self.levels)) for t in (k, self.loc))
+        return tf.cast(k / self._top - loc, tf.float32)
 
     def _sample_levels(self, n: tf.Tensor, seed: Any) -> tf.Tensor:
         x = tfd.Logistic(self.loc, self.scale).sample(n, seed=seed)
@@ -172,15 +182,22 @@ class GridBinomial(Grid):
         return {"logits": ParameterProperties()}
 
     def _level_log_prob(self, k: tf.Tensor) -> tf.Tensor:
-        log_choose = tf.gather(log_binomial_coefficients(self.total_count), tf.cast(k, tf.int32))
-        failures = self._top - k
-        return log_choose - k * tf.nn.softplus(-self.logits) - failures * tf.nn.softplus(self.logits)
+        # Of many trials, the log-probability is the small difference of numbers of the size of n.
+        k, logits = (tf.cast(t, exact_type(self.total_count + 1)) for t in (k, self.logits))
+        log_choose = tf.gather(tf.cast(log_binomial_coefficients(self.total_count), k.dtype), tf.cast(k, tf.int32))
+        log_prob = log_choose - k * tf.nn.softplus(-logits) - (self._top - k) * tf.nn.softplus(logits)
+        return tf.cast(log_prob, tf.float32)
 
     def _sample_levels(self, n: tf.Tensor, seed: Any) -> tf.Tensor:
         return tfd.Binomial(self._top, logits=self.logits).sample(n, seed=seed)
 
     def _mean(self) -> tf.Tensor:
         return tf.sigmoid(self.logits)
+
+
+def exact_type(levels: int) -> tf.DType:
+    """In which differences of numbers that grow with the number of levels keep their digits."""
+    return tf.float32 if levels <= FEW_LEVELS else tf.float64
 
 
 def log_softmax(logits: tf.Tensor) -> tf.Tensor:
@@ -223,7 +240,9 @@ def tilted_logits(mean: np.ndarray, grid: np.ndarray) -> np.ndarray:
     return (low + high) / 2.0
 
 
+@functools.lru_cache(maxsize=8)
 def log_binomial_coefficients(n: int) -> np.ndarray:
-    """log C(n, k) for k = 0 ... n, float32, computed in double precision."""
-    log_factorials = np.array([math.lgamma(k + 1) for k in range(n + 1)])
-    return (log_factorials[n] - log_factorials - log_factorials[::-1]).astype("float32")
+    """log C(n, k) for k = 0 ... n, float64."""
+    log_factorials = gammaln(np.arange(n + 1) + 1.0)
+    coefficients: np.ndarray = log_factorials[n] - log_factorials - log_factorials[::-1]
+    return coefficients

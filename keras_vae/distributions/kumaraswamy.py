@@ -7,8 +7,11 @@ import tensorflow as tf
 import tensorflow_probability as tfp
 from tensorflow_probability import distributions as tfd
 
-# Draws keep this fraction of the interval away from its ends, where float32 cannot tell them from the ends.
+# Draws keep this fraction of the interval away from its upper end, where float32 cannot tell them from it; from the
+# lower end, which most of the mass may be near, no more than they must.
 MARGIN = 1e-6
+MIN_MARGIN = 1e-30
+EPSILON = 2.0**-23
 MIN_UNIFORM = 2.0**-24
 
 
@@ -17,7 +20,7 @@ class IntervalKumaraswamy(tfd.Distribution):
 
     After Kumaraswamy 1980, "A generalized probability density function for double-bounded random processes". TFP's own
     loses small draws to rounding when b is large (its log-density is then infinite); here everything is computed by
-    `expm1` and `log1p`, and a draw never touches the ends.
+    `expm1`, `log1p` and `log1mexp`, and a draw never touches the ends.
 
     Args:
         concentration1: a >= 1, any batch shape.
@@ -32,6 +35,9 @@ class IntervalKumaraswamy(tfd.Distribution):
         self.concentration1 = tf.convert_to_tensor(concentration1)
         self.concentration0 = tf.convert_to_tensor(concentration0)
         self.low, self.high = low, high
+        # One step of float32 at either end, as a part of the interval.
+        at_low, at_high = (EPSILON * abs(end) / (high - low) for end in (low, high))
+        self._margins = max(at_low, MIN_MARGIN), 1.0 - max(2.0 * at_high, MARGIN)
         super().__init__(
             dtype=self.concentration1.dtype,
             reparameterization_type=tfd.FULLY_REPARAMETERIZED,
@@ -61,21 +67,21 @@ class IntervalKumaraswamy(tfd.Distribution):
         u = tf.clip_by_value(u, MIN_UNIFORM, 1.0 - MIN_UNIFORM)
         # x = (1 - (1 - u)^(1/b))^(1/a)
         power = -tf.math.expm1(tf.math.log1p(-u) / self.concentration0)
-        x = tf.clip_by_value(tf.exp(tf.math.log(power) / self.concentration1), MARGIN, 1.0 - MARGIN)
+        x = tf.clip_by_value(tf.exp(tf.math.log(power) / self.concentration1), *self._margins)
         return self.low + (self.high - self.low) * x
 
     def _log_prob(self, z: tf.Tensor) -> tf.Tensor:
         a, b = self.concentration1, self.concentration0
         x = (z - self.low) / (self.high - self.low)
-        log_x = tf.math.log(tf.clip_by_value(x, MARGIN, 1.0 - MARGIN))
-        log_rest = tf.math.log(-tf.math.expm1(a * log_x))
+        log_x = tf.math.log(tf.clip_by_value(x, *self._margins))
+        log_rest = tfp.math.log1mexp(a * log_x)
         density = tf.math.log(a) + tf.math.log(b) + (a - 1.0) * log_x + (b - 1.0) * log_rest
         inside = (x >= 0.0) & (x <= 1.0)
         return tf.where(inside, density - math.log(self.high - self.low), -math.inf)
 
-    def _unit_moment(self, n: int) -> tf.Tensor:
+    def _unit_moment(self, n: int, dtype: tf.DType | None = None) -> tf.Tensor:
         """E[x^n] = b B(1 + n / a, b)."""
-        a, b = self.concentration1, self.concentration0
+        a, b = (tf.cast(c, dtype or self.dtype) for c in (self.concentration1, self.concentration0))
         shape = tf.broadcast_dynamic_shape(tf.shape(a), tf.shape(b))
         log_beta = tfp.math.lbeta(tf.broadcast_to(1.0 + n / a, shape), tf.broadcast_to(b, shape))
         return tf.exp(tf.math.log(b) + log_beta)
@@ -84,8 +90,9 @@ class IntervalKumaraswamy(tfd.Distribution):
         return self.low + (self.high - self.low) * self._unit_moment(1)
 
     def _variance(self) -> tf.Tensor:
-        variance = self._unit_moment(2) - tf.square(self._unit_moment(1))
-        return (self.high - self.low) ** 2 * tf.maximum(variance, 0.0)
+        # A difference of nearly equal numbers where the density is narrow.
+        variance = self._unit_moment(2, tf.float64) - tf.square(self._unit_moment(1, tf.float64))
+        return (self.high - self.low) ** 2 * tf.cast(tf.maximum(variance, 0.0), self.dtype)
 
     def _entropy(self) -> tf.Tensor:
         a, b = self.concentration1, self.concentration0

@@ -10,6 +10,7 @@ from tensorflow_probability import distributions as tfd
 
 from keras_vae.arguments import check_count
 from keras_vae.distributions.grid import (
+    MAX_LEVELS,
     GridBinomial,
     GridCategorical,
     GridLogistic,
@@ -38,7 +39,7 @@ class GridLikelihood(Likelihood):
 
     def __init__(self, event_shape: Sequence[int], levels: int = 256, **kwargs: Any) -> None:
         super().__init__(event_shape, **kwargs)
-        self.levels = check_count("levels", levels, at_least=2)
+        self.levels = check_count("levels", levels, at_least=2, at_most=MAX_LEVELS)
 
     def check_values(self, x: np.ndarray) -> None:
         """Refuse values off the grid; float32 rounding is forgiven."""
@@ -145,7 +146,7 @@ class Binomial(GridLikelihood):
     """
 
     def __init__(self, event_shape: Sequence[int], total_count: int, **kwargs: Any) -> None:
-        self.total_count = check_count("total_count", total_count)
+        self.total_count = check_count("total_count", total_count, at_most=MAX_LEVELS - 1)
         super().__init__(event_shape, self.total_count + 1, **kwargs)
 
     def distribution(self, logits: tf.Tensor) -> tfd.Distribution:

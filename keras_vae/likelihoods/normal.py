@@ -9,6 +9,7 @@ import tensorflow as tf
 from tensorflow_probability import distributions as tfd
 
 from keras_vae.arguments import check_number
+from keras_vae.distributions.gaussian import CentredNormal
 from keras_vae.distributions.scales import bounded_exp
 from keras_vae.distributions.support import Support
 from keras_vae.likelihoods.likelihood import Likelihood
@@ -44,7 +45,7 @@ class Normal(Likelihood):
     def distribution(self, loc: tf.Tensor, log_scale: tf.Tensor | None = None) -> tfd.Distribution:
         """Independent normal variables with mean `loc` [..., *event_shape]."""
         return self._independent(
-            tfd.Normal(loc, self.scale if log_scale is None else bounded_exp(log_scale, self.SCALES))
+            CentredNormal(loc, self.scale if log_scale is None else bounded_exp(log_scale, self.SCALES))
         )
 
     def initial_bias(self, mean: np.ndarray, spread: float = 1.0) -> np.ndarray:

@@ -20,6 +20,7 @@ from tensorflow_probability.python.distributions import kullback_leibler
 import keras_vae
 from keras_vae.distributions.bijectors import chain, conditioners
 from keras_vae.distributions.codes import Codes, Quantized, nearest
+from keras_vae.distributions.gaussian import CentredNormal
 from keras_vae.distributions.grid import GridBinomial, GridCategorical, GridLogistic, GridLogisticMixture
 from keras_vae.distributions.joint import Joint
 from keras_vae.distributions.kumaraswamy import IntervalKumaraswamy
@@ -174,6 +175,9 @@ ROWS = {
         lambda b: LogitBernoulli(logits=numbers(b, high=2.0), dtype=tf.float32),
         STATISTICS,
         grid(2),
+    ),
+    "centred_normal": Row(
+        lambda b: CentredNormal(numbers(b), numbers(b, seed=1, low=0.4)), STATISTICS, interval(-9.0, 9.0)
     ),
     "iaf": Row(lambda b: flow("iaf", b), (), plane()),
     "coupling": Row(lambda b: flow("coupling", b), (), plane()),
