@@ -88,7 +88,7 @@ class CodeDensity:
                 "components."
             )
         self.mixture = GaussianMixture(num_components, random_state=seed, reg_covar=1e-5).fit(z.astype("float64"))
-        self._support = vae.prior.support
+        self._bounds = vae.prior.bounds
 
     def sample(self, n: int, seed: int = 0) -> np.ndarray:
         """Draws of codes, [n, L]."""
@@ -97,4 +97,4 @@ class CodeDensity:
         noise = random.standard_normal((n, self.mixture.means_.shape[1]))
         factors = np.linalg.cholesky(self.mixture.covariances_)
         z = self.mixture.means_[members] + np.einsum("nij,nj->ni", factors[members], noise)
-        return np.clip(z, self._support.low, self._support.high).astype("float32")
+        return np.clip(z, *self._bounds).astype("float32")

@@ -34,12 +34,14 @@ def check_parts(encoder: Any, decoder: Any, prior: Any, objective: Any) -> None:
             "densities of the two cannot be compared. A RelaxedOneHot goes with a UniformOneHot, a JointPosterior with "
             "a JointPrior of the same parts."
         )
-    if not prior.support.contains(posterior.support):
-        raise ValueError(
-            f"The posterior {type(posterior).__name__} has its support on {posterior.support}, which is not inside the "
-            f"support of the prior {type(prior).__name__}, {prior.support}: KL(q || p) would be infinite. Posteriors "
-            f"that fit: {', '.join(fitting(prior.support))}."
-        )
+    for block, (inner, outer) in enumerate(zip(posterior.supports, prior.supports, strict=True)):
+        if not outer.contains(inner):
+            named = "" if len(prior.blocks) == 1 else f" in block {block + 1} of {len(prior.blocks)}"
+            raise ValueError(
+                f"The posterior {type(posterior).__name__} has its support on {inner}{named}, which is not inside the "
+                f"support of the prior {type(prior).__name__}, {outer}: KL(q || p) would be infinite. Posteriors "
+                f"that fit: {', '.join(fitting(outer))}."
+            )
     if not posterior.has_density and objective.uses_prior:
         raise ValueError(
             f"A {type(posterior).__name__} posterior has no density, so that log q(z|x) and KL(q || p), of which "

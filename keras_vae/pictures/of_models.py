@@ -144,7 +144,8 @@ def interpolations(
 ) -> Figure:
     """From one example to another: means of p(x|z) on the straight line between the points of their posteriors.
 
-    Of a conditional model, all of a row with the condition of its first example.
+    Of a conditional model, all of a row with the condition of its first example. Of a hierarchy the top level moves,
+    the levels below are at the means of their priors: the ends of a line are no reconstructions.
 
     Args:
         vae: the model.
@@ -211,7 +212,8 @@ def traversals(
 
     The other dimensions stay where the first example of the data has them. Rows are ordered by the mean KL of their
     dimension over the data, which stands beside them in nats; where the KL does not split into dimensions, by the
-    variance of the posterior's mean. A one-hot in z has one row, in which its classes follow each other.
+    variance of the posterior's mean. A one-hot in z has one row, in which its classes follow each other. Of a
+    hierarchy the rows are those of the top level, the levels below at the means of their priors.
 
     Args:
         vae: the model.
@@ -228,20 +230,22 @@ def traversals(
     found = found or latent_statistics(vae, (x, condition))
     first = None if condition is None else condition[:1]
     by_kl = found.kl_per_dim is not None
-    worth = found.variance_of_means if found.kl_per_dim is None else found.kl_per_dim
+    # Of a hierarchy, z is that of the top level: its groups come first.
+    worth = (found.kl_per_dim if by_kl else found.variance_of_means)[: vae.prior.latent_dim]
     one_hots = _one_hots(vae)
     of_one_hots = {dim for start, size in one_hots for dim in range(start, start + size)}
     order = [dim for dim in np.argsort(-worth).tolist() if dim not in of_one_hots][: max_dims - len(one_hots)]
     mean, deviation = _prior_moments(vae, first)
-    low, high = vae.prior.support
-    reach = min(span, float(np.min((high - mean) / deviation)), float(np.min((mean - low) / deviation)))
+    low, high = vae.prior.bounds
+    room = np.minimum(high - mean, mean - low)[order] / deviation[order]
+    reach = float(np.min(room, initial=span))
     at = np.linspace(-reach, reach, steps)
-    origin = found.points[0].astype("float32")
+    origin = found.points[0, : vae.prior.latent_dim].astype("float32")
     for start, size in one_hots:
         origin[start : start + size] = np.eye(size)[origin[start : start + size].argmax()]
     z = np.tile(origin, (len(order) + len(one_hots), steps, 1))
     for row, dim in enumerate(order):
-        z[row, :, dim] = np.clip(mean[dim] + at * deviation[dim], low, high)
+        z[row, :, dim] = np.clip(mean[dim] + at * deviation[dim], low[dim], high[dim])
     labels = [f"z{dim}  {worth[dim]:.2f}" for dim in order]
     for row, (start, size) in enumerate(one_hots, start=len(order)):
         z[row, :, start : start + size] = np.eye(size)[np.arange(steps) * size // steps]

@@ -57,7 +57,8 @@ class Flow(Posterior):
         require_kind("base_posterior", base_posterior, Posterior, described)
         base = base_posterior
         super().__init__(base.latent_dim, **kwargs)
-        if not base.has_density or base.is_certain or base.support != REAL:
+        is_vector = base.blocks == (("continuous", base.latent_dim),)
+        if not base.has_density or base.is_certain or base.support != REAL or not is_vector:
             raise ValueError(
                 f"A flow needs a base with a density on the whole real line, which {type(base).__name__} is not: "
                 f"use posteriors.MultivariateNormalDiag({base.latent_dim})."

@@ -16,7 +16,7 @@ import tensorflow as tf
 from tensorflow_probability import distributions as tfd
 
 from keras_vae.distributions.joint import Joint
-from keras_vae.distributions.support import union
+from keras_vae.distributions.support import Support, union
 from keras_vae.posteriors.posterior import Posterior
 from keras_vae.serialization import register
 
@@ -46,6 +46,11 @@ class JointPosterior(Posterior):
     def blocks(self) -> tuple[tuple[str, int], ...]:
         """Those of both."""
         return (*self.continuous.blocks, *self.discrete.blocks)
+
+    @property
+    def supports(self) -> tuple[Support, ...]:
+        """Those of both."""
+        return (*self.continuous.supports, *self.discrete.supports)
 
     @property
     def densities(self) -> tuple[bool, ...]:

@@ -38,7 +38,7 @@ class Posterior(Serializable, keras.layers.Layer):
     What a posterior is, it declares; nobody asks for its class.
 
     Attributes:
-        support: of every component of z.
+        support: of every component of z; of several blocks, the smallest interval that holds all.
         has_density: whether log q(z|x) exists, as a density or as the probability of a code. Without one there is no
             KL and no bound on log p(x): a plain autoencoder.
         is_certain: whether q(z|x) is a point mass, so that all draws are equal.
@@ -67,6 +67,11 @@ class Posterior(Serializable, keras.layers.Layer):
     def blocks(self) -> tuple[tuple[str, int], ...]:
         """What z is made of, as (kind, size): the prior's must be the same."""
         return (("continuous", self.latent_dim),)
+
+    @property
+    def supports(self) -> tuple[Support, ...]:
+        """`support` of each block: it must lie inside that of the prior's."""
+        return (self.support,) * len(self.blocks)
 
     @property
     def densities(self) -> tuple[bool, ...]:

@@ -8,7 +8,7 @@ from tensorflow_probability import distributions as tfd
 from keras_vae.conditions import condition_for, require
 from keras_vae.data.batches import Summary
 from keras_vae.distributions.joint import Joint
-from keras_vae.distributions.support import union
+from keras_vae.distributions.support import Support, union
 from keras_vae.priors.prior import Prior
 from keras_vae.serialization import register
 
@@ -43,6 +43,11 @@ class JointPrior(Prior):
     def blocks(self) -> tuple[tuple[str, int], ...]:
         """Those of both."""
         return (*self.continuous.blocks, *self.discrete.blocks)
+
+    @property
+    def supports(self) -> tuple[Support, ...]:
+        """Those of both."""
+        return (*self.continuous.supports, *self.discrete.supports)
 
     def build(self, input_shape: tuple) -> None:
         """Make the weights of both."""

@@ -11,6 +11,7 @@ A prior of your own is a subclass with one method:
 from typing import Any
 
 import keras
+import numpy as np
 import tensorflow as tf
 from tensorflow_probability import distributions as tfd
 
@@ -28,7 +29,7 @@ class Prior(Serializable, keras.layers.Layer):
         latent_dim: number L of latent dimensions.
 
     Attributes:
-        support: of every component of z.
+        support: of every component of z; of several blocks, the smallest interval that holds all.
         uses_encoder: whether it is made of the encoder's posteriors.
         uses_codebook: whether it is over the codes of the encoder's posterior.
         num_examples: number of examples that `adapt` wants to see.
@@ -49,6 +50,18 @@ class Prior(Serializable, keras.layers.Layer):
     def blocks(self) -> tuple[tuple[str, int], ...]:
         """What z is made of, as (kind, size): the posterior's must be the same."""
         return (("continuous", self.latent_dim),)
+
+    @property
+    def supports(self) -> tuple[Support, ...]:
+        """`support` of each block."""
+        return (self.support,) * len(self.blocks)
+
+    @property
+    def bounds(self) -> tuple[np.ndarray, np.ndarray]:
+        """Lower and upper ends of the supports of all dimensions, float32 [L] each."""
+        sizes = [size for _, size in self.blocks]
+        low, high = (np.repeat(np.asarray(ends, "float32"), sizes) for ends in zip(*self.supports, strict=True))
+        return low, high
 
     def build(self, input_shape: tuple) -> None:
         """Make the weights, if any; `input_shape` is that of a batch of data, [B, *event_shape]."""
