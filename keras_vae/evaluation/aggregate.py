@@ -32,6 +32,8 @@ class Aggregate:
         total_correlation: KL(q(z) || prod_j q(z_j)) = E log q(z) - sum_j log q(z_j), in nats, the part of the marginal
             KL that independent dimensions would not have; None where the q(z_j|x) have no closed form.
         total_correlation_error: its standard error.
+        num_levels: of the model. Of a hierarchy everything here is of z_1, its top level, alone: the mutual information
+            of x and all levels is larger, and the rate and KL of the other levels are not in it.
     """
 
     num_examples: int
@@ -41,6 +43,7 @@ class Aggregate:
     marginal_kl_error: float
     total_correlation: float | None = None
     total_correlation_error: float | None = None
+    num_levels: int = 1
 
     @property
     def is_saturated(self) -> bool:
@@ -55,7 +58,7 @@ def aggregate_posterior(vae: VAE, data: Any, num_examples: int = 2000, seed: int
     components; the cost is N^2 L.
 
     Args:
-        vae: a model with one group of latents.
+        vae: the model; of a hierarchy, the top level is looked at.
         data: a finite data set.
         num_examples: N at most.
         seed: of the draws.
@@ -97,4 +100,5 @@ def aggregate_posterior(vae: VAE, data: Any, num_examples: int = 2000, seed: int
         standard_error(marginal),
         None if correlation is None else float(correlation.mean()),
         None if correlation is None else standard_error(correlation),
+        vae.num_levels,
     )

@@ -11,12 +11,12 @@ import tensorflow_probability as tfp
 
 from keras_vae import conditions, seeds
 from keras_vae.conditions import condition_for
-from keras_vae.distributions.support import REAL
+from keras_vae.distributions.support import Support
 from keras_vae.evaluation.importance import monte_carlo_error
 from keras_vae.evaluation.statistics import gather, given, refuse_deterministic, standard_error
 from keras_vae.models.vae import VAE
 
-tfb = tfp.bijectors
+tfb, tfd = tfp.bijectors, tfp.distributions
 
 
 @dataclasses.dataclass(frozen=True)
@@ -64,8 +64,11 @@ def annealed_importance_sampling(
     example follows the acceptance of its chains. Neal 2001, "Annealed importance sampling"; for decoders, Wu et al.
     2017, "On the quantitative analysis of decoder-based generative models".
 
+    Of a hierarchy all levels move together: the chains are in z_1 and in the standard normal noise eps_l of the levels
+    below, z_l = mu_l(z_<l) + sigma_l(z_<l) eps_l, which has the same p(x).
+
     Args:
-        vae: a model with one group of latents.
+        vae: a model of continuous latents, on one level or several.
         data: a finite data set; its first `num_examples`.
         num_examples: N.
         num_chains: for each example.
@@ -74,11 +77,10 @@ def annealed_importance_sampling(
         seed: of the chains.
 
     Raises:
-        ValueError: for data outside the support of the likelihood, no data, and a posterior without a density.
+        ValueError: for data outside the support of the likelihood, no data, discrete latents, and a posterior without a
+            density.
     """
-    refuse_deterministic(vae, "Annealed importance sampling")
-    if any(kind != "continuous" for kind, _ in vae.prior.blocks):
-        raise ValueError("Annealed importance sampling moves z along a gradient, which discrete latents do not have.")
+    refuse_annealing(vae)
     x, y = gather(data, num_examples)
     condition = conditions.given(vae.condition, given(vae, y), len(x))
     vae.decoder.likelihood.check(x)
@@ -99,6 +101,21 @@ def annealed_importance_sampling(
     )
 
 
+def refuse_annealing(vae: VAE) -> None:
+    """Refuse a model whose log p(x) cannot be estimated by annealed importance sampling.
+
+    Raises:
+        ValueError: with the reason, for a plain autoencoder and for discrete latents.
+    """
+    refuse_deterministic(vae, "Annealed importance sampling")
+    discrete = [f"{size} dimensions of kind {kind!r}" for kind, size in vae.prior.blocks if kind != "continuous"]
+    if discrete:
+        raise ValueError(
+            f"Annealed importance sampling moves z along a gradient, which discrete latents do not have: of this model "
+            f"{', '.join(discrete)}. Leave it out: evaluation.log_likelihood is there for all models."
+        )
+
+
 def _anneal(
     vae: VAE,
     x: tf.Tensor,
@@ -110,19 +127,28 @@ def _anneal(
 ) -> tuple[tf.Tensor, tf.Tensor]:
     """Logarithms of the weights of the chains, [C, B], and the mean acceptance of the last step."""
     p = vae.prior.distribution(encoder=vae.encoder, condition=condition_for(vae.prior, condition))
-    support = vae.prior.support
-    # Chains move on the whole real line.
-    to_support = tfb.Identity() if support == REAL else tfb.Sigmoid(support.low, support.high)
-    shape = [num_chains] if p.batch_shape.rank else [num_chains, tf.shape(x)[0]]
-    start = to_support.inverse(p.sample(shape, seed=seeds.fold_in(seed, 0)))
+    to_support = _to_support(vae)
+    batch = tf.shape(x)[0]
+    top = p.sample([num_chains] if p.batch_shape.rank else [num_chains, batch], seed=seeds.fold_in(seed, 0))
+    sizes = [vae.prior.latent_dim, *vae.decoder.noise_sizes]
+    noise = tf.random.stateless_normal([num_chains, batch, sum(sizes[1:])], seeds.fold_in(seed, 2))
+    start = tf.concat([to_support.inverse(top), noise], axis=-1)
 
     def log_prior(u: tf.Tensor) -> tf.Tensor:
-        return p.log_prob(to_support(u)) + to_support.forward_log_det_jacobian(u, event_ndims=1)
+        u, noise = tf.split(u, [sizes[0], -1], axis=-1)
+        below = tf.reduce_sum(tfd.Normal(0.0, 1.0).log_prob(noise), axis=-1)
+        return p.log_prob(to_support(u)) + to_support.forward_log_det_jacobian(u, event_ndims=1) + below
+
+    def log_joint(u: tf.Tensor) -> tf.Tensor:
+        top, *below = tf.split(u, sizes, axis=-1)
+        rows = [tf.reshape(noise, [-1, noise.shape[-1]]) for noise in below]
+        likelihood = vae.decoder.draw(to_support(top), rows, condition_for(vae.decoder, condition))
+        return log_prior(u) + likelihood.log_prob(x)
 
     _, weights, results = tfp.mcmc.sample_annealed_importance_chain(
         num_steps=num_steps,
         proposal_log_prob_fn=log_prior,
-        target_log_prob_fn=lambda u: log_prior(u) + vae.decode(to_support(u), condition).log_prob(x),
+        target_log_prob_fn=log_joint,
         current_state=start,
         make_kernel_fn=lambda log_prob: SteeredHamiltonian(log_prob, num_leapfrog_steps),
         parallel_iterations=1,
@@ -130,6 +156,21 @@ def _anneal(
     )
     log_accept = results.inner_results.inner_results.log_accept_ratio
     return weights, tf.reduce_mean(tf.exp(tf.minimum(log_accept, 0.0)))
+
+
+def _to_support(vae: VAE) -> tfp.bijectors.Bijector:
+    """From the whole real line, on which the chains move, to the support of the prior, block by block."""
+    sizes = [size for _, size in vae.prior.blocks]
+    return tfb.Blockwise([_onto(support) for support in vae.prior.supports], block_sizes=sizes)
+
+
+def _onto(support: Support) -> tfp.bijectors.Bijector:
+    low, high = support
+    if math.isfinite(low) and math.isfinite(high):
+        return tfb.Sigmoid(low, high)
+    if math.isfinite(low):
+        return tfb.Chain([tfb.Shift(low), tfb.Softplus()])
+    return tfb.Chain([tfb.Shift(high), tfb.Scale(-1.0), tfb.Softplus()]) if math.isfinite(high) else tfb.Identity()
 
 
 class SteeredResults(NamedTuple):

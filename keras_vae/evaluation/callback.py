@@ -62,12 +62,12 @@ class Diagnosis(keras.callbacks.Callback):
             self._diagnose()
 
     def _diagnose(self) -> None:
-        known = {finding.name for finding in self.findings}
+        known = {(finding.name, finding.level) for finding in self.findings}
         self._run = self._run or measure(self.model)
         condition = given(self.model, self.y)
         statistics = latent_statistics(self.model, (self.x, condition), run=self._run)
         few = None if condition is None else condition[: diagnosis.SCALE_EXAMPLES]
         self.findings = diagnosis.examine(self.model, statistics, self.x[: diagnosis.SCALE_EXAMPLES], self._logs, few)
         for finding in self.findings:
-            if finding.name not in known:
+            if (finding.name, finding.level) not in known:
                 self.write(f"epoch {self._epoch}: {finding}")

@@ -46,6 +46,7 @@ class Finding:
         message: what it is, with the number and its unit.
         remedy: what helps.
         is_harmful: False for what is worth knowing but costs nothing.
+        level: of a hierarchy, the one that it is about.
     """
 
     name: str
@@ -53,6 +54,7 @@ class Finding:
     message: str
     remedy: str
     is_harmful: bool = True
+    level: int | None = None
 
     def __str__(self) -> str:
         return f"{self.name.replace('_', ' ')}: {self.message} {self.remedy}"
@@ -93,7 +95,9 @@ def examine(
         return nonfinite
     findings = []
     if not is_deterministic(vae):
-        findings += _collapse(found) or _unused(found)
+        findings += _collapse(found)
+        if len(found.rates) > 1 or not findings:
+            findings += _unused(found)
     findings += _scale_at_bound(vae, x, condition)
     findings += _gap(vae.objective.monitor, found, history)
     return findings
@@ -107,35 +111,71 @@ def _used(found: LatentStatistics) -> np.ndarray:
 
 
 def _collapse(found: LatentStatistics) -> list[Finding]:
-    if found.rate >= COLLAPSED_NATS and _used(found).any():
-        return []
-    size = len(found.active)
+    used, remedy = (
+        _used(found),
+        (
+            "Lower the weight of the KL or let it rise slowly (objectives.ELBO(kl_weight=schedules.Linear(steps))), "
+            "give free bits (ELBO(free_bits=0.1)), use a weaker decoder, or a Normal likelihood of a smaller scale."
+        ),
+    )
+    size = len(used)
+    if found.rate < COLLAPSED_NATS or not used.any():
+        return [
+            Finding(
+                "posterior_collapse",
+                found.rate,
+                f"KL(q(z|x) || p(z)) is {found.rate:.3g} nats per example and {found.active.sum()} of {size} latent "
+                "dimensions are active: q(z|x) is the prior whatever x, and the decoder ignores z.",
+                remedy,
+            )
+        ]
     return [
         Finding(
             "posterior_collapse",
-            found.rate,
-            f"KL(q(z|x) || p(z)) is {found.rate:.3g} nats per example and {found.active.sum()} of {size} latent "
-            "dimensions are active: q(z|x) is the prior whatever x, and the decoder ignores z.",
-            "Lower the weight of the KL or let it rise slowly (objectives.ELBO(kl_weight=schedules.Linear(steps))), "
-            "give free bits (ELBO(free_bits=0.1)), use a weaker decoder, or a Normal likelihood of a smaller scale.",
+            float(found.rates[level - 1]),
+            f"Level {level} of {len(found.rates)} is not used: its KL is {found.rates[level - 1]:.3g} nats per example "
+            f"and {found.active[found.levels == level].sum()} of its {(found.levels == level).sum()} latent dimensions "
+            "are active: its posterior is its prior, whatever x.",
+            f"{remedy} A warm-up with kl_balancing=True charges less for a level that is little used.",
+            level=level,
         )
+        for level in _collapsed(found)
+    ]
+
+
+def _collapsed(found: LatentStatistics) -> list[int]:
+    """The levels of a hierarchy that carry nothing."""
+    if len(found.rates) == 1:
+        return []
+    used = _used(found)
+    return [
+        level
+        for level, rate in enumerate(found.rates, start=1)
+        if rate < COLLAPSED_NATS or not used[found.levels == level].any()
     ]
 
 
 def _unused(found: LatentStatistics) -> list[Finding]:
     unused = ~_used(found) if found.kl_per_dim is None else ~_used(found) & (found.kl_per_dim < UNUSED_NATS)
+    # A level that is not used at all is a finding of its own.
+    unused &= ~np.isin(found.levels, _collapsed(found))
     if not unused.any():
         return []
-    names = ", ".join(str(dim) for dim in np.flatnonzero(unused)[:12])
+    one_level = len(found.rates) == 1
+    within = np.concatenate([np.arange(count) for count in np.bincount(found.levels)[1:]])
+    names = ", ".join(
+        str(dim) if one_level else f"{within[dim]} of level {found.levels[dim]}" for dim in np.flatnonzero(unused)[:12]
+    )
     more = "" if unused.sum() <= 12 else ", ..."
     share = 0.0 if found.kl_per_dim is None else float(found.kl_per_dim[unused].sum())
+    enough = f"a latent_dim of {int((~unused).sum())}" if one_level else "as many fewer"
     return [
         Finding(
             "unused_dimensions",
             float(unused.sum()),
             f"{unused.sum()} of {len(unused)} latent dimensions carry nothing ({names}{more}; {share:.2g} nats in "
             "all): the variance of their posterior mean is below 0.01.",
-            f"This does no harm; a latent_dim of {int((~unused).sum())} would do. If you want them used: KL warm-up "
+            f"This does no harm; {enough} would do. If you want them used: KL warm-up "
             "(schedules.Linear) or free bits (objectives.ELBO(free_bits=0.1)).",
             is_harmful=False,
         )
@@ -146,7 +186,7 @@ def _scale_at_bound(vae: VAE, x: np.ndarray, condition: np.ndarray | None) -> li
     bounds = vae.decoder.likelihood.scale_bounds
     if bounds is None:
         return []
-    p = vae.decode(vae.encoder.posterior.point(vae.encode(x, condition)), condition)
+    p = vae.infer(x, condition=condition).likelihood
     scale, name = np.asarray(p.stddev()), type(vae.decoder.likelihood).__name__
     findings = []
     at_low, at_high = (

@@ -30,18 +30,21 @@ def augment(vae: VAE, seed: int = 0, temperature: float = 1.0, sample_pixels: bo
     Args:
         vae: the model.
         seed: of the draws.
-        temperature: factor on the distance of z from the point of q(z|x); 0 gives reconstructions.
+        temperature: factor on the distance of z from the point of q(z|x); 0 gives reconstructions. 1 for a hierarchy,
+            all levels of which are drawn.
         sample_pixels: whether to draw from p(x|z) instead of taking its mean.
 
     Returns:
         A function of a batch x, or of (x, y) and (x, y, sample_weight).
 
     Raises:
-        ValueError: for a posterior without a density, whose variations would all be one image, and a negative
-            temperature.
+        ValueError: for a posterior without a density, whose variations would all be one image, a negative temperature,
+            and another than 1 for a hierarchy.
     """
     refuse_deterministic(vae, "Augmentation")
     check_number("temperature", temperature, at_least=0)
+    if vae.num_levels > 1 and temperature != 1:
+        raise ValueError(f"A temperature is of one level of latents, and this model has {vae.num_levels}: 1.")
 
     def vary(x: tf.Tensor, *rest: tf.Tensor) -> Any:
         x = tf.cast(x, tf.float32)
@@ -49,6 +52,10 @@ def augment(vae: VAE, seed: int = 0, temperature: float = 1.0, sample_pixels: bo
         content = tf.strings.to_hash_bucket_fast(tf.strings.reduce_join(tf.io.serialize_tensor(x)), 2**31 - 1)
         key = seeds.fold_in(seed, content)
         condition = rest[0] if rest and vae.condition is not None else None
+        if vae.num_levels > 1:
+            likelihood = vae.infer(x, 1, key, condition).likelihood
+            varied = likelihood.sample(seed=seeds.fold_in(key, 1)) if sample_pixels else likelihood.mean()
+            return (varied[0], *rest) if rest else varied[0]
         q = vae.encode(x, condition)
         point = vae.encoder.posterior.point(q)
         z = point + temperature * (q.sample(seed=key) - point)

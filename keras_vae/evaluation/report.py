@@ -11,14 +11,13 @@ import rich.table
 
 from keras_vae.evaluation import diagnosis
 from keras_vae.evaluation.aggregate import Aggregate, aggregate_posterior
-from keras_vae.evaluation.annealing import annealed_importance_sampling
+from keras_vae.evaluation.annealing import annealed_importance_sampling, refuse_annealing
 from keras_vae.evaluation.importance import log_likelihood
 from keras_vae.evaluation.statistics import (
     LatentStatistics,
     gather,
     given,
     is_deterministic,
-    is_flat,
     latent_statistics,
 )
 from keras_vae.models.vae import VAE
@@ -40,10 +39,12 @@ def evaluate(
     `report["test"]` (and `report["train"]`, if training data are given, without the expensive estimates) holds
 
     - `elbo`, its `standard_error`, `rate` (the mean KL) and `distortion` (the mean -log p(x|z)), `elbo_bits_per_dim`;
-    - `kl_is_exact`, `kl_per_dim` (None if the KL does not split), `active_units`, `latent_dim`;
+    - `kl_is_exact`, `kl_per_dim` (None if the KL does not split), `active_units`, `latent_dim`, and of a hierarchy
+      `levels`, the same of each;
     - `log_likelihood`: `mean`, `standard_error`, `num_samples` and the rest of `LogLikelihood`;
     - `annealed_importance_sampling`, if asked for, with the importance-weighted mean of the same examples beside it;
-    - `aggregate_posterior`: `mutual_information`, `marginal_kl` and how they were estimated.
+    - `aggregate_posterior`: `mutual_information`, `marginal_kl` and how they were estimated; of a hierarchy, those of
+      its top level.
 
     What a plain autoencoder does not have is None. `report["findings"]` is the diagnosis.
 
@@ -59,8 +60,10 @@ def evaluate(
         verbose: whether to show a progress bar.
 
     Raises:
-        ValueError: for data outside the support of the likelihood, and no data.
+        ValueError: for data outside the support of the likelihood, no data, and `annealed` for a model that cannot be.
     """
+    if annealed:
+        refuse_annealing(vae)  # before the work, not after it
     report: dict[str, Any] = {}
     found: dict[str, LatentStatistics] = {}
     examples: dict[str, Any] = {}
@@ -75,16 +78,15 @@ def evaluate(
     if healthy and not is_deterministic(vae):
         estimate = log_likelihood(vae, examples["test"], num_samples, seed, verbose)
         report["test"]["log_likelihood"] = _plain(estimate.as_dict())
-        if is_flat(vae):
-            if vae.condition is None:
-                aggregate = aggregate_posterior(vae, examples["test"], seed=seed)
-                report["test"]["aggregate_posterior"] = _describe_aggregate(aggregate)
-            if annealed:
-                other = annealed_importance_sampling(vae, examples["test"], seed=seed)
-                same = float(estimate.values[: len(other.values)].mean())
-                report["test"]["annealed_importance_sampling"] = _plain(
-                    {**other.as_dict(), "importance_weighted_mean_of_the_same": same}
-                )
+        if vae.encodes_all and vae.condition is None:
+            aggregate = aggregate_posterior(vae, examples["test"], seed=seed)
+            report["test"]["aggregate_posterior"] = _describe_aggregate(aggregate)
+        if annealed:
+            other = annealed_importance_sampling(vae, examples["test"], seed=seed)
+            same = float(estimate.values[: len(other.values)].mean())
+            report["test"]["annealed_importance_sampling"] = _plain(
+                {**other.as_dict(), "importance_weighted_mean_of_the_same": same}
+            )
     if history is None and "train" in found:
         history = {"elbo": [found["train"].elbo], "val_elbo": [found["test"].elbo]}
     x, condition = examples["test"]
@@ -106,16 +108,25 @@ def _describe(vae: VAE, found: LatentStatistics) -> dict[str, Any]:
         "kl_per_dim": None if found.kl_per_dim is None else found.kl_per_dim.tolist(),
         "active_units": int(found.active.sum()),
         "latent_dim": len(found.active),
+        "levels": None if len(found.rates) == 1 else [_describe_level(found, level) for level in set(found.levels)],
     }
     if is_deterministic(vae):
         numbers.update(elbo=None, standard_error=None, rate=None, elbo_bits_per_dim=None, kl_is_exact=None)
     return _plain(numbers)
 
 
+def _describe_level(found: LatentStatistics, level: int) -> dict[str, Any]:
+    mine = found.levels == level
+    counts = {"active_units": int(found.active[mine].sum()), "latent_dim": int(mine.sum())}
+    return _plain({"level": int(level), "rate": float(found.rates[level - 1]), **counts})
+
+
 def _describe_aggregate(aggregate: Aggregate) -> dict[str, Any]:
     n = aggregate.num_examples
     limit = f"at most log {n} = {math.log(n):.2f} nats" + (", reached" if aggregate.is_saturated else "")
     text = f"Mutual information and aggregate posterior: mixture of the posteriors of {n} examples ({limit})."
+    if aggregate.num_levels > 1:
+        text += f" They are of z_1, the top one of {aggregate.num_levels} levels, alone."
     return _plain({**dataclasses.asdict(aggregate), "is_saturated": aggregate.is_saturated, "estimator": text})
 
 

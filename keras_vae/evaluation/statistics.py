@@ -5,6 +5,7 @@ batches, with or without labels.
 """
 
 import dataclasses
+import itertools
 import math
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -16,6 +17,7 @@ from tensorflow_probability import distributions as tfd
 from keras_vae import conditions, seeds
 from keras_vae.data.batches import is_endless, unpack, whole_batches
 from keras_vae.models.vae import VAE
+from keras_vae.terms import LatentGroup
 
 BATCH = 256
 # A latent dimension is active if the variance of its posterior mean over the data exceeds this (Burda et al. 2016).
@@ -63,7 +65,10 @@ def gather(data: Any, n: int | None = None) -> tuple[np.ndarray, np.ndarray | No
 
 
 def points(vae: VAE, data: Any) -> tuple[np.ndarray, np.ndarray | None]:
-    """The point (the mean) of q(z|x) for each example, [N, L], and the labels [N], or None if the data have none."""
+    """The point (the mean) of q(z|x) for each example, [N, L], and the labels [N], or None if the data have none.
+
+    Of a hierarchy these are the points of its top level.
+    """
     encode = _batchwise(lambda x, condition: vae.encoder.posterior.point(vae.encode(x, condition)))
     codes, labels = [], []
     for x, y in labelled_batches(data):
@@ -87,10 +92,15 @@ class LatentStatistics:
         standard_error: of `elbo`, over the examples.
         kl_is_exact: whether every KL has a closed form; otherwise it is the mean of log q - log p over the draws.
         kl_per_dim: mean KL of each latent dimension, [L], or None where q or p does not factorise.
-        variance_of_means: variance over the data of the posterior's point, [L].
-        mean_variance: mean over the data of the posterior's variance, [L], or None where TFP has none.
+        variance_of_means: variance over the data of the posterior's point, [L]. Where the prior is given something, a
+            condition or the levels above, the point moves with that too: there it is the variance of (mean of q - mean
+            of p) / standard deviation of p, which is zero where q = p.
+        mean_variance: mean over the data of the posterior's variance, [L], in the same units, or None where TFP has
+            none.
         num_nonfinite: number of examples whose ELBO is not finite.
         points: posterior points, [N, L].
+        levels: level of each dimension, int [L]: 1 at the top, and everywhere in a model that is no hierarchy.
+        rates: mean KL of each level, from the top down; their sum is `rate`.
     """
 
     num_examples: int
@@ -104,10 +114,15 @@ class LatentStatistics:
     mean_variance: np.ndarray | None
     num_nonfinite: int
     points: np.ndarray
+    levels: np.ndarray
+    rates: np.ndarray
 
     @property
     def active(self) -> np.ndarray:
-        """Which latent dimensions are active, [L]: Var_x(E[z|x]) > 0.01 (Burda et al. 2016, section 5.2)."""
+        """Which latent dimensions are active, [L]: Var_x(E[z|x]) > 0.01 (Burda et al. 2016, section 5.2).
+
+        In a hierarchy, and under a prior that is given a condition, of what q moves beyond p: see `variance_of_means`.
+        """
         return self.variance_of_means > ACTIVE
 
 
@@ -124,11 +139,23 @@ def measure(vae: VAE, seed: int = 0) -> Measure:
         kls = [group.kl_per_dim for group in terms.groups]
         if all(kl is not None for kl in kls):
             values["kl_per_dim"] = tf.concat(kls, axis=-1)
-        points = [_averaged(_point(vae, group.q, len(terms.groups))) for group in terms.groups]
-        values["points"] = tf.concat(points, axis=-1)
-        variances = [_variance(group.q) for group in terms.groups]
-        if all(variance is not None for variance in variances):
-            values["variance"] = tf.concat([_averaged(variance) for variance in variances], axis=-1)
+        points = [_point(vae, group.q, len(terms.groups)) for group in terms.groups]
+        values["points"] = tf.concat([_averaged(point) for point in points], axis=-1)
+        moved, spread = zip(*(_beyond_prior(*pair) for pair in zip(terms.groups, points, strict=True)), strict=True)
+        values["moved"] = tf.concat([_averaged(m) for m in moved], axis=-1)
+        if all(variance is not None for variance in spread):
+            values["variance"] = tf.concat([_averaged(variance) for variance in spread], axis=-1)
+        # Each group below the top is a level of its own; those of the top are the blocks of its z.
+        levels = list(itertools.accumulate((_is_below(group) for group in terms.groups), initial=1))[1:]
+        repeated = np.repeat(levels, [point.shape[-1] for point in points])
+        values["level"] = tf.constant(repeated[np.newaxis])
+        values["rates"] = tf.stack(
+            [
+                tf.add_n([g.kl for g, at in zip(terms.groups, levels, strict=True) if at == level])
+                for level in set(levels)
+            ],
+            axis=-1,
+        )
         exact = all(group.kl_is_exact for group in terms.groups)
         return {**values, "exact": tf.fill(tf.shape(terms.kl), float(exact))}
 
@@ -138,7 +165,8 @@ def measure(vae: VAE, seed: int = 0) -> Measure:
 def latent_statistics(vae: VAE, data: Any, seed: int = 0, run: Measure | None = None) -> LatentStatistics:
     """Rate, distortion, KL per dimension and active units, in one pass.
 
-    Of a model with several groups of latents, `kl_per_dim` and the points are those of all groups side by side.
+    Of a model with several groups of latents, `kl_per_dim` and the points are those of all groups side by side, the
+    levels of a hierarchy from the top down.
 
     Args:
         vae: the model.
@@ -165,10 +193,12 @@ def latent_statistics(vae: VAE, data: Any, seed: int = 0, run: Measure | None = 
         standard_error=standard_error(elbo),
         kl_is_exact=bool(values["exact"].all()),
         kl_per_dim=values["kl_per_dim"].mean(axis=0) if "kl_per_dim" in values else None,
-        variance_of_means=values["points"].var(axis=0),
+        variance_of_means=values["moved"].var(axis=0),
         mean_variance=values["variance"].mean(axis=0) if "variance" in values else None,
         num_nonfinite=int((~np.isfinite(elbo)).sum()),
         points=values["points"],
+        levels=values["level"][0].astype(int),
+        rates=values["rates"].mean(axis=0),
     )
 
 
@@ -213,6 +243,23 @@ def refuse_conditional(vae: VAE, what: str) -> None:
 
 def _point(vae: VAE, q: tfd.Distribution, num_groups: int) -> tf.Tensor:
     return vae.encoder.posterior.point(q) if num_groups == 1 else q.mean()
+
+
+def _is_below(group: LatentGroup) -> bool:
+    """Whether a group is of a level below the top, whose posterior depends on the draws of those above."""
+    return group.q.batch_shape.rank == 2
+
+
+def _beyond_prior(group: LatentGroup, point: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor | None]:
+    """What the data move the point by, and the variance of q, both in standard deviations of a prior that moves too."""
+    variance = _variance(group.q)
+    if not group.p.batch_shape.rank:
+        return point, variance
+    try:
+        mean, deviation = group.p.mean(), group.p.stddev()
+    except NotImplementedError:  # TFP has no formula
+        return point, variance
+    return (point - mean) / deviation, None if variance is None else variance / tf.square(deviation)
 
 
 def _averaged(values: tf.Tensor) -> tf.Tensor:
