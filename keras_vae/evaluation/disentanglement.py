@@ -7,10 +7,17 @@ code belongs into *one* column, as the index of its class: its one-hot would be 
     disentanglement.mig(codes, factors)
     disentanglement.scores(codes, factors)              # all of them
 
-Where a measure needs discrete values, a column keeps its own values if there are at most `bins` of them, or at most
-N / 10; otherwise they are put into `bins` bins of equal width (20 of them by Locatello et al. 2019, "Challenging common
-assumptions in the unsupervised learning of disentangled representations"). Factors that never change are left out.
-Results of different implementations, bins and sample sizes are not comparable.
+Where a measure needs discrete values,
+
+- a code is put into `bins` bins of equal width (20 of them by Locatello et al. 2019, "Challenging common assumptions in
+  the unsupervised learning of disentangled representations"), unless it is discrete by its type, integers or booleans,
+  or named in `discrete_codes`. How often a number comes back says nothing of it: codes of images that are repeated do;
+- a factor keeps its own values if there are at most `bins` of them, or at most a tenth of the number of different
+  examples; otherwise it is binned likewise.
+
+So examples that are repeated change neither. (But `dci` and `sap` learn from some of the examples and test on others:
+repeated ones would be known. Give each once.) Factors that never change are left out. Results of different
+implementations, bins and sample sizes are not comparable.
 """
 
 from collections.abc import Sequence
@@ -35,53 +42,70 @@ class DCI(NamedTuple):
     informativeness: float
 
 
-def mutual_information(codes: Any, factors: Any, bins: int = BINS) -> np.ndarray:
+def mutual_information(codes: Any, factors: Any, bins: int = BINS, discrete_codes: Sequence[int] = ()) -> np.ndarray:
     """I(z_i; v_j) in nats, [L, F], of the discretised columns: the plug-in estimate.
 
     Its bias, about (B_i - 1)(V_j - 1) / (2 N) for B_i and V_j values, calls for many examples.
+
+    Args:
+        codes: [N, L]; integers and booleans are discrete.
+        factors: [N, F].
+        bins: for codes that are not discrete, and factors of many values.
+        discrete_codes: columns of `codes` that are discrete although they are floats, such as the index of a class of
+            many that `with_indices` puts beside continuous ones.
+
+    Raises:
+        ValueError: as in `mig`, and for columns in `discrete_codes` that do not exist.
     """
 
     from sklearn.metrics import mutual_info_score
 
+    is_discrete = np.asarray(codes).dtype.kind in "iub"
     codes, factors = _checked(codes, factors)
-    z, v = (_discretized(array, bins) for array in (codes, factors))
+    _check_columns("discrete_codes", discrete_codes, codes)
+    own = [is_discrete or i in discrete_codes for i in range(codes.shape[1])]
+    z = np.stack([_values(c) if keep else _binned(c, bins) for c, keep in zip(codes.T, own, strict=True)], axis=1)
+    v = _discretized(factors, bins, _num_different(codes, factors))
     return np.array([[mutual_info_score(v_j, z_i) for v_j in v.T] for z_i in z.T])
 
 
-def mig(codes: Any, factors: Any, bins: int = BINS) -> float:
+def mig(codes: Any, factors: Any, bins: int = BINS, discrete_codes: Sequence[int] = ()) -> float:
     """Mutual information gap: 1/F sum_j (I(z_a; v_j) - I(z_b; v_j)) / H(v_j), a and b the two best codes for v_j.
 
     1 if each factor is in one code and in no other; 0 for constant codes, and where every factor is in two. Chen et al.
     2018, "Isolating sources of disentanglement in variational autoencoders", who take I(z; v) under q(z|x); here, as by
-    Locatello et al. 2019, it is that of the discretised codes.
+    Locatello et al. 2019, it is that of the discretised codes. Arguments as in `mutual_information`.
 
     Raises:
         ValueError: for arrays of other shapes, values that are not finite, factors none of which changes.
     """
+    information = np.sort(mutual_information(codes, factors, bins, discrete_codes), axis=0)
     codes, factors = _checked(codes, factors)
-    information = np.sort(mutual_information(codes, factors, bins), axis=0)
     second = information[-2] if len(information) > 1 else 0.0
-    return float(np.mean((information[-1] - second) / _entropies(_discretized(factors, bins))))
+    discrete = _discretized(factors, bins, _num_different(codes, factors))
+    return float(np.mean((information[-1] - second) / _entropies(discrete)))
 
 
-def modularity(codes: Any, factors: Any, bins: int = BINS) -> float:
+def modularity(codes: Any, factors: Any, bins: int = BINS, discrete_codes: Sequence[int] = ()) -> float:
     """1 - mean_i sum_{j != a} I(z_i; v_j)^2 / (I(z_i; v_a)^2 (F - 1)), a the factor of which z_i says most.
 
     1 if every code is about one factor, whether or not others repeat it. Codes that say nothing are left out; if all
     are such, 0. Ridgeway and Mozer 2018, "Learning deep disentangled embeddings with the F-statistic loss".
 
+    Arguments as in `mutual_information`.
+
     Raises:
         ValueError: as in `mig`, and for a single factor.
     """
-    codes, factors = _checked(codes, factors)
-    if factors.shape[1] < 2:
+    changing = _checked(codes, factors)[1].shape[1]
+    if changing < 2:
         raise ValueError("Modularity compares factors, and there is one that changes: it needs at least two.")
-    squares = mutual_information(codes, factors, bins) ** 2
+    squares = mutual_information(codes, factors, bins, discrete_codes) ** 2
     squares = squares[squares.max(axis=1) > 1e-12]
     if len(squares) == 0:
         return 0.0
     best = squares.max(axis=1)
-    return float(1.0 - np.mean((squares.sum(axis=1) - best) / (best * (factors.shape[1] - 1))))
+    return float(1.0 - np.mean((squares.sum(axis=1) - best) / (best * (changing - 1))))
 
 
 def factor_vae_score(
@@ -112,7 +136,7 @@ def factor_vae_score(
     fixed = random.integers(factors.shape[1], size=num_train + num_test)
     votes = np.zeros(len(fixed), int)
     scaled = codes / np.sqrt(np.where(alive, variances, 1.0))
-    for j, factor in enumerate(_discretized(factors, bins).T):
+    for j, factor in enumerate(_discretized(factors, bins, _num_different(codes, factors)).T):
         order = np.argsort(factor, kind="stable")
         counts = np.bincount(factor)
         starts = np.cumsum(counts) - counts
@@ -152,7 +176,7 @@ def dci(codes: Any, factors: Any, num_trees: int = 10, seed: int = 0, bins: int 
         raise ValueError("DCI compares codes and factors: it needs at least two of each.")
     importance = np.zeros((codes.shape[1], factors.shape[1]))
     accuracies = []
-    for j, factor in enumerate(_discretized(factors, bins).T):
+    for j, factor in enumerate(_discretized(factors, bins, _num_different(codes, factors)).T):
         known, unknown, target, truth = _split(codes, factor, seed)
         # Were a split to choose among a few codes at random, codes that say nothing would look important.
         forest = RandomForestClassifier(num_trees, max_features=None, random_state=seed).fit(known, target)
@@ -185,13 +209,11 @@ def sap(codes: Any, factors: Any, continuous: Sequence[int] = (), seed: int = 0,
     Raises:
         ValueError: as in `mig`, and for columns in `continuous` that do not exist.
     """
-    wrong = [j for j in continuous if not 0 <= j < np.atleast_2d(np.asarray(factors).T).shape[0]]
-    if wrong:
-        raise ValueError(f"continuous names the columns {wrong}, which factors do not have.")
+    _check_columns("continuous", continuous, np.atleast_2d(np.asarray(factors).T).T, "factors")
     kept = _changing(factors)
     codes, factors = _checked(codes, factors)
     scores = np.zeros((codes.shape[1], factors.shape[1]))
-    discrete = _discretized(factors, bins)
+    discrete = _discretized(factors, bins, _num_different(codes, factors))
     for j, column in enumerate(kept):
         for i, code in enumerate(codes.T):
             if column in continuous:
@@ -255,16 +277,16 @@ def with_indices(codes: Any, blocks: Sequence[tuple[str, int]]) -> np.ndarray:
     return np.concatenate(columns, axis=1)
 
 
-def scores(codes: Any, factors: Any, seed: int = 0) -> dict[str, float]:
+def scores(codes: Any, factors: Any, seed: int = 0, discrete_codes: Sequence[int] = ()) -> dict[str, float]:
     """All measures by name: mig, factor_vae_score, dci_disentanglement, dci_completeness, dci_informativeness, sap,
     modularity."""
     importance = dci(codes, factors, seed=seed)
     return {
-        "mig": mig(codes, factors),
+        "mig": mig(codes, factors, discrete_codes=discrete_codes),
         "factor_vae_score": factor_vae_score(codes, factors, seed=seed),
         **{f"dci_{name}": value for name, value in importance._asdict().items()},
         "sap": sap(codes, factors, seed=seed),
-        "modularity": modularity(codes, factors),
+        "modularity": modularity(codes, factors, discrete_codes=discrete_codes),
     }
 
 
@@ -295,16 +317,31 @@ def _changing(factors: Any) -> list[int]:
     return [j for j, column in enumerate(columns) if np.any(column != column[0])]
 
 
-def _discretized(array: np.ndarray, bins: int) -> np.ndarray:
-    """Each column as indices from 0 without gaps."""
-    columns = []
-    for column in array.T:
-        values, index = np.unique(column, return_inverse=True)
-        if len(values) > max(bins, len(column) // 10):
-            edges = np.linspace(column.min(), column.max(), bins + 1)[1:-1]
-            _, index = np.unique(np.digitize(column, edges), return_inverse=True)
-        columns.append(index)
-    return np.stack(columns, axis=1)
+def _check_columns(name: str, columns: Sequence[int], array: np.ndarray, of: str = "codes") -> None:
+    wrong = [j for j in columns if not 0 <= j < array.shape[1]]
+    if wrong:
+        raise ValueError(f"{name} names the columns {wrong}, which {of} do not have.")
+
+
+def _num_different(codes: np.ndarray, factors: np.ndarray) -> int:
+    """The number of examples without those that are repeated."""
+    return len(np.unique(np.concatenate([codes, factors], axis=1), axis=0))
+
+
+def _discretized(factors: np.ndarray, bins: int, num_different: int) -> np.ndarray:
+    """Each column as indices from 0 without gaps: of its own values if they are few, or of bins."""
+    few = max(bins, num_different // 10)
+    return np.stack([_values(c) if len(np.unique(c)) <= few else _binned(c, bins) for c in factors.T], axis=1)
+
+
+def _values(column: np.ndarray) -> np.ndarray:
+    index: np.ndarray = np.unique(column, return_inverse=True)[1]
+    return index
+
+
+def _binned(column: np.ndarray, bins: int) -> np.ndarray:
+    edges = np.linspace(column.min(), column.max(), bins + 1)[1:-1]
+    return _values(np.digitize(column, edges))
 
 
 def _entropies(factors: np.ndarray) -> np.ndarray:

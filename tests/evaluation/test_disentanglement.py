@@ -109,6 +109,54 @@ def test_continuous_codes_and_factors_are_binned():
     assert disentanglement.sap(codes, v, continuous=(0, 1, 2)) == pytest.approx(expected, abs=0.01)
 
 
+MEASURES = (disentanglement.mig, disentanglement.modularity, disentanglement.mutual_information)
+
+
+@pytest.mark.parametrize("measure", MEASURES)
+@pytest.mark.parametrize("times", [2, 10, 40])
+def test_examples_that_are_repeated_change_nothing(measure, times):
+    """The plug-in estimate is of the distribution of the examples, which is the same."""
+    v = np.random.default_rng(0).random((100, 3))
+    noisy = v + 0.1 * noise(100, 3)
+    for codes, its_factors in ((v, v), (noisy, v), (noisy, np.round(4 * v)), (noisy, np.round(4 * v).astype(int))):
+        once = measure(codes, its_factors)
+        again = measure(np.repeat(codes, times, axis=0), np.repeat(its_factors, times, axis=0))
+        np.testing.assert_allclose(again, once, rtol=1e-9)
+
+
+def test_perfect_codes_of_images_that_are_repeated_score_as_such():
+    v = np.random.default_rng(0).integers(0, 5, (1000, 3))
+    # A code says its factor, and a little of its own, so that no two images have the same.
+    codes = np.repeat(v + 0.1 * np.random.default_rng(1).random(v.shape), 10, axis=0)
+    assert disentanglement.mig(codes, np.repeat(v, 10, axis=0)) > 0.9
+    assert disentanglement.modularity(codes, np.repeat(v, 10, axis=0)) > 0.99
+
+
+def by_counting(z, v):
+    """I(z; v) of two columns of indices."""
+    joint = np.zeros((z.max() + 1, v.max() + 1))
+    np.add.at(joint, (z, v), 1.0 / len(z))
+    product = joint.sum(axis=1, keepdims=True) * joint.sum(axis=0)
+    return np.sum(joint[joint > 0] * np.log(joint[joint > 0] / product[joint > 0]))
+
+
+def test_what_is_discrete_is_said_by_its_type_or_by_name(factors):
+    """Sixty classes: as integers they are told apart, as floats they share 20 bins."""
+    classes = (np.arange(len(factors)) * 7) % 60
+    label = classes % 2
+    codes = np.stack([classes, factors[:, 0]], axis=1)
+    named = by_counting(classes, label)
+    binned = by_counting(classes * 20 // 59 - (classes == 59), label)
+    assert named == pytest.approx(math.log(2)) and binned < 0.6 * named
+    assert disentanglement.mutual_information(codes, label)[0] == pytest.approx(named)
+    assert disentanglement.mutual_information(codes.astype("float32"), label)[0] == pytest.approx(binned, abs=1e-6)
+    found = disentanglement.mutual_information(codes.astype("float32"), label, discrete_codes=[0])
+    assert found[0] == pytest.approx(named)
+    for columns in ([2], [-1]):
+        with pytest.raises(ValueError, match="discrete_codes names the columns"):
+            disentanglement.mig(codes, label, discrete_codes=columns)
+
+
 def test_a_rotation_of_the_codes_is_seen(factors):
     centred = (factors - factors.mean(axis=0)) / factors.std(axis=0)
     turned = disentanglement.scores(centred @ hadamard(4) / 2, factors)
