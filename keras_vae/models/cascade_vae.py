@@ -39,8 +39,11 @@ class CascadeVAE(VAE):
     `reconstruct`) d = argmax_k u[n, k] at the mean of q(z|x): a point mass q(d|x), whose KL to the uniform p(d) is
     log S, so that `elbo` is a bound on log p(x). Until step `switch_on` the decoder sees zeros in place of d.
 
-    At every release of a latent (`InformationCascade`) the optimizer starts afresh: moments, and a learning-rate
-    schedule too.
+    The order of events is that of the authors' code (https://github.com/snu-mllab/DisentanglementICML19, both models;
+    the paper leaves it open): z_1 is released from the start, another latent with each further stage
+    (`InformationCascade`), and the stage in which d begins releases none. At a release, and only there, the optimizer
+    starts afresh, as theirs has an Adam for each. (A learning-rate schedule counts the optimizer's steps and starts
+    afresh with it. Theirs never moves.)
 
     Args:
         encoder: q(z|x), with a posterior that factorises: m latents, 6 in the paper (10 without a discrete code).
@@ -50,7 +53,8 @@ class CascadeVAE(VAE):
         seed: of the noise.
         num_classes: S, the number of classes of d; None for a model without d.
         pair_cost: 0.001 in the paper.
-        switch_on: the step at which d begins, 80,000 in the paper: the fifth stage.
+        switch_on: the step at which d begins, 80,000 in the paper: the fifth stage. The cascade stands still for one
+            stage from there.
         gradient_skip_norm: as in `VAE`.
 
     Raises:
@@ -130,6 +134,17 @@ class CascadeVAE(VAE):
             return q
         return Joint([q, OneHot.certain(self._code(x, self.encoder.posterior.point(q)[tf.newaxis], assigned=False))])
 
+    def objective_step(self) -> tf.Tensor:
+        """The clock of the cascade, which stands still in the stage that begins with the switch-on."""
+        return self._clock(self._step())
+
+    def _clock(self, step: tf.Tensor) -> tf.Tensor:
+        if self.num_classes is None:
+            return step
+        objective: Any = self.objective
+        last = tf.cast(self.switch_on - 1, step.dtype)
+        return tf.where(step <= last, step, tf.maximum(last, step - objective.stage))
+
     @property
     def _is_on(self) -> tf.Tensor:
         return self._step() >= self.switch_on
@@ -165,10 +180,10 @@ class CascadeVAE(VAE):
         self._ensure_built()
         step, size = self._step(), self.encoder.latent_dim
         objective: Any = self.objective
-        before = objective.num_released(tf.maximum(step - 1, 0), size)
+        before = objective.num_released(self._clock(tf.maximum(step - 1, 0)), size)
         if not self.optimizer.built:
             self.optimizer.build(self.trainable_variables)
-        fresh = objective.num_released(step, size) > before
+        fresh = objective.num_released(self._clock(step), size) > before
         for variable in internals.optimizer_memory(self.optimizer):
             value = tf.convert_to_tensor(variable)
             variable.assign(tf.where(fresh, tf.zeros_like(value), value))

@@ -295,7 +295,7 @@ class VAE(Serializable, keras.Model):
         if sample_weight is not None:
             weight = tf.reshape(tf.cast(sample_weight, tf.float32), [-1])
             terms = dataclasses.replace(terms, sample_weight=weight)
-        return terms, *self.objective(terms, self._step())
+        return terms, *self.objective(terms, self.objective_step())
 
     @functools.wraps(keras.Model.fit, assigned=())
     def fit(self, *args: Any, **kwargs: Any) -> keras.callbacks.History:
@@ -353,6 +353,10 @@ class VAE(Serializable, keras.Model):
     def get_metrics_result(self) -> dict[str, tf.Tensor]:
         """The running means, over all replicas and workers; the last step returns those of the replicas' means."""
         return {name: mean.result() for name, mean in self._means.items()}
+
+    def objective_step(self) -> tf.Tensor:
+        """The step at which the objective is taken, an int64 scalar: the model's own."""
+        return self._step()
 
     def _step(self) -> tf.Tensor:
         return tf.convert_to_tensor(self.step)

@@ -12,15 +12,16 @@ from keras_vae.terms import Terms
 class InformationCascade(Objective):
     """loss = -E_q[log p(x|z)] + sum_j w_j(step) KL(q(z_j|x) || p(z_j)): w_j is high until z_j is released, then low.
 
-    z_1 is released after `stage` steps, z_2 after 2 `stage`, and so on: each can only gain by carrying what those
-    before it do not. Needs a posterior and a prior that factorise over the dimensions. A discrete code has no part in
-    it.
+    z_1 is released from the start, z_2 after `stage` steps, and so on: each can only gain by carrying what those
+    before it do not. So do both models of Jeong and Song's code (https://github.com/snu-mllab/DisentanglementICML19),
+    which is followed here. Needs a posterior and a prior that factorise over the dimensions. A discrete code has no
+    part in it, but for its beginning in a `CascadeVAE`, which takes a stage.
 
     Args:
         low: weight of a latent that is released. 0.1 in the authors' code; reimplementations use 1 to 2.
         high: weight of one that is not, 10 in the paper.
         stage: steps between releases, 20,000 of 300,000 in the paper.
-        released: number of latents that are released from the start.
+        released: number of latents that are released from the start; with 0, z_1 waits for one stage.
         num_samples: number K of draws from the posterior.
     """
 
@@ -29,7 +30,7 @@ class InformationCascade(Objective):
     releases_latents = True
 
     def __init__(
-        self, low: float = 0.1, high: float = 10.0, stage: int = 20_000, released: int = 0, num_samples: int = 1
+        self, low: float = 0.1, high: float = 10.0, stage: int = 20_000, released: int = 1, num_samples: int = 1
     ) -> None:
         check_weight("low", low)
         check_weight("high", high)
@@ -41,7 +42,8 @@ class InformationCascade(Objective):
 
     def num_released(self, step: tf.Tensor, latent_dim: int) -> tf.Tensor:
         """How many of the latents are released at `step`, an int64 scalar."""
-        return tf.minimum(self.released + tf.cast(step, tf.int64) // self.stage, latent_dim)
+        count = self.released + tf.cast(step, tf.int64) // self.stage
+        return tf.clip_by_value(count, 0, latent_dim)
 
     def __call__(self, terms: Terms, step: tf.Tensor) -> tuple[tf.Tensor, dict[str, tf.Tensor]]:
         """The loss, and the number of released latents."""

@@ -25,7 +25,8 @@ class Objective(Serializable):
         uses_prior: False for a loss of log p(x|z) alone, which leaves the prior as it is, and under which the posterior
             needs no density.
         uses_marginals: True for a loss that needs the marginals of q(z|x) over single dimensions.
-        releases_latents: True for one that has `num_released(step, latent_dim)`, as `CascadeVAE` needs.
+        releases_latents: True for one that has `num_released(step, latent_dim)` and `stage`, steps between
+            releases, as `CascadeVAE` needs.
     """
 
     num_samples: int = 1
