@@ -54,6 +54,11 @@ def check_parts(encoder: Any, decoder: Any, prior: Any, objective: Any) -> None:
             "The levels of a hierarchy meet between encoder and decoder: give a kv.LadderEncoder and a "
             "kv.LadderDecoder together, or neither."
         )
+    if decoder.needs_features and objective.is_of_one_level:
+        raise ValueError(
+            f"{type(objective).__name__} is of one level of latents, and would leave out what the levels below the top "
+            "carry: give an Encoder and a Decoder, or for a hierarchy objectives.ELBO."
+        )
     if decoder.needs_features and "pathwise" in objective.needs:
         raise ValueError(
             "The stl and dreg estimators are of one level of latents: for a hierarchy give objectives.ELBO or "

@@ -62,6 +62,7 @@ class JointCapacity(Objective):
     """
 
     metric_names = ("kl_continuous", "kl_discrete")
+    is_of_one_level = True
 
     def __init__(
         self,

@@ -27,6 +27,7 @@ class InformationCascade(Objective):
 
     metric_names = ("released",)
     uses_marginals = True
+    is_of_one_level = True
     releases_latents = True
 
     def __init__(

@@ -25,6 +25,7 @@ class Objective(Serializable):
         uses_prior: False for a loss of log p(x|z) alone, which leaves the prior as it is, and under which the posterior
             needs no density.
         uses_marginals: True for a loss that needs the marginals of q(z|x) over single dimensions.
+        is_of_one_level: True for a loss that has no meaning for a hierarchy, such as one of the first group alone.
         releases_latents: True for one that has `num_released(step, latent_dim)` and `stage`, steps between
             releases, as `CascadeVAE` needs.
     """
@@ -35,6 +36,7 @@ class Objective(Serializable):
     monitor: str = "elbo"
     uses_prior: bool = True
     uses_marginals: bool = False
+    is_of_one_level: bool = False
     releases_latents: bool = False
 
     def __call__(self, terms: Terms, step: tf.Tensor) -> tuple[tf.Tensor, dict[str, tf.Tensor]]:

@@ -15,6 +15,7 @@ class Regularizer(Objective):
     """An objective that needs the marginals of q(z|x) over single dimensions, for one group of latents."""
 
     uses_marginals = True
+    is_of_one_level = True
 
     def _group(self, terms: Terms) -> LatentGroup:
         if len(terms.groups) != 1:

@@ -145,6 +145,9 @@ def test_half_a_hierarchy_and_what_it_cannot_do_are_refused():
         kv.VAE(kv.Encoder(networks.mlp([4]), vae.encoder.posterior), vae.decoder, vae.prior)
     with pytest.raises(ValueError, match="one level of latents"):
         make("mlp", objective=objectives.ImportanceWeighted(2, estimator="dreg"))
+    for name in ("total_correlation", "dip", "cascade", "joint_capacity"):
+        with pytest.raises(ValueError, match="is of one level of latents, and would leave out"):
+            make("mlp", objective=parts.OBJECTIVES[name]())
     with pytest.raises(ValueError, match=r"latents has 3 numbers: give 1"):
         make("mlp", latents=[2, 2, 2]).build()
     for latents in (0, [0], [-1], [], [True], "2", [2.0]):
