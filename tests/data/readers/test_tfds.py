@@ -11,7 +11,7 @@ import tensorflow_datasets as tfds
 from sources import picture
 
 from keras_vae import data
-from keras_vae.data import tfds as named
+from keras_vae.data.readers import tfds as named
 
 pytestmark = pytest.mark.usefixtures("own_cache")
 
