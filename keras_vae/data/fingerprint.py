@@ -40,7 +40,7 @@ def _of_split(split: Examples) -> dict[str, Any]:
             text = "\n".join((checksums, *(split.names or ()))).encode("utf-8", "surrogateescape")
             found["digest"] = hashlib.blake2b(text, digest_size=16).hexdigest()
         if split.names is None and split.labels is not None:
-            found["labels"] = zlib.crc32(np.ascontiguousarray(split.labels))
+            found["labels"] = zlib.crc32(np.ascontiguousarray(split.labels).data)
     return found
 
 

@@ -72,7 +72,7 @@ def scale_of_files(low: float, high: float, is_deep: bool, what: str) -> Scale:
     """
     white = _white_of_bits(high) if is_deep and high > 255 else 255
     white = 1 if (low, high) == (0, 1) else white
-    if 1 < white < DEEPEST and (white != 255 or 0 < high <= FEW or is_deep):
+    if 1 < white < DEEPEST and (white != 255 or 0 < high <= FEW or (is_deep and high > 0)):
         _say(low, high, white, what)
     return Scale(0.0, white)
 

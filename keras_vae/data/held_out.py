@@ -15,7 +15,7 @@ def by_name(names: Sequence[str], fraction: float, seed: Sequence[int]) -> np.nd
     """The files to hold out, bool [N]: those whose hash, uniform in [0, 1), is below `fraction`.
 
     So about `fraction` of them; at least one, that of the smallest hash, and never all. The hash is of the name and the
-    seed alone, on every machine.
+    seed alone, the same on every machine.
     """
     hashes = np.array([_uniform(name, seed) for name in names])
     chosen = hashes < fraction

@@ -136,7 +136,7 @@ def _load(
 
 def _checksums(array: np.ndarray) -> np.ndarray:
     """Of each row, uint32 [N]."""
-    return np.array([zlib.crc32(np.ascontiguousarray(row)) for row in array], np.uint32)
+    return np.array([zlib.crc32(np.ascontiguousarray(row).data) for row in array], np.uint32)
 
 
 def _read_npy(stream: IO[bytes], what: str) -> np.ndarray:

@@ -90,7 +90,7 @@ def load_folder(
     try:
         files = _find_splits(folder, fail, others)
     except OSError as error:
-        raise ValueError(f"Cannot read the folder {shown}: {error.strerror}.") from error
+        raise ValueError(f"Cannot read the folder {str(error.filename or folder)!r}: {error.strerror}.") from error
     everything = [file for split in files.values() for file in split]
     if others:
         counted = ", ".join(f"{count} {suffix}" for suffix, count in sorted(others.items()))
@@ -112,9 +112,9 @@ def load_folder(
     if "train" not in splits:
         raise ValueError(f"None of the image files for training in {shown} can be read.")
     if failures:
-        path, error = next(iter(failures.items()))
+        path, first = next(iter(failures.items()))
         warnings.warn(
-            f"Left out {len(failures)} unreadable of {total} image files in {shown}, the first {str(path)!r}: {error}",
+            f"Left out {len(failures)} unreadable of {total} image files in {shown}, the first {str(path)!r}: {first}",
             stacklevel=2,
         )
     return Source(splits, class_names)

@@ -7,7 +7,7 @@ import warnings
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import IO, NamedTuple
 
 import numpy as np
 import tensorflow as tf
@@ -76,7 +76,7 @@ def read_header(path: Path) -> Header:
         return _header(stream)
 
 
-def _header(stream: io.BufferedIOBase) -> Header:
+def _header(stream: IO[bytes]) -> Header:
     with _opened(stream) as image:
         height, width = image.height, image.width
         if _orientation(image) in (5, 6, 7, 8):
@@ -111,7 +111,7 @@ def decode(path: Path) -> Pixels:
 
 
 @contextlib.contextmanager
-def _opened(stream: io.BufferedIOBase) -> Iterator[Image.Image]:
+def _opened(stream: IO[bytes]) -> Iterator[Image.Image]:
     """The image with only its header read, if its size is sane."""
     with Image.open(stream, formats=FORMATS) as image:
         if max(image.size) > MAX_SIDE:
@@ -126,7 +126,8 @@ def _orientation(image: Image.Image) -> int:
 
 
 def _is_gray(image: Image.Image) -> bool:
-    if image.format == "PNG" and image.tile and str(image.tile[0].args).startswith("LA;16"):
+    tile = getattr(image, "tile", None)
+    if image.format == "PNG" and tile and str(tile[0].args).startswith("LA;16"):
         return True  # opened as RGBA
     if image.mode in ("P", "PA"):
         palette = np.reshape(image.getpalette("RGB") or [], (-1, 3))
@@ -134,7 +135,7 @@ def _is_gray(image: Image.Image) -> bool:
     return image.mode in GRAY_MODES
 
 
-def _kind(image: Image.Image, stream: io.BufferedIOBase) -> str:
+def _kind(image: Image.Image, stream: IO[bytes]) -> str:
     if image.mode == "F":
         return "floats"
     if image.mode in DEEP_GRAY_MODES:
@@ -146,7 +147,7 @@ def _kind(image: Image.Image, stream: io.BufferedIOBase) -> str:
         start = stream.read(25)
         stream.seek(position)
         return "deep" if start.startswith(PNG_SIGNATURE) and start[24] == 16 else "bytes"
-    if image.format == "TIFF" and max(image.tag_v2.get(TIFF_BITS_PER_SAMPLE, (8,))) > 8:
+    if image.format == "TIFF" and max(getattr(image, "tag_v2", {}).get(TIFF_BITS_PER_SAMPLE, (8,))) > 8:
         raise ValueError("a TIFF file of more than 8 bits a colour; save it as PNG, or the images as an .npy file")
     return "bytes"
 
