@@ -1,7 +1,7 @@
 """Which examples are held out, so that examples that are added later move none of those that are there.
 
 A file is held out by the hash of its name, a row of an array by its place: one of each 1 / fraction rows that follow
-each other, drawn by the seed.
+each other, drawn by the seed. Of a dataset by name, which never grows, a fixed number is drawn.
 """
 
 import hashlib
@@ -40,6 +40,13 @@ def by_place(count: int, fraction: float, seed: Sequence[int]) -> np.ndarray:
     if not chosen.any():
         # Again a rule by which no row that is added makes way for an older one.
         chosen[np.random.default_rng((*seed, 1)).random(count).argmin()] = True
+    return chosen
+
+
+def by_lot(count: int, fraction: float, seed: Sequence[int]) -> np.ndarray:
+    """The rows to hold out, bool [count]: round(count * fraction), at least one."""
+    chosen = np.zeros(count, bool)
+    chosen[np.random.default_rng(tuple(seed)).permutation(count)[: max(1, round(count * fraction))]] = True
     return chosen
 
 

@@ -3,7 +3,7 @@
 import dataclasses
 import os
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, get_args
 
@@ -189,14 +189,15 @@ def read_splits(
 
     train, validation, test = own["train"], own.get("validation"), own.get("test")
     names = source.splits["train"].names
+    by_row = held_out.by_place if source.name is None else held_out.by_lot
     if test is None and validation is not None:
         test, validation = validation, None
     if test is None:
-        train, test, names = _hold_out(train, names, test_split, "test_split", (seed, 0), what)
+        train, test, names = _hold_out(train, names, by_row, test_split, "test_split", (seed, 0), what)
     if validation_split == 0.0:
         validation = None
     elif validation is None:
-        train, validation, _ = _hold_out(train, names, validation_split, "validation_split", (seed, 1), what)
+        train, validation, _ = _hold_out(train, names, by_row, validation_split, "validation_split", (seed, 1), what)
     if batch_size is not None and not 1 <= batch_size <= len(train):
         raise ValueError(f"batch_size={batch_size}, but {what} has {len(train)} training examples: choose 1 to that.")
     if binarize == "dynamic":
@@ -284,6 +285,7 @@ def _arrays(split: Examples, binarize: Binarize | None) -> Arrays:
 def _hold_out(
     arrays: Arrays,
     names: tuple[str, ...] | None,
+    by_row: Callable[..., np.ndarray],
     fraction: float,
     argument: str,
     seed: tuple[int, int],
@@ -295,7 +297,7 @@ def _hold_out(
     count = len(arrays)
     if max(1, round(count * fraction)) >= count:
         raise ValueError(f"{argument}={fraction} leaves no training examples of the {count} in {what}.")
-    chosen = held_out.by_place(count, fraction, seed) if names is None else held_out.by_name(names, fraction, seed)
+    chosen = by_row(count, fraction, seed) if names is None else held_out.by_name(names, fraction, seed)
     rest = np.flatnonzero(~chosen)
     left = None if names is None else tuple(names[row] for row in rest)
     return arrays.subset(rest), arrays.subset(np.flatnonzero(chosen)), left

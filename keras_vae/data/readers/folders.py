@@ -357,8 +357,9 @@ def _stored(values: np.ndarray, scale: Scale, storage: _Storage) -> np.ndarray:
         # What lies outside is refused when the file's range is checked.
         values = np.clip((values - np.float64(scale.black)) / (scale.white - scale.black), 0.0, 1.0)
         values = values if storage.white is None else np.rint(values * storage.white)
-    image = resized(values.astype(storage.dtype), storage.size)
-    image = np.clip(image, 0, 1.0 if storage.white is None else storage.white)
+    image = resized(values.astype(storage.dtype, copy=False), storage.size)
+    if storage.white != np.iinfo(np.uint8).max:  # the interpolation overshoots
+        image = np.clip(image, 0, 1.0 if storage.white is None else storage.white)
     return np.broadcast_to(image, (*storage.size, storage.channels))
 
 

@@ -19,6 +19,8 @@ SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff")
 # A file may pretend to be of any of Pillow's fifty formats; only the decoders of these are let near it.
 FORMATS = ("PNG", "JPEG", "BMP", "GIF", "WEBP", "TIFF")
 MAX_SIDE = 16_384
+# More than the pixels of the largest image take.
+MAX_BYTES = 4 * 2**30
 GRAY_MODES = ("1", "L", "LA", "La", "I", "I;16", "I;16B", "I;16L", "I;16N", "F")
 DEEP_GRAY_MODES = ("I", "I;16", "I;16B", "I;16L", "I;16N")
 EXIF_ORIENTATION = 0x0112
@@ -69,15 +71,8 @@ def read_header(path: Path) -> Header:
     Raises:
         Exception: of many types, if it is no image of the formats that are read.
     """
-    # A pipe would block for ever when opened.
-    if not stat.S_ISREG(path.stat().st_mode):
-        raise ValueError("not a regular file")
-    with path.open("rb") as stream:
-        return _header(stream)
-
-
-def _header(stream: IO[bytes]) -> Header:
-    with _opened(stream) as image:
+    _require_file(path)
+    with path.open("rb") as stream, _opened(stream) as image:
         height, width = image.height, image.width
         if _orientation(image) in (5, 6, 7, 8):
             height, width = width, height
@@ -91,7 +86,7 @@ def decode(path: Path) -> Pixels:
     Raises:
         Exception: of many types, if it cannot be decoded.
     """
-    read_header(path)  # its size is sane before all of it is read
+    _require_file(path)
     content = path.read_bytes()
     checksum = zlib.crc32(content)
     stream = io.BytesIO(content)
@@ -108,6 +103,15 @@ def decode(path: Path) -> Pixels:
         image = image.convert("L" if _is_gray(opened) else "RGB")
     values = np.asarray(image)
     return Pixels(values[..., np.newaxis] if values.ndim == 2 else values, checksum)
+
+
+def _require_file(path: Path) -> None:
+    status = path.stat()
+    # A pipe would block for ever when opened.
+    if not stat.S_ISREG(status.st_mode):
+        raise ValueError("not a regular file")
+    if status.st_size > MAX_BYTES:
+        raise ValueError(f"{status.st_size / 2**30:.1f} GB; at most {MAX_BYTES // 2**30} are read")
 
 
 @contextlib.contextmanager
