@@ -74,7 +74,8 @@ def read_header(path: Path) -> Header:
     _require_file(path)
     with path.open("rb") as stream, _opened(stream) as image:
         height, width = image.height, image.width
-        if _orientation(image) in (5, 6, 7, 8):
+        # Of TIFF, Pillow has turned the size itself.
+        if image.format != "TIFF" and _orientation(image) in (5, 6, 7, 8):
             height, width = width, height
         is_gray, kind = _is_gray(image), _kind(image, stream)
         return Header((height, width), is_gray, kind, _has_more(image))

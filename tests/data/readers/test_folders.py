@@ -93,8 +93,11 @@ def test_photographs_are_turned_upright(tmp_path):
     picture(tmp_path / "train/c.png", size=(6, 4), color=(9, 9, 9))
     lying.save(make(tmp_path / "train/a.jpg"), exif=exif, quality=100)
     lying.save(make(tmp_path / "train/b.png"), exif=exif)
+    lying.save(make(tmp_path / "train/b.tif"), exif=exif)
+    lying.save(make(tmp_path / "train/b.tiff"), exif=exif, compression="tiff_lzw")
+    lying.save(make(tmp_path / "train/b.webp"), exif=exif, lossless=True)
     images = images_in(tmp_path)  # and all sizes are equal, so there is no warning
-    for image in images[:2]:
+    for image in images[:5]:
         assert image == pytest.approx(upright / 255, abs=0.05)
 
 
