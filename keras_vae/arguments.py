@@ -175,6 +175,21 @@ def check_interval(low: Any, high: Any) -> tuple[float, float]:
     return float(low), float(high)
 
 
+def check_value_range(value: Any) -> tuple[float, float] | None:
+    """(black, white), or None.
+
+    Raises:
+        ValueError: unless black < white, both finite numbers.
+    """
+    if value is None:
+        return None
+    ends = list(value) if isinstance(value, (tuple, list)) else []
+    are_numbers = all(isinstance(end, numbers.Real) and not isinstance(end, bool) for end in ends)
+    if len(ends) != 2 or not are_numbers or not -math.inf < ends[0] < ends[1] < math.inf:
+        raise ValueError(f"value_range must be (black, white), such as (0, 255), with black < white, not {value!r}.")
+    return float(ends[0]), float(ends[1])
+
+
 def check_activation(value: Any) -> str:
     """The name of an activation, if Keras knows it.
 

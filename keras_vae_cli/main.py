@@ -31,6 +31,7 @@ def train(
     *,
     set_: Annotated[list[str] | None, Parameter(name="--set", consume_multiple=True, negative="")] = None,
     run: Path | None = None,
+    data: Path | None = None,
     accept_changes: bool = False,
 ) -> None:
     """Train a model. Without CONFIG it learns the handwritten digits that come with scikit-learn.
@@ -45,8 +46,10 @@ def train(
         Changes to the config: key=value, such as train.epochs=1 model.posterior=MultivariateNormalTriL.
     run
         The folder of the run. Default: runs/NAME of the config.
+    data
+        A folder of images, or an .npy or .npz file: instead of data.path, or of where the data of a run to resume were.
     accept_changes
-        Resume a run although its settings were others, and record the new ones.
+        Resume a run although its settings or its data were others, and record the new ones.
     """
     # Neither YAML nor the checks are needed to say how the command is used.
     from keras_vae_cli import settings
@@ -60,7 +63,7 @@ def train(
     with _quiet_start():
         from keras_vae_cli.commands import train as command
 
-    _hand_over(command.train, checked, folder, accept_changes=accept_changes)
+    _hand_over(command.train, checked, folder, accept_changes=accept_changes, data_path=data)
 
 
 @app.command
@@ -72,6 +75,8 @@ def evaluate(
     seed: int = 0,
     limit: int | None = None,
     annealed: Annotated[bool, Parameter(negative="")] = False,
+    data: Path | None = None,
+    accept_changes: bool = False,
 ) -> None:
     """Report the likelihood of the test data and diagnose the model of a finished run.
 
@@ -87,28 +92,37 @@ def evaluate(
         Use only so many of the test images.
     annealed
         Also estimate by annealed importance sampling, on 64 images: an independent check that takes minutes.
+    data
+        Where the data are, if they have moved since the run was trained.
+    accept_changes
+        Go on although the data are not those that the run was trained on.
     """
     _require_run(run)
     with _quiet_start():
         from keras_vae_cli.commands import run_folder
 
-    _hand_over(run_folder.evaluate, run, num_samples=num_samples, seed=seed, limit=limit, annealed=annealed)
+    options = {"num_samples": num_samples, "seed": seed, "limit": limit, "annealed": annealed}
+    _hand_over(run_folder.evaluate, run, **options, data_path=data, accept_changes=accept_changes)
 
 
 @app.command
-def plot(run: Path, /) -> None:
+def plot(run: Path, /, *, data: Path | None = None, accept_changes: bool = False) -> None:
     """Draw the pictures of a finished run anew.
 
     Parameters
     ----------
     run
         The folder of a run.
+    data
+        Where the data are, if they have moved since the run was trained.
+    accept_changes
+        Go on although the data are not those that the run was trained on.
     """
     _require_run(run)
     with _quiet_start():
         from keras_vae_cli.commands import run_folder
 
-    _hand_over(run_folder.plot, run)
+    _hand_over(run_folder.plot, run, data_path=data, accept_changes=accept_changes)
 
 
 @app.command
@@ -121,6 +135,8 @@ def export(
     ] = None,
     quantize: Annotated[list[Literal["none", "float16", "dynamic", "int8"]] | None, Many] = None,
     version: int | None = None,
+    data: Path | None = None,
+    accept_changes: bool = False,
 ) -> None:
     """Export the model of a run for TensorFlow Serving and for devices, and prove that the files work.
 
@@ -134,12 +150,17 @@ def export(
         Kinds of .tflite files to write. Default: none, that is float32.
     version
         Of the SavedModel. Default: one more than the highest there is.
+    data
+        Where the data are, if they have moved since the run was trained. An export needs none: they are only checked.
+    accept_changes
+        Go on although those data are not the ones that the run was trained on.
     """
     _require_run(run)
     with _quiet_start():
         from keras_vae_cli.commands import run_folder
 
-    _hand_over(run_folder.export, run, formats=format_, quantizations=quantize, version=version)
+    options: dict[str, Any] = {"formats": format_, "quantizations": quantize, "version": version}
+    _hand_over(run_folder.export, run, **options, data_path=data, accept_changes=accept_changes)
 
 
 def main(arguments: list[str] | None = None) -> None:

@@ -66,6 +66,8 @@ class Data(Section):
     validation_split: Fraction = Field(0.1, description="fraction of the training images that picks the best epoch")
     test_split: Fraction = Field(0.1, description="fraction held out for the test where the source has no test split")
     resize: tuple[PositiveInt, PositiveInt] | None = None
+    value_range: tuple[float, float] | None = Field(None, description="[black, white] in numbers of the source")
+    levels: Annotated[int, Field(ge=2, le=2**16)] | None = Field(None, description="gray levels to round images to")
     data_dir: Name | None = Field(None, description="where tensorflow-datasets keeps its files")
     on_bad_file: Literal["error", "skip"] = "error"
     condition: ConditionSettings | None = Field(None, description="label, gray, or {name: low_resolution, factor: 4}")
@@ -75,10 +77,17 @@ class Data(Section):
     def _named(cls, value: Any) -> Any:
         return {"name": value} if isinstance(value, str) else value
 
-    @pydantic.field_validator("resize", mode="before")
+    @pydantic.field_validator("resize", "value_range", mode="before")
     @classmethod
     def _pair(cls, value: Any) -> Any:
         return tuple(value) if isinstance(value, list) else value
+
+    @pydantic.field_validator("value_range")
+    @classmethod
+    def _ascending(cls, value: tuple[float, float] | None) -> tuple[float, float] | None:
+        if value is not None and not -math.inf < value[0] < value[1] < math.inf:
+            raise ValueError(f"must be [black, white], such as [0, 255], with black below white, not {list(value)}")
+        return value
 
     @pydantic.model_validator(mode="after")
     def _one_source(self) -> "Data":

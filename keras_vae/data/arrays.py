@@ -24,9 +24,9 @@ class Arrays:
     shape [B, ...], or a tuple of it and the batches of the extras, which keep their type.
 
     Args:
-        values: [N, ...]; kept as uint8 if it is, else as float32.
+        values: [N, ...]; kept as uint8 or uint16 if it is, else as float32.
         *extras: arrays [N, ...] that go along, such as labels or sample weights.
-        divisor: 255 for images in uint8.
+        divisor: 255 for images in uint8: the level of white in whole numbers.
         binarize: None; "threshold" for 1 where the value is at least 0.5 and 0 elsewhere; "dynamic" for a new Bernoulli
             draw, with the value as its probability, whenever a batch is made.
         share: whether to use the memory of `values` itself where possible; it must not be written to afterwards.
@@ -184,8 +184,8 @@ def _served(batches: tf.data.Dataset, cardinality: int) -> tf.data.Dataset:
 
 
 def _shareable(values: np.ndarray, share: bool) -> np.ndarray:
-    """The values as uint8 or float32 in memory that TensorFlow can use too."""
-    dtype = np.uint8 if values.dtype == np.uint8 else np.float32
+    """The values as uint8, uint16 or float32 in memory that TensorFlow can use too."""
+    dtype = values.dtype if values.dtype in (np.uint8, np.uint16) else np.dtype(np.float32)
     if values.dtype == dtype and is_shareable(values) and share:
         return values
     result = empty(values.shape, dtype, "The data")

@@ -18,13 +18,24 @@ class Examples(NamedTuple):
     """One split.
 
     Attributes:
-        images: [N, H, W, C], uint8 (k stands for k / 255) or float32 in [0, 1]; or vectors [N, D], uint8 or float32,
-            which stand for themselves.
+        images: [N, H, W, C], uint8 or uint16 (k stands for k / white) or float32 in [0, 1]; or vectors [N, D], uint8 or
+            float32, which stand for themselves.
         labels: [N, ...], or None.
+        white: the level of white in images of whole numbers.
+        names: of the files, relative to the folder of the split; None for what has no names.
+        checksums: uint32 [N], of the content of each file or row; None for data that follow from their name.
     """
 
     images: np.ndarray
     labels: np.ndarray | None = None
+    white: int = 255
+    names: tuple[str, ...] | None = None
+    checksums: np.ndarray | None = None
+
+    @property
+    def divisor(self) -> float:
+        """What `images` are divided by."""
+        return float(self.white) if self.images.ndim == 4 and self.images.dtype.kind == "u" else 1.0
 
 
 class Source(NamedTuple):
@@ -33,10 +44,12 @@ class Source(NamedTuple):
     Attributes:
         splits: by name: "train", and "validation" and "test" if the source has them.
         class_names: the name of label k at index k; None if unknown.
+        name: with the version, of a dataset by name; None for files and arrays.
     """
 
     splits: dict[str, Examples]
     class_names: tuple[str, ...] | None = None
+    name: str | None = None
 
 
 def empty(shape: Sequence[int], dtype: np.typing.DTypeLike, what: str) -> np.ndarray:
@@ -64,14 +77,14 @@ def is_shareable(array: np.ndarray) -> bool:
 
 
 def checked_images(array: np.ndarray, what: str) -> np.ndarray:
-    """The array in the form that `Examples` describes.
+    """The array as images [N, H, W, C] or vectors [N, D] of finite numbers, whole ones or float32.
 
     Args:
-        array: images [N, H, W, C] or [N, H, W], or vectors [N, D].
+        array: images [N, H, W, C] or [N, H, W], or vectors [N, D]. Of bools, true is white.
         what: how to call it in an error.
 
     Raises:
-        ValueError: for a wrong shape, type or range, and for NaN or infinite values.
+        ValueError: for a wrong shape or type, and for NaN or infinite values.
     """
     if array.ndim not in (2, 3, 4) or 0 in array.shape:
         raise ValueError(
@@ -83,25 +96,20 @@ def checked_images(array: np.ndarray, what: str) -> np.ndarray:
     if array.dtype == np.uint8:
         return array
     if array.dtype == bool:
-        return array.astype(np.uint8) * np.uint8(255 if is_image else 1)
-    if not (np.issubdtype(array.dtype, np.floating) or (np.issubdtype(array.dtype, np.integer) and not is_image)):
-        raise ValueError(
-            f"{what} has dtype {array.dtype}; images are uint8 (0 to 255) or floats in [0, 1]. If the values are "
-            'levels from 0 to 255: images.astype("uint8").'
-        )
+        return array.astype(np.uint8)
+    is_whole = np.issubdtype(array.dtype, np.integer)
+    if is_whole and is_image:
+        return array
+    if not (is_whole or np.issubdtype(array.dtype, np.floating)):
+        raise ValueError(f"{what} has dtype {array.dtype}; images are whole numbers or floats.")
     if array.dtype != np.float32:
         converted = empty(array.shape, np.float32, what)
-        np.copyto(converted, array, casting="same_kind")
+        with np.errstate(over="ignore"):  # said below
+            np.copyto(converted, array, casting="same_kind")
         array = converted
-    low, high = float(array.min()), float(array.max())  # both are NaN if any value is
-    if not (np.isfinite(low) and np.isfinite(high)):
+    if not np.isfinite([array.min(), array.max()]).all():  # both are NaN if any value is
         bad = _first_bad_row(array)
         raise ValueError(f"{what} has NaN or infinite values, first in row {bad}. Remove or repair such examples.")
-    if is_image and (low < 0.0 or high > 1.0):
-        raise ValueError(
-            f"{what} has values from {low:g} to {high:g}; floating-point images lie in [0, 1]. "
-            'Levels from 0 to 255: images.astype("uint8"); values from -1 to 1: (images + 1) / 2.'
-        )
     return array
 
 
@@ -120,18 +128,22 @@ def checked_labels(labels: np.ndarray, count: int, what: str) -> np.ndarray:
 
 
 def resized(image: np.ndarray, size: Size) -> np.ndarray:
-    """One image [h, w, C], uint8 or float32, at another size: bicubic with antialiasing, each channel by itself."""
+    """One image [h, w, C], whole numbers or float32, at another size: bicubic with antialiasing, channel by channel."""
     if image.shape[:2] == tuple(size):
         return image
+    source = image if image.dtype in (np.uint8, np.float32) else image.astype(np.float32)
     channels = [
-        Image.fromarray(np.ascontiguousarray(image[:, :, c])).resize(size[::-1], Image.Resampling.BICUBIC)
+        Image.fromarray(np.ascontiguousarray(source[:, :, c])).resize(size[::-1], Image.Resampling.BICUBIC)
         for c in range(image.shape[2])
     ]
-    return np.stack([np.asarray(channel) for channel in channels], axis=-1)
+    result = np.stack([np.asarray(channel) for channel in channels], axis=-1)
+    if source is image:
+        return result
+    return np.clip(np.rint(result), 0, np.iinfo(image.dtype).max).astype(image.dtype)
 
 
-def resized_images(images: np.ndarray, size: Size, what: str) -> np.ndarray:
-    """Images [N, h, w, C] at another size; those on the grid k / 255 stay on it.
+def resized_images(images: np.ndarray, size: Size, what: str, white: int = 255) -> np.ndarray:
+    """Images [N, h, w, C] at another size, in [0, white]; those on the grid k / 255 or k / white stay on it.
 
     Raises:
         ValueError: for vectors, which have no size, and for a result too large for the memory.
@@ -143,7 +155,9 @@ def resized_images(images: np.ndarray, size: Size, what: str) -> np.ndarray:
     result = empty((len(images), *size, images.shape[3]), images.dtype, what)
     for row, image in zip(result, images, strict=True):
         row[...] = resized(image, size)
-    if images.dtype != np.uint8:
+    if images.dtype.kind == "u":
+        np.minimum(result, white, out=result)  # the interpolation overshoots
+    else:
         np.clip(result, 0.0, 1.0, out=result)
         if all(_on_grid(images[start : start + CHUNK]) for start in range(0, len(images), CHUNK)):
             np.rint(np.multiply(result, 255, out=result), out=result)

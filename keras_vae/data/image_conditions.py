@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from keras_vae.data.examples import empty
+from keras_vae.data.examples import Examples, empty
 
 # ITU-R BT.601: the weights of red, green and blue in the brightness, as in the "L" of image libraries.
 LUMA = np.array([0.299, 0.587, 0.114], "float32")
@@ -13,18 +13,19 @@ CHUNK = 1024
 NAMES = ("label", "gray", "low_resolution")
 
 
-def derive(images: np.ndarray, condition: Mapping[str, Any]) -> np.ndarray:
-    """The condition of each image [N, H, W, C], uint8 or float32: of the same type.
+def derive(examples: Examples, condition: Mapping[str, Any]) -> np.ndarray:
+    """The condition of each image [N, H, W, C]: uint8 of those on 256 levels, float32 in [0, 1] of others.
 
     "gray" is the brightness [N, H, W, 1], "low_resolution" the mean of blocks of `factor` x `factor` pixels.
 
     Raises:
         ValueError: for images that have no such condition.
     """
+    images = examples.images
     if condition["name"] == "gray":
         if images.ndim != 4 or images.shape[-1] != 3:
             raise ValueError(f'condition="gray" is for colour images [N, H, W, 3], not for shape {images.shape}.')
-        return _in_chunks(images, (*images.shape[:3], 1), lambda part: (part @ LUMA)[..., np.newaxis])
+        return _in_chunks(examples, (*images.shape[:3], 1), lambda part: (part @ LUMA)[..., np.newaxis])
     factor = condition["factor"]
     if images.ndim != 4 or images.shape[1] % factor or images.shape[2] % factor:
         raise ValueError(
@@ -37,12 +38,13 @@ def derive(images: np.ndarray, condition: Mapping[str, Any]) -> np.ndarray:
     def averaged(part: np.ndarray) -> np.ndarray:
         return part.reshape(len(part), small[0], factor, small[1], factor, channels).mean(axis=(2, 4))
 
-    return _in_chunks(images, (n, *small, channels), averaged)
+    return _in_chunks(examples, (n, *small, channels), averaged)
 
 
-def _in_chunks(images: np.ndarray, shape: tuple[int, ...], function: Any) -> np.ndarray:
-    result = empty(shape, images.dtype, "The conditions")
+def _in_chunks(examples: Examples, shape: tuple[int, ...], function: Any) -> np.ndarray:
+    images, keeps_bytes = examples.images, examples.images.dtype == np.uint8 and examples.white == 255
+    result = empty(shape, np.uint8 if keeps_bytes else np.float32, "The conditions")
     for start in range(0, len(images), CHUNK):
         values = function(images[start : start + CHUNK].astype("float32"))
-        result[start : start + CHUNK] = np.rint(values) if images.dtype == np.uint8 else values
+        result[start : start + CHUNK] = np.rint(values) if keeps_bytes else values / np.float32(examples.divisor)
     return result

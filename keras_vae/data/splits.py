@@ -3,20 +3,31 @@
 import dataclasses
 import os
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, get_args
 
 import numpy as np
 import tensorflow as tf
 
-from keras_vae.arguments import check_choice, check_count, check_derived, check_number, check_resize
-from keras_vae.data import array_files, folders
+from keras_vae.arguments import (
+    check_choice,
+    check_count,
+    check_derived,
+    check_number,
+    check_resize,
+    check_value_range,
+)
+from keras_vae.data import gray_levels, held_out
 from keras_vae.data.arrays import Arrays, Binarize
 from keras_vae.data.examples import Examples, Size, Source
-from keras_vae.data.folders import MAX_SIDE, OnBadFile
+from keras_vae.data.fingerprint import fingerprint
+from keras_vae.data.gray_levels import Range
 from keras_vae.data.image_conditions import NAMES, derive
-from keras_vae.data.tfds import is_name, load_named
+from keras_vae.data.readers import array_files, folders
+from keras_vae.data.readers.folders import OnBadFile
+from keras_vae.data.readers.image_files import MAX_SIDE
+from keras_vae.data.readers.tfds import is_name, load_named
 
 ARRAY_SUFFIXES = (".npy", ".npz")
 # Of validation and test images: one binarization for all runs, so that their results can be compared.
@@ -32,6 +43,7 @@ class Splits:
         validation: likewise; None unless a validation split was asked for.
         class_names: the name of label k at index k; None if unknown.
         condition: if one was asked for: the name and the arguments of what it is in `keras_vae.conditions`.
+        fingerprint: of what was read, to tell later whether it is still the same; see `data.fingerprint`.
     """
 
     train: Arrays
@@ -39,6 +51,7 @@ class Splits:
     validation: Arrays | None = None
     class_names: tuple[str, ...] | None = None
     condition: dict[str, Any] | None = None
+    fingerprint: dict[str, Any] | None = None
 
 
 def load(
@@ -55,6 +68,8 @@ def load(
     download: bool = True,
     on_bad_file: OnBadFile = "error",
     condition: str | Mapping[str, Any] | None = None,
+    value_range: Range = None,
+    levels: int | None = None,
 ) -> tuple[tf.data.Dataset, ...]:
     """Training and test data in batches: images float32 in [0, 1], [B, H, W, C], or (image, label) pairs.
 
@@ -91,6 +106,12 @@ def load(
         condition: what a conditional model is given, for batches (image, condition): "label"; "gray", the brightness of
             colour images; or {"name": "low_resolution", "factor": 4}, means of blocks of 4 x 4 pixels. Images are
             conditions before they are binarized.
+        value_range: (black, white), the numbers that become 0 and 1. None finds them in all data together: floats lie
+            in [0, 1]. In image files 8 bits are 0 to 255, and of 16 bits those that are used (10, 12, 14, 16); two
+            values 0 and 1 are black and white. In arrays of whole numbers white is 255, or the largest value if that
+            is at most 16 or is 31, 63 or 127; above 255 it is as in files. What was assumed is said in a warning.
+        levels: how many gray levels k / (levels - 1) the images are rounded to; None keeps what they have: white + 1,
+            or no grid for floats.
 
     Returns:
         (train, test), or (train, validation, test) if `validation_split` > 0.
@@ -114,6 +135,8 @@ def load(
         on_bad_file=on_bad_file,
         batch_size=batch_size,
         condition=condition,
+        value_range=value_range,
+        levels=levels,
     )
     train = splits.train.dataset(batch_size, seed=seed, shuffle=True, drop_remainder=drop_remainder)
     held_out = [splits.test] if splits.validation is None else [splits.validation, splits.test]
@@ -133,13 +156,15 @@ def read_splits(
     on_bad_file: OnBadFile = "error",
     batch_size: int | None = None,
     condition: str | Mapping[str, Any] | None = None,
+    value_range: Range = None,
+    levels: int | None = None,
 ) -> Splits:
     """What `load` serves, before it is cut into batches; for those who make their own datasets of it.
 
     Args:
         batch_size: if given, it is checked against the training data, as `load` does.
         name_or_path, binarize, seed, labels, validation_split, test_split, resize, data_dir, download, on_bad_file,
-            condition: as in `load`, with the same errors.
+            condition, value_range, levels: as in `load`, with the same errors.
     """
     check_choice("binarize", binarize, (None, *get_args(Binarize)))
     given = check_derived(condition, NAMES)
@@ -151,31 +176,35 @@ def read_splits(
     check_number("test_split", test_split, at_least=0, below=1)
     check_choice("on_bad_file", on_bad_file, ("error", "skip"))
     resize = check_resize(resize, MAX_SIDE)
-    source = _read(name_or_path, resize and (int(resize[0]), int(resize[1])), labels, data_dir, download, on_bad_file)
+    value_range = check_value_range(value_range)
+    levels = None if levels is None else check_count("levels", levels, at_least=2, at_most=gray_levels.DEEPEST + 1)
+    source = _read(name_or_path, resize, labels, data_dir, download, on_bad_file, value_range)
     what = "the given data" if _is_data(name_or_path) else repr(str(name_or_path))
     _check_splits(source.splits, labels, what)
+    read = fingerprint(source)
+    source = gray_levels.with_levels(source, levels, what)
     if given is not None and given["name"] != "label":
-        source = source._replace(
-            splits={k: v._replace(labels=derive(v.images, given)) for k, v in source.splits.items()}
-        )
+        source = source._replace(splits={k: v._replace(labels=derive(v, given)) for k, v in source.splits.items()})
     own = {name: _arrays(split, binarize) for name, split in source.splits.items()}
 
     train, validation, test = own["train"], own.get("validation"), own.get("test")
+    names = source.splits["train"].names
+    by_row = held_out.by_place if source.name is None else held_out.by_lot
     if test is None and validation is not None:
         test, validation = validation, None
     if test is None:
-        train, test = _hold_out(train, test_split, "test_split", (seed, 0), what)
+        train, test, names = _hold_out(train, names, by_row, test_split, "test_split", (seed, 0), what)
     if validation_split == 0.0:
         validation = None
     elif validation is None:
-        train, validation = _hold_out(train, validation_split, "validation_split", (seed, 1), what)
+        train, validation, _ = _hold_out(train, names, by_row, validation_split, "validation_split", (seed, 1), what)
     if batch_size is not None and not 1 <= batch_size <= len(train):
         raise ValueError(f"batch_size={batch_size}, but {what} has {len(train)} training examples: choose 1 to that.")
     if binarize == "dynamic":
         test = test.binarized_once(EVALUATION_SEED)
         if validation is not None:
             validation = validation.binarized_once(EVALUATION_SEED + 1)
-    return Splits(train, test, validation, source.class_names, given and _described(source))
+    return Splits(train, test, validation, source.class_names, given and _described(source), read)
 
 
 def _described(source: Source) -> dict[str, Any]:
@@ -196,25 +225,26 @@ def _read(
     data_dir: str | os.PathLike | None,
     download: bool,
     on_bad_file: OnBadFile,
+    value_range: Range,
 ) -> Source:
     if isinstance(name_or_path, tuple):
         name_or_path = array_files.by_name(name_or_path)
     if _is_data(name_or_path):
-        return array_files.load_arrays(name_or_path, resize, labels)
+        return array_files.load_arrays(name_or_path, resize, labels, value_range)
     if not isinstance(name_or_path, (str, os.PathLike)):
         raise ValueError(f"Give a name, a path or arrays; not {type(name_or_path).__name__}.")
     path = Path(name_or_path).expanduser()
     if not _is_path(name_or_path, path):
-        return load_named(str(name_or_path), resize, labels, data_dir, download)
+        return load_named(str(name_or_path), resize, labels, data_dir, download, value_range)
     if path.is_dir():
-        return folders.load_folder(path, resize, labels, on_bad_file)
+        return folders.load_folder(path, resize, labels, on_bad_file, value_range)
     if not path.exists():
         raise FileNotFoundError(f"There is no file or folder {os.fspath(name_or_path)!r}.")
     if path.suffix.lower() not in ARRAY_SUFFIXES:
         raise ValueError(
             f"{str(path)!r} is neither a folder of images nor an .npy or .npz file (archives: unpack them)."
         )
-    return array_files.load_file(path, resize, labels)
+    return array_files.load_file(path, resize, labels, value_range)
 
 
 def _is_data(data: Any) -> bool:
@@ -248,19 +278,26 @@ def _check_splits(splits: dict[str, Examples], labels: bool, what: str) -> None:
 
 
 def _arrays(split: Examples, binarize: Binarize | None) -> Arrays:
-    is_levels = split.images.dtype == np.uint8 and split.images.ndim == 4
     extras = [] if split.labels is None else [split.labels]
-    return Arrays(split.images, *extras, divisor=255.0 if is_levels else 1.0, binarize=binarize, share=True)
+    return Arrays(split.images, *extras, divisor=split.divisor, binarize=binarize, share=True)
 
 
 def _hold_out(
-    arrays: Arrays, fraction: float, argument: str, seed: tuple[int, int], what: str
-) -> tuple[Arrays, Arrays]:
-    """(the rest, about `fraction` of the examples), both in their old order."""
-    count = max(1, round(len(arrays) * fraction))
+    arrays: Arrays,
+    names: tuple[str, ...] | None,
+    by_row: Callable[..., np.ndarray],
+    fraction: float,
+    argument: str,
+    seed: tuple[int, int],
+    what: str,
+) -> tuple[Arrays, Arrays, tuple[str, ...] | None]:
+    """(the rest, about `fraction` of the examples, the names of the rest), all in their old order."""
     if fraction == 0.0:
         raise ValueError(f"{what} has no test split: give {argument} > 0, such as 0.1, to hold one out.")
-    if count >= len(arrays):
-        raise ValueError(f"{argument}={fraction} leaves no training examples of the {len(arrays)} in {what}.")
-    order = np.random.default_rng(seed).permutation(len(arrays))
-    return arrays.subset(np.sort(order[count:])), arrays.subset(np.sort(order[:count]))
+    count = len(arrays)
+    if max(1, round(count * fraction)) >= count:
+        raise ValueError(f"{argument}={fraction} leaves no training examples of the {count} in {what}.")
+    chosen = by_row(count, fraction, seed) if names is None else held_out.by_name(names, fraction, seed)
+    rest = np.flatnonzero(~chosen)
+    left = None if names is None else tuple(names[row] for row in rest)
+    return arrays.subset(rest), arrays.subset(np.flatnonzero(chosen)), left

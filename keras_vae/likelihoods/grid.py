@@ -48,9 +48,9 @@ class GridLikelihood(Likelihood):
         if off.any():
             raise ValueError(
                 f"{name} is a likelihood of {self.levels} levels, k / {top} in [0, 1], but {100 * off.mean():.1f}% of "
-                f"the values lie elsewhere (the data lie in [{x.min():g}, {x.max():g}]). data.load gives images on "
-                f"the grid of 256 levels; np.round(x * {top}) / {top} puts other values in [0, 1] on this one. For "
-                "continuous values choose likelihoods.Normal(event_shape)."
+                f"the values lie elsewhere (the data lie in [{x.min():g}, {x.max():g}]). "
+                f"data.load(..., levels={self.levels}) rounds images to this grid, np.round(x * {top}) / {top} other "
+                "values in [0, 1]. For continuous values choose likelihoods.Normal(event_shape)."
             )
 
 

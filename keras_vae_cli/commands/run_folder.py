@@ -1,6 +1,5 @@
 """What can be done with a run folder: open its data and model, evaluate, draw and export it."""
 
-import contextlib
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,8 +13,10 @@ from keras_vae.evaluation import image_restoration
 from keras_vae.models import untrusted
 from keras_vae.models.untrusted import UnsafeFile
 from keras_vae.models.vae import VAE
+from keras_vae_cli.commands import run_data
 from keras_vae_cli.commands.build import read
 from keras_vae_cli.commands.export import FORMATS, export_run
+from keras_vae_cli.commands.run_data import open_data
 from keras_vae_cli.errors import ConfigError
 from keras_vae_cli.settings import Settings
 
@@ -23,34 +24,6 @@ CONFIG, MODEL, HISTORY, REPORT, PICTURES = "config.yaml", "vae.keras", "history.
 # Pictures look at no more than this many test examples, the gap to training at no more than this many training ones.
 SHOWN, MAX_TRAIN = 2000, 10_000
 RESTORE = "Put back a copy (the folder's checkpoints hold some), or train anew in another folder."
-
-
-def open_data(settings: Settings) -> data.Splits:
-    """The data that the settings name, with their conditions, or else with labels where there are any."""
-    condition = settings.data.condition
-
-    def opened(labels: bool) -> data.Splits:
-        return data.read_splits(
-            settings.data.name or Path(settings.data.path or ""),
-            binarize=settings.data.binarize,
-            seed=settings.train.seed,
-            labels=labels,
-            validation_split=settings.data.validation_split,
-            test_split=settings.data.test_split,
-            resize=settings.data.resize,
-            data_dir=settings.data.data_dir,
-            on_bad_file=settings.data.on_bad_file,
-            batch_size=settings.data.batch_size,
-            condition=None if condition is None else condition.model_dump(exclude_none=True),
-        )
-
-    if condition is not None:
-        return opened(labels=False)
-
-    # Whatever is wrong beyond missing labels is said by the second attempt.
-    with contextlib.suppress(ValueError):
-        return opened(labels=True)
-    return opened(labels=False)
 
 
 def load_model(run: Path) -> VAE:
@@ -68,20 +41,35 @@ def load_model(run: Path) -> VAE:
         raise ConfigError(f"{error}\n{RESTORE}") from error
 
 
-def open_run(run: Path) -> tuple[Settings, VAE, data.Splits]:
+def open_run(
+    run: Path, console: Console, data_path: Path | None = None, accept_changes: bool = False
+) -> tuple[Settings, VAE, data.Splits]:
     """Settings, model and data of a run that has a model.
+
+    Args:
+        run: its folder.
+        console: where to write.
+        data_path: where the data are now, if not where they were; that is recorded, if they are the same.
+        accept_changes: whether to go on with data that the run was not trained on.
 
     Raises:
         ConfigError: if one of them is missing or damaged, or they do not belong together.
     """
+
+    def write(line: str) -> None:
+        console.print(line, markup=False)
+
     settings = read(run)
-    vae, splits = load_model(run), open_data(settings)
+    vae, splits = load_model(run), open_data(settings, run, data_path, write)
     made_for, given = tuple(vae.decoder.event_shape), tuple(splits.test.event_shape)
     if made_for != given:
         raise ConfigError(
             f"{run / MODEL} is a model of examples of shape {made_for}, but the data that {run / CONFIG} names, "
             f"{settings.data.name or settings.data.path}, have the shape {given}: they are not of the same run."
         )
+    is_same = run_data.check(run, splits, accept_changes, write)
+    if data_path is not None and is_same:
+        run_data.record(run, settings, splits, data_path)
     return settings, vae, splits
 
 
@@ -90,10 +78,10 @@ def some(examples: data.Arrays, n: int) -> data.Arrays:
     return examples.subset(np.random.default_rng(0).permutation(len(examples))[:n])
 
 
-def plot(run: Path) -> None:
-    """Draw the pictures of a run anew."""
+def plot(run: Path, data_path: Path | None = None, accept_changes: bool = False) -> None:
+    """Draw the pictures of a run anew; see `open_run`."""
     console = _console()
-    _, vae, splits = open_run(run)
+    _, vae, splits = open_run(run, console, data_path, accept_changes)
     draw(run, vae, splits.test, console)
 
 
@@ -108,12 +96,18 @@ def draw(run: Path, vae: VAE, test: data.Arrays, console: Console) -> None:
 
 
 def evaluate(
-    run: Path, num_samples: int = 5000, seed: int = 0, limit: int | None = None, annealed: bool = False
+    run: Path,
+    num_samples: int = 5000,
+    seed: int = 0,
+    limit: int | None = None,
+    annealed: bool = False,
+    data_path: Path | None = None,
+    accept_changes: bool = False,
 ) -> None:
-    """Evaluate the model of a run on its test data, and add what is found to RUN/report.json."""
+    """Evaluate the model of a run on its test data, and add what is found to RUN/report.json; see `open_run`."""
     console = _console()
     read_report(run)  # a damaged one is better found before the work than after
-    settings, vae, splits = open_run(run)
+    settings, vae, splits = open_run(run, console, data_path, accept_changes)
     batch_size, history = settings.data.batch_size, run / HISTORY
     few = some(splits.train, MAX_TRAIN)
     found = evaluation.evaluate(
@@ -141,10 +135,17 @@ def export(
     formats: Sequence[str] | None = None,
     quantizations: Sequence[str] | None = None,
     version: int | None = None,
+    data_path: Path | None = None,
+    accept_changes: bool = False,
 ) -> None:
-    """Export the model of a run into RUN/export; None means what its config says, or both formats if that says none."""
+    """Export the model of a run into RUN/export; None means what its config says, or both formats if that says none.
+
+    It needs no data; those of `data_path` are checked and recorded as by `open_run`.
+    """
     settings = read(run)
     load_model(run)
+    if data_path is not None:
+        open_run(run, _console(), data_path, accept_changes)
     export_run(run, formats or settings.export.formats or FORMATS, quantizations or settings.export.quantize, version)
 
 

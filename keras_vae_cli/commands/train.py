@@ -17,7 +17,7 @@ from keras_vae.models.vae import VAE
 from keras_vae.training.checkpoint_state import number
 from keras_vae.training.replicas import follow_chief, from_chief, is_chief
 from keras_vae.training.steps_per_call import largest_divisor
-from keras_vae_cli.commands import build, run_folder, workers
+from keras_vae_cli.commands import build, run_data, run_folder, workers
 from keras_vae_cli.commands.progress import TrainingProgress
 from keras_vae_cli.errors import ConfigError
 from keras_vae_cli.settings import Settings
@@ -28,28 +28,38 @@ REDUCTION = 0.5
 PICTURES, PICTURES_TIMES = 16, 5
 
 
-def train(settings: Settings, run: Path, console: Console | None = None, accept_changes: bool = False) -> None:
+def train(
+    settings: Settings,
+    run: Path,
+    console: Console | None = None,
+    accept_changes: bool = False,
+    data_path: Path | None = None,
+) -> None:
     """Train the model of `settings` in the folder `run`, or go on where an interrupted run stopped.
 
-    Leaves config.yaml, vae.keras, checkpoints/, history.csv, report.json, pictures/, export/ and tensorboard/.
+    Leaves config.yaml, data.json, vae.keras, checkpoints/, history.csv, report.json, pictures/, export/ and
+    tensorboard/.
 
     Args:
         settings: checked.
         run: the folder.
         console: where to write.
-        accept_changes: whether a run with other settings goes on with these.
+        accept_changes: whether a run with other settings or data goes on with these.
+        data_path: where the data are: instead of `settings.data.path`, or of where those of a run that is there were.
 
     Raises:
-        ConfigError: if the folder holds something else, or a run with other settings.
+        ConfigError: if the folder holds something else, or a run with other settings or data.
         TrainingDiverged: if too many steps in a row had to be skipped.
         OSError: if the folder cannot be written, or another process trains in it.
         KeyboardInterrupt: after what was learned so far has been saved.
     """
     console = console or Console(highlight=False, soft_wrap=True)
+    if data_path is not None:
+        settings = run_data.moved(settings, run, data_path)
     # Workers must be known before TensorFlow does anything else.
     strategy = workers.make_strategy(settings.train.distribute, settings.train.worker_timeout, console.print)
     with workers.watched(strategy), contextlib.ExitStack() as held:
-        _train(settings, run, console, accept_changes, strategy, held)
+        _train(settings, run, console, accept_changes, data_path, strategy, held)
 
 
 def _train(
@@ -57,6 +67,7 @@ def _train(
     run: Path,
     console: Console,
     accept_changes: bool,
+    data_path: Path | None,
     strategy: tf.distribute.Strategy,
     held: contextlib.ExitStack,
 ) -> None:
@@ -72,11 +83,15 @@ def _train(
     started = time.monotonic()
     keras.utils.set_random_seed(settings.train.seed)
     keras.config.set_dtype_policy(settings.train.precision)
-    splits = run_folder.open_data(settings)
+    splits = run_data.open_data(settings, run, data_path, lambda line: console.print(line, markup=False))
+    if chief and (run_data.is_recorded(run) or (run / "checkpoints").is_dir()):
+        run_data.check(run, splits, accept_changes, lambda line: console.print(line, markup=False))
     console.print(_describe(settings, splits))
 
     with strategy.scope():
         session = _Session(settings, splits, run, console)
+    if chief:
+        run_data.record(run, settings, splits, data_path)
     try:
         session.fit()
         if not chief:

@@ -13,7 +13,9 @@ from typing import Any
 
 import numpy as np
 
+from keras_vae.data import gray_levels
 from keras_vae.data.examples import Examples, Size, Source, checked_images, checked_labels, empty, resized_images
+from keras_vae.data.gray_levels import Range, Scale
 
 SPLITS = {"train": ("train",), "validation": ("validation", "valid", "val", "dev"), "test": ("test",)}
 BATCH = 256
@@ -30,7 +32,12 @@ def is_name(name: str) -> bool:
 
 
 def load_named(
-    name: str, resize: Size | None, labels: bool, data_dir: str | os.PathLike | None, download: bool
+    name: str,
+    resize: Size | None,
+    labels: bool,
+    data_dir: str | os.PathLike | None,
+    download: bool,
+    value_range: Range = None,
 ) -> Source:
     """The images of `digits`, `shapes` or a dataset of TensorFlow Datasets.
 
@@ -43,6 +50,7 @@ def load_named(
         labels: whether to read labels.
         data_dir: where its files are; None for $TFDS_DATA_DIR or the default of TFDS, and a cache of ours for ours.
         download: whether a dataset that is not there may be downloaded.
+        value_range: (black, white); None for what the depth of the images says, see `gray_levels.scale_of_files`.
 
     Raises:
         ValueError: for an unknown name, a dataset without images or without labels that are asked for, or images of
@@ -51,13 +59,41 @@ def load_named(
     """
     with _quiet(), _prepared(name, data_dir, download) as builder:
         image_key, label_keys = _keys(name, builder, labels)
-        splits = {}
-        for split, names in _split_names(name, builder).items():
-            splits[split] = _read(builder, names, image_key, label_keys, resize, f"split {names!r} of {name!r}")
+        names = _split_names(name, builder)
+
+        def read(scale: Scale | None) -> tuple[dict[str, Examples], float, float]:
+            found = {
+                split: _read(builder, own, image_key, label_keys, resize, scale, f"split {own!r} of {name!r}")
+                for split, own in names.items()
+            }
+            ranges = [between for _, between in found.values()]
+            low, high = min(low for low, _ in ranges), max(high for _, high in ranges)
+            return {split: examples for split, (examples, _) in found.items()}, low, high
+
+        is_black_and_white = builder.name in ZERO_ONE
+        scale = Scale(*value_range) if value_range else Scale(0.0, 1.0) if is_black_and_white else None
+        splits, low, high = read(scale)
+        images = splits["train"].images
+        if value_range is not None:
+            gray_levels.check_inside(low, high, value_range, f"the images of {name!r}")
+        elif images.dtype == np.float32:
+            gray_levels.check_unit(low, high, f"the images of {name!r}")
+        elif not is_black_and_white and (images.dtype == np.uint16 or (low, high) == (0, 1)):
+            found = gray_levels.scale_of_files(low, high, images.dtype == np.uint16, f"the images of {name!r}")
+            if found.white == 1:  # seen only now, and images that were resized are not what they were
+                splits, _, _ = read(found)
+            else:
+                splits = {split: _in_levels(examples, int(found.white)) for split, examples in splits.items()}
         class_names = None
         if len(label_keys) == 1:
             class_names = getattr(builder.info.features[label_keys[0]], "names", None)
-    return Source(splits, tuple(class_names) if class_names else None)
+        version = str(builder.info.full_name)
+    return Source(splits, tuple(class_names) if class_names else None, version)
+
+
+def _in_levels(examples: Examples, white: int) -> Examples:
+    images = np.minimum(examples.images, white, out=examples.images)  # the interpolation overshoots
+    return examples._replace(images=images.astype(gray_levels.level_type(white), copy=False), white=white)
 
 
 @contextlib.contextmanager
@@ -181,8 +217,15 @@ def _split_names(name: str, builder: Any) -> dict[str, str]:
 
 
 def _read(
-    builder: Any, split: str, image_key: str, label_keys: tuple[str, ...], resize: Size | None, what: str
-) -> Examples:
+    builder: Any,
+    split: str,
+    image_key: str,
+    label_keys: tuple[str, ...],
+    resize: Size | None,
+    scale: Scale | None,
+    what: str,
+) -> tuple[Examples, tuple[float, float]]:
+    """The examples of a split, in numbers as they are stored or by `scale`, and the range of the stored ones."""
 
     import tensorflow_datasets as tfds
 
@@ -195,8 +238,7 @@ def _read(
     is_batched = None not in shape
     count = builder.info.splits[split].num_examples
     size = resize or shape[:2]
-    dtype = np.uint8 if np.dtype(feature.np_dtype) in (np.uint8, bool) else np.float32
-    images = empty((count, *size, shape[2]), dtype, what)
+    images, white, low, high = None, 255, np.inf, -np.inf
     labels = []
     wanted = dict.fromkeys((image_key, *label_keys), True)
     dataset = builder.as_dataset(
@@ -211,14 +253,20 @@ def _read(
             key: np.asarray(value) if is_batched else np.asarray(value)[np.newaxis] for key, value in example.items()
         }
         pixels = checked_images(batch[image_key], what)
-        if builder.name in ZERO_ONE:
+        if np.dtype(feature.np_dtype) == bool:
             pixels = pixels * np.uint8(255)
-        pixels = resized_images(pixels, size, what)
+        low, high = min(low, float(pixels.min())), max(high, float(pixels.max()))
+        if scale is not None:
+            pixels, white = gray_levels.scaled(pixels, scale, what)
+        is_whole = pixels.dtype.kind == "u"
+        pixels = resized_images(pixels, size, what, np.iinfo(pixels.dtype).max if is_whole and scale is None else white)
+        if images is None:
+            images = empty((count, *size, shape[2]), pixels.dtype, what)
         images[done : done + len(pixels)] = pixels
         done += len(pixels)
         if label_keys:
             columns = [checked_labels(batch[key], len(pixels), f"{key!r} in {what}") for key in label_keys]
             labels.append(columns[0] if len(columns) == 1 else np.stack(columns, axis=1))
-    if done != count:
+    if images is None or done != count:
         raise ValueError(f"The files of {what} are incomplete: {done} of {count} images are there. Prepare it again.")
-    return Examples(images, np.concatenate(labels) if labels else None)
+    return Examples(images, np.concatenate(labels) if labels else None, white), (low, high)

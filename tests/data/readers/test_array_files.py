@@ -59,7 +59,8 @@ def test_boolean_images_are_black_and_white():
 @pytest.mark.parametrize(
     ("array", "message"),
     [
-        (np.zeros((4, 2, 2), np.int64), r"dtype int64.*astype\(\"uint8\"\)"),
+        (np.full((4, 2, 2), -1, np.int8), r"numbers from -1 to -1 in the given arrays.*value_range=\(-1, -1\)"),
+        (np.full((4, 2, 2), 70_000), "numbers from 70000 to 70000 .* at most 65535"),
         (np.zeros((4, 2, 2), complex), "dtype complex128"),
         (np.array([["a"], ["b"]]), "dtype <U1"),
         (np.array([[None], [None]]), "dtype object"),
@@ -142,10 +143,10 @@ def test_resizing_keeps_images_on_their_levels():
 
 
 def test_pairs_as_from_keras_datasets():
-    images = np.arange(12 * 4, dtype=np.uint8).reshape(12, 2, 2)
+    images = 5 * np.arange(12 * 4, dtype=np.uint8).reshape(12, 2, 2)
     classes = np.arange(12) % 3
     train, test = data.load((images, classes), 4, labels=True)
-    assert sum(len(x) for x, _ in train) == 11 and sum(len(x) for x, _ in test) == 1
+    assert sum(len(x) for x, _ in train) in (10, 11) and sum(len(x) for x, _ in test) in (1, 2)
     # CIFAR's labels come as a column.
     train, test = data.load(((images, classes[:, None]), (images[:5], classes[:5, None])), 4, condition="label")
     assert np.array_equal(np.concatenate([y for _, y in test]), classes[:5])

@@ -11,7 +11,7 @@ import tensorflow_datasets as tfds
 from sources import picture
 
 from keras_vae import data
-from keras_vae.data import tfds as named
+from keras_vae.data.readers import tfds as named
 
 pytestmark = pytest.mark.usefixtures("own_cache")
 
@@ -78,10 +78,40 @@ class SpritesForTests(tfds.core.GeneratorBasedBuilder):
             yield i, {"image": np.eye(4, dtype=np.uint8)[..., np.newaxis], **labels}
 
 
-def test_several_labels_make_a_vector_of_factors(tmp_path, monkeypatch):
+class DeepForTests(tfds.core.GeneratorBasedBuilder):
+    """Images of 12 bits in 16."""
+
+    VERSION = tfds.core.Version("1.0.0")
+
+    def _info(self):
+        image = tfds.features.Image(shape=(4, 4, 1), dtype=np.uint16, encoding_format="png")
+        return tfds.core.DatasetInfo(builder=self, features=tfds.features.FeaturesDict({"image": image}))
+
+    def _split_generators(self, dl_manager):
+        return {"train": self._generate_examples(4095), "test": self._generate_examples(1000)}
+
+    def _generate_examples(self, level):
+        for i in range(4):
+            yield i, {"image": np.full((4, 4, 1), level, np.uint16)}
+
+
+def test_a_dataset_of_more_than_8_bits(tmp_path):
+    tfds.disable_progress_bar()
+    DeepForTests(data_dir=tmp_path).download_and_prepare()
+    for options in ({}, {"resize": (2, 3)}):
+        with pytest.warns(UserWarning, match="images of 'deep_for_tests': 4095 is taken for white"):
+            splits = data.read_splits("deep_for_tests", data_dir=tmp_path, **options)
+        assert np.all(next(iter(splits.train.dataset(4))) == 1.0)
+        assert np.all(next(iter(splits.test.dataset(4))) == np.float32(1000) / np.float32(4095))
+    with pytest.raises(ValueError, match=r"1000 to 4095 .* do not lie within"):
+        data.read_splits("deep_for_tests", data_dir=tmp_path, value_range=(0, 255))
+
+
+@pytest.mark.parametrize("is_known", [True, False])
+def test_several_labels_make_a_vector_of_factors(is_known, tmp_path, monkeypatch):
     tfds.disable_progress_bar()
     SpritesForTests(data_dir=tmp_path).download_and_prepare()
-    monkeypatch.setattr(named, "ZERO_ONE", ("sprites_for_tests",))
+    monkeypatch.setattr(named, "ZERO_ONE", ("sprites_for_tests",) if is_known else ())
     splits = data.read_splits("sprites_for_tests", data_dir=tmp_path, labels=True, test_split=0.5)
     ((x, y),) = splits.train.dataset(4)
     np.testing.assert_array_equal(x[0, ..., 0], np.eye(4))

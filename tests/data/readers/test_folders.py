@@ -4,6 +4,7 @@ import contextlib
 import os
 import shutil
 import socket
+import unicodedata
 from pathlib import Path
 
 import numpy as np
@@ -92,8 +93,11 @@ def test_photographs_are_turned_upright(tmp_path):
     picture(tmp_path / "train/c.png", size=(6, 4), color=(9, 9, 9))
     lying.save(make(tmp_path / "train/a.jpg"), exif=exif, quality=100)
     lying.save(make(tmp_path / "train/b.png"), exif=exif)
+    lying.save(make(tmp_path / "train/b.tif"), exif=exif)
+    lying.save(make(tmp_path / "train/b.tiff"), exif=exif, compression="tiff_lzw")
+    lying.save(make(tmp_path / "train/b.webp"), exif=exif, lossless=True)
     images = images_in(tmp_path)  # and all sizes are equal, so there is no warning
-    for image in images[:2]:
+    for image in images[:5]:
         assert image == pytest.approx(upright / 255, abs=0.05)
 
 
@@ -236,3 +240,55 @@ def test_images_that_would_not_fit_into_memory_are_refused(tmp_path, monkeypatch
     with pytest.raises(ValueError, match=r"The 3 images .* memory are free.*resize"):
         data.read_splits(tmp_path)
     assert data.read_splits(tmp_path, resize=(32, 32)).train.event_shape == (32, 32, 3)
+
+
+@pytest.mark.parametrize("wrapper", ["pictures", "pictures/pictures", "a/b/c"])
+def test_a_folder_that_only_wraps_others_is_no_class(tmp_path, wrapper):
+    for label, name in enumerate(("cats", "dogs")):
+        for k in range(4):
+            picture(tmp_path / wrapper / name / "deeper" / f"{k}.png", mode="L", color=100 * label)
+    picture(tmp_path / "__MACOSX" / wrapper / "cats" / "._0.png")
+    (tmp_path / "readme.txt").write_text("unpacked from pictures.zip")
+    splits = data.read_splits(tmp_path, labels=True)
+    assert splits.class_names == ("cats", "dogs")
+    x, y = next(iter(splits.train.dataset(99)))
+    assert np.array_equal(np.rint(x[:, 0, 0, 0] * 255), 100 * y)
+    (tmp_path / "train").mkdir()
+    for path in [path for path in tmp_path.iterdir() if path.name != "train"]:
+        path.rename(tmp_path / "train" / path.name)
+    shutil.copytree(tmp_path / "train", tmp_path / "inner/in/test")
+    shutil.move(tmp_path / "train", tmp_path / "inner/in/train")
+    splits = data.read_splits(tmp_path, labels=True)
+    assert splits.class_names == ("cats", "dogs") and (len(splits.train), len(splits.test)) == (8, 8)
+
+
+def test_a_single_class_is_refused_where_labels_are_asked_for(tmp_path):
+    for k in range(4):
+        picture(tmp_path / f"pictures/{k}.png")
+    for options in ({"labels": True}, {"condition": "label"}):
+        with pytest.raises(ValueError, match=r"all 4 images in .* are in one, 'pictures'. .*labels=False"):
+            data.read_splits(tmp_path, **options)
+    assert len(data.read_splits(tmp_path).train) == 3
+    for split, name in (("train", "good"), ("test", "good"), ("test", "bad")):
+        picture(tmp_path / f"other/{split}/{name}/0.png")
+    splits = data.read_splits(tmp_path / "other", labels=True)
+    assert splits.class_names == ("bad", "good") and len(splits.train) == 1
+
+
+def test_names_are_the_same_however_a_system_writes_their_accents(tmp_path):
+    for form in ("NFC", "NFD"):
+        for k in range(30):
+            name = unicodedata.normalize(form, f"é{k}")
+            picture(tmp_path / form / f"{name}.png", mode="L", color=k * 8)
+    composed, other = (data.read_splits(tmp_path / form) for form in ("NFC", "NFD"))
+    assert np.array_equal(rows_of(composed.test.dataset(30)), rows_of(other.test.dataset(30)))
+    assert composed.fingerprint == other.fingerprint
+
+
+def test_links_to_files_are_read(tmp_path):
+    for k in range(3):
+        picture(tmp_path / f"real/{k}.png", mode="L", color=k)
+        (tmp_path / "links").mkdir(exist_ok=True)
+        (tmp_path / f"links/{k}.PNG").symlink_to(tmp_path / f"real/{k}.png")
+    splits = data.read_splits(tmp_path / "links", value_range=(0, 2))
+    assert len(splits.train) + len(splits.test) == 3

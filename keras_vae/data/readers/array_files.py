@@ -9,7 +9,9 @@ from typing import IO
 
 import numpy as np
 
+from keras_vae.data import gray_levels
 from keras_vae.data.examples import Examples, Size, Source, checked_images, checked_labels, empty, resized_images
+from keras_vae.data.gray_levels import Range
 
 IMAGE_KEYS = {
     "train": ("x_train", "train_images", "images_train", "train", "images", "x", "data", "arr_0"),
@@ -23,7 +25,9 @@ LABEL_KEYS = {
 }
 
 
-def load_arrays(arrays: np.ndarray | Mapping[str, np.ndarray], resize: Size | None, labels: bool) -> Source:
+def load_arrays(
+    arrays: np.ndarray | Mapping[str, np.ndarray], resize: Size | None, labels: bool, value_range: Range = None
+) -> Source:
     """Copies of the user's arrays: of images alone, or named like the members of an .npz file."""
     named = arrays if isinstance(arrays, Mapping) else {"images": arrays}
     named = {key: np.asarray(array) for key, array in named.items()}
@@ -36,7 +40,7 @@ def load_arrays(arrays: np.ndarray | Mapping[str, np.ndarray], resize: Size | No
         np.copyto(copy, array)
         return copy
 
-    return _load(list(named), copied, "the given arrays", resize, labels)
+    return _load(list(named), copied, "the given arrays", resize, labels, value_range)
 
 
 def by_name(given: tuple) -> dict[str, np.ndarray]:
@@ -64,7 +68,7 @@ def by_name(given: tuple) -> dict[str, np.ndarray]:
     return named
 
 
-def load_file(path: Path, resize: Size | None, labels: bool) -> Source:
+def load_file(path: Path, resize: Size | None, labels: bool, value_range: Range = None) -> Source:
     """The arrays of an .npy or .npz file. Nothing is unpickled, and shapes are checked before memory is taken.
 
     Raises:
@@ -75,7 +79,7 @@ def load_file(path: Path, resize: Size | None, labels: bool) -> Source:
         if path.suffix.lower() == ".npy":
             with path.open("rb") as stream:
                 array = _read_npy(stream, shown)
-            return _load(["images"], lambda _: array, shown, resize, labels)
+            return _load(["images"], lambda _: array, shown, resize, labels, value_range)
         with zipfile.ZipFile(path) as archive:
             members = {name.removesuffix(".npy"): name for name in archive.namelist() if name.endswith(".npy")}
 
@@ -83,35 +87,56 @@ def load_file(path: Path, resize: Size | None, labels: bool) -> Source:
                 with archive.open(members[key]) as stream:
                     return _read_npy(stream, f"{key!r} in {shown}")
 
-            return _load(list(members), member, shown, resize, labels)
+            return _load(list(members), member, shown, resize, labels, value_range)
     # What zipfile raises of a damaged file; NotImplementedError is of an unknown compression.
     except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError) as error:
         raise ValueError(f"{shown} is damaged or no {path.suffix} file: {error}") from error
 
 
-def _load(keys: list[str], read: Callable[[str], np.ndarray], what: str, resize: Size | None, labels: bool) -> Source:
-    splits: dict[str, Examples] = {}
+def _load(
+    keys: list[str],
+    read: Callable[[str], np.ndarray],
+    what: str,
+    resize: Size | None,
+    labels: bool,
+    value_range: Range,
+) -> Source:
+    found: dict[str, np.ndarray] = {}
+    called: dict[str, str] = {}
+    of_images: dict[str, np.ndarray] = {}
+    checksums: dict[str, np.ndarray] = {}
     for split, names in IMAGE_KEYS.items():
         key = next((name for name in names if name in keys), None)
         if key is None and split == "train" and len(keys) == 1:
             key = keys[0]
         if key is None:
             continue
-        what_images = f"{key!r} in {what}"
-        images = checked_images(read(key), what_images)
-        if resize is not None:
-            images = resized_images(images, resize, what_images)
+        called[split] = f"{key!r} in {what}"
+        array = read(key)
+        found[split] = checked_images(array, called[split])
+        checksums[split] = _checksums(array)
         label_key = next((name for name in LABEL_KEYS[split] if name in keys), None)
-        of_images = None
         if labels and label_key is not None:
-            of_images = checked_labels(read(label_key), len(images), f"{label_key!r} in {what}")
-        splits[split] = Examples(images, of_images)
-    if "train" not in splits:
+            of_images[split] = checked_labels(read(label_key), len(found[split]), f"{label_key!r} in {what}")
+    if "train" not in found:
         raise ValueError(
             f"None of the arrays in {what} is named as images: {sorted(keys)}. Name one of them "
             f"{', '.join(IMAGE_KEYS['train'])}; a test split {', '.join(IMAGE_KEYS['test'])}."
         )
+    # All splits are looked at before any is scaled: the same number means the same in each.
+    scales = gray_levels.scales(found, value_range, what)
+    splits = {}
+    for split in called:
+        images, white = gray_levels.scaled(found.pop(split), scales[split], called[split])
+        if resize is not None:
+            images = resized_images(images, resize, called[split], white)
+        splits[split] = Examples(images, of_images.get(split), white, checksums=checksums[split])
     return Source(splits)
+
+
+def _checksums(array: np.ndarray) -> np.ndarray:
+    """Of each row, uint32 [N]."""
+    return np.array([zlib.crc32(np.ascontiguousarray(row).data) for row in array], np.uint32)
 
 
 def _read_npy(stream: IO[bytes], what: str) -> np.ndarray:

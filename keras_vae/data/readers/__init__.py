@@ -1,0 +1,1 @@
+"""What data are read from: arrays and their files, folders of image files, datasets by name."""
