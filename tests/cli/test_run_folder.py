@@ -60,7 +60,7 @@ def test_training_starts_from_the_weights_of_another_run(run, capsys):
 def test_two_processes_do_not_train_in_one_folder(run, tmp_path_factory):
     again = settings.load(None, ["train.epochs=1", "export.formats=[]"])
     before = {path.name: path.read_bytes() for path in run.iterdir()}
-    with files.locked(run), pytest.raises(files.Busy, match="another process is writing to"):
+    with files.locked(run), pytest.raises(files.Busy, match="has been writing to"):
         train.train(again, run)
     assert {path.name: path.read_bytes() for path in run.iterdir()} == before
     empty = tmp_path_factory.mktemp("empty")
