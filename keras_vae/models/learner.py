@@ -1,5 +1,6 @@
 """What a VAE does around its training step: arguments of `fit`, a look at the data, running means of what is logged."""
 
+import contextlib
 import inspect
 import random
 import types
@@ -92,6 +93,15 @@ def fit_options(vae: Any, args: Iterable[Any], kwargs: Mapping[str, Any]) -> dic
     for data, steps in (("x", "steps_per_epoch"), ("validation_data", "validation_steps")):
         options[data], options[steps] = replicas.shard(strategy, options.get(data), options.get(steps))
     return options
+
+
+def accompanied(vae: Any, options: Mapping[str, Any]) -> contextlib.ExitStack:
+    """What the callbacks of `fit` hold while it runs."""
+    with contextlib.ExitStack() as held:
+        for callback in options["callbacks"]:
+            if isinstance(callback, FitCallback):
+                held.enter_context(callback.during(vae))
+        return held.pop_all()
 
 
 def evaluate_options(vae: Any, args: Iterable[Any], kwargs: Mapping[str, Any]) -> dict[str, Any]:

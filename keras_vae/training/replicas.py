@@ -147,6 +147,15 @@ def from_chief(strategy: tf.distribute.Strategy, value: Any = None) -> Any:
     return json.loads(_bytes_from_chief(strategy, json.dumps(value).encode()))
 
 
+def agree(strategy: tf.distribute.Strategy, is_asked: bool, number: int) -> tuple[bool, int]:
+    """Whether any worker asks for something, and the chief's `number`; all must call this at the same point."""
+    if not is_multi_worker(strategy):
+        return is_asked, number
+    asked, of_chief = _agreed(strategy)(tf.constant(int(is_asked)), tf.constant(number))
+    local = strategy.experimental_local_results
+    return bool(local(asked)[0] > 0), int(local(of_chief)[0])
+
+
 def arrays_from_chief(strategy: tf.distribute.Strategy, arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
     """The chief's arrays, by name, on all workers; all must call this at the same point."""
     if not is_multi_worker(strategy):
@@ -187,3 +196,18 @@ def _reduced(strategy: tf.distribute.Strategy, specs: tuple[tf.TensorSpec, ...])
         return strategy.run(on_replica, args=values)
 
     return reduced
+
+
+@functools.lru_cache(maxsize=8)
+def _agreed(strategy: tf.distribute.Strategy) -> Callable[..., tuple[Any, Any]]:
+    @tf.function(input_signature=[tf.TensorSpec([], tf.int32)] * 2)
+    def agreed(is_asked: tf.Tensor, number: tf.Tensor) -> tuple[Any, Any]:
+        def on_replica(is_asked: tf.Tensor, number: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+            replica = tf.distribute.get_replica_context()
+            is_first = tf.equal(replica.replica_id_in_sync_group, 0)
+            sums = replica.all_reduce("SUM", tf.stack([is_asked, tf.where(is_first, number, 0)]))
+            return sums[0], sums[1]
+
+        return strategy.run(on_replica, args=(is_asked, number))
+
+    return agreed
