@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from typing import Any
 
 import rich.console
-import rich.markup
 import rich.table
+import rich.text
 
 from keras_vae.evaluation import diagnosis
 from keras_vae.evaluation.aggregate import Aggregate, aggregate_posterior
@@ -167,17 +167,21 @@ def report_table(report: Mapping[str, Any]) -> rich.console.Group:
     if report["test"]["aggregate_posterior"]:
         table.caption = report["test"]["aggregate_posterior"]["estimator"]
     words = [
-        f"[bold]{'!' if finding['is_harmful'] else '-'} {finding['name'].replace('_', ' ')}[/bold]: "
-        f"{rich.markup.escape(finding['message'])} {rich.markup.escape(finding['remedy'])}"
+        rich.text.Text.assemble(
+            (f"{'!' if finding['is_harmful'] else '-'} {finding['name'].replace('_', ' ')}", "bold"),
+            f": {finding['message']} {finding['remedy']}",
+        )
         for finding in report["findings"]
     ]
-    words = words or ["Nothing wrong was found."]
+    words = words or [rich.text.Text("Nothing wrong was found.")]
     estimate = report["test"]["log_likelihood"]
     if estimate and estimate["effective_sample_size"] < FEW:
         words.append(
-            f"log p(x): of {estimate['num_samples']} draws about {estimate['effective_sample_size']:.1f} carry the "
-            "estimate. It is a lower bound, the truth is likely higher and the Monte Carlo error larger: take more "
-            "samples, or check it with annealed importance sampling."
+            rich.text.Text(
+                f"log p(x): of {estimate['num_samples']} draws about {estimate['effective_sample_size']:.1f} carry the "
+                "estimate. It is a lower bound, the truth is likely higher and the Monte Carlo error larger: take more "
+                "samples, or check it with annealed importance sampling."
+            )
         )
     return rich.console.Group(table, *words)
 
