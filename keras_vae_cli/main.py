@@ -3,6 +3,7 @@
 import contextlib
 import importlib.metadata
 import os
+import shlex
 import signal
 import sys
 import tempfile
@@ -53,6 +54,8 @@ def train(
     from keras_vae_cli import settings
 
     overrides = list(set_ or [])
+    if set_ is not None and not overrides:
+        raise ConfigError("--set takes key=value such as train.epochs=1, and was given none.")
     # `--set a=1 my.yaml`: the option has swallowed the config that follows it.
     if config is None and overrides and "=" not in overrides[-1]:
         config = overrides.pop()
@@ -159,6 +162,7 @@ def main(arguments: list[str] | None = None) -> None:
     """
     with output.lasting():
         try:
+            _check_operands(sys.argv[1:] if arguments is None else arguments)
             app(arguments)
         except ConfigError as error:
             _fail(str(error), 2)
@@ -166,6 +170,14 @@ def main(arguments: list[str] | None = None) -> None:
             _fail(str(error), 1)
         except KeyboardInterrupt as error:
             _fail("Interrupted.", getattr(error, "code", 130))
+
+
+def _check_operands(arguments: list[str]) -> None:
+    """Behind -- stands what is no option though it begins with a dash: one folder or config, for no command has two."""
+    if "--" in arguments and len(arguments) > arguments.index("--") + 2:
+        at = arguments.index("--")
+        right = [*arguments[:at], *arguments[at + 2 :], "--", arguments[at + 1]]
+        raise ConfigError(f"What stands behind -- is no option: keras-vae {shlex.join(right)}")
 
 
 def _heed_signals() -> None:

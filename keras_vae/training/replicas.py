@@ -17,8 +17,10 @@ OWN_SHARDING = (tf.data.experimental.AutoShardPolicy.OFF, tf.data.experimental.A
 
 
 def is_multi_worker(strategy: tf.distribute.Strategy) -> bool:
-    """Whether there is more than this process."""
-    return isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy)
+    """Whether there is more than this process: a cluster may have one worker alone."""
+    if not isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy) or strategy.cluster_resolver is None:
+        return False
+    return sum(len(tasks) for tasks in strategy.cluster_resolver.cluster_spec().as_dict().values()) > 1
 
 
 def is_chief(strategy: tf.distribute.Strategy) -> bool:

@@ -176,7 +176,7 @@ def draw(run: Path, vae: VAE, test: data.Arrays, console: Console) -> None:
     """Every picture that applies to the model, in RUN/pictures."""
     shown = some(test, SHOWN).dataset(256)
     curves = history.columns(run / HISTORY, console.print)
-    written = pictures.all_pictures(vae, shown, history=curves, directory=run / PICTURES)
+    written = pictures.all_pictures(vae, shown, history=curves, directory=run / PICTURES, write=console.print)
     console.print(f"{len(written)} pictures in {run / PICTURES}: {', '.join(path.stem for path in written)}")
 
 

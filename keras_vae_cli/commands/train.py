@@ -75,10 +75,12 @@ def _train(
     if changed:
         raise ConfigError(f"The settings of this worker are not those of the chief:\n{changed}")
     started = time.monotonic()
-    keras.utils.set_random_seed(settings.train.seed)
     keras.config.set_dtype_policy(settings.train.precision)
+    build.make_optimizer(settings.train, 1)  # what it refuses is better said before the data are read
     splits = run_folder.open_data(settings)
     console.print(_describe(settings, splits))
+    build.check_size(settings, splits.train.event_shape, splits.condition)
+    keras.utils.set_random_seed(settings.train.seed)
 
     with strategy.scope():
         session = _Session(settings, splits, run, console)
