@@ -23,6 +23,7 @@ app = cyclopts.App(
     name="keras-vae",
     help="Train, evaluate, draw and export variational autoencoders.",
     version=lambda: importlib.metadata.version("keras-vae"),
+    suppress_keyboard_interrupt=False,  # its exit code would be that of Ctrl-C, whatever the signal
 )
 
 

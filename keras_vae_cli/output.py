@@ -50,18 +50,18 @@ def lasting() -> Iterator[None]:
     """While a command runs its output cannot fail."""
     codecs.register_error(ERRORS, _plain)
     before = sys.stdout, sys.stderr
-    try:
-        sys.stdout, sys.stderr = _made_lasting(sys.stdout), _made_lasting(sys.stderr)  # type: ignore[assignment]
-        yield
-    finally:
-        for stream in (sys.stdout, sys.stderr):
-            stream.flush()
-        sys.stdout, sys.stderr = before
+    with Path(os.devnull).open("w", encoding="utf-8") as nowhere:
+        try:
+            # A stream is None where whoever started the command has closed it.
+            sys.stdout, sys.stderr = (_made_lasting(stream or nowhere) for stream in before)
+            yield
+        finally:
+            for stream in (sys.stdout, sys.stderr):
+                stream.flush()
+            sys.stdout, sys.stderr = before
 
 
-def _made_lasting(stream: TextIO | None) -> Any:
-    if stream is None:  # closed by whoever started the command
-        return Path(os.devnull).open("w", encoding="utf-8")
+def _made_lasting(stream: TextIO) -> Any:
     if hasattr(stream, "reconfigure"):
         stream.reconfigure(errors=ERRORS)
     return Lasting(stream)

@@ -159,11 +159,11 @@ class Train(Section):
         900.0, description="seconds that workers wait for one that is stuck"
     )
 
-    @pydantic.field_validator("optimizer_arguments")
+    @pydantic.field_validator("optimizer_arguments", mode="before")
     @classmethod
-    def _given_once(cls, value: dict[str, float | bool]) -> dict[str, float | bool]:
+    def _given_once(cls, value: Any) -> Any:
         for name, setting in GIVEN_ELSEWHERE.items():
-            if name in value:
+            if isinstance(value, dict) and name in value:
                 raise ValueError(f"{name} is given by {setting}, and only there")
         return value
 
@@ -228,9 +228,18 @@ def _check_argument(argument: catalogue.Argument, value: Any) -> Any:
         # A part inside a part, such as the base of a flow or the schedule of a weight.
         if kind.capitalize() in argument.annotation and isinstance(value, (dict, str)):
             return check_part(kind, value)
+    _check_numbers(argument.name, value)
     if argument.annotation in CHECKABLE:
         return _check_type(argument, *CHECKABLE[argument.annotation], value)
     return value
+
+
+def _check_numbers(name: str, value: Any) -> None:
+    for inner in value if isinstance(value, list) else [value]:
+        if isinstance(inner, float) and not math.isfinite(inner):
+            raise ValueError(f"{name} must be finite, not {value!r}")
+        if isinstance(inner, int) and abs(inner) > MOST:
+            raise ValueError(f"{name} must be at most {MOST:,}, not {inner:,}")
 
 
 def _check_type(argument: catalogue.Argument, expected: Any, description: str, value: Any) -> Any:
@@ -238,11 +247,6 @@ def _check_type(argument: catalogue.Argument, expected: Any, description: str, v
         checked = _adapter(expected).validate_python(value, strict=True)
     except pydantic.ValidationError as error:
         raise ValueError(f"{argument.name} must be {description}, not {value!r}") from error
-    for number in checked if isinstance(checked, list) else [checked]:
-        if isinstance(number, float) and not math.isfinite(number):
-            raise ValueError(f"{argument.name} must be finite, not {value!r}")
-        if isinstance(number, int) and abs(number) > MOST:
-            raise ValueError(f"{argument.name} must be at most {MOST:,}, not {number:,}")
     return checked
 
 
@@ -334,8 +338,9 @@ def find(config: str | Path | None) -> Path:
     folder = _configs()
     given, named = Path(config), folder / f"{config}.yaml"
     is_bare = str(config) == given.name and not given.suffix
+    is_name = str(config) == str(given) and not given.is_absolute()  # nothing like ./mnist
     for path in (named, given) if is_bare else (given, named):
-        if path.is_file():
+        if path.is_file() and (path is given or is_name):
             return path
     if given.exists():
         raise ConfigError(f"{str(config)!r} is no file: give a YAML file, or the name of a config of the package.")

@@ -92,7 +92,8 @@ def examine(
         # Everything else would be a consequence.
         return nonfinite
     findings = []
-    if not is_deterministic(vae):
+    # Of one example nothing varies.
+    if not is_deterministic(vae) and found.num_examples > 1:
         findings += _collapse(found) or _unused(found)
     findings += _scale_at_bound(vae, x, condition)
     findings += _gap(vae.objective.monitor, found, history)

@@ -76,7 +76,7 @@ def evaluate(
         estimate = log_likelihood(vae, examples["test"], num_samples, seed, verbose)
         report["test"]["log_likelihood"] = _plain(estimate.as_dict())
         if is_flat(vae):
-            if vae.condition is None:
+            if vae.condition is None and found["test"].num_examples > 1:
                 aggregate = aggregate_posterior(vae, examples["test"], seed=seed)
                 report["test"]["aggregate_posterior"] = _describe_aggregate(aggregate)
             if annealed:
@@ -104,7 +104,7 @@ def _describe(vae: VAE, found: LatentStatistics) -> dict[str, Any]:
         "elbo_bits_per_dim": vae.decoder.likelihood.bits_per_dim(found.elbo),
         "kl_is_exact": found.kl_is_exact,
         "kl_per_dim": None if found.kl_per_dim is None else found.kl_per_dim.tolist(),
-        "active_units": int(found.active.sum()),
+        "active_units": int(found.active.sum()) if found.num_examples > 1 else None,
         "latent_dim": len(found.active),
     }
     if is_deterministic(vae):
@@ -174,6 +174,13 @@ def report_table(report: Mapping[str, Any]) -> rich.console.Group:
         for finding in report["findings"]
     ]
     words = words or [rich.text.Text("Nothing wrong was found.")]
+    if report["test"]["num_examples"] == 1:
+        words.append(
+            rich.text.Text(
+                "There is one test example: active units, mutual information and standard errors need more, and are "
+                "left out."
+            )
+        )
     estimate = report["test"]["log_likelihood"]
     if estimate and estimate["effective_sample_size"] < FEW:
         words.append(

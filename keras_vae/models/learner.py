@@ -66,6 +66,7 @@ def fit_options(vae: Any, args: Iterable[Any], kwargs: Mapping[str, Any]) -> dic
     Raises:
         ValueError: for data, or conditions, that the model cannot take.
     """
+    replicas.check_devices(vae.distribute_strategy)
     options = _named(keras.Model.fit, vae, args, kwargs)
     options["callbacks"] = skipped_steps.with_report(options.get("callbacks"))
     keepers = [callback for callback in options["callbacks"] if isinstance(callback, FitCallback)]
@@ -110,6 +111,7 @@ def evaluate_options(vae: Any, args: Iterable[Any], kwargs: Mapping[str, Any]) -
     Raises:
         ValueError: as `fit_options`.
     """
+    replicas.check_devices(vae.distribute_strategy)
     options = _named(keras.Model.evaluate, vae, args, kwargs)
     options.update(options.pop("kwargs", {}))
     if not options.get(internals.CACHED_EVALUATION):

@@ -77,6 +77,28 @@ def sum_gradients(gradients: Sequence[tf.Tensor | None], optimizer: keras.optimi
     return [None if g is None else next(summed) for g in gradients]
 
 
+def check_devices(strategy: tf.distribute.Strategy) -> None:
+    """See that no strategy over other devices was used before: TensorFlow gives the groups of all the same number.
+
+    Raises:
+        RuntimeError: saying what to do. Without it the process would be lost to an error of TensorFlow's.
+    """
+    if not isinstance(strategy, tf.distribute.MirroredStrategy) or strategy.num_replicas_in_sync == 1:
+        return
+    devices = tuple(strategy.extended.worker_devices)
+    if _DEVICES and devices not in _DEVICES:
+        raise RuntimeError(
+            f"A MirroredStrategy over {len(_DEVICES[0])} devices was used in this process before, and TensorFlow takes "
+            f"no second one over others (now {len(devices)}): use the first again, or start a new process."
+        )
+    if not _DEVICES:
+        _DEVICES.append(devices)
+
+
+# Of the first MirroredStrategy over several devices in this process.
+_DEVICES: list[tuple[str, ...]] = []
+
+
 def shard(strategy: tf.distribute.Strategy, data: Any, steps: int | None = None) -> tuple[Any, int | None]:
     """A dataset of whole batches as one of which every replica gets its part of every batch, in order.
 

@@ -182,6 +182,7 @@ def test_a_run_that_is_told_to_end_is_saved_to_the_step_and_goes_on(digits, tmp_
         assert_equal(whole, again)
 
 
+@pytest.mark.slow
 def test_a_signal_goes_to_whoever_handles_it_once_the_run_is_saved_and_a_second_one_at_once(digits, tmp_path):
     class Own(Exception):
         pass
