@@ -3,6 +3,7 @@
 import contextlib
 import importlib.metadata
 import os
+import shlex
 import signal
 import sys
 import tempfile
@@ -13,6 +14,7 @@ from typing import Annotated, Any, Literal
 import cyclopts
 from cyclopts import Parameter
 
+from keras_vae_cli import output
 from keras_vae_cli.errors import ConfigError
 
 Many = Parameter(consume_multiple=True, negative="")
@@ -21,6 +23,7 @@ app = cyclopts.App(
     name="keras-vae",
     help="Train, evaluate, draw and export variational autoencoders.",
     version=lambda: importlib.metadata.version("keras-vae"),
+    suppress_keyboard_interrupt=False,  # its exit code would be that of Ctrl-C, whatever the signal
 )
 
 
@@ -55,6 +58,8 @@ def train(
     from keras_vae_cli import settings
 
     overrides = list(set_ or [])
+    if set_ is not None and not overrides:
+        raise ConfigError("--set takes key=value such as train.epochs=1, and was given none.")
     # `--set a=1 my.yaml`: the option has swallowed the config that follows it.
     if config is None and overrides and "=" not in overrides[-1]:
         config = overrides.pop()
@@ -163,14 +168,48 @@ def export(
     _hand_over(run_folder.export, run, **options, data_path=data, accept_changes=accept_changes)
 
 
+class Stopped(KeyboardInterrupt):
+    """A signal that ends the command, as Ctrl-C does."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__()
+        self.code = 128 + number
+
+
 def main(arguments: list[str] | None = None) -> None:
-    """Run the command line; the exit code is 0, 1 for a failure, 2 for a wrong call or config, 130 for Ctrl-C."""
-    try:
-        app(arguments)
-    except ConfigError as error:
-        _fail(str(error), 2)
-    except KeyboardInterrupt:
-        _fail("Interrupted.", 130)
+    """Run the command line.
+
+    The exit code is 0, 1 for a failure, 2 for a wrong call or config, 130 for Ctrl-C, 143 for SIGTERM and 129 for the
+    SIGHUP of a terminal that is closed.
+    """
+    with output.lasting():
+        try:
+            _check_operands(sys.argv[1:] if arguments is None else arguments)
+            app(arguments)
+        except ConfigError as error:
+            _fail(str(error), 2)
+        except OSError as error:
+            _fail(str(error), 1)
+        except KeyboardInterrupt as error:
+            _fail("Interrupted.", getattr(error, "code", 130))
+
+
+def _check_operands(arguments: list[str]) -> None:
+    """Behind -- stands what is no option though it begins with a dash: one folder or config, for no command has two."""
+    if "--" in arguments and len(arguments) > arguments.index("--") + 2:
+        at = arguments.index("--")
+        right = [*arguments[:at], *arguments[at + 2 :], "--", arguments[at + 1]]
+        raise ConfigError(f"What stands behind -- is no option: keras-vae {shlex.join(right)}")
+
+
+def _heed_signals() -> None:
+    def stop(number: int, frame: Any) -> None:
+        raise Stopped(number)
+
+    for name in ("SIGTERM", "SIGHUP"):
+        # Whoever starts a command with nohup has it ignore SIGHUP.
+        if hasattr(signal, name) and signal.getsignal(getattr(signal, name)) != signal.SIG_IGN:
+            signal.signal(getattr(signal, name), stop)
 
 
 def _require_run(run: Path) -> None:
@@ -191,6 +230,8 @@ def _hand_over(work: Callable[..., Any], *arguments: Any, **options: Any) -> Non
             sys.stdout.flush()
             os._exit(1)
         _fail(f"{error}", 1)
+    except MemoryError as error:
+        _fail(f"There is not enough memory for this: {error}".removesuffix(": "), 1)
 
 
 def _fail(message: str, code: int) -> None:
@@ -206,10 +247,14 @@ def _quiet_start() -> Iterator[None]:
     setting of a log level is read.
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    _heed_signals()
     sys.stderr.flush()
-    original = os.dup(2)
-    with tempfile.TemporaryFile() as held:
+    with contextlib.ExitStack() as stack:
+        try:
+            held, original = stack.enter_context(tempfile.TemporaryFile()), os.dup(2)
+        except OSError:  # no folder for temporary files, or no stderr
+            yield
+            return
         os.dup2(held.fileno(), 2)
         try:
             yield

@@ -1,27 +1,32 @@
 """YAML to checked settings. Unknown keys, wrong types and impossible values are errors that name the key."""
 
 import copy
-import difflib
 import functools
 import math
-import re
 import typing
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import pydantic
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveFloat, PositiveInt, StringConstraints
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
-from keras_vae_cli import catalogue
+from keras_vae_cli import catalogue, hints
 from keras_vae_cli.errors import ConfigError
+from keras_vae_cli.strict_yaml import AS_WRITTEN, StrictLoader
 
 DEFAULT_CONFIG = "digits"
-# Of a config file, and of the values in it.
-MAX_BYTES, MAX_VALUES = 100_000, 10_000
+# Of a config file.
+MAX_BYTES = 100_000
+
+# TensorFlow counts and sizes with 32 bits, and computes with floats of 32 bits.
+MOST, LARGEST = 2**31 - 1, 1e30
 
 Name = Annotated[str, StringConstraints(min_length=1)]
+PositiveInt = Annotated[int, Field(gt=0, le=MOST)]
+NonNegativeInt = Annotated[int, Field(ge=0, le=MOST)]
+PositiveFloat = Annotated[float, Field(gt=0.0, le=LARGEST)]
 Fraction = Annotated[float, Field(ge=0.0, lt=1.0)]
 # Annotations whose values can be checked without TensorFlow, and what they are called in an error; a part checks the
 # rest when it is made.
@@ -40,7 +45,7 @@ CHECKABLE: dict[str, tuple[Any, str]] = {
 class Section(BaseModel):
     """A section of a config: unknown keys are errors, and a number must be written as a number."""
 
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
 
 
 class ConditionSettings(Section):
@@ -120,12 +125,22 @@ class Model(Section):
         return check_part(kind, value)
 
 
+# Arguments of optimizers that are settings of their own.
+GIVEN_ELSEWHERE = {
+    "learning_rate": "train.learning_rate",
+    "use_ema": "train.ema_momentum",
+    "ema_momentum": "train.ema_momentum",
+    "global_clipnorm": "train.gradient_clip_norm",
+    "name": "train.optimizer",
+}
+
+
 class Train(Section):
     """How the model is trained."""
 
     epochs: PositiveInt = 50
     optimizer: Literal["adam", "adamw", "adamax", "nadam", "rmsprop", "sgd", "lion"] = "adam"
-    optimizer_arguments: dict[str, float] = Field({}, description="such as {beta_1: 0.99, epsilon: 1.0e-4}")
+    optimizer_arguments: dict[str, float | bool] = Field({}, description="such as {beta_1: 0.99, epsilon: 1.0e-4}")
     learning_rate: PositiveFloat = 1e-3
     final_learning_rate: PositiveFloat | None = Field(None, description="reached by cosine decay at the last step")
     ema_momentum: Annotated[float, Field(gt=0.0, lt=1.0)] | None = Field(
@@ -145,11 +160,21 @@ class Train(Section):
     gradient_skip_norm: PositiveFloat | None = Field(None, description="steps with a longer gradient are skipped")
     checkpoint_seconds: Annotated[float, Field(ge=0.0)] = Field(60.0, description="from one checkpoint to the next")
     checkpoint_steps: PositiveInt | None = Field(None, description="from one checkpoint to the next, if sooner")
-    seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
+    seed: NonNegativeInt = 0
     distribute: Literal["mirrored", "multi_worker"] | None = Field(
         None, description="over the GPUs of this machine, or of all machines in $TF_CONFIG or a Slurm step"
     )
-    worker_timeout: PositiveFloat = Field(900.0, description="seconds that workers wait for one that is stuck")
+    worker_timeout: Annotated[float, Field(gt=0.0, le=MOST)] = Field(
+        900.0, description="seconds that workers wait for one that is stuck"
+    )
+
+    @pydantic.field_validator("optimizer_arguments", mode="before")
+    @classmethod
+    def _given_once(cls, value: Any) -> Any:
+        for name, setting in GIVEN_ELSEWHERE.items():
+            if isinstance(value, dict) and name in value:
+                raise ValueError(f"{name} is given by {setting}, and only there")
+        return value
 
     @pydantic.model_validator(mode="after")
     def _one_rule_for_the_learning_rate(self) -> "Train":
@@ -212,9 +237,18 @@ def _check_argument(argument: catalogue.Argument, value: Any) -> Any:
         # A part inside a part, such as the base of a flow or the schedule of a weight.
         if kind.capitalize() in argument.annotation and isinstance(value, (dict, str)):
             return check_part(kind, value)
+    _check_numbers(argument.name, value)
     if argument.annotation in CHECKABLE:
         return _check_type(argument, *CHECKABLE[argument.annotation], value)
     return value
+
+
+def _check_numbers(name: str, value: Any) -> None:
+    for inner in value if isinstance(value, list) else [value]:
+        if isinstance(inner, float) and not math.isfinite(inner):
+            raise ValueError(f"{name} must be finite, not {value!r}")
+        if isinstance(inner, int) and abs(inner) > MOST:
+            raise ValueError(f"{name} must be at most {MOST:,}, not {inner:,}")
 
 
 def _check_type(argument: catalogue.Argument, expected: Any, description: str, value: Any) -> Any:
@@ -222,8 +256,6 @@ def _check_type(argument: catalogue.Argument, expected: Any, description: str, v
         checked = _adapter(expected).validate_python(value, strict=True)
     except pydantic.ValidationError as error:
         raise ValueError(f"{argument.name} must be {description}, not {value!r}") from error
-    if isinstance(checked, float) and not math.isfinite(checked):
-        raise ValueError(f"{argument.name} must be finite, not {value!r}")
     return checked
 
 
@@ -233,8 +265,8 @@ def _adapter(expected: Any) -> pydantic.TypeAdapter:
 
 
 def _allowed(name: str, known: Any) -> str:
-    near = difflib.get_close_matches(name, known, n=1, cutoff=0.6)
-    guess = f"did you mean {near[0]!r}? " if near else ""
+    near = hints.meant(name, known)
+    guess = f"did you mean {near!r}? " if near else ""
     return f"{guess}allowed: {', '.join(known) or 'none'}"
 
 
@@ -243,17 +275,19 @@ def load(config: str | Path | None = None, overrides: Sequence[str] = ()) -> Set
 
     Args:
         config: path of a YAML file, or the name of a config of the package; None is the default, `digits`.
-        overrides: of the form "train.epochs=1", the values in YAML.
+        overrides: of the form "train.epochs=1", the values in YAML; a name or a path is taken as it is written.
 
     Raises:
-        ConfigError: with one line for each thing that is wrong.
+        ConfigError: with one line for each thing that is wrong, and whether it stands in the file or in an override.
     """
     path = find(config)
     try:
         if path.stat().st_size > MAX_BYTES:
             raise ConfigError(f"{path} is no config: it has more than {MAX_BYTES:,} bytes.")
         values = yaml.load(path.read_text(encoding="utf-8"), Loader=StrictLoader)
-    except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
+    except (yaml.YAMLError, UnicodeDecodeError, RecursionError, ValueError) as error:
+        if isinstance(error, ConfigError):
+            raise
         raise ConfigError(f"{path} is not a YAML file: {error}") from None
     except OSError as error:
         raise ConfigError(f"{path} cannot be read: {error.strerror}.") from None
@@ -261,80 +295,70 @@ def load(config: str | Path | None = None, overrides: Sequence[str] = ()) -> Set
         raise ConfigError(f"{path} must hold the sections {', '.join(Settings.model_fields)}, not {values!r}.")
     for override in overrides:
         _override(values, override)
-    return check(values, str(path))
+    own = path.is_relative_to(_configs())
+    return check(values, f"the config {path.stem}" if own else str(path), overrides)
 
 
-def check(values: dict[str, Any], source: str) -> Settings:
+def check(values: dict[str, Any], source: str, overrides: Sequence[str] = ()) -> Settings:
     """The settings made of a mapping.
 
+    Args:
+        values: the mapping.
+        source: where they come from.
+        overrides: what was changed in them, of the form "train.epochs=1".
+
     Raises:
-        ConfigError: naming `source` and every key that is wrong.
+        ConfigError: naming every key that is wrong, and `source` or the override that has it.
     """
     try:
         return Settings.model_validate(values)
     except pydantic.ValidationError as error:
-        lines = "\n".join(f"  {_describe(details)}" for details in error.errors())
-        raise ConfigError(f"{source}:\n{lines}") from None
+        lines: dict[str, list[str]] = {}
+        for details in error.errors():
+            lines.setdefault(_blamed(details, source, overrides), []).append(f"  {_describe(details)}")
+        text = "\n".join("\n".join([f"{who}:", *what]) for who, what in lines.items())
+        raise ConfigError(text) from None
+
+
+def _blamed(details: Any, source: str, overrides: Sequence[str]) -> str:
+    """The last override that touches what is wrong; else the source."""
+    wrong = [str(part) for part in details["loc"]]
+    for override in reversed(overrides):
+        key = override.partition("=")[0].split(".")
+        if all(a == b for a, b in zip(key, wrong, strict=False)):
+            return f"--set {override}, for {source}"
+    return source
+
+
+def _configs() -> Path:
+    return catalogue.package_folder() / "configs"
 
 
 def find(config: str | Path | None) -> Path:
     """The file of a config given by path or by name.
 
+    A bare word is the name of a config of the package, if there is one, and else a file: with a suffix, or with "./"
+    before it, it is a file in any case.
+
     Raises:
         ConfigError: if there is none, with the names that there are.
     """
     config = DEFAULT_CONFIG if config is None else config
-    folder = catalogue.package_folder() / "configs"
-    for path in (Path(config), folder / f"{config}.yaml"):
-        if path.is_file():
+    folder = _configs()
+    given, named = Path(config), folder / f"{config}.yaml"
+    is_bare = str(config) == given.name and not given.suffix
+    is_name = str(config) == str(given) and not given.is_absolute()  # nothing like ./mnist
+    for path in (named, given) if is_bare else (given, named):
+        if path.is_file() and (path is given or is_name):
             return path
-    names = ", ".join(sorted(str(p.relative_to(folder).with_suffix("")) for p in folder.rglob("*.yaml")))
-    raise ConfigError(f"There is no config file {str(config)!r}. Give a path, or one of the names: {names}.")
-
-
-class StrictLoader(yaml.SafeLoader):
-    """YAML's safe loader, which also reads 1e-3 as a number and refuses a key that is given twice.
-
-    It constructs no Python objects, and refuses aliases that repeat each other into millions of values.
-    """
-
-    def get_single_node(self) -> Any:
-        """The document, if it is of a sane size with all aliases written out."""
-        node = super().get_single_node()
-        _written_out(node, {}, set())
-        return node
-
-    def construct_mapping(self, node: Any, deep: bool = False) -> dict:
-        """The mapping, if no key occurs twice."""
-        keys = [self.construct_object(key, deep=True) for key, _ in node.value]
-        twice = next((key for key in keys if keys.count(key) > 1), None)
-        if twice is not None:
-            raise yaml.constructor.ConstructorError(None, None, f"the key {twice!r} stands twice", node.start_mark)
-        return super().construct_mapping(node, deep)
-
-
-def _written_out(node: Any, known: dict[int, int], open_: set[int]) -> int:
-    """The number of values under a node."""
-    if id(node) in known:
-        return known[id(node)]
-    if id(node) in open_:
-        raise yaml.constructor.ConstructorError(None, None, "an alias stands inside what it stands for")
-    open_.add(id(node))
-    inner = node.value if isinstance(node, yaml.CollectionNode) else []
-    size = 1 + sum(
-        _written_out(n, known, open_) for item in inner for n in (item if isinstance(item, tuple) else [item])
+    if given.exists():
+        raise ConfigError(f"{str(config)!r} is no file: give a YAML file, or the name of a config of the package.")
+    known = sorted(str(p.relative_to(folder).with_suffix("")) for p in folder.rglob("*.yaml"))
+    near = hints.meant(given.stem if given.suffix in (".yaml", ".yml") else str(config), known)
+    guess = f"Did you mean {near}? " if near else ""
+    raise ConfigError(
+        f"There is no config file {str(config)!r}. {guess}Give a path, or one of the names: {', '.join(known)}."
     )
-    if size > MAX_VALUES:
-        raise yaml.constructor.ConstructorError(None, None, f"it has more than {MAX_VALUES:,} values", node.start_mark)
-    open_.remove(id(node))
-    known[id(node)] = size
-    return size
-
-
-# YAML 1.1 takes 1e-3 for a word.
-StrictLoader.add_implicit_resolver(
-    "tag:yaml.org,2002:float", re.compile(r"^[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+$"), list("-+.0123456789")
-)
 
 
 def _override(values: dict[str, Any], override: str) -> None:
@@ -343,8 +367,13 @@ def _override(values: dict[str, Any], override: str) -> None:
         raise ConfigError(f"--set takes key=value such as train.epochs=1, not {override!r}.")
     try:
         value = yaml.load(text, Loader=StrictLoader)
-    except yaml.YAMLError:
-        raise ConfigError(f"--set {key}: {text!r} is not a YAML value.") from None
+    except (yaml.YAMLError, RecursionError, ValueError):
+        value = None
+        if key.split(".")[-1] not in AS_WRITTEN:
+            raise ConfigError(f"--set {key}: {text!r} is not a YAML value.") from None
+    # Quotes are YAML's; `null` leaves the setting out.
+    if key.split(".")[-1] in AS_WRITTEN and text[:1] not in ("'", '"') and text != "null":
+        value = text
     *sections, last = key.split(".")
     place = values
     for section in sections:
@@ -352,6 +381,8 @@ def _override(values: dict[str, Any], override: str) -> None:
         if isinstance(inner, str):
             # A part that is only named: giving it an argument makes a mapping of it.
             inner = place[section] = {"name": inner}
+        if inner is None:
+            inner = place[section] = {}
         if not isinstance(inner, dict):
             raise ConfigError(f"--set {override}: {section} is {inner!r}, which has no keys.")
         place = inner
@@ -371,12 +402,29 @@ def _describe(details: Any) -> str:
     if details["type"] == "value_error":
         return f"{key}: {details['msg'].removeprefix('Value error, ')}"
     if details["type"] == "extra_forbidden":
-        section: Any = Settings
-        for part in details["loc"][:-1]:
-            section = section.model_fields[part].annotation
-            section = next(iter(typing.get_args(section)), section)
-        return f"{key}: unknown key; {_allowed(str(details['loc'][-1]), list(section.model_fields))}"
+        *sections, name = details["loc"]
+        own = list(_section(sections).model_fields)
+        near = hints.meant(str(name), own) or hints.meant(str(name), _everything())
+        guess = f"did you mean {near if near not in own else '.'.join([*sections, near])}? " if near else ""
+        return f"{key}: unknown key; {guess}allowed: {', '.join(own)}"
     if details["type"] == "missing":
         return f"{key}: is missing"
     message = details["msg"]
     return f"{key}: {message[0].lower()}{message[1:]}, not {details['input']!r}"
+
+
+def _section(names: Sequence[Any]) -> Any:
+    section: Any = Settings
+    for name in names:
+        annotation = section.model_fields[name].annotation
+        section = next(iter(typing.get_args(annotation)), annotation)
+    return section
+
+
+def _everything() -> Iterable[str]:
+    """All settings by their full names, the arguments of parts behind them."""
+    for section in Settings.model_fields:
+        yield from (f"{section}.{name}" for name in _section([section]).model_fields)
+    for field, kind in (("objective", "objective"), ("encoder", "network"), ("posterior", "posterior"), ("vae", "vae")):
+        for part in catalogue.parts()[kind].values():  # type: ignore[index]
+            yield from (f"model.{field}.{a.name}" for a in part.arguments if a.name not in catalogue.IMPLIED)

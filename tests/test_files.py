@@ -2,15 +2,18 @@
 
 import contextlib
 import errno
+import json
 import os
 import socket
 import stat
 import subprocess
 import sys
+import time
 
 import keras
 import numpy as np
 import pytest
+from processes import bound_by_permissions
 from small_models import make_vae
 
 from keras_vae import export, files, pictures
@@ -104,15 +107,20 @@ def test_a_file_keeps_its_mode(tmp_path):
     assert stat.S_IMODE((tmp_path / "secret").stat().st_mode) == 0o600
 
 
-def test_where_there_are_no_locks_work_goes_on_and_other_errors_are_said(tmp_path, monkeypatch):
+def no_locks(monkeypatch, number=errno.ENOLCK):
     import fcntl
 
+    monkeypatch.setattr(fcntl, "flock", lambda *_: (_ for _ in ()).throw(OSError(number, "no")))
+
+
+def test_where_there_are_no_locks_work_goes_on_and_other_errors_are_said(tmp_path, monkeypatch):
     done = []
     for number in (*files.NO_LOCKS, errno.EIO):
-        monkeypatch.setattr(fcntl, "flock", lambda *_, number=number: (_ for _ in ()).throw(OSError(number, "no")))
+        no_locks(monkeypatch, number)
         with contextlib.suppress(OSError), files.locked(tmp_path):
             done.append(number)
     assert done == list(files.NO_LOCKS)
+    assert listed(tmp_path) == []
 
 
 def test_a_folder_that_cannot_be_synchronised_is_no_failure(tmp_path, monkeypatch):
@@ -200,13 +208,94 @@ def test_nothing_is_written_below_a_file(tmp_path):
             write()
 
 
-def test_a_folder_has_one_lock_and_it_goes_with_its_process(tmp_path):
-    busy = pytest.raises(files.Busy, match="another process is writing")
+@pytest.mark.parametrize("system_has_locks", [True, False])
+def test_a_folder_has_one_lock_which_names_its_process_and_goes_with_it(tmp_path, monkeypatch, system_has_locks):
+    if not system_has_locks:
+        no_locks(monkeypatch)
+    busy = pytest.raises(files.Busy, match=rf"process {os.getpid()} on .* has been writing to .* since 20..-..-.. ")
     with files.locked(tmp_path), busy, files.locked(tmp_path):
         pass
+    assert listed(tmp_path) == []
     killed_inside("locked", tmp_path)
+    assert listed(tmp_path) == [files.LOCK]  # it names a process that is no more
     with files.locked(tmp_path):
+        assert json.loads((tmp_path / files.LOCK).read_text())["process"] == os.getpid()
+    assert listed(tmp_path) == []
+
+
+@pytest.mark.parametrize(
+    ("change", "is_stale"),
+    [
+        ({"began": "1"}, True),  # another process of the same number
+        ({"process": 2**40}, True),
+        ({}, False),
+        ({"machine": "elsewhere"}, False),
+        (None, True),  # cut off
+    ],
+)
+def test_without_locks_of_the_system_a_lock_counts_while_its_process_may_live(tmp_path, monkeypatch, change, is_stale):
+    no_locks(monkeypatch)
+    with files.locked(tmp_path):
+        holder = json.loads((tmp_path / files.LOCK).read_text())
+    (tmp_path / files.LOCK).write_text('{"process": 1' if change is None else json.dumps({**holder, **change}))
+    if is_stale:
+        with files.locked(tmp_path):
+            pass
+        return
+    with pytest.raises(files.Busy) as error, files.locked(tmp_path):
         pass
+    assert ("delete" in str(error.value)) == ("machine" in change)
+    day = files.ABANDONED_AFTER + 1
+    os.utime(tmp_path / files.LOCK, (time.time() - day,) * 2)
+    if "machine" in change:
+        with files.locked(tmp_path):
+            pass
+
+
+def bound(program, *arguments):
+    """A process that may write only where the modes of files allow it: root may everywhere."""
+    call = [sys.executable, "-c", f"{AS_FILES}{program}", files.__file__, *map(str, arguments)]
+    return subprocess.run(call, capture_output=True, text=True, check=False, preexec_fn=bound_by_permissions)
+
+
+AS_FILES = """
+import importlib.util, sys
+spec = importlib.util.spec_from_file_location("files", sys.argv[1])
+files = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(files)
+"""
+
+
+def test_a_folder_that_cannot_be_written_to_is_named_with_the_remedy(tmp_path):
+    (folder := tmp_path / "run").mkdir(mode=0o555)
+    for call in (
+        "files.check_folder(sys.argv[2])",
+        "files.check_folder(sys.argv[2] + '/new/deeper')",
+        "files.write_text(sys.argv[2] + '/a.txt', 'x')",
+        "with files.whole_folder(sys.argv[2] + '/b'): pass",
+    ):
+        ended = bound(call, folder)
+        last = ended.stderr.splitlines()[-1]
+        assert last.startswith(f"PermissionError: {folder}"), ended.stderr
+        assert "cannot be written to (Permission denied): give yourself the right" in last and files.PREFIX not in last
+    assert listed(folder) == []
+
+
+def test_a_place_that_is_taken_by_something_else_is_said(tmp_path):
+    (tmp_path / "file").write_text("mine")
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "link").symlink_to("nowhere")
+    for name in ("file", "file/deeper", "link"):
+        with pytest.raises(NotADirectoryError, match="is no folder, and one is needed there"):
+            files.check_folder(tmp_path / name)
+    for name in ("folder", "link"):
+        with pytest.raises(FileExistsError, match="is no file, and one is needed there"):
+            files.check_file(tmp_path / name)
+    files.check_file(tmp_path / "file")
+    files.check_file(tmp_path / "none")
+    files.check_folder(tmp_path / "folder")
+    files.check_folder(tmp_path / "new" / "deeper")
+    assert listed(tmp_path) == ["file", "folder", "link"] and listed(tmp_path / "folder") == []
 
 
 def test_a_model_file_that_cannot_be_written_is_as_it_was(tmp_path, monkeypatch):

@@ -94,7 +94,8 @@ def examine(
         # Everything else would be a consequence.
         return nonfinite
     findings = []
-    if not is_deterministic(vae):
+    # Of one example nothing varies.
+    if not is_deterministic(vae) and found.num_examples > 1:
         findings += _collapse(found)
         if len(found.rates) > 1 or not findings:
             findings += _unused(found)

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from typing import Any
 
 import rich.console
-import rich.markup
 import rich.table
+import rich.text
 
 from keras_vae.evaluation import diagnosis
 from keras_vae.evaluation.aggregate import Aggregate, aggregate_posterior
@@ -78,7 +78,7 @@ def evaluate(
     if healthy and not is_deterministic(vae):
         estimate = log_likelihood(vae, examples["test"], num_samples, seed, verbose)
         report["test"]["log_likelihood"] = _plain(estimate.as_dict())
-        if vae.encodes_all and vae.condition is None:
+        if vae.encodes_all and vae.condition is None and found["test"].num_examples > 1:
             aggregate = aggregate_posterior(vae, examples["test"], seed=seed)
             report["test"]["aggregate_posterior"] = _describe_aggregate(aggregate)
         if annealed:
@@ -106,7 +106,7 @@ def _describe(vae: VAE, found: LatentStatistics) -> dict[str, Any]:
         "elbo_bits_per_dim": vae.decoder.likelihood.bits_per_dim(found.elbo),
         "kl_is_exact": found.kl_is_exact,
         "kl_per_dim": None if found.kl_per_dim is None else found.kl_per_dim.tolist(),
-        "active_units": int(found.active.sum()),
+        "active_units": int(found.active.sum()) if found.num_examples > 1 else None,
         "latent_dim": len(found.active),
         "levels": None if len(found.rates) == 1 else [_describe_level(found, level) for level in set(found.levels)],
     }
@@ -178,17 +178,28 @@ def report_table(report: Mapping[str, Any]) -> rich.console.Group:
     if report["test"]["aggregate_posterior"]:
         table.caption = report["test"]["aggregate_posterior"]["estimator"]
     words = [
-        f"[bold]{'!' if finding['is_harmful'] else '-'} {finding['name'].replace('_', ' ')}[/bold]: "
-        f"{rich.markup.escape(finding['message'])} {rich.markup.escape(finding['remedy'])}"
+        rich.text.Text.assemble(
+            (f"{'!' if finding['is_harmful'] else '-'} {finding['name'].replace('_', ' ')}", "bold"),
+            f": {finding['message']} {finding['remedy']}",
+        )
         for finding in report["findings"]
     ]
-    words = words or ["Nothing wrong was found."]
+    words = words or [rich.text.Text("Nothing wrong was found.")]
+    if report["test"]["num_examples"] == 1:
+        words.append(
+            rich.text.Text(
+                "There is one test example: active units, mutual information and standard errors need more, and are "
+                "left out."
+            )
+        )
     estimate = report["test"]["log_likelihood"]
     if estimate and estimate["effective_sample_size"] < FEW:
         words.append(
-            f"log p(x): of {estimate['num_samples']} draws about {estimate['effective_sample_size']:.1f} carry the "
-            "estimate. It is a lower bound, the truth is likely higher and the Monte Carlo error larger: take more "
-            "samples, or check it with annealed importance sampling."
+            rich.text.Text(
+                f"log p(x): of {estimate['num_samples']} draws about {estimate['effective_sample_size']:.1f} carry the "
+                "estimate. It is a lower bound, the truth is likely higher and the Monte Carlo error larger: take more "
+                "samples, or check it with annealed importance sampling."
+            )
         )
     return rich.console.Group(table, *words)
 

@@ -1,5 +1,6 @@
 """What a VAE does around its training step: arguments of `fit`, a look at the data, running means of what is logged."""
 
+import contextlib
 import inspect
 import random
 import types
@@ -65,6 +66,7 @@ def fit_options(vae: Any, args: Iterable[Any], kwargs: Mapping[str, Any]) -> dic
     Raises:
         ValueError: for data, or conditions, that the model cannot take.
     """
+    replicas.check_devices(vae.distribute_strategy)
     options = _named(keras.Model.fit, vae, args, kwargs)
     options["callbacks"] = skipped_steps.with_report(options.get("callbacks"))
     keepers = [callback for callback in options["callbacks"] if isinstance(callback, FitCallback)]
@@ -94,12 +96,22 @@ def fit_options(vae: Any, args: Iterable[Any], kwargs: Mapping[str, Any]) -> dic
     return options
 
 
+def accompanied(vae: Any, options: Mapping[str, Any]) -> contextlib.ExitStack:
+    """What the callbacks of `fit` hold while it runs."""
+    with contextlib.ExitStack() as held:
+        for callback in options["callbacks"]:
+            if isinstance(callback, FitCallback):
+                held.enter_context(callback.during(vae))
+        return held.pop_all()
+
+
 def evaluate_options(vae: Any, args: Iterable[Any], kwargs: Mapping[str, Any]) -> dict[str, Any]:
     """The arguments of `keras.Model.evaluate` for what was given to that of a VAE.
 
     Raises:
         ValueError: as `fit_options`.
     """
+    replicas.check_devices(vae.distribute_strategy)
     options = _named(keras.Model.evaluate, vae, args, kwargs)
     options.update(options.pop("kwargs", {}))
     if not options.get(internals.CACHED_EVALUATION):

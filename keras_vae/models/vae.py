@@ -312,7 +312,7 @@ class VAE(Serializable, keras.Model):
         self._ensure_built()
         options = learner.fit_options(self, args, kwargs)
         learner.build_optimizer(self)
-        with steps_per_call.while_training(self, options):
+        with learner.accompanied(self, options), steps_per_call.while_training(self, options):
             return super().fit(**options)
 
     @functools.wraps(keras.Model.evaluate, assigned=())

@@ -1,8 +1,10 @@
 """Pictures with axes: points of posteriors in the plane, KL per dimension, training curves."""
 
 import csv
+import io
 import math
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -131,7 +133,7 @@ def training_curves(history: Any, path: PathLike | None = None) -> Figure:
         for key, label, style in ((name, "training", "-"), (f"val_{name}", "validation", "--")):
             if key in columns:
                 values = columns[key]
-                epochs = np.arange(1, len(values) + 1)
+                epochs = columns["epoch"] + 1 if "epoch" in columns else np.arange(1, len(values) + 1)
                 axes.plot(epochs, values, style, label=label, marker="." if len(values) < 3 else None)
                 settled.append(values[len(values) // 10 :])
         joined = np.concatenate(settled)
@@ -146,18 +148,34 @@ def training_curves(history: Any, path: PathLike | None = None) -> Figure:
 
 
 def read_history(history: Any) -> dict[str, np.ndarray]:
-    """The columns of a history, as `training_curves` takes it, in float64; what is no number is NaN."""
+    """The columns of a history, as `training_curves` takes it, in float64; what is no number is NaN.
+
+    Raises:
+        ValueError: for a file that is no table.
+    """
+    columns: Mapping[str, Any]
     if isinstance(history, (str, os.PathLike)):
-        with Path(history).open(newline="") as file:
-            rows = list(csv.DictReader(file))
-        columns: dict[str, Any] = {name: [row[name] for row in rows] for name in rows[0]} if rows else {}
+        columns = _csv_columns(Path(history))
     else:
         columns = getattr(history, "history", history)
     return {name: np.array([_number(value) for value in values]) for name, values in columns.items()}
 
 
+def _csv_columns(path: Path) -> dict[str, list[Any]]:
+    """The columns of a file of commas, or of semicolons; a cell that is missing is None."""
+    with path.open(newline="", encoding="utf-8-sig", errors="replace") as file:
+        text = file.read().replace("\0", "")
+    first = text.partition("\n")[0]
+    try:
+        reader = csv.DictReader(io.StringIO(text), delimiter=";" if ";" in first and "," not in first else ",")
+        rows = list(reader)
+    except csv.Error as error:
+        raise ValueError(f"{path} is no CSV file: {error}") from None
+    return {name: [row[name] for row in rows] for name in reader.fieldnames or []}
+
+
 def _number(value: Any) -> float:
     try:
         return float(np.asarray(value).reshape(()))
-    except ValueError:
+    except (ValueError, TypeError):
         return math.nan

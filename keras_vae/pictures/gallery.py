@@ -1,5 +1,6 @@
 """All pictures that apply to a model, as files in a folder."""
 
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ def all_pictures(
     directory: PathLike = "pictures",
     seed: int = 0,
     value_range: tuple[float, float] = (0.0, 1.0),
+    write: Callable[[str], Any] = warnings.warn,
 ) -> list[Path]:
     """Every picture that applies to the model, as PNG files.
 
@@ -34,6 +36,7 @@ def all_pictures(
         directory: where to write; made if need be. Files of the same names are replaced.
         seed: of the samples.
         value_range: values drawn as black and white.
+        write: what says which pictures are left out for want of examples.
 
     Returns:
         The paths, in the order of writing.
@@ -52,7 +55,10 @@ def all_pictures(
     if vae.num_levels > 1:
         draw("fixed_levels", fixed_levels, vae, seed=seed, value_range=value_range)
     if is_flat(vae):
-        draw("interpolations", interpolations, vae, data, value_range=value_range)
+        if len(gather(data, 2)[0]) == 2:
+            draw("interpolations", interpolations, vae, data, value_range=value_range)
+        else:
+            write("interpolations are not drawn: they need two examples, and the data have one.")
         draw("latent_scatter", latent_scatter, vae, data, labels)
         if vae.prior.latent_dim == 2 and vae.condition is None:
             draw("manifold", manifold, vae, value_range=value_range)

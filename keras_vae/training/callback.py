@@ -1,5 +1,6 @@
 """What a callback must be that `fit` of a VAE asks before Keras takes over."""
 
+import contextlib
 from typing import Any
 
 import keras
@@ -39,3 +40,11 @@ class FitCallback(keras.callbacks.Callback):
             Those that Keras is to get.
         """
         return options
+
+    def during(self, vae: Any) -> contextlib.AbstractContextManager[Any]:
+        """What is held while Keras trains, and let go of however that ends.
+
+        Args:
+            vae: the model.
+        """
+        return contextlib.nullcontext()

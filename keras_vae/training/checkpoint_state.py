@@ -1,6 +1,7 @@
 """What of a model, its optimizer and its callbacks goes into a checkpoint or a model file."""
 
 import inspect
+import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -11,9 +12,17 @@ import tensorflow as tf
 
 from keras_vae import files
 
+# Before the name of its run, in a model file.
+STAMP = "keras_vae run "
 
-def save(vae: Any, path: Path) -> None:
+
+def save(vae: Any, path: Path, run: str | None = None) -> None:
     """Write a `.keras` file such that `path` always holds a whole one.
+
+    Args:
+        vae: the model.
+        path: of the file.
+        run: the name of the run that it belongs to, which `run_of` reads: the comment of the archive.
 
     Raises:
         OSError: if the disk refuses.
@@ -22,6 +31,19 @@ def save(vae: Any, path: Path) -> None:
     check_finite(vae)
     with files.whole_file(path) as temporary:
         vae.save(temporary)
+        if run is not None:
+            with zipfile.ZipFile(temporary, "a") as archive:
+                archive.comment = f"{STAMP}{run}".encode()
+
+
+def run_of(path: Path) -> str | None:
+    """The run that a model file belongs to; None if it does not say, or is damaged."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            comment = archive.comment.decode("utf-8", "replace")
+    except (OSError, ValueError, zipfile.BadZipFile):
+        return None
+    return comment.removeprefix(STAMP) if comment.startswith(STAMP) else None
 
 
 def check_finite(vae: Any) -> None:

@@ -1,9 +1,11 @@
 """Checkpoints of a training run, from which it goes on as if it had never been interrupted."""
 
+import contextlib
 import math
 import os
+import signal
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -11,11 +13,13 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from keras_vae import files
 from keras_vae.arguments import check_count, check_number
 from keras_vae.data.batches import is_array, serve_arrays
 from keras_vae.training import checkpoint_files, checkpoint_state
 from keras_vae.training.callback import FitCallback
 from keras_vae.training.replicas import arrays_from_chief, from_chief, is_chief, is_multi_worker
+from keras_vae.training.signals import HeldBack
 
 # Keras's callbacks whose state decides how training goes on; a `FitCallback` says so itself.
 WITH_STATE = (
@@ -53,6 +57,11 @@ class Checkpoints(FitCallback):
     checkpoints are made of runs on arrays and datasets whose steps per epoch are known and a multiple of
     `steps_per_execution`; other runs at the ends of epochs.
 
+    A signal that would end the process, SIGTERM as a rule, ends training at the next step instead, or in the middle of
+    a validation, which is then done when the run goes on: the checkpoint is written, and the process ends after that.
+    A second signal ends it at once. Of several workers all stop. While `fit` runs no other process may train with the
+    same folder.
+
     It stands behind the callbacks whose state is kept, and before `SwapEMAWeights`.
 
     Args:
@@ -62,6 +71,8 @@ class Checkpoints(FitCallback):
         seconds: least time between checkpoints; None counts only steps.
         steps: least number of steps between checkpoints; None counts only seconds.
         write: what prints a line.
+        run: a name for the run: checkpoints of another one in the folder are refused.
+        signals: those at which training is saved, before they do what they do without it; ignored ones stay so.
     """
 
     def __init__(
@@ -71,6 +82,8 @@ class Checkpoints(FitCallback):
         seconds: float | None = 60.0,
         steps: int | None = None,
         write: Callable[[str], Any] = print,
+        run: str | None = None,
+        signals: Sequence[int] = (signal.SIGTERM,),
     ) -> None:
         super().__init__()
         if seconds is not None:
@@ -79,6 +92,7 @@ class Checkpoints(FitCallback):
             check_count("steps", steps)
         self.folder, self.best_path = Path(folder), None if best is None else Path(best)
         self.seconds, self.every, self.report = seconds, steps, write
+        self.run, self.signals = run, tuple(signals)
         self.best_value = -math.inf
         self.best_epoch: int | None = None
         self.best_weights: list[np.ndarray] | None = None
@@ -90,6 +104,9 @@ class Checkpoints(FitCallback):
         self._best_is_new = False
         self._is_failing = False
         self._saved_at, self._saved_step = time.monotonic(), 0
+        self._signal = HeldBack()
+        self._is_validation_cut = False
+        self._means: dict[str, np.ndarray] = {}
         self._restored: tuple[dict[str, Any], dict[str, np.ndarray]] | None = None
 
     # Before training: `VAE.fit` calls `prepare` and `serve`.
@@ -98,7 +115,7 @@ class Checkpoints(FitCallback):
         """Load the newest whole checkpoint into `vae`, which is compiled; how far it had come, or None.
 
         Raises:
-            ValueError: if the checkpoint is of another model or optimizer.
+            ValueError: if the checkpoint is of another model, optimizer or run.
         """
         strategy = vae.distribute_strategy
         read = checkpoint_files.newest(self.folder, self.report) if is_chief(strategy) else None
@@ -106,6 +123,11 @@ class Checkpoints(FitCallback):
             return None
         state, arrays = read or ({}, {})
         found = state, arrays = from_chief(strategy, state), arrays_from_chief(strategy, arrays)
+        if self.run is not None and state.get("run") != self.run:
+            raise ValueError(
+                f"The checkpoints in {self.folder} are of another run, with whose weights training would go on. "
+                "Move them to their own folder."
+            )
         vae.build()
         if not vae.optimizer.built:
             vae.optimizer.build(vae.trainable_variables)
@@ -151,9 +173,29 @@ class Checkpoints(FitCallback):
             self._has_position = False
         if self._restored is not None and self.saved is not None:
             # A run that was stopped early stays so.
-            stopped = self._restored[0]["stopped"]
+            stopped = self._stays_stopped(self._restored[0])
             options["initial_epoch"] = options.get("epochs", 1) if stopped else self.saved.epoch
-            options["callbacks"] = [_ResumedEpoch(self), *callbacks]
+        options["callbacks"] = [_BeforeTheOthers(self), *callbacks]
+
+    @contextlib.contextmanager
+    def during(self, vae: Any) -> Iterator[None]:
+        """Hold the lock of the folder, and signals back.
+
+        Raises:
+            files.Busy: if another process trains with this folder.
+        """
+        self._is_validation_cut = False
+        with contextlib.ExitStack() as held:
+            if is_chief(vae.distribute_strategy):
+                try:
+                    self.folder.mkdir(parents=True, exist_ok=True)
+                    held.enter_context(files.locked(self.folder))
+                except files.Busy:
+                    raise
+                except OSError:
+                    pass  # said when a checkpoint cannot be written
+            held.enter_context(self._signal.during(self.signals))
+            yield
 
     def serve(self, vae: Any, options: dict[str, Any]) -> dict[str, Any]:
         """The arguments of `fit` with data that begin where training goes on."""
@@ -195,20 +237,41 @@ class Checkpoints(FitCallback):
         """Remember the epoch; at the first one give back what its start has reset."""
         self._epoch, self._epoch_start, self.is_cut = epoch, checkpoint_state.number(self.model.step), False
         self._give_back()
+        if self._offset and self._offset == self.params.get("steps"):
+            self._leave_out_training()
 
     def on_train_batch_end(self, batch: int, logs: dict | None = None) -> None:
         """Save, if it is time."""
         steps, done = self.params.get("steps"), self._offset + batch + 1
-        if not self._saves_within or not steps or steps % self.model.steps_per_execution:
+        self._signal.is_useful = True
+        is_to_stop = self._is_to_stop()
+        if not self._can_save_within():
+            if is_to_stop and not (steps and done >= steps):
+                self._signal.hand_on()
             return
         if done < steps:
-            if self._is_time_within(done):
+            if is_to_stop:
+                self._try_to_save(self._epoch, done)
+                self._signal.hand_on()
+            elif self._is_time_within(done):
                 self._try_to_save(self._epoch, done)
         elif self._offset and not self.model.stop_training:
             self.model.stop_training = self.is_cut = True
 
+    def on_test_begin(self, logs: dict | None = None) -> None:
+        """Remember the running means of the training, which the validation resets."""
+        if self._can_save_within():
+            self._means = self._running_means()
+
+    def on_test_batch_end(self, batch: int, logs: dict | None = None) -> None:
+        """Leave the rest of a validation for later, if training is to stop."""
+        if self._means and self._is_to_stop():
+            self.model.stop_evaluating = self._is_validation_cut = True
+
     def on_test_end(self, logs: dict | None = None) -> None:
         """Keep the weights, averaged ones if they are on, if they are the best so far."""
+        if self._is_validation_cut:
+            return
         value = float((logs or {}).get(self.model.objective.monitor, math.nan))
         if value > self.best_value:
             self.best_value, self.best_epoch = value, self._epoch
@@ -218,8 +281,17 @@ class Checkpoints(FitCallback):
         """Save, if it is time; always when training ends."""
         self._offset = 0
         is_last = epoch + 1 == self.params.get("epochs") or self.model.stop_training
-        if is_last or self._is_time(checkpoint_state.number(self.model.step)):
+        is_to_stop = self._is_to_stop(at_once=True)
+        if is_last or is_to_stop or self._is_time(checkpoint_state.number(self.model.step)):
             self._try_to_save(epoch + 1, 0, logs)
+        if is_to_stop:
+            self._signal.hand_on()
+
+    def stop_within_validation(self, epoch: int) -> None:
+        """Save an epoch whose validation is not done, if that was cut short: before others take it for whole."""
+        if self._is_validation_cut:
+            self._try_to_save(epoch, self.params["steps"])
+            self._signal.hand_on()
 
     def on_train_end(self, logs: dict | None = None) -> None:
         """Give back the history, if nothing was left to train."""
@@ -239,14 +311,7 @@ class Checkpoints(FitCallback):
             OSError: if the disk refuses.
             ValueError: if the weights are not finite.
         """
-        means = (
-            {
-                name: checkpoint_state.value_of(variable)
-                for name, variable in checkpoint_state.metric_variables(self.model).items()
-            }
-            if batches
-            else {}
-        )
+        means = (self._means if self._is_validation_cut else self._running_means()) if batches else {}
         if not is_chief(self.model.distribute_strategy):
             return
         checkpoint_state.check_finite(self.model)
@@ -267,6 +332,7 @@ class Checkpoints(FitCallback):
             "position": list(position),
             "first_step": self._first_step,
             "seed": self.model.seed,
+            "run": self.run,
             "stopped": bool(self.model.stop_training) and not self.is_cut,
             "best_value": self.best_value,
             "best_epoch": self.best_epoch,
@@ -289,11 +355,38 @@ class Checkpoints(FitCallback):
         if self.best_weights is not None:
             self.model.set_weights(self.best_weights)
         try:
-            checkpoint_state.save(self.model, path)
+            checkpoint_state.save(self.model, path, self.run)
             self._best_is_new = False
         finally:
             if current is not None:
                 self.model.set_weights(current)
+
+    def _running_means(self) -> dict[str, np.ndarray]:
+        variables = checkpoint_state.metric_variables(self.model)
+        return {name: checkpoint_state.value_of(variable) for name, variable in variables.items()}
+
+    def _can_save_within(self) -> bool:
+        steps = self.params.get("steps")
+        return self._saves_within and bool(steps) and steps % self.model.steps_per_execution == 0
+
+    def _leave_out_training(self) -> None:
+        """Let the first call of the epoch train nothing: it has all been done, but for the validation."""
+        train = self.model.train_function
+
+        def nothing(iterator: Any) -> dict[str, Any]:
+            self.model.train_function = train
+            return dict(self.model.get_metrics_result())
+
+        self.model.train_function = nothing
+
+    def _stays_stopped(self, state: Mapping[str, Any]) -> bool:
+        """Whether a run that was stopped early would be stopped again: with more patience it goes on."""
+        stoppers = {name: held for name, held in state["callbacks"].items() if held.get("stopped_epoch")}
+        patience = {name: getattr(self._others.get(name), "patience", math.inf) for name in stoppers}
+        return state["stopped"] and (not stoppers or any(stoppers[n]["wait"] >= patience[n] for n in stoppers))
+
+    def _is_to_stop(self, at_once: bool = False) -> bool:
+        return self._signal.came(self.model.distribute_strategy, at_once)
 
     def _is_time_within(self, done: int) -> bool:
         """Whether to save after so many steps of the epoch; all workers agree, as only all can read running means."""
@@ -342,8 +435,11 @@ def _keeps_state(callback: keras.callbacks.Callback) -> bool:
     return callback.keeps_state if isinstance(callback, FitCallback) else isinstance(callback, WITH_STATE)
 
 
-class _ResumedEpoch(FitCallback):
-    """Lets training go on after the rest of an epoch, which is shorter than the epochs that Keras counts."""
+class _BeforeTheOthers(FitCallback):
+    """Lets training go on after the rest of an epoch, which is shorter than the epochs that Keras counts.
+
+    The same before a validation that was cut short reaches callbacks that would take it for whole.
+    """
 
     def __init__(self, checkpoints: Checkpoints) -> None:
         super().__init__()
@@ -353,3 +449,4 @@ class _ResumedEpoch(FitCallback):
         """Take back that training is to stop, before the other callbacks decide on that."""
         if self.checkpoints.is_cut:
             self.model.stop_training = self.checkpoints.is_cut = False
+        self.checkpoints.stop_within_validation(epoch)

@@ -17,8 +17,10 @@ OWN_SHARDING = (tf.data.experimental.AutoShardPolicy.OFF, tf.data.experimental.A
 
 
 def is_multi_worker(strategy: tf.distribute.Strategy) -> bool:
-    """Whether there is more than this process."""
-    return isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy)
+    """Whether there is more than this process: a cluster may have one worker alone."""
+    if not isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy) or strategy.cluster_resolver is None:
+        return False
+    return sum(len(tasks) for tasks in strategy.cluster_resolver.cluster_spec().as_dict().values()) > 1
 
 
 def is_chief(strategy: tf.distribute.Strategy) -> bool:
@@ -73,6 +75,28 @@ def sum_gradients(gradients: Sequence[tf.Tensor | None], optimizer: keras.optimi
     internals.leave_gradients_as_they_are(optimizer)
     summed = iter(replica.all_reduce("SUM", [g for g in gradients if g is not None]))
     return [None if g is None else next(summed) for g in gradients]
+
+
+def check_devices(strategy: tf.distribute.Strategy) -> None:
+    """See that no strategy over other devices was used before: TensorFlow gives the groups of all the same number.
+
+    Raises:
+        RuntimeError: saying what to do. Without it the process would be lost to an error of TensorFlow's.
+    """
+    if not isinstance(strategy, tf.distribute.MirroredStrategy) or strategy.num_replicas_in_sync == 1:
+        return
+    devices = tuple(strategy.extended.worker_devices)
+    if _DEVICES and devices not in _DEVICES:
+        raise RuntimeError(
+            f"A MirroredStrategy over {len(_DEVICES[0])} devices was used in this process before, and TensorFlow takes "
+            f"no second one over others (now {len(devices)}): use the first again, or start a new process."
+        )
+    if not _DEVICES:
+        _DEVICES.append(devices)
+
+
+# Of the first MirroredStrategy over several devices in this process.
+_DEVICES: list[tuple[str, ...]] = []
 
 
 def shard(strategy: tf.distribute.Strategy, data: Any, steps: int | None = None) -> tuple[Any, int | None]:
@@ -147,6 +171,15 @@ def from_chief(strategy: tf.distribute.Strategy, value: Any = None) -> Any:
     return json.loads(_bytes_from_chief(strategy, json.dumps(value).encode()))
 
 
+def agree(strategy: tf.distribute.Strategy, is_asked: bool, number: int) -> tuple[bool, int]:
+    """Whether any worker asks for something, and the chief's `number`; all must call this at the same point."""
+    if not is_multi_worker(strategy):
+        return is_asked, number
+    asked, of_chief = _agreed(strategy)(tf.constant(int(is_asked)), tf.constant(number))
+    local = strategy.experimental_local_results
+    return bool(local(asked)[0] > 0), int(local(of_chief)[0])
+
+
 def arrays_from_chief(strategy: tf.distribute.Strategy, arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
     """The chief's arrays, by name, on all workers; all must call this at the same point."""
     if not is_multi_worker(strategy):
@@ -187,3 +220,18 @@ def _reduced(strategy: tf.distribute.Strategy, specs: tuple[tf.TensorSpec, ...])
         return strategy.run(on_replica, args=values)
 
     return reduced
+
+
+@functools.lru_cache(maxsize=8)
+def _agreed(strategy: tf.distribute.Strategy) -> Callable[..., tuple[Any, Any]]:
+    @tf.function(input_signature=[tf.TensorSpec([], tf.int32)] * 2)
+    def agreed(is_asked: tf.Tensor, number: tf.Tensor) -> tuple[Any, Any]:
+        def on_replica(is_asked: tf.Tensor, number: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+            replica = tf.distribute.get_replica_context()
+            is_first = tf.equal(replica.replica_id_in_sync_group, 0)
+            sums = replica.all_reduce("SUM", tf.stack([is_asked, tf.where(is_first, number, 0)]))
+            return sums[0], sums[1]
+
+        return strategy.run(on_replica, args=(is_asked, number))
+
+    return agreed

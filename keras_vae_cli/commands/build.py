@@ -1,6 +1,10 @@
 """Checked settings to the objects they name."""
 
 import importlib
+import math
+import os
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +21,8 @@ from keras_vae_cli.settings import Settings, Train, load
 
 # Of mixed_float16, at the start; it doubles every 2,000 steps as long as nothing overflows.
 LOSS_SCALE = 2.0**7
+# Of a weight in training: itself, its gradient and two moments, in 32 bits each.
+BYTES_PER_WEIGHT = 16
 
 
 def read(run: str | Path) -> Settings:
@@ -72,6 +78,59 @@ def make_vae(settings: Settings, event_shape: tuple[int, ...], given: dict[str, 
     return vae
 
 
+def check_size(settings: Settings, event_shape: tuple[int, ...], given: dict[str, Any] | None = None) -> None:
+    """See that the model can be trained in the memory of this machine. Its weights are counted, and not made.
+
+    Args:
+        settings, event_shape, given: as in `make_vae`.
+
+    Raises:
+        ConfigError: with the size that it would take, and the setting that makes it so large.
+        ValueError: as `make_vae`.
+    """
+
+    def count() -> int:
+        with keras.StatelessScope(initialize_variables=False):
+            vae = make_vae(settings, event_shape, given)
+            vae.build()
+            return sum(math.prod(variable.shape) for variable in vae.variables)
+
+    # Keras remembers, for each thread, variables that still want their values.
+    with ThreadPoolExecutor(max_workers=1) as thread:
+        weights = thread.submit(count).result()
+    memory = _memory()
+    if memory is not None and weights * BYTES_PER_WEIGHT > memory:
+        size, name = max(_sizes("model", settings.model.model_dump()))
+        wanted, there = (f"{number / 1e9:,.0f} GB" for number in (weights * BYTES_PER_WEIGHT, memory))
+        raise ConfigError(
+            f"The model would have {weights:,} weights, and its training would take {wanted} of memory, where this "
+            f"machine has {there}. The largest number in the config is {name}={size}: choose smaller ones."
+        )
+
+
+def _sizes(name: str, value: Any) -> Iterator[tuple[int, str]]:
+    """The counts in a config, with their names."""
+    if isinstance(value, (dict, list)):
+        for key, inner in value.items() if isinstance(value, dict) else enumerate(value):
+            yield from _sizes(f"{name}.{key}" if isinstance(value, dict) else name, inner)
+    elif isinstance(value, int) and not isinstance(value, bool):
+        yield value, name
+
+
+def _memory() -> int | None:
+    """Bytes that this machine, or its container, has; None where the system does not tell."""
+    try:
+        limits = [os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")]
+    except (OSError, ValueError, AttributeError):
+        return None
+    for name in ("memory.max", "memory/memory.limit_in_bytes"):
+        try:
+            limits.append(int((Path("/sys/fs/cgroup") / name).read_text(encoding="ascii")))
+        except (OSError, ValueError):  # no such limit
+            continue
+    return min(limits)
+
+
 def make_part(kind: catalogue.Kind, spec: dict[str, Any] | str, **implied: Any) -> Any:
     """The part that a name, or a mapping of a name and arguments, stands for; mappings inside it are parts too.
 
@@ -105,7 +164,10 @@ def make_optimizer(train: Train, steps_per_epoch: int) -> keras.optimizers.Optim
     if train.gradient_clip_norm is not None:
         options.update(global_clipnorm=train.gradient_clip_norm)
     optimizer = {name.lower(): name for name in dir(keras.optimizers)}[train.optimizer]
-    made = getattr(keras.optimizers, optimizer)(learning_rate=rate, **options)
+    try:
+        made = getattr(keras.optimizers, optimizer)(learning_rate=rate, **options)
+    except (TypeError, ValueError) as error:
+        raise ConfigError(f"train.optimizer_arguments: {optimizer} does not take these: {error}") from None
     if train.precision == "mixed_float16":
         # Losses are sums over pixels: from Keras's 2^15 the first steps would be lost to overflows.
         made = keras.optimizers.LossScaleOptimizer(made, initial_scale=LOSS_SCALE)

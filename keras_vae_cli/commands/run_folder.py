@@ -1,7 +1,10 @@
 """What can be done with a run folder: open its data and model, evaluate, draw and export it."""
 
+import contextlib
 import json
-from collections.abc import Sequence
+import uuid
+import zipfile
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,17 +16,87 @@ from keras_vae.evaluation import image_restoration
 from keras_vae.models import untrusted
 from keras_vae.models.untrusted import UnsafeFile
 from keras_vae.models.vae import VAE
-from keras_vae_cli.commands import run_data
+from keras_vae.training.checkpoint_state import run_of
+from keras_vae_cli.commands import history, run_data
 from keras_vae_cli.commands.build import read
 from keras_vae_cli.commands.export import FORMATS, export_run
 from keras_vae_cli.commands.run_data import open_data
 from keras_vae_cli.errors import ConfigError
 from keras_vae_cli.settings import Settings
 
-CONFIG, MODEL, HISTORY, REPORT, PICTURES = "config.yaml", "vae.keras", "history.csv", "report.json", "pictures"
+CONFIG, MODEL, HISTORY, REPORT, IDENTITY = "config.yaml", "vae.keras", "history.csv", "report.json", "run.json"
+PICTURES, CHECKPOINTS, TENSORBOARD, EXPORT = "pictures", "checkpoints", "tensorboard", "export"
 # Pictures look at no more than this many test examples, the gap to training at no more than this many training ones.
 SHOWN, MAX_TRAIN = 2000, 10_000
 RESTORE = "Put back a copy (the folder's checkpoints hold some), or train anew in another folder."
+
+
+def check_places(run: Path, *folders: str) -> None:
+    """See that a run's files are files and that its folders can be written to, before long work is done for them.
+
+    Args:
+        run: the folder, which may be missing.
+        folders: those in it that will be written to.
+
+    Raises:
+        OSError: naming the place and what to do.
+    """
+    for name in (CONFIG, MODEL, HISTORY, REPORT, IDENTITY):
+        files.check_file(run / name)
+    for folder in (run, *(run / name for name in folders)):
+        files.check_folder(folder)
+
+
+@contextlib.contextmanager
+def opened(run: Path, *folders: str) -> Iterator[Console]:
+    """The folder for one command alone, which will write to it and to these folders in it; where to print.
+
+    Raises:
+        OSError: if it cannot be written to, or another process writes to it.
+    """
+    check_places(run, *folders)
+    with files.locked(run):
+        yield make_console()
+
+
+def identify(run: Path) -> str:
+    """Give a new run its name, by which it knows its model and its checkpoints wherever the folder is moved."""
+    name = uuid.uuid4().hex
+    files.write_text(run / IDENTITY, json.dumps({"run": name}) + "\n")
+    return name
+
+
+def identity(run: Path) -> str | None:
+    """The name of a run; None if it has none, as those of before had none.
+
+    Raises:
+        ConfigError: if the file is damaged.
+    """
+    path = run / IDENTITY
+    if not path.is_file():
+        return None
+    try:
+        return str(json.loads(path.read_text(encoding="utf-8"))["run"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise ConfigError(f"{path} is damaged: put back a copy, or delete it if all in {run} is of one run.") from error
+
+
+def check_model(run: Path) -> None:
+    """See that the model in a run folder is its own.
+
+    Raises:
+        ConfigError: if it is another run's, or nobody's.
+    """
+    own, path = identity(run), run / MODEL
+    if own is None or not path.is_file():
+        return
+    given = run_of(path)
+    if given != own and zipfile.is_zipfile(path):
+        whose = "of another run" if given else "of no run: it was not written by keras-vae train"
+        raise ConfigError(
+            f"{path} is a model {whose}. Put back the run's own, and look at this one in its own folder; or delete "
+            f"{run / IDENTITY}, if it shall count as the model of this run."
+        )
 
 
 def load_model(run: Path) -> VAE:
@@ -35,6 +108,8 @@ def load_model(run: Path) -> VAE:
     path = run if run.suffix == ".keras" else run / MODEL
     if not path.is_file():
         raise ConfigError(f"{run} holds no {MODEL} yet: let keras-vae train finish first.")
+    if path != run:
+        check_model(run)
     try:
         return untrusted.load(path, compile=False)
     except UnsafeFile as error:
@@ -80,18 +155,16 @@ def some(examples: data.Arrays, n: int) -> data.Arrays:
 
 def plot(run: Path, data_path: Path | None = None, accept_changes: bool = False) -> None:
     """Draw the pictures of a run anew; see `open_run`."""
-    console = _console()
-    _, vae, splits = open_run(run, console, data_path, accept_changes)
-    draw(run, vae, splits.test, console)
+    with opened(run, PICTURES) as console:
+        _, vae, splits = open_run(run, console, data_path, accept_changes)
+        draw(run, vae, splits.test, console)
 
 
 def draw(run: Path, vae: VAE, test: data.Arrays, console: Console) -> None:
     """Every picture that applies to the model, in RUN/pictures."""
     shown = some(test, SHOWN).dataset(256)
-    history = run / HISTORY
-    written = pictures.all_pictures(
-        vae, shown, history=history if history.is_file() else None, directory=run / PICTURES
-    )
+    curves = history.columns(run / HISTORY, console.print)
+    written = pictures.all_pictures(vae, shown, history=curves, directory=run / PICTURES, write=console.print)
     console.print(f"{len(written)} pictures in {run / PICTURES}: {', '.join(path.stem for path in written)}")
 
 
@@ -105,29 +178,30 @@ def evaluate(
     accept_changes: bool = False,
 ) -> None:
     """Evaluate the model of a run on its test data, and add what is found to RUN/report.json; see `open_run`."""
-    console = _console()
-    read_report(run)  # a damaged one is better found before the work than after
-    settings, vae, splits = open_run(run, console, data_path, accept_changes)
-    batch_size, history = settings.data.batch_size, run / HISTORY
-    few = some(splits.train, MAX_TRAIN)
-    found = evaluation.evaluate(
-        vae,
-        some(splits.test, len(splits.test)).dataset(batch_size),
-        few.dataset(batch_size),
-        pictures.read_history(history) if history.is_file() else None,
-        num_samples=num_samples,
-        max_examples=limit,
-        annealed=annealed,
-        seed=seed,
-        verbose=console.is_terminal,
-    )
-    console.print(evaluation.report_table(found))
-    if vae.condition is not None and vae.condition.is_image:
-        found["restoration"] = image_restoration.compare(vae, few.dataset(batch_size), splits.test.dataset(batch_size))
-        for name, numbers in found["restoration"].items():
-            console.print(f"{name}: " + ", ".join(f"{key} {value:.4g}" for key, value in numbers.items()))
-    update_report(run, **found)
-    console.print(f"Written to {run / REPORT}.")
+    with opened(run) as console:
+        read_report(run)  # a damaged one is better found before the work than after
+        settings, vae, splits = open_run(run, console, data_path, accept_changes)
+        batch_size = settings.data.batch_size
+        few = some(splits.train, MAX_TRAIN)
+        found = evaluation.evaluate(
+            vae,
+            some(splits.test, len(splits.test)).dataset(batch_size),
+            few.dataset(batch_size),
+            history.columns(run / HISTORY, console.print),
+            num_samples=num_samples,
+            max_examples=limit,
+            annealed=annealed,
+            seed=seed,
+            verbose=console.is_terminal,
+        )
+        console.print(evaluation.report_table(found))
+        if vae.condition is not None and vae.condition.is_image:
+            compared = image_restoration.compare(vae, few.dataset(batch_size), splits.test.dataset(batch_size))
+            found["restoration"] = compared
+            for name, numbers in compared.items():
+                console.print(f"{name}: " + ", ".join(f"{key} {value:.4g}" for key, value in numbers.items()))
+        update_report(run, **found)
+        console.print(f"Written to {run / REPORT}.")
 
 
 def export(
@@ -142,10 +216,21 @@ def export(
 
     It needs no data; those of `data_path` are checked and recorded as by `open_run`.
     """
+    with opened(run, EXPORT) as console:
+        if data_path is not None:
+            open_run(run, console, data_path, accept_changes)
+        export_again(run, formats, quantizations, version)
+
+
+def export_again(
+    run: Path,
+    formats: Sequence[str] | None = None,
+    quantizations: Sequence[str] | None = None,
+    version: int | None = None,
+) -> None:
+    """As `export`, in a folder that is opened already."""
     settings = read(run)
     load_model(run)
-    if data_path is not None:
-        open_run(run, _console(), data_path, accept_changes)
     export_run(run, formats or settings.export.formats or FORMATS, quantizations or settings.export.quantize, version)
 
 
@@ -167,8 +252,14 @@ def read_report(run: Path) -> dict[str, Any]:
 
 def update_report(run: Path, **sections: Any) -> None:
     """Add or replace sections of RUN/report.json."""
-    files.write_text(run / REPORT, json.dumps({**read_report(run), **sections}, indent=2) + "\n")
+    write_report(run, {**read_report(run), **sections})
 
 
-def _console() -> Console:
-    return Console(highlight=False, soft_wrap=True)
+def write_report(run: Path, report: dict[str, Any]) -> None:
+    """Replace RUN/report.json."""
+    files.write_text(run / REPORT, json.dumps(report, indent=2) + "\n")
+
+
+def make_console(quiet: bool = False) -> Console:
+    """Where to print lines as they are: names of files are no markup."""
+    return Console(quiet=quiet, highlight=False, soft_wrap=True, markup=False, emoji=False)

@@ -4,6 +4,8 @@ import contextlib
 import datetime
 import difflib
 import json
+import shlex
+import signal
 import time
 from pathlib import Path
 
@@ -14,10 +16,11 @@ from rich.console import Console
 from keras_vae import data, files
 from keras_vae.callbacks import Checkpoints, SkippedSteps, TensorBoardPictures, TrainingDiverged
 from keras_vae.models.vae import VAE
+from keras_vae.training import checkpoint_files
 from keras_vae.training.checkpoint_state import number
 from keras_vae.training.replicas import follow_chief, from_chief, is_chief
 from keras_vae.training.steps_per_call import largest_divisor
-from keras_vae_cli.commands import build, run_data, run_folder, workers
+from keras_vae_cli.commands import build, history, run_data, run_folder, workers
 from keras_vae_cli.commands.progress import TrainingProgress
 from keras_vae_cli.errors import ConfigError
 from keras_vae_cli.settings import Settings
@@ -26,6 +29,8 @@ from keras_vae_cli.settings import Settings
 REDUCTION = 0.5
 # Images in each picture for TensorBoard, and how many times in a run they are drawn.
 PICTURES, PICTURES_TIMES = 16, 5
+# Those that end training, after what was learned was saved: Ctrl-C, a scheduler's, and that of a closed terminal.
+SIGNALS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
 
 
 def train(
@@ -53,7 +58,7 @@ def train(
         OSError: if the folder cannot be written, or another process trains in it.
         KeyboardInterrupt: after what was learned so far has been saved.
     """
-    console = console or Console(highlight=False, soft_wrap=True)
+    console = console or run_folder.make_console()
     if data_path is not None:
         settings = run_data.moved(settings, run, data_path)
     # Workers must be known before TensorFlow does anything else.
@@ -74,19 +79,21 @@ def _train(
     chief = is_chief(strategy)
     if not chief:
         console.print("The chief writes all files and shows how training goes; this worker writes none.")
-        console = Console(quiet=True)
+        console = run_folder.make_console(quiet=True)
     if not from_chief(strategy, chief and _claim(settings, run, console, accept_changes, held)):
         return
     changed = _difference(from_chief(strategy, settings.as_yaml()), settings.as_yaml())
     if changed:
         raise ConfigError(f"The settings of this worker are not those of the chief:\n{changed}")
     started = time.monotonic()
-    keras.utils.set_random_seed(settings.train.seed)
     keras.config.set_dtype_policy(settings.train.precision)
+    build.make_optimizer(settings.train, 1)  # what it refuses is better said before the data are read
     splits = run_data.open_data(settings, run, data_path, lambda line: console.print(line, markup=False))
     if chief and (run_data.is_recorded(run) or (run / "checkpoints").is_dir()):
         run_data.check(run, splits, accept_changes, lambda line: console.print(line, markup=False))
     console.print(_describe(settings, splits))
+    build.check_size(settings, splits.train.event_shape, splits.condition)
+    keras.utils.set_random_seed(settings.train.seed)
 
     with strategy.scope():
         session = _Session(settings, splits, run, console)
@@ -120,6 +127,7 @@ class _Session:
     def __init__(self, settings: Settings, splits: data.Splits, run: Path, console: Console) -> None:
         self.settings, self.splits, self.run, self.console = settings, splits, run, console
         train = settings.train
+        self.is_chief = is_chief(tf.distribute.get_strategy())
         self.steps = splits.train.steps_per_epoch(settings.data.batch_size)
         self.vae = build.make_vae(settings, splits.train.event_shape, splits.condition)
         self.vae.build()
@@ -132,14 +140,15 @@ class _Session:
         self.vae.chooses_steps_per_execution = train.steps_per_execution is None
         # Workers initialise variables together: not when one of them needs them.
         self.vae.optimizer.build(self.vae.trainable_variables)
-        self.is_chief = is_chief(self.vae.distribute_strategy)
         self.progress = TrainingProgress(train.epochs, console)
         self.checkpoints = Checkpoints(
-            run / "checkpoints",
+            run / run_folder.CHECKPOINTS,
             run / run_folder.MODEL,
             seconds=train.checkpoint_seconds,
             steps=train.checkpoint_steps,
-            write=lambda line: console.print(line, markup=False),
+            write=console.print,
+            run=run_folder.identity(run) if self.is_chief else None,
+            signals=SIGNALS,
         )
 
     def fit(self) -> None:
@@ -158,7 +167,7 @@ class _Session:
             self.progress.offset = position.batches
         first = position.epoch if position else 0
         if self.is_chief:
-            _trim_history(self.run / run_folder.HISTORY, first)
+            history.trim(self.run / run_folder.HISTORY, first, self.console.print)
         batch_size = self.settings.data.batch_size
         self.vae.fit(
             self.splits.train.stream(batch_size, self.settings.train.seed, start_step=number(self.vae.step)),
@@ -181,7 +190,7 @@ class _Session:
                     f"config of the shapes {shapes[0]}: the sections model must agree in all but the objective."
                 )
             mine.set_weights(theirs.get_weights())
-        self.console.print(f"starting from the weights of {path}", markup=False)
+        self.console.print(f"starting from the weights of {path}")
 
     def _callbacks(self, first: int) -> list[keras.callbacks.Callback]:
         train, callbacks = self.settings.train, keras.callbacks
@@ -194,10 +203,10 @@ class _Session:
             found.append(callbacks.ReduceLROnPlateau(**monitored, patience=train.reduce_on_plateau, factor=REDUCTION))
         if self.is_chief:
             found += [
-                callbacks.CSVLogger(self.run / run_folder.HISTORY, append=first > 0),
-                callbacks.TensorBoard(self.run / "tensorboard", write_graph=False),
+                history.HistoryFile(self.run / run_folder.HISTORY),
+                callbacks.TensorBoard(self.run / run_folder.TENSORBOARD, write_graph=False),
                 TensorBoardPictures(
-                    self.run / "tensorboard" / "pictures",
+                    self.run / run_folder.TENSORBOARD / "pictures",
                     shown.subset(range(min(len(shown), PICTURES))).dataset(PICTURES),
                     every=max(1, train.epochs // PICTURES_TIMES),
                 ),
@@ -212,12 +221,13 @@ class _Session:
     def stop(self) -> None:
         """Leave what was learned so far."""
         self.progress.close()
-        if not self.is_chief:
+        saved, model = self.checkpoints.saved, self.run / run_folder.MODEL
+        if not self.is_chief or (saved and saved.step == number(self.vae.step) and model.is_file()):
             return
         try:
             self.checkpoints.save_best(self.run / run_folder.MODEL)
         except (OSError, ValueError) as error:
-            self.console.print(f"{self.run / run_folder.MODEL} is as it was: {error}", markup=False)
+            self.console.print(f"{self.run / run_folder.MODEL} is as it was: {error}")
 
     def how_to_go_on(self) -> str:
         """Where the same command would go on."""
@@ -235,36 +245,75 @@ class _Session:
 
 def _claim(settings: Settings, run: Path, console: Console, accept_changes: bool, held: contextlib.ExitStack) -> bool:
     """Whether there is something to do in the folder, after making sure that it is ours alone, until `held` ends."""
-    text = settings.as_yaml()
-    if run.is_dir():
-        held.enter_context(files.locked(run))
-    if (run / run_folder.CONFIG).is_file():
-        recorded = build.read(run).as_yaml()
-        if recorded != text:
-            changed = _difference(recorded, text)
-            # A first command that failed while the model was made leaves only its settings, and nothing to protect.
-            has_begun = [path.name for path in run.iterdir()] != [run_folder.CONFIG]
-            if has_begun and not accept_changes:
-                raise ConfigError(
-                    f"{run} is a run with other settings:\n{changed}\nGive another folder with --run, or go on with "
-                    "the new settings by --accept-changes."
-                )
-            if has_begun:
-                console.print(f"The settings of {run} were changed:\n{changed}", markup=False)
-            files.write_text(run / run_folder.CONFIG, text)
-        if _is_finished(run):
-            console.print(f"{run} is finished: nothing to do. For another run give another folder with --run.")
-            return False
-        return True
-    if run.exists() and (not run.is_dir() or any(run.iterdir())):
-        raise ConfigError(f"{run} is no run folder, and holds something already: give another one with --run.")
-    if not run.exists():
+    run_folder.check_places(run, run_folder.CHECKPOINTS, run_folder.PICTURES, run_folder.TENSORBOARD, run_folder.EXPORT)
+    is_new = not run.exists()
+    if is_new:
         run.mkdir(parents=True, exist_ok=True)
-        held.enter_context(files.locked(run))
-        if any(run.iterdir()):  # another process was quicker
-            raise files.Busy(f"another process has just begun a run in {run}: give another folder with --run")
-    files.write_text(run / run_folder.CONFIG, text)
+    held.enter_context(files.locked(run))
+    found = {path.name for path in run.iterdir()} - {files.LOCK}
+    if is_new and found:  # another process was quicker
+        raise files.Busy(f"another process has just begun a run in {run}: give another folder with --run")
+    if found and run_folder.CONFIG not in found:
+        raise ConfigError(f"{run} is no run folder, and holds something already: give another one with --run.")
+    # A first command that failed while the model was made leaves only its settings, and nothing to protect.
+    if found <= {run_folder.CONFIG, run_folder.IDENTITY}:
+        run_folder.identify(run)
+        files.write_text(run / run_folder.CONFIG, settings.as_yaml())
+        return True
+    run_folder.check_model(run)
+    return _go_on(settings, build.read(run), run, console, accept_changes)
+
+
+def _go_on(settings: Settings, recorded: Settings, run: Path, console: Console, accept_changes: bool) -> bool:
+    """Whether there is something to do in a run that has begun; changed settings are recorded if they can be obeyed."""
+    is_finished, changed = _is_finished(run), _difference(recorded.as_yaml(), settings.as_yaml())
+    if changed and not accept_changes:
+        raise ConfigError(
+            f"{run} is a run with other settings:\n{changed}\nGive another folder with --run, or go on with the new "
+            "settings by --accept-changes."
+        )
+    if not changed:
+        if is_finished:
+            console.print(f"{run} is finished: nothing to do. For another run give another folder with --run.")
+        return not is_finished
+    done = _epochs_done(run)
+    if done is not None and settings.train.epochs < done:
+        raise ConfigError(
+            f"{run} has been trained for {done} epochs, and {settings.train.epochs} cannot be had of it any more. "
+            f"Nothing was changed: give at least train.epochs={done}, or another folder with --run."
+        )
+    trains_more = settings.train.epochs > (done or 0)
+    if is_finished and recorded.model_copy(update={"export": settings.export}) == settings:
+        files.write_text(run / run_folder.CONFIG, settings.as_yaml())
+        console.print(f"The settings of the export of {run} were changed:\n{changed}\nNext:  {_command('export', run)}")
+        return False
+    if is_finished and done is None:
+        raise ConfigError(
+            f"{run} is finished and has no checkpoint to go on from. Nothing was changed: train in another folder, "
+            f"with --set train.start_from={run} if it shall begin at these weights."
+        )
+    if is_finished and not trains_more:
+        raise ConfigError(
+            f"{run} is finished: its {done} epochs were trained with other settings:\n{changed}\nNothing was changed. "
+            "Give more train.epochs to go on with these settings, or another folder with --run."
+        )
+    console.print(f"The settings of {run} were changed:\n{changed}")
+    if is_finished:
+        # Of the epochs up to here; first, so that the run is never taken for finished with the new settings.
+        earlier = run_folder.read_report(run)
+        report = {"finished": False, "earlier": [*earlier.pop("earlier", []), earlier]}
+        run_folder.write_report(run, report)
+    files.write_text(run / run_folder.CONFIG, settings.as_yaml())
     return True
+
+
+def _epochs_done(run: Path) -> int | None:
+    """Epochs that the newest checkpoint has come to, one that has begun included; None if there is none."""
+    for path in checkpoint_files.paths(run / run_folder.CHECKPOINTS):
+        with contextlib.suppress(checkpoint_files.Damaged, KeyError, ValueError, TypeError):
+            _, epochs, batches = checkpoint_files.read(path)[0]["position"]
+            return int(epochs) + (batches > 0)
+    return None
 
 
 def _difference(before: str, after: str) -> str:
@@ -277,14 +326,6 @@ def _is_finished(run: Path) -> bool:
         return bool(json.loads((run / run_folder.REPORT).read_text(encoding="utf-8"))["finished"])
     except (OSError, ValueError, KeyError, TypeError):
         return False
-
-
-def _trim_history(path: Path, epochs: int) -> None:
-    """Drop the rows of epochs that will be trained again, and a row that was cut off."""
-    if path.is_file():
-        header, *rows = path.read_bytes().splitlines(keepends=True) or [b""]
-        kept = [row for row in rows if row.endswith(b"\n") and int(row.split(b",")[0]) < epochs]
-        files.write_bytes(path, b"".join([header, *kept]))
 
 
 def _describe(settings: Settings, splits: data.Splits) -> str:
@@ -306,7 +347,7 @@ def _report(
     console.print(f"test: elbo {test['elbo']:.2f}  log_likelihood {test['log_likelihood']:.2f}  kl {test['kl']:.2f}")
     run_folder.draw(run, vae, splits.test, console)
     if settings.export.formats:
-        run_folder.export(run)
+        run_folder.export_again(run)
     run_folder.update_report(
         run,
         finished=True,
@@ -327,7 +368,14 @@ def _report(
     if vae.condition is not None:
         given = ", condition=..." if vae.condition.num_classes is None else ", condition=0"
     console.print(
-        f"Trained for {seconds:.0f} s. In {run}: {', '.join(sorted(path.name for path in run.iterdir()))}\n"
-        f"Next:  keras-vae evaluate {run}    keras-vae plot {run}    keras-vae export {run}\n"
-        f'In Python:  vae = keras.saving.load_model("{run / run_folder.MODEL}"); vae.sample(16, seed=0{given})'
+        f"Trained for {seconds:.0f} s. In {run}: {', '.join(sorted(path.name for path in run.glob('[!.]*')))}\n"
+        f"Next:  {'    '.join(_command(name, run) for name in ('evaluate', 'plot', 'export'))}\n"
+        f"In Python:  import keras_vae as kv; vae = kv.load({str(run / run_folder.MODEL)!r}); "
+        f"vae.sample(16, seed=0{given})"
     )
+
+
+def _command(name: str, run: Path) -> str:
+    """A command as it can be typed."""
+    # What begins with a dash is an option, unless two stand before it.
+    return f"keras-vae {name} {'-- ' if str(run).startswith('-') else ''}{shlex.quote(str(run))}"

@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -12,6 +13,7 @@ import numpy as np
 import pytest
 import yaml
 from PIL import Image
+from processes import bound_by_permissions
 
 import keras_vae  # noqa: F401 - load_model finds the classes of imported packages only
 from keras_vae_cli.main import main
@@ -73,6 +75,10 @@ def test_the_default_job_leaves_a_run_folder(run):
     assert yaml.safe_load((folder / "config.yaml").read_text())["train"]["epochs"] == 2
     report = json.loads((folder / "report.json").read_text())
     assert report["training"]["test_elbo"] < 0
+    printed = next(line for line in output.splitlines() if line.startswith("In Python:"))
+    names = {}
+    exec(printed.removeprefix("In Python:").strip() + "; x = vae.sample(16, seed=0)", names)
+    assert names["x"].shape == (16, 8, 8, 1)
     vae = keras.saving.load_model(folder / "vae.keras")
     assert vae.sample(2, seed=0).shape == (2, 8, 8, 1)
     for name in ("samples", "reconstructions", "manifold"):
@@ -142,6 +148,33 @@ def test_data_that_are_missing_are_an_error_of_one_line(tmp_path, ended):
     code, _, err = ended("train", "image_folder", "--set", "data.path=nowhere", "--run", tmp_path / "run")
     assert code == 1
     assert err.startswith("keras-vae: ") and "nowhere" in err
+
+
+@pytest.mark.slow
+def test_a_run_folder_that_can_only_be_read_is_refused_before_the_work(run, tmp_path):
+    folder = tmp_path / "run"
+    shutil.copytree(run[0], folder)
+    bound = {"preexec_fn": bound_by_permissions}
+    for mode, place, names in (
+        (0o555, folder, [["evaluate"], ["plot"], ["export"], ["train", *SMALL, "train.epochs=3", "--accept-changes"]]),
+        (0o555, folder / "pictures", [["plot"]]),
+        (0o555, folder / "export", [["export"]]),
+        (0o000, folder, [["evaluate"]]),
+    ):
+        place.chmod(mode)
+        for name, *rest in names:
+            target = ["--run", folder] if name == "train" else [folder]
+            result = command(name, *target[:1], *rest, *target[1:], **bound)
+            assert result.returncode == 1, result.stdout + result.stderr
+            assert (
+                str(place) in result.stderr and "Permission denied" in result.stderr and ".writing" not in result.stderr
+            )
+            assert "yourself the right" in result.stderr and "Errno" not in result.stderr
+            assert len(result.stderr.splitlines()) == 1 and not result.stdout
+        place.chmod(0o755)
+    (tmp_path / "parent").mkdir(mode=0o555)
+    result = command("train", *SMALL, "--run", tmp_path / "parent" / "new" / "run", **bound)
+    assert result.returncode == 1 and "parent/new/run cannot be written to (Permission denied)" in result.stderr
 
 
 @pytest.mark.slow

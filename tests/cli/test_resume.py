@@ -2,6 +2,7 @@
 
 import csv
 import random
+import re
 import resource
 import signal
 import subprocess
@@ -134,6 +135,52 @@ def test_killed_a_model_with_an_update_of_its_own_ends_with_the_same_weights(nam
     for a, b in zip(weights(whole), weights(cut), strict=True):
         np.testing.assert_array_equal(a, b)
     assert (whole / "history.csv").read_text() == (cut / "history.csv").read_text()
+
+
+@pytest.mark.slow
+def test_told_to_end_by_a_scheduler_or_a_closed_terminal_a_run_is_saved_to_the_step(start, tmp_path):
+    settings = ["--set", *SMALL, "train.epochs=60", "train.checkpoint_seconds=3600", "train.ema_momentum=0.9"]
+    whole, cut = tmp_path / "whole", tmp_path / "cut"
+    assert train(*settings, "--run", whole).returncode == 0
+    steps = []
+    for kind in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
+        process = start(*settings, "--run", cut)
+        process.stdout.readline()
+        while "epoch" not in (line := process.stdout.readline()):
+            assert line, "it ended"
+        began = time.monotonic()
+        process.send_signal(kind)
+        output = process.communicate(timeout=60)[0]
+        assert time.monotonic() - began < 20
+        assert process.returncode == 128 + kind, output
+        assert "Traceback" not in output
+        steps.append(int(re.search(r"same command goes on from step (\d+)", output)[1]))
+        assert int(checkpoints(cut)[-1].name.rpartition("-")[2]) == steps[-1]
+    # No checkpoint was due: each is of the moment of the signal.
+    assert 0 < steps[0] < steps[1] < steps[2]
+    result = train(*settings, "--run", cut)
+    assert result.returncode == 0 and f"resumed from step {steps[-1]} " in result.stdout, result.stderr
+    for a, b in zip(weights(whole), weights(cut), strict=True):
+        np.testing.assert_array_equal(a, b)
+    assert (whole / "history.csv").read_text() == (cut / "history.csv").read_text()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("more", [[], ["train.ema_momentum=0.9", "train.early_stopping=50"]])
+def test_more_epochs_of_a_finished_run_end_with_the_weights_of_a_run_of_so_many(tmp_path, more):
+    settings = ["--set", *SMALL, "train.final_learning_rate=null", *more]
+    whole, grown = tmp_path / "whole", tmp_path / "grown"
+    assert train(*settings, "train.epochs=5", "--run", whole).returncode == 0
+    assert train(*settings, "train.epochs=2", "--run", grown).returncode == 0
+    result = train(*settings, "train.epochs=5", "--run", grown)
+    assert result.returncode == 1 and "--accept-changes" in result.stderr
+    result = train(*settings, "train.epochs=5", "--run", grown, "--accept-changes")
+    assert result.returncode == 0 and "resumed from step 22 (2 epochs)" in result.stdout, result.stderr
+    for a, b in zip(weights(whole), weights(grown), strict=True):
+        np.testing.assert_array_equal(a, b)
+    for name in ("history.csv", "config.yaml"):
+        assert (whole / name).read_text() == (grown / name).read_text()
+    assert "finished: nothing to do" in train(*settings, "train.epochs=5", "--run", grown).stdout
 
 
 @pytest.mark.slow

@@ -1,6 +1,9 @@
 """Run folders that are whole, incomplete, damaged and somebody else's, in one process."""
 
 import json
+import os
+import shutil
+import time
 import zipfile
 
 import keras
@@ -8,6 +11,7 @@ import numpy as np
 import pytest
 
 from keras_vae import data, files
+from keras_vae.training import checkpoint_state
 from keras_vae_cli import settings
 from keras_vae_cli.commands import build, run_folder, train
 from keras_vae_cli.errors import ConfigError
@@ -57,11 +61,146 @@ def test_training_starts_from_the_weights_of_another_run(run, capsys):
         train.train(settings.load(run / "more.yaml", ["train.start_from=nowhere"]), run / "third")
 
 
+def other_run(run):
+    """The same with the name of another run, as if its model had been copied into this folder."""
+    checkpoint_state.save(build.make_vae(build.read(run), (8, 8, 1)), run / "vae.keras", "another")
+
+
+def unnamed(run):
+    build.make_vae(build.read(run), (8, 8, 1)).save(run / "vae.keras")
+
+
+@pytest.mark.parametrize(
+    ("put", "message"), [(other_run, "is a model of another run"), (unnamed, "not written by keras-vae train")]
+)
+def test_a_model_of_another_run_is_refused_unless_the_run_has_no_name(run, put, message, tmp_path_factory):
+    again = settings.load(run / "config.yaml")
+    run_folder.plot(run)  # of before there were names
+    own = run_folder.identify(run)
+    checkpoint_state.save(run_folder.untrusted.load(run / "vae.keras"), run / "vae.keras", own)
+    assert checkpoint_state.run_of(run / "vae.keras") == own
+    moved = tmp_path_factory.mktemp("elsewhere") / "run"
+    shutil.copytree(run, moved)
+    run_folder.load_model(moved)
+    put(moved)
+    before = (moved / "vae.keras").read_bytes()
+    (moved / "report.json").unlink()
+    for refused in (
+        lambda: run_folder.load_model(moved),
+        lambda: run_folder.evaluate(moved, num_samples=2),
+        lambda: run_folder.export(moved),
+        lambda: train.train(again, moved),
+        lambda: build_from(moved, again),
+    ):
+        with pytest.raises(ConfigError, match=f"{message}.* or delete .*run.json"):
+            refused()
+    assert (moved / "vae.keras").read_bytes() == before
+    (moved / "run.json").unlink()
+    run_folder.load_model(moved)
+    (moved / "run.json").write_text("{")
+    with pytest.raises(ConfigError, match=r"run\.json is damaged"):
+        run_folder.load_model(moved)
+
+
+def build_from(run, made):
+    changed = made.model_copy(update={"train": made.train.model_copy(update={"start_from": str(run)})})
+    train.train(changed, run.parent / "new")
+
+
+def a_finished_run(folder, *changes):
+    (folder.parent / "mine.yaml").write_text(
+        f"data: {{name: digits, binarize: threshold}}\nmodel: {MODEL}\ntrain: {{epochs: 2}}\nexport: {{formats: []}}"
+    )
+    train.train(settings.load(folder.parent / "mine.yaml", changes), folder)
+    return folder
+
+
+def test_a_finished_run_records_no_settings_that_it_was_not_trained_with(tmp_path, capsys):
+    run = a_finished_run(tmp_path / "run")
+    before = {path: path.read_bytes() for path in run.rglob("*") if path.is_file()}
+
+    def again(*changes):
+        train.train(settings.load(tmp_path / "mine.yaml", changes), run, accept_changes=True)
+
+    with pytest.raises(ConfigError, match="trained for 2 epochs, and 1 cannot be had"):
+        again("train.epochs=1")
+    with pytest.raises(ConfigError, match=r"its 2 epochs were trained with other settings(.|\n)*Nothing was changed"):
+        again("train.learning_rate=0.1")
+    assert {path: path.read_bytes() for path in run.rglob("*") if path.is_file()} == before
+    again("export.quantize=[int8]")
+    assert build.read(run).export.quantize == ["int8"] and "keras-vae export" in capsys.readouterr().out
+
+    # Another run's checkpoints, and its history.
+    other = tmp_path / "other"
+    shutil.copytree(run, other)
+    (other / "report.json").unlink()
+    name = run_folder.identify(other)
+    checkpoint_state.save(run_folder.untrusted.load(run / "vae.keras"), other / "vae.keras", name)
+    with pytest.raises(ValueError, match=r"The checkpoints in .*other.* are of another run"):
+        train.train(settings.load(other / "config.yaml"), other)
+
+    again("train.epochs=3", "export.quantize=[int8]")
+    assert "resumed from step 22 (2 epochs)" in capsys.readouterr().out
+    report = json.loads((run / "report.json").read_text())
+    assert report["finished"] and report["training"]["steps"] == 33 and report["earlier"][0]["training"]["steps"] == 22
+    shutil.rmtree(run / "checkpoints")
+    with pytest.raises(ConfigError, match="no checkpoint to go on from"):
+        again("train.epochs=4", "export.quantize=[int8]")
+    assert build.read(run).train.epochs == 3
+
+
+@pytest.mark.parametrize(
+    ("name", "is_folder"),
+    [
+        *[(name, False) for name in ("pictures", "checkpoints", "tensorboard", "export")],
+        *[(name, True) for name in ("vae.keras", "history.csv", "report.json", "run.json")],
+    ],
+)
+def test_what_stands_in_the_way_is_said_before_the_training(tmp_path, name, is_folder):
+    run = tmp_path / "a[/b] :smile:"
+    run.mkdir()
+    (run / "config.yaml").write_text(f"data: {{name: nonsense}}\nmodel: {MODEL}\n")
+    (run / name).mkdir() if is_folder else (run / name).write_text("mine")
+    with pytest.raises(OSError) as error:
+        train.train(settings.load(run / "config.yaml"), run)
+    assert f"{run / name} is no {'file' if is_folder else 'folder'}, and one is needed there" in str(error.value)
+
+
+def test_a_model_that_no_memory_holds_is_refused_with_its_size(tmp_path):
+    for change, weights in (
+        ("model.latent_dim=1000000000", "770,000,329,282"),
+        ("model.encoder.units=[1000000000]", "97,000,168,802"),
+        ("model.prior={name: VampPrior, num_pseudo_inputs: 1000000000}", "64,000,"),
+    ):
+        began = time.monotonic()
+        with pytest.raises(ConfigError, match=rf"would have {weights}.* GB.*config is model\.[a-z._]+=1000000000"):
+            train.train(settings.load(None, [change]), tmp_path / "run")
+        assert time.monotonic() - began < 5
+    with pytest.raises(ConfigError, match="optimizer_arguments: Adam does not take these"):
+        train.train(settings.load(None, ["train.optimizer_arguments.beta1=0.9"]), tmp_path / "run")
+
+
+def test_with_one_test_image_what_needs_more_is_left_out_with_a_line(run, capsys):
+    np.save(run / "few.npy", np.eye(8, dtype="float32").repeat(3, axis=0).reshape(3, 8, 8, 1))
+    text = f"data: {{path: '{run / 'few.npy'}', batch_size: 1, validation_split: 0}}\nmodel: {MODEL}\n"
+    (run / "config.yaml").write_text(text)
+    run_folder.plot(run)
+    assert "interpolations are not drawn: they need two examples" in capsys.readouterr().out
+    assert {"samples.png", "traversals.png"} <= {path.name for path in (run / "pictures").iterdir()}
+    run_folder.evaluate(run, num_samples=3)
+    assert "There is one test example" in capsys.readouterr().out
+    test = json.loads((run / "report.json").read_text())["test"]
+    assert test["active_units"] is None and test["standard_error"] is None and test["aggregate_posterior"] is None
+
+
 def test_two_processes_do_not_train_in_one_folder(run, tmp_path_factory):
     again = settings.load(None, ["train.epochs=1", "export.formats=[]"])
     before = {path.name: path.read_bytes() for path in run.iterdir()}
-    with files.locked(run), pytest.raises(files.Busy, match="another process is writing to"):
+    with files.locked(run), pytest.raises(files.Busy, match="has been writing to"):
         train.train(again, run)
+    for command in (run_folder.evaluate, run_folder.plot, run_folder.export):
+        with files.locked(run), pytest.raises(files.Busy, match=f"process {os.getpid()} on .* has been writing to"):
+            command(run)
     assert {path.name: path.read_bytes() for path in run.iterdir()} == before
     empty = tmp_path_factory.mktemp("empty")
     with files.locked(empty), pytest.raises(files.Busy):

@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -115,6 +116,38 @@ def finish(start, folder, resumes):
 def test_a_worker_is_killed_the_chief_stops_and_both_go_on_from_a_checkpoint(start, tmp_path):
     lose(start, tmp_path, 1, signal.SIGKILL)
     finish(start, tmp_path, resumes=True)
+
+
+@pytest.mark.slow
+def test_a_worker_that_is_told_to_end_ends_all_at_one_step_and_they_go_on_to_the_same_weights(start, tmp_path):
+    cut, whole = tmp_path / "cut", tmp_path / "whole"
+    workers = start(cut)
+    wait_for_a_new_checkpoint(cut, workers)
+    began = time.monotonic()
+    workers[1].send_signal(signal.SIGTERM)
+    outputs = [worker.communicate(timeout=60)[0] for worker in workers]
+    assert time.monotonic() - began < 20
+    assert [worker.returncode for worker in workers] == [143, 143], outputs
+    assert "Traceback" not in "".join(outputs) and "lost" not in "".join(outputs)
+    step = re.search(r"goes on from step (\d+)", outputs[0])[1]
+    workers = start(cut)
+    assert f"resumed from step {step} " in (workers[0].communicate(timeout=300)[0] + workers[1].communicate()[0])
+    for a, b in zip(weights(cut / "0" / "run"), finish(start, whole, resumes=False), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("how", ["Slurm", "TF_CONFIG"])
+def test_a_worker_alone_trains(tmp_path, how):
+    (port,) = free_ports(1)
+    config = json.dumps({"cluster": {"worker": [f"127.0.0.1:{port}"]}, "task": {"type": "worker", "index": 0}})
+    slurm = {"STEP_NODELIST": "localhost", "STEP_TASKS_PER_NODE": "1", "PROCID": "0", "JOB_ID": str(port)}
+    env = {"TF_CONFIG": config} if how == "TF_CONFIG" else {f"SLURM_{name}": value for name, value in slurm.items()}
+    program = [sys.executable, "-c", "from keras_vae_cli.main import main; main()", "train", "--run", "run", *SMALL]
+    ended = subprocess.run(program, cwd=tmp_path, env={**os.environ, **env}, capture_output=True, text=True)
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    rows = list(csv.DictReader((tmp_path / "run" / "history.csv").read_text().splitlines()))
+    assert [int(row["epoch"]) for row in rows] == list(range(EPOCHS))
 
 
 @pytest.mark.exhaustive

@@ -1,5 +1,8 @@
 """Runs that are cut off and go on, in one process; test_resume.py kills real ones."""
 
+import os
+import signal
+
 import keras
 import numpy as np
 import pytest
@@ -24,6 +27,20 @@ class Kill(keras.callbacks.Callback):
     def on_train_batch_end(self, batch, logs=None):
         if int(keras.ops.convert_to_numpy(self.model.step)) >= self.at:
             raise Killed
+
+
+class Terminate(keras.callbacks.Callback):
+    """Send this process SIGTERM, as Kubernetes, Slurm and Docker do, once at a moment of training."""
+
+    def __init__(self, hook, at):
+        super().__init__()
+        self.is_sent, self.at = False, at
+        vars(self)[hook] = self.send
+
+    def send(self, *_, **__):
+        if not self.is_sent and int(keras.ops.convert_to_numpy(self.model.step)) >= self.at:
+            self.is_sent = True
+            os.kill(os.getpid(), signal.SIGTERM)
 
 
 def make_vae(case="", seed=None, **options):
@@ -68,7 +85,7 @@ def fit(folder, x, case="", kill=None, epochs=EPOCHS, **options):
         ),
     ]
     saver = callbacks.Checkpoints(folder, best=folder.with_suffix(".keras"), steps=1 if kill != "never" else 3)
-    killer = [Kill(kill)] if isinstance(kill, int) else []
+    killer = [Kill(kill)] if isinstance(kill, int) else [Terminate(*kill)] if isinstance(kill, tuple) else []
     average = [keras.callbacks.SwapEMAWeights()] if case == "averages" else []
     history = vae.fit(
         x,
@@ -131,6 +148,107 @@ def test_a_run_that_is_cut_off_ends_as_if_it_had_not_been(digits, tmp_path, caps
         assert history.history == whole[1].history
         for a, b in zip(done.get_weights(), whole[0].get_weights(), strict=True):
             np.testing.assert_array_equal(a, b)
+
+
+MOMENTS = {
+    "within an epoch": (("on_train_batch_end", 2 * STEPS + 2), "step 13 (2 epochs and 3 steps)"),
+    "at the end of an epoch": (("on_epoch_end", 2 * STEPS), "step 11 (2 epochs and 1 steps)"),
+    "before a validation": (("on_train_batch_begin", 2 * STEPS - 1), "step 10 (1 epochs and 5 steps)"),
+    "within a validation": (("on_test_batch_begin", 2 * STEPS), "step 10 (1 epochs and 5 steps)"),
+    "after a validation": (("on_test_end", 2 * STEPS), "step 10 (2 epochs)"),
+}
+
+
+@pytest.mark.parametrize(
+    ("case", "moments"),
+    [
+        ("", ["within an epoch", "within a validation"]),
+        pytest.param("averages", [*MOMENTS], marks=pytest.mark.slow),
+    ],
+)
+def test_a_run_that_is_told_to_end_is_saved_to_the_step_and_goes_on(digits, tmp_path, capsys, case, moments):
+    x = digits[: 16 * STEPS - 3]
+    whole = fit(tmp_path / "whole", x, case, kill="never", batch_size=16)
+    before = signal.getsignal(signal.SIGTERM)
+    for moment in moments:
+        kill, position = MOMENTS[moment]
+        with pytest.raises(SystemExit) as end:
+            fit(tmp_path / moment, x, case, kill=kill, batch_size=16)
+        assert end.value.code == 128 + signal.SIGTERM
+        assert signal.getsignal(signal.SIGTERM) == before
+        capsys.readouterr()
+        again = fit(tmp_path / moment, x, case, batch_size=16)
+        assert f"resumed from {position}" in capsys.readouterr().out, moment
+        assert_equal(whole, again)
+
+
+@pytest.mark.slow
+def test_a_signal_goes_to_whoever_handles_it_once_the_run_is_saved_and_a_second_one_at_once(digits, tmp_path):
+    class Own(Exception):
+        pass
+
+    def own(*_):
+        raise Own
+
+    before = signal.signal(signal.SIGTERM, own)
+    try:
+        for hook in ("on_train_batch_end", "on_train_begin"):
+            with pytest.raises(Own):
+                fit(tmp_path / hook, digits[:64], kill=(hook, 0), batch_size=16)
+            # Where nothing was trained yet there is nothing to wait for.
+            assert bool(checkpoint_files.paths(tmp_path / hook)) == (hook == "on_train_batch_end")
+            assert signal.getsignal(signal.SIGTERM) == own
+        twice = Terminate("on_train_batch_end", 2), Terminate("on_train_batch_end", 2)
+        vae, saver = make_vae(seed=1), callbacks.Checkpoints(tmp_path / "twice")
+        with pytest.raises(Own):
+            vae.fit(digits[:64], batch_size=16, callbacks=[saver, *twice], verbose=0)
+        assert not checkpoint_files.paths(tmp_path / "twice") and int(vae.step) == 2
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        fit(tmp_path / "ignored", digits[:64], kill=("on_train_batch_end", 2), batch_size=16, epochs=1)
+        assert signal.getsignal(signal.SIGTERM) == signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def test_a_run_without_checkpoints_within_epochs_ends_at_the_last_one_when_it_is_told_to(digits, tmp_path):
+    def batches():
+        while True:
+            yield (digits[:16],)
+
+    vae, saver = make_vae(seed=1), callbacks.Checkpoints(tmp_path, seconds=0)
+    ends = Terminate("on_train_batch_begin", 7)
+    with pytest.raises(SystemExit):
+        vae.fit(batches(), epochs=3, steps_per_epoch=STEPS, callbacks=[saver, ends], verbose=0)
+    assert saver.saved == (5, 1, 0)
+
+
+def test_while_training_the_folder_is_no_other_process_s(digits, tmp_path):
+    with files.locked(tmp_path), pytest.raises(files.Busy, match=f"process {os.getpid()} on .* has been writing to"):
+        make_vae().fit(digits[:32], callbacks=[callbacks.Checkpoints(tmp_path)], verbose=0)
+    with pytest.raises(Killed):
+        make_vae().fit(digits[:64], callbacks=[callbacks.Checkpoints(tmp_path), Kill(1)], verbose=0)
+    with files.locked(tmp_path):  # whatever ended the training
+        pass
+
+
+def test_a_run_that_was_stopped_early_goes_on_with_more_patience(digits, tmp_path):
+    def train(patience, epochs=8):
+        stopper = keras.callbacks.EarlyStopping(monitor="loss", mode="min", min_delta=1e9, patience=patience)
+        callers = [stopper, callbacks.Checkpoints(tmp_path)]
+        return len(make_vae(seed=1).fit(digits[:32], epochs=epochs, callbacks=callers, verbose=0).epoch)
+
+    assert [train(2), train(2), train(2, epochs=20), train(4), train(4)] == [3, 3, 3, 5, 5]
+
+
+def test_checkpoints_of_another_run_are_refused(digits, tmp_path):
+    def train(folder, run):
+        return make_vae(seed=1).fit(digits[:32], callbacks=[callbacks.Checkpoints(folder, run=run)], verbose=0)
+
+    train(tmp_path / "a", "a")
+    for run in ("b", "c"):
+        with pytest.raises(ValueError, match="are of another run"):
+            train(tmp_path / "a", run)
+    train(tmp_path / "a", None)
 
 
 def damage(path, how):
