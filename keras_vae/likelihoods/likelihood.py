@@ -18,9 +18,9 @@ import keras
 import numpy as np
 import tensorflow as tf
 from tensorflow_probability import distributions as tfd
-from tensorflow_probability import layers as tfpl
 
 from keras_vae.arguments import check_event_shape
+from keras_vae.distributions.head import Head
 from keras_vae.distributions.support import REAL, UNIT, Support
 from keras_vae.serialization import Serializable
 
@@ -56,7 +56,7 @@ class Likelihood(Serializable, keras.layers.Layer):
     def __init__(self, event_shape: Sequence[int], **kwargs: Any) -> None:
         super().__init__(**{**kwargs, "dtype": "float32"})
         self.event_shape = check_event_shape(event_shape)
-        self.head = tfpl.DistributionLambda(self._split, convert_to_tensor_fn=tfd.Distribution.mean)
+        self.head = Head(self._split, convert_to_tensor_fn=tfd.Distribution.mean)
 
     @property
     def params_shape(self) -> tuple[int, ...]:
@@ -151,8 +151,9 @@ class Likelihood(Serializable, keras.layers.Layer):
         per_example = (~np.isfinite(_float32(x))).reshape(len(x), -1).sum(axis=1)
         bad = np.flatnonzero(per_example)
         raise ValueError(
-            f"{per_example.sum()} values of the data are NaN or infinite in float32, in {len(bad)} of {len(x)} examples "
-            f"(the first is number {bad[0]}). Repair or drop them: x[np.isfinite(x).reshape(len(x), -1).all(1)]."
+            f"{per_example.sum()} values of the data are NaN or infinite in float32, in {len(bad)} of {len(x)} "
+            f"examples (the first is number {bad[0]}). Repair or drop them: "
+            "x[np.isfinite(x).reshape(len(x), -1).all(1)]."
         )
 
     def _refuse_values(self, x: np.ndarray, start: int, error: ValueError) -> None:

@@ -82,10 +82,13 @@ class Encoder(Serializable, keras.Model):
 
     def call(self, x: tf.Tensor, condition: tf.Tensor | None = None, training: bool | None = None) -> tfd.Distribution:
         """q(z|x), batch [B], event [L], for data [B, *event_shape] and conditions [B, ...] if there are any."""
+        return self.posterior(self.features(x, condition, training))
+
+    def features(self, x: tf.Tensor, condition: tf.Tensor | None = None, training: bool | None = None) -> tf.Tensor:
+        """What the posterior sees of the data, [B, F]."""
         require(self, condition)
         seen = x if self.condition is None else [x, self.condition.features(condition)]
-        features = self.body(seen, training=training)
-        return self.posterior(tf.reshape(features, [-1, self.num_features]))
+        return tf.reshape(self.body(seen, training=training), [-1, self.num_features])
 
     def ascend(
         self, x: tf.Tensor, condition: tf.Tensor | None = None, training: bool | None = None

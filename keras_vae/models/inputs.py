@@ -4,7 +4,7 @@ Arrays are looked at whole. Inside of a graph, where there are no values yet, sh
 """
 
 import types
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import keras
@@ -19,7 +19,7 @@ FORMS = "an array of numbers such as x.astype('float32'), of shape [B, *event_sh
 
 
 def examples(vae: Any, x: Any) -> Any:
-    """The data as float32 [B, *event_shape], checked: an array, or the tensor itself inside of a graph.
+    """The data as float32 [B, *event_shape], checked: an array, or of a tensor a tensor, for the sake of gradients.
 
     Args:
         vae: the model.
@@ -36,7 +36,7 @@ def examples(vae: Any, x: Any) -> Any:
         return tf.cast(x, tf.float32)
     array = as_array("x", x)
     likelihood.check(array)
-    return array.astype("float32", copy=False)
+    return tf.cast(x, tf.float32) if tf.is_tensor(x) else array.astype("float32", copy=False)
 
 
 def latents(vae: Any, z: Any) -> tf.Tensor:
@@ -51,9 +51,10 @@ def latents(vae: Any, z: Any) -> tf.Tensor:
         if array.dtype.kind not in "fbiuV" or array.dtype.names is not None:
             raise ValueError(f"z must be numbers, float32 of shape [..., {size}], not of dtype {array.dtype}.")
         with np.errstate(over="ignore"):
-            z = array.astype("float32", copy=False)
-        if not np.isfinite(z).all():
-            raise ValueError(f"z must be finite: {np.sum(~np.isfinite(z))} of its values are NaN or infinite.")
+            array = array.astype("float32", copy=False)
+        if not np.isfinite(array).all():
+            raise ValueError(f"z must be finite: {np.sum(~np.isfinite(array))} of its values are NaN or infinite.")
+        z = z if tf.is_tensor(z) else array
     if tf.TensorShape(z.shape).rank == 0 or z.shape[-1] not in (None, size):
         raise ValueError(
             f"z must have shape [..., {size}], one number for each latent dimension, not {tuple(z.shape)}."
@@ -125,9 +126,64 @@ def _parts(vae: Any, data: Any, condition: Any) -> Iterator[tuple[np.ndarray, tf
     if batches.is_endless(data):
         raise ValueError("The data never end: give a finite dataset, for example data.take(100).")
     for number, batch in enumerate(batches.whole_batches(data, batches.DEFAULT_BATCH_SIZE)):
+        yield _checked(vae, number, batch)
+
+
+def _checked(vae: Any, number: int, batch: Any) -> tuple[np.ndarray, tf.Tensor | None]:
+    """The examples and conditions of a batch in any form.
+
+    Raises:
+        ValueError: naming the batch.
+    """
+    try:
         x, c, _ = batches.unpack(tuple(batch) if isinstance(batch, list) else batch, vae.condition is not None)
+        x = examples(vae, np.asarray(x))
+        return x, conditions.given(vae.condition, c, len(x))
+    except ValueError as error:
+        raise ValueError(f"Batch {number} of the data: {error}") from None
+
+
+def predict(vae: Any, run: Callable[..., np.ndarray], x: Any, args: Any, kwargs: Any) -> np.ndarray:
+    """What `run`, `keras.Model.predict`, gives for data that are looked at: arrays before, batches when they come.
+
+    Raises:
+        ValueError: for data, or conditions, that the model cannot take.
+    """
+    if isinstance(x, (tf.data.Dataset, keras.utils.PyDataset, types.GeneratorType)):
+        # Keras gives each replica its part of a dataset, and can do so with that of the user only.
+        if vae.distribute_strategy.num_replicas_in_sync > 1:
+            return run(x, *args, **kwargs)
+        refusals: list[ValueError] = []
         try:
-            x = examples(vae, x)
-            yield x, conditions.given(vae.condition, c, len(x))
-        except ValueError as error:
-            raise ValueError(f"Batch {number} of the data: {error}") from None
+            return run(_watched(vae, x, refusals), *args, **kwargs)
+        except (tf.errors.OpError, ValueError):
+            # TensorFlow wraps what is raised in a pipeline.
+            if refusals:
+                raise refusals[0] from None
+            raise
+    if x is None or isinstance(x, tf.distribute.DistributedDataset):
+        return run(x, *args, **kwargs)
+    x, condition, _ = batches.unpack(x, vae.condition is not None)
+    x = examples(vae, x)
+    given = conditions.given(vae.condition, condition, len(x))
+    if not len(x):
+        return np.zeros((0, *vae.decoder.event_shape), "float32")
+    return run(x if given is None else {batches.IMAGE: x, batches.CONDITION: given}, *args, **kwargs)
+
+
+def _watched(vae: Any, data: Any, refusals: list[ValueError]) -> Any:
+    """The same batches, each looked at when it comes; what is refused is remembered."""
+
+    def looked_at() -> Iterator[Any]:
+        for number, batch in enumerate(batches.whole_batches(data, batches.DEFAULT_BATCH_SIZE)):
+            try:
+                _checked(vae, number, batch)
+            except ValueError as error:
+                refusals.append(error)
+                raise
+            yield batch
+
+    if not isinstance(data, tf.data.Dataset):
+        return looked_at()
+    watched = tf.data.Dataset.from_generator(looked_at, output_signature=data.element_spec)
+    return watched.apply(tf.data.experimental.assert_cardinality(data.cardinality())).with_options(data.options())

@@ -41,7 +41,7 @@ WRONG = {
     "one picture": (lambda: images()[0], r"x\[None\]"),
     "one picture without channel": (lambda: images()[0, ..., 0], r"x\[None, ..., None\]"),
     "a scalar": (lambda: 1.0, r"shape \(\)"),
-    "nothing": (lambda: [], r"shape \(0,\)"),
+    "nothing": (list, r"shape \(0,\)"),
     "strings": (lambda: np.full((2, *SHAPE), "a"), "dtype <U1"),
     "objects": (lambda: np.full((2, *SHAPE), None), "of objects"),
     "None": (lambda: None, "not NoneType"),
