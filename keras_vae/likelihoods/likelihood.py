@@ -171,7 +171,7 @@ class Likelihood(Serializable, keras.layers.Layer):
             self.check_values(shown)
         except ValueError as of_more:
             error = of_more
-        place = f"From example {first} of the data on: " if first else ""
+        place = f"From example {first} on: " if first else ""
         of_pixels = self.support == UNIT and 1.0 < shown.max() <= 255.0 and shown.min() >= 0.0
         remedy = " If they are pixels of 0 to 255: x / 255, which data.load does." if of_pixels else ""
         raise ValueError(f"{place}{error}{remedy}") from None

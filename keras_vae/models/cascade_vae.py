@@ -110,6 +110,11 @@ class CascadeVAE(VAE):
         groups = latent_groups(Joint([q, OneHot.certain(code)]), p, _beside(z, code), densities=densities)
         return Terms(likelihood.log_prob(x), groups, likelihood)
 
+    @property
+    def certainties(self) -> tuple[bool, ...]:
+        """As in `VAE`, and the code, which is one for each example."""
+        return (*super().certainties, *([] if self.num_classes is None else [True]))
+
     def draw_latents(self, n: int, seed: tf.Tensor, condition: tf.Tensor | None, temperature: float) -> tf.Tensor:
         """As in `VAE`: n draws of [z, d]."""
         full = super().draw_latents(n, seed, condition, temperature)

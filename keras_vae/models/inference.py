@@ -167,7 +167,7 @@ class Inference(keras.Model):
 
         log 1/K sum_k p(x|z_k) p(z_k) / q(z_k|x), z_k ~ q(z|x): a lower bound in expectation, which rises to log p(x)
         with K = `num_samples` (Burda et al. 2016, "Importance weighted autoencoders"). Where q(z|x) is certain, as that
-        of a codebook, it is the ELBO whatever K, and taken once.
+        of a codebook, all weights are equal: it is the ELBO whatever K, and taken once.
 
         Args:
             x: data [B, *event_shape], or a dataset, as in `encode`.
@@ -185,7 +185,7 @@ class Inference(keras.Model):
             )
         num_samples = check_count("num_samples", num_samples)
         self._ensure_built()
-        num_samples = 1 if self.encoder.posterior.is_certain else num_samples
+        num_samples = 1 if all(self.certainties) else num_samples
         return _array(estimate(self, x, num_samples, seeds.as_pair(seed), condition))
 
 
@@ -304,23 +304,25 @@ def draw_examples(
     """Means of p(x|z), or draws from it, for n draws of the latents: see `VAE.sample`."""
     rows = rows_at_once(vae)
 
-    def shown(likelihood: tfd.Distribution, pixels: tf.Tensor) -> tf.Tensor:
-        return likelihood.sample(seed=pixels) if noise else likelihood.mean()
+    def shown(likelihood: tfd.Distribution, pixels: tf.Tensor | None) -> tf.Tensor:
+        return likelihood.mean() if pixels is None else likelihood.sample(seed=pixels)
 
-    def decode(z: tf.Tensor, eps: Sequence[tf.Tensor], condition: tf.Tensor | None, pixels: tf.Tensor) -> tf.Tensor:
-        return shown(vae.decoder.draw(z, eps, condition), pixels)
+    def pixels(index: int) -> tf.Tensor | None:
+        return seeds.fold_in(seed, PIXELS, index) if noise else None
+
+    def decode(z: tf.Tensor, eps: Sequence[tf.Tensor], condition: tf.Tensor | None, pair: Any) -> tf.Tensor:
+        return shown(vae.decoder.draw(z, eps, condition), pair)
 
     if n <= rows or vae.draws_as_a_whole or not tf.executing_eagerly():
-        return shown(vae.generate(n, seed, condition, temperature).likelihood, seeds.fold_in(seed, PIXELS, 0))
+        return shown(vae.generate(n, seed, condition, temperature).likelihood, pixels(0))
     z = vae.draw_latents(n, seed, condition, temperature)
     eps = vae.decoder.noise(n, seed, temperature)
     given = condition_for(vae.decoder, condition)
-    run = vae.compiled_methods.get(vae, "sample with noise" if noise else "sample", decode)
+    run = vae.compiled_methods.get(vae, "sample", decode)
     result = np.empty((n, *vae.decoder.event_shape), "float32")
     for index, block in enumerate(blocks(n, rows)):
         some = None if given is None else given[block]
-        pixels = seeds.fold_in(seed, PIXELS, index)
-        result[block] = run(z[block], [level[block] for level in eps], some, pixels)
+        result[block] = run(z[block], [level[block] for level in eps], some, pixels(index))
     return result
 
 

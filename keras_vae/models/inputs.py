@@ -14,8 +14,7 @@ import tensorflow as tf
 from keras_vae import conditions
 from keras_vae.data import batches
 
-# What else an array may come as.
-FORMS = "an array of numbers such as x.astype('float32'), of shape [B, *event_shape]"
+FORMS = "an array of numbers, as float32"
 
 
 def examples(vae: Any, x: Any) -> Any:

@@ -108,6 +108,7 @@ class VAE(Serializable, Inference, keras.Model):
         # `optimizer.iterations` stands still when a step is accumulated or skipped; noise and schedules must not.
         self.step = learner.counter(self, "step")
         encoder.posterior.follow(self.step)
+        encoder.follow(decoder.likelihood.support)
         # 1 once weights were adapted or loaded: an automatic `adapt` could then only destroy something.
         self.adapted = learner.counter(self, "adapted")
         names = ("loss", *LOGGED, *objective.metric_names)
@@ -165,6 +166,11 @@ class VAE(Serializable, Inference, keras.Model):
         nothing = np.zeros((1, *self.decoder.event_shape), "float32")
         condition = None if self.condition is None else self.condition.zeros(1)
         return all(group.kl_is_exact for group in self.infer(nothing, seed=0, condition=condition).groups)
+
+    @property
+    def certainties(self) -> tuple[bool, ...]:
+        """Whether q(z|x) is a point mass, block by block: importance samples of such a block are all equal."""
+        return self.encoder.posterior.certainties
 
     # The two seams: everything below is made of them.
 

@@ -74,6 +74,11 @@ class Posterior(Serializable, keras.layers.Layer):
         return (self.has_density,)
 
     @property
+    def certainties(self) -> tuple[bool, ...]:
+        """`is_certain` of each block."""
+        return (self.is_certain,)
+
+    @property
     def codebook(self) -> tf.Tensor:
         """The codes, [num_codes, D].
 

@@ -26,7 +26,7 @@ WRONG = {
     "uint8": (lambda: (images() * 255).astype("uint8"), r"integers \(uint8\).*/ 255"),
     "zeros and ones in uint8": (lambda: images().astype("uint8"), r'as they stand: x.astype\("float32"\)'),
     "0 to 255": (lambda: images() * 255, r"neither .*\[0, 255\].*x / 255, which data.load does"),
-    "gray in a late row": (lambda: spoilt(39, 0.5), "From example 39 of the data on: Bernoulli"),
+    "gray in a late row": (lambda: spoilt(39, 0.5), "From example 39 on: Bernoulli"),
     "NaN in a late row": (lambda: spoilt(38, np.nan), r"1 values of the data are NaN .* 1 of 40 .*number 38\)"),
     "infinite": (lambda: spoilt(0, -np.inf), "NaN or infinite"),
     "beyond float32": (lambda: spoilt(0, 1.0).astype("float64") * 1e300, "NaN or infinite in float32"),
@@ -78,7 +78,7 @@ def test_all_rows_of_arrays_are_looked_at_before_training(form):
     bad = x.copy()
     bad[33:] *= 0.5  # the first batch of 32 is as it should be
     before = vae.decoder.get_weights() if vae.built else None
-    with pytest.raises(ValueError, match=r"From example 3[3-5] of the data on: Bernoulli"):
+    with pytest.raises(ValueError, match=r"From example 3[3-5] on: Bernoulli"):
         if form == "fit":
             vae.fit(bad, verbose=0)
         elif form == "evaluate":
