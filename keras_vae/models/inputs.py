@@ -30,12 +30,21 @@ def examples(vae: Any, x: Any) -> Any:
     likelihood = vae.decoder.likelihood
     if tf.is_symbolic_tensor(x):
         likelihood.check_shape(x.shape if x.shape.rank is not None else [None, *likelihood.event_shape])
-        if not (x.dtype.is_floating or x.dtype.is_bool):
-            raise ValueError(f"The data have dtype {x.dtype.name}; likelihoods take float32.")
+        check_dtype(x)
         return tf.cast(x, tf.float32)
     array = as_array("x", x)
     likelihood.check(array)
     return tf.cast(x, tf.float32) if tf.is_tensor(x) else array.astype("float32", copy=False)
+
+
+def check_dtype(x: Any) -> None:
+    """Refuse a tensor of integers, or of anything else that is no number with a fraction.
+
+    Raises:
+        ValueError: naming its type.
+    """
+    if tf.is_tensor(x) and not (x.dtype.is_floating or x.dtype.is_bool):
+        raise ValueError(f"The data have dtype {x.dtype.name}; likelihoods take float32.")
 
 
 def latents(vae: Any, z: Any) -> tf.Tensor:
@@ -180,7 +189,8 @@ def _watched(vae: Any, data: Any, refusals: list[ValueError]) -> Any:
             except ValueError as error:
                 refusals.append(error)
                 raise
-            yield batch
+            # Keras takes tuples of a generator only.
+            yield batch if isinstance(data, tf.data.Dataset) or isinstance(batch, tuple) else (batch,)
 
     if not isinstance(data, tf.data.Dataset):
         return looked_at()

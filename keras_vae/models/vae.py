@@ -16,7 +16,7 @@ from keras_vae import conditions, internals, seeds
 from keras_vae.arguments import check_count, check_number
 from keras_vae.conditions import condition_for
 from keras_vae.data import batches
-from keras_vae.models import inference, learner
+from keras_vae.models import inference, inputs, learner
 from keras_vae.models.decoder import Decoder
 from keras_vae.models.encoder import Encoder
 from keras_vae.models.inference import Inference
@@ -192,6 +192,7 @@ class VAE(Serializable, Inference, keras.Model):
             training: passed on to the networks.
         """
         self._ensure_built()
+        inputs.check_dtype(x)
         x = tf.cast(x, tf.float32)
         if x.shape.rank is not None:
             self.decoder.likelihood.check_shape(x.shape)
