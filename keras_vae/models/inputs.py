@@ -171,7 +171,8 @@ def predict(vae: Any, run: Callable[..., np.ndarray], x: Any, args: Any, kwargs:
             raise
     if x is None or isinstance(x, tf.distribute.DistributedDataset):
         return run(x, *args, **kwargs)
-    x, condition, _ = batches.unpack(x, vae.condition is not None)
+    # A list is of numbers: Keras would take two images for x and y.
+    x, condition, _ = batches.unpack(x, vae.condition is not None) if is_bulk(x) else (x, None, None)
     x = examples(vae, x)
     given = conditions.given(vae.condition, condition, len(x))
     if not len(x):
