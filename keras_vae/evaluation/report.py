@@ -12,7 +12,7 @@ import rich.text
 from keras_vae.evaluation import diagnosis
 from keras_vae.evaluation.aggregate import Aggregate, aggregate_posterior
 from keras_vae.evaluation.annealing import annealed_importance_sampling, refuse_annealing
-from keras_vae.evaluation.importance import log_likelihood
+from keras_vae.evaluation.importance import ELBO, ESTIMATORS, IMPORTANCE, log_likelihood
 from keras_vae.evaluation.statistics import (
     LatentStatistics,
     gather,
@@ -41,7 +41,8 @@ def evaluate(
     - `elbo`, its `standard_error`, `rate` (the mean KL) and `distortion` (the mean -log p(x|z)), `elbo_bits_per_dim`;
     - `kl_is_exact`, `kl_per_dim` (None if the KL does not split), `active_units`, `latent_dim`, and of a hierarchy
       `levels`, the same of each;
-    - `log_likelihood`: `mean`, `standard_error`, `num_samples` and the rest of `LogLikelihood`;
+    - `log_likelihood`: `mean`, `standard_error`, `num_samples`, `estimator` (whether it is one at all, or the ELBO) and
+      the rest of `LogLikelihood`;
     - `annealed_importance_sampling`, if asked for, with the importance-weighted mean of the same examples beside it;
     - `aggregate_posterior`: `mutual_information`, `marginal_kl` and how they were estimated; of a hierarchy, those of
       its top level.
@@ -148,14 +149,18 @@ def report_table(report: Mapping[str, Any]) -> rich.console.Group:
     table = rich.table.Table("", title="nats per example, unless another unit is named")
     for name in parts:
         table.add_column(name, justify="right")
-    num_samples = (report["test"]["log_likelihood"] or {}).get("num_samples")
+    estimate = report["test"]["log_likelihood"] or {}
+    estimator = estimate.get("estimator", IMPORTANCE)
+    label_of_estimate = f"log p(x), {estimate.get('num_samples')} {estimator}"
+    if estimator == ELBO:
+        label_of_estimate = "log p(x) is at least the ELBO"
     for label, key, error, digits in (
         ("examples", "num_examples", None, 0),
         ("ELBO", "elbo", "standard_error", 2),
         ("  rate: KL(q(z|x) || p(z))", "rate", None, 2),
         ("  distortion: -log p(x|z)", "distortion", None, 2),
         ("  bits per dimension", "elbo_bits_per_dim", None, 4),
-        (f"log p(x), {num_samples} importance samples", "log_likelihood.mean", "standard_error", 2),
+        (label_of_estimate, "log_likelihood.mean", "standard_error", 2),
         ("  bits per dimension", "log_likelihood.bits_per_dim", None, 4),
         ("  effective sample size", "log_likelihood.effective_sample_size", None, 1),
         ("  Monte Carlo error", "log_likelihood.monte_carlo_error", None, 3),
@@ -192,8 +197,9 @@ def report_table(report: Mapping[str, Any]) -> rich.console.Group:
                 "left out."
             )
         )
-    estimate = report["test"]["log_likelihood"]
-    if estimate and estimate["effective_sample_size"] < FEW:
+    if estimator != IMPORTANCE:
+        words.append(rich.text.Text(ESTIMATORS[estimator]))
+    elif estimate and estimate["effective_sample_size"] < FEW:
         words.append(
             rich.text.Text(
                 f"log p(x): of {estimate['num_samples']} draws about {estimate['effective_sample_size']:.1f} carry the "

@@ -13,6 +13,7 @@ import tensorflow as tf
 
 from keras_vae import conditions, internals
 from keras_vae.data import batches
+from keras_vae.models import inputs
 from keras_vae.terms import Terms
 from keras_vae.training import replicas, skipped_steps
 from keras_vae.training.callback import FitCallback
@@ -130,6 +131,8 @@ def is_fresh(vae: Any) -> bool:
 def look_at(vae: Any, data: Any, y: Any = None) -> tuple[np.ndarray | None, Any]:
     """The examples of the first batch, checked with their conditions, and the data to use from then on.
 
+    Of arrays all examples are looked at.
+
     Raises:
         ValueError: for data outside the likelihood's support or of another shape, and for wrong conditions.
     """
@@ -137,7 +140,8 @@ def look_at(vae: Any, data: Any, y: Any = None) -> tuple[np.ndarray | None, Any]
     if batch is None:
         return None, data
     x = batches.examples(batch)
-    vae.decoder.likelihood.check(x)
+    holds_all = isinstance(data, (tuple, list, Mapping)) or batches.is_array(data)
+    inputs.examples(vae, batches.examples(data) if holds_all else x)
     # Labels that stand beside an array are looked at all.
     condition = y if batches.is_array(batch) else batches.unpack(batch, vae.condition is not None)[1]
     if isinstance(condition, tf.distribute.DistributedValues):

@@ -63,6 +63,11 @@ class Prior(Serializable, keras.layers.Layer):
         low, high = (np.repeat(np.asarray(ends, "float32"), sizes) for ends in zip(*self.supports, strict=True))
         return low, high
 
+    @property
+    def draw_size(self) -> int:
+        """Numbers that one draw takes in memory while it is made: many are made in blocks."""
+        return self.latent_dim
+
     def build(self, input_shape: tuple) -> None:
         """Make the weights, if any; `input_shape` is that of a batch of data, [B, *event_shape]."""
 
