@@ -176,12 +176,16 @@ def write_functions(vae: VAE, functions: dict[str, Any], folder: Path) -> None:
 def eager(
     signature: Signature, batches: tuple[int, ...], given: dict[str, np.ndarray] | None = None
 ) -> dict[int, dict[str, np.ndarray]]:
-    """What Keras itself answers, outside of any graph, for so many rows of `battery.good` or of the given inputs."""
+    """What Keras itself answers, outside of any graph, for so many rows of `battery.good` or of the given inputs.
+
+    On the CPU, as the fresh processes do: GPUs round products of matrices to fewer bits.
+    """
     specs = {name: (spec.dtype.name, spec.shape.as_list()) for name, spec in signature.inputs.items()}
     answers = {}
     for rows in batches:
-        inputs = {name: tf.constant(array) for name, array in battery.good(specs, rows, given).items()}
-        answers[rows] = {name: value.numpy() for name, value in signature.function(**inputs).items()}
+        with tf.device("CPU:0"):
+            inputs = {name: tf.constant(array) for name, array in battery.good(specs, rows, given).items()}
+            answers[rows] = {name: value.numpy() for name, value in signature.function(**inputs).items()}
     return answers
 
 
