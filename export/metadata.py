@@ -67,6 +67,12 @@ def outside(model: bytes) -> list[str]:
     return found
 
 
+def signatures(model: bytes) -> list[str]:
+    """The names of the signatures of a TFLite model."""
+    root = schema.Model.GetRootAs(model, 0)
+    return [root.SignatureDefs(i).SignatureKey().decode() for i in range(root.SignatureDefsLength())]
+
+
 def operators(model: bytes) -> set[str]:
     """The names of all operators used, such as `FULLY_CONNECTED`; those that are not builtin as `CUSTOM name`."""
     root = schema.Model.GetRootAs(model, 0)

@@ -6,7 +6,7 @@ import os
 import signal
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -16,6 +16,17 @@ from cyclopts import Parameter
 from keras_vae_cli.errors import ConfigError
 
 Many = Parameter(consume_multiple=True, negative="")
+
+
+def _whole_number(kind: Any, tokens: Sequence[Any]) -> int:
+    """Digits as an int; 1.5 is not rounded, and none is no number."""
+    (token,) = tokens
+    if not token.value.strip().removeprefix("-").isdecimal():
+        raise ValueError(f"{token.value!r} is no whole number, such as 3.")
+    return int(token.value)
+
+
+Whole = Parameter(converter=_whole_number)
 
 app = cyclopts.App(
     name="keras-vae",
@@ -68,9 +79,9 @@ def evaluate(
     run: Path,
     /,
     *,
-    num_samples: int = 5000,
-    seed: int = 0,
-    limit: int | None = None,
+    num_samples: Annotated[int, Whole] = 5000,
+    seed: Annotated[int, Whole] = 0,
+    limit: Annotated[int | None, Whole] = None,
     annealed: Annotated[bool, Parameter(negative="")] = False,
 ) -> None:
     """Report the likelihood of the test data and diagnose the model of a finished run.
@@ -120,7 +131,7 @@ def export(
         list[Literal["saved_model", "tflite"]] | None, Parameter(name="--format", consume_multiple=True, negative="")
     ] = None,
     quantize: Annotated[list[Literal["none", "float16", "dynamic", "int8"]] | None, Many] = None,
-    version: int | None = None,
+    version: Annotated[int | None, Whole] = None,
 ) -> None:
     """Export the model of a run for TensorFlow Serving and for devices, and prove that the files work.
 
@@ -133,7 +144,7 @@ def export(
     quantize
         Kinds of .tflite files to write. Default: none, that is float32.
     version
-        Of the SavedModel. Default: one more than the highest there is.
+        Of the SavedModel, from 1 to 2^63 - 1. Default: one more than the highest there is.
     """
     _require_run(run)
     with _quiet_start():

@@ -69,15 +69,18 @@ def read_signatures(model: saved_model_pb2.SavedModel) -> dict[str, Any]:
     if not graphs:
         raise ValueError("there is no graph with the tag `serve`")
     signatures = {}
-    for name, definition in sorted(graphs[0].signature_def.items()):
-        if name == "__saved_model_init_op":
-            continue
+    for name, definition in sorted(served(graphs[0]).items()):
         both = (definition.inputs, definition.outputs)
         sides = [{key: _tensor_info(info) for key, info in side.items()} for side in both]
         if any(not shape for _, shape in sides[0].values()):
             raise ValueError(f"an input of {name} has no dimension for the rows")
         signatures[name] = tuple(sides)
     return signatures
+
+
+def served(graph: meta_graph_pb2.MetaGraphDef) -> dict[str, meta_graph_pb2.SignatureDef]:
+    """The signatures of a graph, by name, without the step that initialises it."""
+    return {name: signature for name, signature in graph.signature_def.items() if name != "__saved_model_init_op"}
 
 
 def declared_bytes(model: saved_model_pb2.SavedModel) -> int:
@@ -139,7 +142,7 @@ def _check_weights(directory: Path, graph: meta_graph_pb2.MetaGraphDef) -> Check
 
 
 def _check_signatures(graph: meta_graph_pb2.MetaGraphDef) -> Check:
-    signatures = {name: s for name, s in graph.signature_def.items() if name != "__saved_model_init_op"}
+    signatures = served(graph)
     if "serving_default" not in signatures:
         return Check("signatures", False, f"there is no `serving_default`, only {sorted(signatures)}")
     fixed = [

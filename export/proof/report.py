@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -60,6 +61,11 @@ class Report:
     def harmless(self) -> bool:
         """Whether the file may be run: it holds no operation but those that are known to do no harm."""
         return all(check.passed for check in self.checks if check.name == HARMLESS)
+
+    def not_run(self, signatures: Iterable[str]) -> "Report":
+        """The report itself, in which these signatures were not run."""
+        self.checks += [Check(f"runs {name}", False, "not run") for name in sorted(signatures)]
+        return self
 
     @property
     def bytes(self) -> int:

@@ -45,6 +45,7 @@ def check_tflite(
             raise ValueError("none is larger than 2 GiB")
         content = file.read_bytes()
         facts, operators, dangers = metadata.read(content), metadata.operators(content), metadata.outside(content)
+        signatures = metadata.signatures(content)
     except (ValueError, LookupError, TypeError, AttributeError, RecursionError, struct.error) as error:
         report.checks.append(Check("file", False, f"{file.name} is no TFLite model: {error}"))
         return report
@@ -53,7 +54,7 @@ def check_tflite(
         file.parent, "models", file.name, "files"
     )
     if not report.harmless:
-        return report
+        return report.not_run(signatures)
     tolerance = TOLERANCES[facts.get("quantization", "float32")]
     try:
         listed = fresh.run(file, [], limits)

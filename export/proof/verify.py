@@ -13,7 +13,7 @@ from keras_vae.export.errors import ExportError
 from keras_vae.export.proof import battery, fresh, warmup
 from keras_vae.export.proof.battery import Expected, Plan, Tolerance
 from keras_vae.export.proof.fresh import GENEROUS, Call, FreshProcessError, Limits, Result
-from keras_vae.export.proof.graph_checks import check_graph, declared_bytes, read_signatures
+from keras_vae.export.proof.graph_checks import check_graph, declared_bytes, read_signatures, served
 from keras_vae.export.proof.report import FILE, Check, Report, check_recorded, measure_files
 from keras_vae.export.proof.tflite_checks import check_tflite
 from keras_vae.export.proof.warmup import Record
@@ -51,7 +51,7 @@ def verify(path: str | os.PathLike[str], *, memory: int | None = None, seconds: 
     if target.is_dir():
         numbered = publish.versions(target)
         if numbered and not (target / "saved_model.pb").exists():
-            target = target / str(numbered[-1])
+            *_, target = numbered.values()
         limits = _limits(sum(_held(file) for file in _files(target)), memory, seconds)
         report = check_saved_model(target, limits=limits)
     elif target.is_file():
@@ -95,6 +95,10 @@ def check_saved_model(directory: Path, expected: Expected | None = None, limits:
         limits: of the processes that run it.
     """
     report = Report(directory, "saved_model")
+    number = directory.name
+    if number.isascii() and number.isdigit() and len(number) < 1000 and int(number) > publish.LARGEST_VERSION:
+        detail = f"TensorFlow Serving reads no version above {publish.LARGEST_VERSION}: rename the folder {number}"
+        report.checks.append(Check("version", False, detail))
     special = [path.name for path in directory.rglob("*") if not path.is_file() and not path.is_dir()]
     others = [name for name in _OTHER_FORMS if os.path.lexists(directory / name)]
     try:
@@ -115,7 +119,7 @@ def check_saved_model(directory: Path, expected: Expected | None = None, limits:
         records = []
         report.checks.append(Check("warm-up", False, str(error)))
     if not report.harmless:
-        return report
+        return report.not_run(name for graph in model.meta_graphs for name in served(graph))
     declared = declared_bytes(model)
     if limits.memory is not None and declared > limits.memory:
         detail = f"not run, since its constants alone take {declared / 1e9:.1f} GB: {fresh.too_much(limits.memory)}"
