@@ -101,6 +101,8 @@ def read_saved_model(directory: Path) -> saved_model_pb2.SavedModel:
     """
     file = directory / "saved_model.pb"
     try:
+        if file.exists() and not file.is_file():
+            raise ValueError(f"{file} is no regular file, so it is not opened")
         if file.stat().st_size > _LARGEST:
             raise ValueError(f"{file} is no SavedModel: none is larger than 2 GiB")
         return saved_model_pb2.SavedModel.FromString(file.read_bytes())

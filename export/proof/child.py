@@ -39,8 +39,8 @@ def runner(kind: str) -> Any:
     return module
 
 
-def confine(memory: int, seconds: float) -> None:
-    """Limits this process from here on, without a way back.
+def confine(memory: int, seconds: float) -> bool:
+    """Limits this process from here on, without a way back; false where the system has no limit of memory.
 
     Args:
         memory: bytes, beyond what it has taken already; also the largest file that it may write.
@@ -49,7 +49,7 @@ def confine(memory: int, seconds: float) -> None:
     try:
         import resource
     except ImportError:  # Windows
-        return
+        return False
     page = resource.getpagesize()
     statistics = Path("/proc/self/statm")
     taken = int(statistics.read_text().split()[0]) * page if statistics.exists() else 0
@@ -62,6 +62,7 @@ def confine(memory: int, seconds: float) -> None:
         _, hard = resource.getrlimit(number)
         most = most if hard == resource.RLIM_INFINITY else min(most, hard)
         resource.setrlimit(number, (most, most))
+    return "AS" in limits
 
 
 def main(kind: str, request_file: str, response_file: str) -> None:
@@ -74,8 +75,7 @@ def main(kind: str, request_file: str, response_file: str) -> None:
     model: Any = None
     runtime = runner(kind)
     runtime.prepare()
-    if calls["memory"] is not None:
-        confine(calls["memory"], calls["seconds"])
+    limited = calls["memory"] is None or confine(calls["memory"], calls["seconds"])
     try:
         model = runtime.Model(calls["model"])
         response["load"], response["signatures"] = "OK", model.signatures
@@ -106,6 +106,7 @@ def main(kind: str, request_file: str, response_file: str) -> None:
             full = calls["memory"] is not None and NO_MEMORY.search(f"{type(error).__name__}: {error}") is not None
             result.update(status=getattr(error, "code", type(error).__name__), message=str(error))
         response["results"].append(result)
+    response["limited"] = limited
     response["modules"] = sorted({name.partition(".")[0] for name in sys.modules})
     outputs["response"] = np.frombuffer(json.dumps(response).encode(), np.uint8)
     np.savez(response_file, allow_pickle=False, **outputs)

@@ -60,12 +60,14 @@ class Response:
     """The answers of one fresh process.
 
     ``load`` is OK or the loader's message. ``signatures`` maps a name to (inputs, outputs), each of them a mapping of
-    names to (dtype, shape), where None in a shape means any size.
+    names to (dtype, shape), where None in a shape means any size. ``limited`` is false if a limit of memory was asked
+    for and the system has none.
     """
 
     load: str
     signatures: dict[str, tuple[dict[str, tuple[str, list[int | None]]], dict[str, tuple[str, list[int | None]]]]]
     results: list[Result]
+    limited: bool = True
 
 
 class FreshProcessError(RuntimeError):
@@ -166,7 +168,7 @@ def run(path: Path, calls: list[Call], limits: Limits = GENEROUS) -> Response:
         )
         for name, (inputs, outputs) in response.get("signatures", {}).items()
     }
-    return Response(response["load"], signatures, results)
+    return Response(response["load"], signatures, results, response["limited"])
 
 
 def _ended(command: list[str], folder: Path, limits: Limits) -> tuple[int | None, str]:
@@ -223,6 +225,11 @@ def check_memory(good: Response, limits: Limits) -> list[Check]:
         # LiteRT says no more than this.
         return [Check("memory", False, f"it failed at a good request, most likely since {too_much(limits.memory)}")]
     return []
+
+
+def notes(response: Response) -> list[str]:
+    """What is said of limits that were not there."""
+    return [] if response.limited else ["it was run without a limit of memory, which this system does not have"]
 
 
 def too_much(memory: int) -> str:

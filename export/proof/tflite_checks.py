@@ -73,6 +73,7 @@ def check_tflite(
         report.checks.append(Check("signatures", False, str(error)))
         return report
     report.checks += fresh.check_memory(again, limits)
+    report.notes += fresh.notes(again)
     plan.judge(report, response.results, again.results, expected or {}, tolerance)
     return report
 

@@ -83,7 +83,12 @@ def _held(file: Path) -> int:
 
 
 def _files(directory: Path) -> list[Path]:
-    return [file for file in directory.rglob("*") if file.is_file()]
+    return [file for file in _within(directory) if file.is_file()]
+
+
+def _within(directory: Path) -> list[Path]:
+    """All that is in a SavedModel's folder; another may be as large as a disk."""
+    return list(directory.rglob("*")) if (directory / "saved_model.pb").is_file() else []
 
 
 def check_saved_model(directory: Path, expected: Expected | None = None, limits: Limits = GENEROUS) -> Report:
@@ -99,7 +104,7 @@ def check_saved_model(directory: Path, expected: Expected | None = None, limits:
     if number.isascii() and number.isdigit() and len(number) < 1000 and int(number) > publish.LARGEST_VERSION:
         detail = f"TensorFlow Serving reads no version above {publish.LARGEST_VERSION}: rename the folder {number}"
         report.checks.append(Check("version", False, detail))
-    special = [path.name for path in directory.rglob("*") if not path.is_file() and not path.is_dir()]
+    special = [path.name for path in _within(directory) if not path.is_file() and not path.is_dir()]
     others = [name for name in _OTHER_FORMS if os.path.lexists(directory / name)]
     try:
         if special:
@@ -140,6 +145,7 @@ def check_saved_model(directory: Path, expected: Expected | None = None, limits:
     detail = "loads with XLA disabled" if loaded else max(response.load, again.load, key=lambda text: text != "OK")
     report.checks.append(Check("C++ loader", loaded, detail))
     report.checks += fresh.check_memory(again, limits)
+    report.notes += fresh.notes(again)
     if not loaded:
         return report
     plan.judge(report, response.results, again.results, expected or {}, TOLERANCE)
