@@ -7,8 +7,12 @@ import flatbuffers
 from ai_edge_litert import schema_py_generated as schema
 
 NAME = b"keras_vae"
+# Bytes per weight, by what `quantization` says.
+WIDTHS = {"float32": 4, "float16": 2, "dynamic": 1, "int8": 1}
 _IDENTIFIER = b"TFL3"
 _ALIGNMENT = 16
+# Builtin by name only: what runs is registered by whoever runs it.
+_ELSEWHERE = {"CUSTOM", "DELEGATE", "CALL", "PLACEHOLDER_FOR_GREATER_OP_CODES", "STABLEHLO_CUSTOM_CALL"}
 
 
 class _Builder(flatbuffers.Builder):
@@ -20,12 +24,21 @@ class _Builder(flatbuffers.Builder):
 
 
 def read(model: bytes) -> dict[str, Any]:
-    """The facts in a TFLite model, empty if there are none."""
+    """The facts in a TFLite model, empty if there are none.
+
+    Raises:
+        ValueError: what stands there was not written by an export.
+    """
     root = schema.Model.GetRootAs(model, 0)
     for index in range(root.MetadataLength()):
         entry = root.Metadata(index)
         if entry.Name() == NAME:
             content: dict[str, Any] = json.loads(root.Buffers(entry.Buffer()).DataAsNumpy().tobytes())
+            facts = content if isinstance(content, dict) else {}
+            # What they are used for. A number that is a mapping cannot even be looked up.
+            weights, width = facts.get("num_weights", 0), facts.get("quantization", "float32")
+            if not isinstance(content, dict) or not isinstance(weights, int) or width not in list(WIDTHS):
+                raise ValueError(f"the metadata {NAME.decode()} was not written by an export")
             return content
     return {}
 
@@ -42,6 +55,22 @@ def write(model: bytes, facts: dict[str, Any]) -> bytes:
     builder = _Builder(len(model) + 4096)
     builder.Finish(root.Pack(builder), file_identifier=_IDENTIFIER)
     return bytes(builder.Output())
+
+
+def outside(model: bytes) -> list[str]:
+    """What in a TFLite model is not computed by LiteRT's own builtin kernels from the file itself, by name."""
+    root = schema.Model.GetRootAs(model, 0)
+    known = {name for name in vars(schema.BuiltinOperator) if not name.startswith("_")} - _ELSEWHERE
+    found = sorted(operators(model) - known)
+    if root.ExternalBufferGroupsLength() or root.ExternalBuffersLength():
+        found.append("weights in other files")
+    return found
+
+
+def signatures(model: bytes) -> list[str]:
+    """The names of the signatures of a TFLite model."""
+    root = schema.Model.GetRootAs(model, 0)
+    return [root.SignatureDefs(i).SignatureKey().decode() for i in range(root.SignatureDefsLength())]
 
 
 def operators(model: bytes) -> set[str]:

@@ -15,6 +15,7 @@ from tensorflow.core.protobuf import fingerprint_pb2, saved_model_pb2
 
 from keras_vae import internals
 
+_LARGEST = 2**31
 _NUMBERED = re.compile(r"(__(?:inference|forward|backward)_.*?)_(\d+)$")
 
 
@@ -100,6 +101,10 @@ def read_saved_model(directory: Path) -> saved_model_pb2.SavedModel:
     """
     file = directory / "saved_model.pb"
     try:
+        if file.exists() and not file.is_file():
+            raise ValueError(f"{file} is no regular file, so it is not opened")
+        if file.stat().st_size > _LARGEST:
+            raise ValueError(f"{file} is no SavedModel: none is larger than 2 GiB")
         return saved_model_pb2.SavedModel.FromString(file.read_bytes())
     except OSError as error:
         raise ValueError(f"{file} cannot be read: {error}") from error

@@ -44,7 +44,7 @@ def to_saved_model(
     Args:
         vae_or_path: a `keras_vae.VAE`, a `.keras` file, or a run folder with a `vae.keras`.
         directory: the folder of versions.
-        version: a positive integer; the highest one plus 1 unless given.
+        version: an integer from 1 to 2^63 - 1, which TensorFlow Serving can read; the highest one plus 1 unless given.
         name: what TensorFlow Serving calls the model; the folder's name unless given.
 
     Returns:
@@ -58,16 +58,18 @@ def to_saved_model(
     base = Path(directory).expanduser()
     version = publish.check_version(base, version)
     name = _check_name(name or base.resolve().name)
+    publish.check_beside(*(base / file for file in serving.FILES))
     original = load(vae_or_path)
     vae = in_float32(original)
-    with publish.staged_version(base, version) as folder:
+    texts: dict[str, str] = {}
+    with publish.staged_version(base, version, texts) as folder:
         traced, left_out = _trace(vae)
         _write(vae, {key: function for key, (_, function) in traced.items()}, folder)
         given = {} if vae.condition is None else {"condition": vae.condition.zeros(1)[0].tolist()}
         if "decode_indices" in traced:
             given["indices"] = np.zeros(vae.encoder.posterior.indices_shape, int).tolist()
         inputs = {key: list(signature.inputs) for key, (signature, _) in traced.items()}
-        texts = serving.texts(name, version, vae.prior.latent_dim, vae.decoder.event_shape, inputs, given)
+        texts |= serving.texts(name, version, vae.prior.latent_dim, vae.decoder.event_shape, inputs, given)
         reference = {key: eager(signature, BATCHES) for key, (signature, _) in traced.items()}
         warmup.write(folder, _records(name, {key: signature for key, (signature, _) in traced.items()}))
         reference["serving_default"] = reference["decode"]
@@ -82,8 +84,6 @@ def to_saved_model(
         report.require(f"The export to {base / str(version)}")
         (folder / FILE).write_text(dump({"created": now(), **report.to_dict()}))
     report.path = base / str(version)
-    for file, text in texts.items():
-        publish.write_text(base / file, text)
     return report
 
 
@@ -176,12 +176,16 @@ def write_functions(vae: VAE, functions: dict[str, Any], folder: Path) -> None:
 def eager(
     signature: Signature, batches: tuple[int, ...], given: dict[str, np.ndarray] | None = None
 ) -> dict[int, dict[str, np.ndarray]]:
-    """What Keras itself answers, outside of any graph, for so many rows of `battery.good` or of the given inputs."""
+    """What Keras itself answers, outside of any graph, for so many rows of `battery.good` or of the given inputs.
+
+    On the CPU, as the fresh processes do: GPUs round products of matrices to fewer bits.
+    """
     specs = {name: (spec.dtype.name, spec.shape.as_list()) for name, spec in signature.inputs.items()}
     answers = {}
     for rows in batches:
-        inputs = {name: tf.constant(array) for name, array in battery.good(specs, rows, given).items()}
-        answers[rows] = {name: value.numpy() for name, value in signature.function(**inputs).items()}
+        with tf.device("CPU:0"):
+            inputs = {name: tf.constant(array) for name, array in battery.good(specs, rows, given).items()}
+            answers[rows] = {name: value.numpy() for name, value in signature.function(**inputs).items()}
     return answers
 
 

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 IMAGE = "tensorflow/serving"
+FILES = ("models.config", "batching.config", "SERVING.md")
 
 
 def texts(
@@ -26,11 +27,8 @@ def texts(
         signatures: those that the export has, with the names of their inputs.
         given: an example of the input `condition`, of a conditional model.
     """
-    return {
-        "models.config": _models(name),
-        "batching.config": _batching(),
-        "SERVING.md": _guide(name, version, latent_dim, event_shape, signatures, given or {}),
-    }
+    guide = _guide(name, version, latent_dim, event_shape, signatures, given or {})
+    return dict(zip(FILES, (_models(name), _batching(), guide), strict=True))
 
 
 def _models(name: str) -> str:

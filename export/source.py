@@ -12,6 +12,7 @@ import tensorflow as tf
 
 from keras_vae import internals
 from keras_vae.export.errors import ExportError
+from keras_vae.models import untrusted
 from keras_vae.models.vae import VAE
 
 _HALF = ("mixed_float16", "mixed_bfloat16", "float16", "bfloat16")
@@ -51,15 +52,12 @@ def _read(path: str | os.PathLike[str]) -> VAE:
     if not file.exists():
         raise ExportError(f"{path} does not exist: give a keras_vae.VAE, a .keras file or a run folder")
     try:
-        vae = keras.saving.load_model(file, compile=False)
+        return untrusted.load(file, compile=False)
     except (ValueError, TypeError, OSError, KeyError) as error:
         raise ExportError(
-            f"{file} cannot be loaded; if it holds classes of your own, import them first (each registered with "
-            f"keras_vae.register): {error}"
+            f"{file} cannot be loaded, or is not a keras_vae.VAE; if it holds classes of your own, import them first "
+            f"(each registered with keras_vae.register): {error}"
         ) from error
-    if not isinstance(vae, VAE):
-        raise ExportError(f"{file} holds a {type(vae).__name__}, not a keras_vae.VAE")
-    return vae
 
 
 def in_float32(vae: VAE) -> VAE:

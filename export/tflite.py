@@ -1,5 +1,6 @@
 """`to_tflite`: one file with the decoder for devices, verified before it appears."""
 
+import contextlib
 import hashlib
 import json
 import os
@@ -13,6 +14,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from keras_vae import files
 from keras_vae.conditions import condition_for
 from keras_vae.export import metadata, publish
 from keras_vae.export.errors import ExportError, TargetError
@@ -68,36 +70,47 @@ def to_tflite(
     if calibration_size < MIN_CALIBRATION:
         raise ExportError(f"calibration_size must be at least {MIN_CALIBRATION}: with fewer draws outer z saturate")
     path = Path(file).expanduser()
-    record = _read_record(path.parent / FILE)
-    with publish.staged_file(path) as temporary:
-        original = load(vae_or_path)
-        vae = with_static_reshapes(in_float32(original))
-        if quantization == "int8" and vae.decoder.condition is not None and vae.decoder.condition.num_classes is None:
-            raise ExportError(
-                f'int8 needs typical conditions, and {vae.decoder.condition} does not say which: quantization="dynamic"'
-            )
-        functions, left_out = _functions(vae, quantization)
-        facts = describe(original, vae)
-        content = _convert(vae, functions, quantization, calibration_size, seed)
-        temporary.write_bytes(metadata.write(content, _facts(vae, facts, quantization)))
-        given = _draws(vae, battery.MAX_ROWS, seed + 1)
-        report = check_tflite(temporary, _reference(vae, functions, given), given)
-        report.facts = facts | {"quantization": quantization}
-        report.left_out = left_out
-        report.notes += precision_note(facts)
-        report.files = {path.name: report.files[temporary.name]}
-        remedy = '; try quantization="dynamic"' if quantization == "int8" else ""
-        report.require(f"The export to {path}", remedy)
+    _read_record(path.parent / FILE)
+    with contextlib.ExitStack() as turn:
+        with publish.staged_file(path) as temporary:
+            original = load(vae_or_path)
+            vae = with_static_reshapes(in_float32(original))
+            condition = vae.decoder.condition
+            if quantization == "int8" and condition is not None and condition.num_classes is None:
+                raise ExportError(
+                    f'int8 needs typical conditions, and {condition} does not say which: quantization="dynamic"'
+                )
+            functions, left_out = _functions(vae, quantization)
+            facts = describe(original, vae)
+            content = _convert(vae, functions, quantization, calibration_size, seed)
+            temporary.write_bytes(metadata.write(content, _facts(vae, facts, quantization)))
+            given = _draws(vae, battery.MAX_ROWS, seed + 1)
+            report = check_tflite(temporary, _reference(vae, functions, given), given)
+            report.facts = facts | {"quantization": quantization}
+            report.left_out = left_out
+            report.notes += precision_note(facts)
+            report.files = {path.name: report.files[temporary.name]}
+            remedy = '; try quantization="dynamic"' if quantization == "int8" else ""
+            report.require(f"The export to {path}", remedy)
+            # From here to the end nobody else publishes in this folder, whose exports share one record.
+            turn.enter_context(publish.in_turn(path.parent))
+        _record(path, report)
     report.path = path
-    record["models"][path.name] = {"created": now(), **report.to_dict()}
-    record["models"] = dict(sorted(record["models"].items()))
-    publish.write_text(path.parent / FILE, dump(record))
     return report
 
 
+def _record(file: Path, report: Report) -> None:
+    """Writes down what was found of a file that stands now, beside what stands there of others."""
+    record = _read_record(file.parent / FILE)
+    record["models"][file.name] = {"created": now(), **report.to_dict()}
+    record["models"] = dict(sorted(record["models"].items()))
+    files.write_text(file.parent / FILE, dump(record))
+
+
 def _read_record(file: Path) -> dict[str, Any]:
-    if not file.exists():
+    if not os.path.lexists(file):
         return {"format": "tflite", "models": {}}
+    publish.check_beside(file)
     try:
         record: dict[str, Any] = json.loads(file.read_text())
         if record["format"] == "tflite" and isinstance(record["models"], dict):

@@ -86,6 +86,8 @@ def whole_folder(path: str | os.PathLike[str], replace: bool = False) -> Iterato
         OSError: if the disk refuses. After any error nothing is left of the attempt.
     """
     target = Path(path)
+    with _named(target.parent):
+        _check_free(target, replace)
     with _named(target.parent), made(target.parent):
         _remove_leftovers(target.parent)
         temporary, old = _beside(target), target.with_name(f"{OLD}{target.name}")
@@ -94,9 +96,9 @@ def whole_folder(path: str | os.PathLike[str], replace: bool = False) -> Iterato
             yield temporary
             for inner in (*temporary.rglob("*"), temporary):
                 _to_disk(inner)
+            # It may have come meanwhile.
+            _check_free(target, replace)
             if os.path.lexists(target):
-                if not replace or target.is_symlink() or not target.is_dir():
-                    raise FileExistsError(f"{target} is there already: give another name, or remove it first")
                 target.rename(old)
             temporary.rename(target)
             _to_disk(target.parent)
@@ -105,6 +107,11 @@ def whole_folder(path: str | os.PathLike[str], replace: bool = False) -> Iterato
                 old.rename(target)
             for rest in (temporary, old):
                 shutil.rmtree(rest, ignore_errors=True)
+
+
+def _check_free(target: Path, replace: bool) -> None:
+    if os.path.lexists(target) and (not replace or target.is_symlink() or not target.is_dir()):
+        raise FileExistsError(f"{target} is there already: give another name, or remove it first")
 
 
 def write_text(path: str | os.PathLike[str], text: str) -> None:
@@ -327,13 +334,17 @@ def made(folder: Path) -> Iterator[Path]:
     """A folder with those above it; what of them was missing is removed again after an error.
 
     Raises:
-        NotADirectoryError: if one of them is a file.
+        NotADirectoryError: if one of them is a file, or a link to nothing.
     """
     for place in (folder, *folder.parents):
         if place.exists():
             if not place.is_dir():
                 raise NotADirectoryError(f"{place} is a file, so nothing can be written below it: give another path")
             break
+        if place.is_symlink():
+            raise NotADirectoryError(
+                f"{place} is a link to nothing, so nothing can be written below it: remove it, or give another path"
+            )
     missing = [place for place in (folder, *folder.parents) if not place.exists()]
     folder.mkdir(parents=True, exist_ok=True)
     try:

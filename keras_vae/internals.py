@@ -3,6 +3,9 @@
 Each function says why no public name would do; tests/test_internals.py fails when one of them goes or changes.
 """
 
+import contextlib
+import threading
+from collections.abc import Iterator
 from typing import Any
 
 import keras
@@ -17,6 +20,9 @@ REPLACED = {
 }
 # The name under which `fit` tells `evaluate` that its data were prepared already: they must not be looked at again.
 CACHED_EVALUATION = "_use_cached_eval_dataset"
+# Replicas that are in `gradients_left_as_they_are`, by the ids of their optimizers.
+_INSIDE: dict[int, int] = {}
+_LOCK = threading.Lock()
 
 
 def adam_slots(adam: keras.optimizers.Adam, variable: keras.Variable) -> tuple[keras.Variable, keras.Variable]:
@@ -36,10 +42,23 @@ def optimizer_memory(optimizer: keras.optimizers.Optimizer) -> list[keras.Variab
     return [variable for variable in inner.variables if id(variable) not in ids]
 
 
-def leave_gradients_as_they_are(optimizer: keras.optimizers.Optimizer) -> None:
-    """Gradients that are summed over the replicas already are not summed again; `apply` has no argument for that."""
-    inner = getattr(optimizer, "inner_optimizer", optimizer)
-    vars(inner)["_all_reduce_sum_gradients"] = list
+@contextlib.contextmanager
+def gradients_left_as_they_are(optimizer: keras.optimizers.Optimizer) -> Iterator[None]:
+    """Gradients that are summed over the replicas already are not summed again; `apply` has no argument for that.
+
+    The optimizer is the user's: once all replicas, which are threads, have left the context, it is as it was.
+    """
+    inner, name = getattr(optimizer, "inner_optimizer", optimizer), "_all_reduce_sum_gradients"
+    with _LOCK:
+        _INSIDE[id(inner)] = _INSIDE.get(id(inner), 0) + 1
+        vars(inner)[name] = list
+    try:
+        yield
+    finally:
+        with _LOCK:
+            _INSIDE[id(inner)] -= 1
+            if not _INSIDE[id(inner)]:
+                del _INSIDE[id(inner)], vars(inner)[name]
 
 
 def applies_without_merge_call() -> bool:

@@ -7,7 +7,7 @@ import shlex
 import signal
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -18,6 +18,17 @@ from keras_vae_cli import output
 from keras_vae_cli.errors import ConfigError
 
 Many = Parameter(consume_multiple=True, negative="")
+
+
+def _whole_number(kind: Any, tokens: Sequence[Any]) -> int:
+    """Digits as an int; 1.5 is not rounded, and none is no number."""
+    (token,) = tokens
+    if not token.value.strip().removeprefix("-").isdecimal():
+        raise ValueError(f"{token.value!r} is no whole number, such as 3.")
+    return int(token.value)
+
+
+Whole = Parameter(converter=_whole_number)
 
 app = cyclopts.App(
     name="keras-vae",
@@ -76,9 +87,9 @@ def evaluate(
     run: Path,
     /,
     *,
-    num_samples: int = 5000,
-    seed: int = 0,
-    limit: int | None = None,
+    num_samples: Annotated[int, Whole] = 5000,
+    seed: Annotated[int, Whole] = 0,
+    limit: Annotated[int | None, Whole] = None,
     annealed: Annotated[bool, Parameter(negative="")] = False,
     data: Path | None = None,
     accept_changes: bool = False,
@@ -139,7 +150,7 @@ def export(
         list[Literal["saved_model", "tflite"]] | None, Parameter(name="--format", consume_multiple=True, negative="")
     ] = None,
     quantize: Annotated[list[Literal["none", "float16", "dynamic", "int8"]] | None, Many] = None,
-    version: int | None = None,
+    version: Annotated[int | None, Whole] = None,
     data: Path | None = None,
     accept_changes: bool = False,
 ) -> None:
@@ -154,7 +165,7 @@ def export(
     quantize
         Kinds of .tflite files to write. Default: none, that is float32.
     version
-        Of the SavedModel. Default: one more than the highest there is.
+        Of the SavedModel, from 1 to 2^63 - 1. Default: one more than the highest there is.
     data
         Where the data are, if they have moved since the run was trained. An export needs none: they are only checked.
     accept_changes

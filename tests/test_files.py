@@ -17,6 +17,7 @@ from processes import bound_by_permissions
 from small_models import make_vae
 
 from keras_vae import export, files, pictures
+from keras_vae.callbacks import TensorBoardPictures
 from keras_vae.training import checkpoint_files, checkpoint_state
 
 
@@ -185,7 +186,51 @@ def test_nothing_is_renamed_over_what_is_no_file(special):
                 write()
         with pytest.raises((FileExistsError, NotADirectoryError)):
             export.to_saved_model(vae, path / "served" if name != "folder.png" else special / "pipe.png")
+        with pytest.raises(FileExistsError, match="is there already"), files.whole_folder(path):
+            pytest.fail("it was found after the work only")
+        if name != "folder.png":
+            with pytest.raises(NotADirectoryError, match="is a file, so nothing can be written below it"):
+                TensorBoardPictures(path, np.zeros((1, 8, 8, 1), "float32")).on_train_begin()
+            with pytest.raises(FileExistsError), files.whole_folder(path, replace=True):
+                pass
     assert kinds(special) == before
+
+
+@pytest.mark.parametrize("kind", ["pipe", "link", "folder"])
+def test_what_stands_beside_an_export_is_looked_at_before_the_work(kind, tmp_path):
+    """Files whose names nobody has given: each is refused before the model itself, a word, is looked at."""
+    os.mkfifo(tmp_path / "pipe")
+    make = {
+        "pipe": os.mkfifo,
+        "link": lambda path: path.symlink_to(tmp_path / "pipe"),
+        "folder": lambda path: path.mkdir(),
+    }[kind]
+    for name in ("export.json", "SERVING.md", "models.config", "batching.config"):
+        folder = tmp_path / name.partition(".")[0]
+        folder.mkdir()
+        make(folder / name)
+        before = kinds(folder)
+        with pytest.raises(export.ExportError, match=f"{name} is no regular file, and one is to be written there"):
+            if name == "export.json":
+                export.to_tflite("no model", folder / "a.tflite")
+            else:
+                export.to_saved_model("no model", folder)
+        assert kinds(folder) == before
+
+
+def test_links_to_folders_are_followed_and_links_to_nothing_refused(tmp_path):
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "link").symlink_to("folder")
+    (tmp_path / "nothing").symlink_to("nowhere")
+    files.write_text(tmp_path / "link" / "a.txt", "a")
+    with files.whole_folder(tmp_path / "link" / "b") as temporary:
+        (temporary / "c.txt").write_text("c")
+    assert listed(tmp_path / "folder") == ["a.txt", "b"]
+    with pytest.raises(NotADirectoryError, match="is a link to nothing, so nothing can be written below it"):
+        checkpoint_files.write(tmp_path / "nothing", 1, {}, {})
+    with pytest.raises(export.ExportError, match="is a link to nothing, and versions need a folder"):
+        export.to_saved_model("no model", tmp_path / "nothing")
+    assert listed(tmp_path) == ["folder", "link", "nothing"]
 
 
 def test_links_are_followed_and_stay(tmp_path):

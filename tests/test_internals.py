@@ -45,12 +45,17 @@ def test_the_memory_of_an_optimizer_is_all_but_rate_and_averages(wrap):
     assert len(memory) == len(adam.variables) - 2
 
 
-def test_gradients_are_not_summed_again():
+def test_gradients_are_not_summed_again_and_the_optimizer_is_as_it_was():
     adam = keras.optimizers.Adam()
-    gradients = [tf.ones(2)]
-    internals.leave_gradients_as_they_are(adam)
-    assert adam._all_reduce_sum_gradients(gradients)[0] is gradients[0]
-    assert callable(keras.optimizers.Adam._all_reduce_sum_gradients)
+    gradients, before = [tf.ones(2)], dict(vars(adam))
+    left = internals.gradients_left_as_they_are
+    with pytest.raises(ZeroDivisionError), left(adam):
+        with left(keras.optimizers.LossScaleOptimizer(adam)):
+            assert adam._all_reduce_sum_gradients(gradients)[0] is gradients[0]
+        # Another replica is still inside.
+        assert adam._all_reduce_sum_gradients(gradients)[0] is gradients[0]
+        raise ZeroDivisionError
+    assert vars(adam) == before and callable(adam._all_reduce_sum_gradients)
 
 
 def test_a_merge_call_is_needed_on_several_devices_of_one_process_only():

@@ -1,10 +1,12 @@
 """The calls that every exported model must pass: good requests, bad ones, and the verdict on the answers."""
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from keras_vae.export.proof.child import NOT_MADE
 from keras_vae.export.proof.fresh import Call, Result
 from keras_vae.export.proof.report import Check, Report
 
@@ -28,9 +30,20 @@ class Plan:
         signatures: name -> (inputs, outputs) as the fresh process reported them.
         refusal: the status of a refused call; any error if empty.
         given: inputs by name, [64, ...], to take instead of `battery.good`.
+        memory: bytes that the calls may take here, or None for all that there is.
+
+    Raises:
+        ValueError: an input is of a type or shape that is not tried.
     """
 
-    def __init__(self, signatures: dict[str, Any], refusal: str = "", given: dict[str, np.ndarray] | None = None):
+    def __init__(
+        self,
+        signatures: dict[str, Any],
+        refusal: str = "",
+        given: dict[str, np.ndarray] | None = None,
+        memory: int | None = None,
+    ):
+        _check_sizes(signatures, memory)
         self.signatures = signatures
         self.refusal = refusal
         given = given or {}
@@ -101,6 +114,8 @@ class Plan:
             report.checks.append(Check(f"refuses bad requests to {name}", not accepted, detail))
 
     def _is_refusal(self, result: Result) -> bool:
+        if result.status == NOT_MADE:
+            return True
         return result.status == self.refusal if self.refusal else not result.ok
 
     def _problems(
@@ -114,6 +129,8 @@ class Plan:
     ) -> list[str]:
         problems = []
         batches = self.batches(name)
+        if not self.signatures[name][1]:
+            return ["it has no output"]
         for rows in batches:
             result = found[name, str(rows)]
             if not result.ok:
@@ -157,6 +174,9 @@ class Plan:
     def _spread(value: str, result: Result, clean: dict[str, np.ndarray], tolerance: float) -> list[str]:
         if not result.ok:
             return [f"{value} in one row fails the whole batch: {result.message}"]
+        sizes = {array.shape[:1] for array in result.outputs.values()}
+        if len(sizes) != 1 or sizes == {()}:
+            return [f"{value} in one row changes the number of rows"]
         rows = len(next(iter(result.outputs.values())))
         others = [row for row in range(min(rows, len(next(iter(clean.values()))))) if row != BAD_ROW]
         apart, _ = errors(
@@ -170,6 +190,23 @@ Specs = Mapping[str, tuple[str, Sequence[int | None]]]  # name -> (dtype, shape 
 Arrays = dict[str, np.ndarray]
 BAD_ROW = 3
 MAX_ROWS = 64
+TRIED = ("float16", "float32", "float64", "int8", "int32", "int64", "uint8", "bool")
+_MOST_AXES = 16
+# What a value in a row of inputs takes in this process: some 100 rows in the calls, and twice 64 while they are made.
+_BYTES_PER_VALUE = 1280
+
+
+def _check_sizes(signatures: dict[str, Any], memory: int | None) -> None:
+    values = 0
+    for name, (inputs, _) in signatures.items():
+        for key, (dtype, shape) in inputs.items():
+            if dtype not in TRIED:
+                raise ValueError(f"the input {key} of {name} is of the type {dtype}, which is not tried here")
+            if len(shape) > _MOST_AXES:
+                raise ValueError(f"the input {key} of {name} has {len(shape)} dimensions")
+            values += math.prod(size or 1 for size in shape[1:])
+    if memory is not None and values * _BYTES_PER_VALUE > memory:
+        raise ValueError(f"a row of its inputs has {values:,} values, more than are tried here: see verify(memory=...)")
 
 
 def good(specs: Specs, rows: int, given: Mapping[str, np.ndarray] | None = None) -> Arrays:

@@ -1,5 +1,6 @@
 """A static look at an exported graph: what must not be in it, whatever it computes."""
 
+import math
 import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -10,9 +11,9 @@ import tensorflow as tf
 from tensorflow.core.framework import graph_pb2, node_def_pb2, types_pb2
 from tensorflow.core.protobuf import meta_graph_pb2, saved_model_pb2
 
-from keras_vae.export.proof.report import Check
+from keras_vae.export.proof.permitted import refused
+from keras_vae.export.proof.report import HARMLESS, Check
 from keras_vae.export.proof.run_saved_model import DTYPES
-from keras_vae.export.reproducible import read_saved_model
 
 _RANDOM = re.compile(
     r"^(Random(?!IndexShuffle)\w+|TruncatedNormal|ParameterizedTruncatedNormal|Multinomial|NonDeterministicInts"
@@ -41,42 +42,62 @@ def faults(graph: graph_pb2.GraphDef) -> dict[str, list[str]]:
     }
 
 
-def check_graph(directory: Path) -> list[Check]:
-    """The static checks of a SavedModel."""
-    try:
-        model = read_saved_model(directory)
-    except ValueError as error:
-        return [Check("file", False, str(error))]
+def check_graph(directory: Path, model: saved_model_pb2.SavedModel) -> list[Check]:
+    """The static checks of a SavedModel; that of its operations is the first."""
+    dangers = refused(model)
+    detail = f"not run, since it has {_few(dangers)}" if dangers else ""
+    harmless = Check(HARMLESS, not dangers, detail)
     graphs = [graph for graph in model.meta_graphs if list(graph.meta_info_def.tags) == ["serve"]]
     if len(graphs) != 1:
-        return [Check("file", False, "there is no single graph with the tag `serve`")]
+        return [harmless, Check("file", False, "there is no single graph with the tag `serve`")]
     graph = graphs[0]
     found = faults(_without_checkpointing(graph.graph_def))
-    checks = [Check(name, not names, f"the graph has {_few(names)}" if names else "") for name, names in found.items()]
+    checks = [harmless]
+    checks += [Check(name, not names, f"the graph has {_few(names)}" if names else "") for name, names in found.items()]
     paths = sorted({text for text in _strings(model) if text.isprintable() and _ABSOLUTE_PATH.search(text)})
     checks.append(Check("no absolute path", not paths, f"the file mentions {_few(paths)}" if paths else ""))
     return [*checks, _check_weights(directory, graph), _check_signatures(graph)]
 
 
-def read_signatures(directory: Path) -> dict[str, Any]:
+def read_signatures(model: saved_model_pb2.SavedModel) -> dict[str, Any]:
     """The signatures as a fresh process reports them: name -> (inputs, outputs), each name -> (dtype, shape).
 
     Raises:
-        ValueError: the file cannot be read, has no graph with the tag `serve`, or an input is of unknown rank.
+        ValueError: there is no graph with the tag `serve`, or an input is of unknown rank.
     """
-    graphs = [graph for graph in read_saved_model(directory).meta_graphs if "serve" in graph.meta_info_def.tags]
+    graphs = [graph for graph in model.meta_graphs if "serve" in graph.meta_info_def.tags]
     if not graphs:
         raise ValueError("there is no graph with the tag `serve`")
     signatures = {}
-    for name, definition in sorted(graphs[0].signature_def.items()):
-        if name == "__saved_model_init_op":
-            continue
+    for name, definition in sorted(served(graphs[0]).items()):
         both = (definition.inputs, definition.outputs)
         sides = [{key: _tensor_info(info) for key, info in side.items()} for side in both]
         if any(not shape for _, shape in sides[0].values()):
             raise ValueError(f"an input of {name} has no dimension for the rows")
         signatures[name] = tuple(sides)
     return signatures
+
+
+def served(graph: meta_graph_pb2.MetaGraphDef) -> dict[str, meta_graph_pb2.SignatureDef]:
+    """The signatures of a graph, by name, without the step that initialises it."""
+    return {name: signature for name, signature in graph.signature_def.items() if name != "__saved_model_init_op"}
+
+
+def declared_bytes(model: saved_model_pb2.SavedModel) -> int:
+    """Bytes of all constants of a SavedModel; a single number in the file can stand for all of a constant."""
+    nodes = [node for graph in model.meta_graphs for node in _nodes(graph.graph_def) if node.op == "Const"]
+    tensors = [node.attr["value"].tensor for node in nodes]
+    return sum(
+        math.prod(max(0, axis.size) for axis in tensor.tensor_shape.dim) * _size(tensor.dtype) for tensor in tensors
+    )
+
+
+def _size(number: int) -> int:
+    """Bytes of a number of a type of TensorFlow; 8 where a type has none."""
+    try:
+        return int(tf.dtypes.as_dtype(number).size) or 8
+    except TypeError:
+        return 8
 
 
 def _tensor_info(info: meta_graph_pb2.TensorInfo) -> tuple[str, list[int | None] | None]:
@@ -99,6 +120,10 @@ def _check_weights(directory: Path, graph: meta_graph_pb2.MetaGraphDef) -> Check
     try:
         reader = tf.train.load_checkpoint(str(prefix))
         shapes, dtypes = reader.get_variable_to_shape_map(), reader.get_variable_to_dtype_map()
+        declared = sum(math.prod(shapes[key]) * _size(dtypes[key].as_datatype_enum) for key in shapes)
+        held = sum(file.stat().st_size for file in prefix.parent.glob(f"{prefix.name}.data-*"))
+        if declared > held + 8 * len(shapes):
+            return Check("weights", False, f"the checkpoint declares {declared:,} bytes of weights and holds {held:,}")
         broken = [key for key in shapes if dtypes[key].is_floating and not np.isfinite(reader.get_tensor(key)).all()]
     except (tf.errors.OpError, ValueError, RuntimeError) as error:
         return Check("weights", False, f"the checkpoint cannot be read: {error}")
@@ -117,7 +142,7 @@ def _check_weights(directory: Path, graph: meta_graph_pb2.MetaGraphDef) -> Check
 
 
 def _check_signatures(graph: meta_graph_pb2.MetaGraphDef) -> Check:
-    signatures = {name: s for name, s in graph.signature_def.items() if name != "__saved_model_init_op"}
+    signatures = served(graph)
     if "serving_default" not in signatures:
         return Check("signatures", False, f"there is no `serving_default`, only {sorted(signatures)}")
     fixed = [

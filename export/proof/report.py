@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,8 @@ from rich.table import Column, Table
 from keras_vae.export.errors import VerificationError
 
 FILE = "export.json"
+HARMLESS = "harmless operations"
+_LARGEST_RECORD = 2**24
 
 
 @dataclass(frozen=True)
@@ -53,6 +56,16 @@ class Report:
     def ok(self) -> bool:
         """Whether every check passed."""
         return all(check.passed for check in self.checks)
+
+    @property
+    def harmless(self) -> bool:
+        """Whether the file may be run: it holds no operation but those that are known to do no harm."""
+        return all(check.passed for check in self.checks if check.name == HARMLESS)
+
+    def not_run(self, signatures: Iterable[str]) -> "Report":
+        """The report itself, in which these signatures were not run."""
+        self.checks += [Check(f"runs {name}", False, "not run") for name in sorted(signatures)]
+        return self
 
     @property
     def bytes(self) -> int:
@@ -154,20 +167,60 @@ def measure_files(root: Path, files: list[Path]) -> dict[str, dict[str, Any]]:
     return {
         file.relative_to(root).as_posix(): {
             "bytes": file.stat().st_size,
-            "sha256": hashlib.sha256(file.read_bytes()).hexdigest(),
+            "sha256": _sha256(file),
         }
         for file in sorted(files)
     }
 
 
-def changed_files(root: Path, recorded: dict[str, dict[str, Any]]) -> list[str]:
-    """The recorded files that are missing or have other content now."""
-    changed = []
-    for name, entry in recorded.items():
-        file = root / name
-        if not file.is_file() or hashlib.sha256(file.read_bytes()).hexdigest() != entry["sha256"]:
-            changed.append(name)
-    return changed
+def _sha256(file: Path) -> str:
+    with file.open("rb") as content:
+        return hashlib.file_digest(content, "sha256").hexdigest()
+
+
+def recorded(root: Path, *names: str) -> dict[str, Any] | None:
+    """What ``export.json`` in a folder says below these names, such as the files of an export; None if it has nothing.
+
+    Raises:
+        ValueError: it is no such record.
+    """
+    file = root / FILE
+    if not file.is_file():
+        return None
+    try:
+        if file.stat().st_size > _LARGEST_RECORD:
+            raise ValueError(f"it has {file.stat().st_size:,} bytes")
+        found = json.loads(file.read_text(encoding="utf-8"))
+        for name in names:
+            if not isinstance(found, dict):
+                raise ValueError(f"{name!r} is not in a mapping")
+            if name not in found:
+                return None
+            found = found[name]
+    except (OSError, ValueError, RecursionError) as error:
+        raise ValueError(f"{FILE} cannot be read: {error}") from error
+    if not isinstance(found, dict):
+        raise ValueError(f"{FILE} cannot be read: {names[-1]!r} is no mapping")
+    return found
+
+
+def check_recorded(root: Path, *names: str) -> list[Check]:
+    """Whether files are those that the export wrote down below these names of ``export.json``, if it did."""
+    try:
+        entries = recorded(root, *names)
+        if entries is None:
+            return []
+        changed = [name for name, entry in entries.items() if _is_changed(root, name, entry)]
+    except ValueError as error:
+        return [Check(FILE, False, str(error))]
+    return [Check(FILE, not changed, f"changed since the export: {', '.join(changed[:4])}" if changed else "")]
+
+
+def _is_changed(root: Path, name: str, entry: Any) -> bool:
+    file = root / name
+    if not file.is_file() or ".." in Path(name).parts or Path(name).is_absolute() or not isinstance(entry, dict):
+        return True
+    return _sha256(file) != entry.get("sha256")
 
 
 def dump(content: dict[str, Any]) -> str:

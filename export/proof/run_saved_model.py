@@ -6,6 +6,7 @@ in the same process crashes, hence the process of its own.
 """
 
 import ctypes
+import functools
 import importlib.util
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,6 +18,7 @@ CODES = {
     0: "OK",
     3: "INVALID_ARGUMENT",
     5: "NOT_FOUND",
+    8: "RESOURCE_EXHAUSTED",
     9: "FAILED_PRECONDITION",
     11: "OUT_OF_RANGE",
     12: "UNIMPLEMENTED",
@@ -65,7 +67,9 @@ def library_path() -> Path:
     raise FileNotFoundError("the installed TensorFlow has no libtensorflow_cc, so its C++ loader cannot be tried here")
 
 
-def _load_library() -> ctypes.CDLL:
+@functools.cache
+def prepare() -> ctypes.CDLL:
+    """The library, loaded; no file was looked at yet."""
     library = ctypes.CDLL(str(library_path()))
     pointer, integer, size = ctypes.c_void_p, ctypes.c_int, ctypes.c_size_t
     prototypes: dict[str, tuple[Any, list[Any]]] = {
@@ -112,7 +116,7 @@ class Model:
     """
 
     def __init__(self, directory: str):
-        self._library = library = _load_library()
+        self._library = library = prepare()
         self._status = library.TF_NewStatus()
         self._graph = library.TF_NewGraph()
         meta_graph = library.TF_NewBuffer()
@@ -156,8 +160,11 @@ class Model:
     def _to_array(self, tensor: int) -> np.ndarray:
         library = self._library
         shape = [library.TF_Dim(tensor, axis) for axis in range(library.TF_NumDims(tensor))]
+        number = library.TF_TensorType(tensor)
+        if number not in DTYPES:
+            raise TensorFlowError(12, f"an output of type {number} is not looked at here")
         data = ctypes.string_at(library.TF_TensorData(tensor), library.TF_TensorByteSize(tensor))
-        return np.frombuffer(data, DTYPES[library.TF_TensorType(tensor)]).reshape(shape).copy()
+        return np.frombuffer(data, DTYPES[number]).reshape(shape).copy()
 
     def run(self, signature: str, inputs: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
         """The outputs of a signature by name, for inputs by name.

@@ -17,6 +17,10 @@ class LiteRTError(RuntimeError):
         self.code = type(error).__name__
 
 
+def prepare() -> None:
+    """The runtime was loaded with this module; no file was looked at yet."""
+
+
 class Model:
     """An interpreter of a ``.tflite`` file.
 

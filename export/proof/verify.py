@@ -1,84 +1,151 @@
 """Checks of an exported SavedModel or TFLite file: a static look, then fresh processes that run it.
 
-Nothing here trusts the code that wrote the file: `verify` takes files of any origin.
+Nothing here trusts the code that wrote the file. `verify` takes files of any origin: it runs nothing but operations
+that are known to be harmless, in processes that may not take much.
 """
 
-import json
 import os
 from pathlib import Path
 
+from keras_vae.arguments import check_count, check_number
 from keras_vae.export import publish
 from keras_vae.export.errors import ExportError
 from keras_vae.export.proof import battery, fresh, warmup
 from keras_vae.export.proof.battery import Expected, Plan, Tolerance
-from keras_vae.export.proof.fresh import Call, FreshProcessError, Result
-from keras_vae.export.proof.graph_checks import check_graph, read_signatures
-from keras_vae.export.proof.report import FILE, Check, Report, changed_files, measure_files
+from keras_vae.export.proof.fresh import GENEROUS, Call, FreshProcessError, Limits, Result
+from keras_vae.export.proof.graph_checks import check_graph, declared_bytes, read_signatures, served
+from keras_vae.export.proof.report import FILE, Check, Report, check_recorded, measure_files
 from keras_vae.export.proof.tflite_checks import check_tflite
 from keras_vae.export.proof.warmup import Record
+from keras_vae.export.reproducible import read_saved_model
 
 TOLERANCE = Tolerance(1e-5, 1e-5, 1e-5)
+# Other forms of the same model, which a loader may prefer to the one that is looked at.
+_OTHER_FORMS = ("saved_model.pbtxt", "saved_model.cpb")
 
 
-def verify(path: str | os.PathLike[str]) -> Report:
+def verify(path: str | os.PathLike[str], *, memory: int | None = None, seconds: float | None = None) -> Report:
     """Checks an export by a static look and by running it in fresh processes.
 
     A SavedModel runs in the C++ loader of TensorFlow Serving with XLA disabled, a `.tflite` file in `ai-edge-litert`;
     neither process imports TensorFlow's Python, Keras or this package. Every signature runs at batches 0, 1 and 64,
     twice, in two processes; with NaN and infinity in one row; and with inputs that it must refuse.
 
+    The file may come from anybody. It is run only if all operations of all its functions are on a list of harmless ones
+    (`keras_vae.export.proof.permitted`), on the CPU, in an empty folder, and with limits. This is no sandbox: who finds
+    a mistake in a kernel of TensorFlow or LiteRT is not kept out.
+
     Args:
         path: a version folder, a folder of versions (the highest is taken), or a `.tflite` file.
+        memory: bytes that running it may take; 1.3 GB and eight times its size unless given. Heeded on Linux.
+        seconds: after which each process is ended; 120 and one for each MiB unless given.
 
     Returns:
         The report; all its checks passed.
 
     Raises:
-        ExportError: there is nothing to verify at this path.
+        ExportError: there is nothing to verify at this path, or a limit is no positive number.
         VerificationError: a check failed; the message says which, `report` holds all of them.
     """
     target = Path(path)
     if target.is_dir():
         numbered = publish.versions(target)
         if numbered and not (target / "saved_model.pb").exists():
-            target = target / str(numbered[-1])
-        report = check_saved_model(target)
+            *_, target = numbered.values()
+        limits = _limits(sum(_held(file) for file in _files(target)), memory, seconds)
+        report = check_saved_model(target, limits=limits)
     elif target.is_file():
-        report = check_tflite(target)
+        report = check_tflite(target, limits=_limits(_held(target), memory, seconds))
+    elif os.path.lexists(target):
+        raise ExportError(
+            f"{path} is neither a folder nor a regular file: give a SavedModel's folder or a .tflite file"
+        )
     else:
         raise ExportError(f"{path} does not exist: give a SavedModel's folder or a .tflite file")
     return report.require(str(target))
 
 
-def check_saved_model(directory: Path, expected: Expected | None = None) -> Report:
+def _limits(size: int, memory: int | None, seconds: float | None) -> Limits:
+    usual = Limits.for_strangers(size)
+    try:
+        return Limits(
+            usual.memory if memory is None else check_count("memory, in bytes,", memory),
+            usual.seconds if seconds is None else check_number("seconds", seconds, above=0),
+        )
+    except ValueError as error:
+        raise ExportError(str(error)) from None
+
+
+def _held(file: Path) -> int:
+    """Bytes on the disk, where the system says so: a file with holes is longer than what it holds."""
+    found = file.stat()
+    return min(found.st_size, 512 * getattr(found, "st_blocks", found.st_size))
+
+
+def _files(directory: Path) -> list[Path]:
+    return [file for file in _within(directory) if file.is_file()]
+
+
+def _within(directory: Path) -> list[Path]:
+    """All that is in a SavedModel's folder; another may be as large as a disk."""
+    return list(directory.rglob("*")) if (directory / "saved_model.pb").is_file() else []
+
+
+def check_saved_model(directory: Path, expected: Expected | None = None, limits: Limits = GENEROUS) -> Report:
     """All checks of a version folder; a failed one is in the report, not raised.
 
     Args:
         directory: holds `saved_model.pb`.
         expected: what the signatures must give for `battery.good` of so many rows, if known.
+        limits: of the processes that run it.
     """
-    report = Report(directory, "saved_model", checks=check_graph(directory))
-    files = [file for file in directory.rglob("*") if file.is_file() and file.name != FILE]
-    report.files = measure_files(directory, files)
-    report.checks += _check_recorded(directory, directory / FILE)
+    report = Report(directory, "saved_model")
+    number = directory.name
+    if number.isascii() and number.isdigit() and len(number) < 1000 and int(number) > publish.LARGEST_VERSION:
+        detail = f"TensorFlow Serving reads no version above {publish.LARGEST_VERSION}: rename the folder {number}"
+        report.checks.append(Check("version", False, detail))
+    special = [path.name for path in _within(directory) if not path.is_file() and not path.is_dir()]
+    others = [name for name in _OTHER_FORMS if os.path.lexists(directory / name)]
+    try:
+        if special:
+            raise ValueError(f"{', '.join(sorted(special)[:4])}: no regular file, so it is not opened")
+        if others:
+            raise ValueError(f"beside saved_model.pb stands {', '.join(others)}, and only the former is looked at")
+        model = read_saved_model(directory)
+    except ValueError as error:
+        report.checks.append(Check("file", False, str(error)))
+        return report
+    report.checks += check_graph(directory, model)
+    report.files = measure_files(directory, [file for file in _files(directory) if file.name != FILE])
+    report.checks += check_recorded(directory, "files")
     try:
         records = warmup.read(directory)
     except ValueError as error:
         records = []
         report.checks.append(Check("warm-up", False, str(error)))
+    if not report.harmless:
+        return report.not_run(name for graph in model.meta_graphs for name in served(graph))
+    declared = declared_bytes(model)
+    if limits.memory is not None and declared > limits.memory:
+        detail = f"not run, since its constants alone take {declared / 1e9:.1f} GB: {fresh.too_much(limits.memory)}"
+        report.checks.append(Check("memory", False, detail))
+        return report
     try:
-        plan = Plan(read_signatures(directory), refusal="INVALID_ARGUMENT")
+        plan = Plan(read_signatures(model), refusal="INVALID_ARGUMENT", memory=limits.memory)
     except ValueError as error:
         report.checks.append(Check("signatures", False, str(error)))
         return report
     replay = [Call(record.signature, record.inputs) for record in records]
     try:
-        response, again = fresh.run_both(directory, plan.calls + replay, plan.good_calls)
+        response, again = fresh.run_both(directory, plan.calls + replay, plan.good_calls, limits)
     except FreshProcessError as error:
-        report.checks.append(Check("C++ loader", False, str(error)))
+        report.checks.append(Check({"process": "C++ loader"}.get(error.kind, error.kind), False, str(error)))
         return report
-    loaded = response.load == "OK"
-    report.checks.append(Check("C++ loader", loaded, "loads with XLA disabled" if loaded else response.load))
+    loaded = response.load == "OK" and again.load == "OK"
+    detail = "loads with XLA disabled" if loaded else max(response.load, again.load, key=lambda text: text != "OK")
+    report.checks.append(Check("C++ loader", loaded, detail))
+    report.checks += fresh.check_memory(again, limits)
+    report.notes += fresh.notes(again)
     if not loaded:
         return report
     plan.judge(report, response.results, again.results, expected or {}, TOLERANCE)
@@ -97,15 +164,3 @@ def _judge_replay(report: Report, records: list[Record], results: list[Result]) 
         errors["warm-up"] = max(apart, errors.get("warm-up", 0.0))
     detail = "; ".join(problems) or f"{len(records)} requests replayed"
     report.checks.append(Check("warm-up", not problems, detail))
-
-
-def _check_recorded(root: Path, record: Path) -> list[Check]:
-    """Whether the files are those that the export wrote down, if it did."""
-    if not record.exists():
-        return []
-    try:
-        recorded = json.loads(record.read_text())["files"]
-    except (ValueError, KeyError, TypeError) as error:
-        return [Check("export.json", False, f"cannot be read: {error}")]
-    changed = changed_files(root, recorded)
-    return [Check("export.json", not changed, f"changed since the export: {', '.join(changed)}" if changed else "")]

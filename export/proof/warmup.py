@@ -5,6 +5,7 @@ The file is a TFRecord of ``tensorflow.serving.PredictionLog``. The Python class
 """
 
 import math
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -54,7 +55,8 @@ def _prediction_log() -> Any:
 
 
 PREDICTION_LOG = _prediction_log()
-MOST_VALUES = 2**28
+# Values of a tensor that are not written out, and bytes of the file.
+MOST_REPEATED, LARGEST = 2**8, 2**28
 FILE = Path("assets.extra") / "tf_serving_warmup_requests"
 
 
@@ -91,9 +93,23 @@ def read(directory: Path) -> list[Record]:
     if not (directory / FILE).exists():
         return []
     try:
+        _check_frames(directory / FILE)
         return [_parse(record.numpy()) for record in tf.data.TFRecordDataset(str(directory / FILE))]
     except (tf.errors.OpError, DecodeError, KeyError, TypeError, ValueError) as error:
         raise ValueError(f"{FILE} is damaged: {error}") from error
+
+
+def _check_frames(file: Path) -> None:
+    """Refuses a file that says of a record that it is longer than the file: room for it would be made first."""
+    size = file.stat().st_size
+    if size > LARGEST:
+        raise ValueError(f"it has {size:,} bytes")
+    with file.open("rb") as stream:
+        while header := stream.read(12):
+            length = int.from_bytes(header[:8], "little")
+            if stream.tell() + length + 4 > size:
+                raise ValueError("a record is longer than the file")
+            stream.seek(length + 4, os.SEEK_CUR)
 
 
 def _parse(message: bytes) -> Record:
@@ -108,6 +124,10 @@ def _parse(message: bytes) -> Record:
 def _arrays(tensors: Mapping[str, Any]) -> dict[str, np.ndarray]:
     for name, tensor in tensors.items():
         # A single value may stand for all of a shape of any size.
-        if math.prod(axis.size for axis in tensor.tensor_shape.dim) > MOST_VALUES:
-            raise ValueError(f"{name!r} has more than {MOST_VALUES:,} values")
+        declared = math.prod(axis.size for axis in tensor.tensor_shape.dim)
+        written = [len(value) for field, value in tensor.ListFields() if field.is_repeated]
+        if declared > max(MOST_REPEATED, len(tensor.tensor_content), *written, 0):
+            raise ValueError(f"{name!r} has {declared:,} values and does not write them out")
+        if not tf.dtypes.as_dtype(tensor.dtype).is_numpy_compatible or tensor.dtype == tf.string.as_datatype_enum:
+            raise ValueError(f"{name!r} holds no numbers")
     return {name: tf.make_ndarray(tensor) for name, tensor in tensors.items()}

@@ -281,9 +281,10 @@ class VAE(Serializable, Inference, keras.Model):
             # Keras warns of weights without a gradient: rightly so, but for a prior that the objective leaves alone.
             pairs = zip(gradients, variables, strict=True)
             gradients = [keras.ops.zeros_like(v) if gradient is None else gradient for gradient, v in pairs]
-        gradients = replicas.sum_gradients(gradients, self.optimizer)
+        gradients = replicas.sum_gradients(gradients)
         checked = step_guard.check(gradients, self.optimizer, self.gradient_skip_norm, x, terms, loss)
-        step_guard.apply(checked, self.optimizer, variables)
+        with replicas.summed_already(self.optimizer):
+            step_guard.apply(checked, self.optimizer, variables)
         backup.restore(checked.skipped)
         self.skip_counts.update_state(checked.reason)
         # It depends on the loss: when the data have come to an end, the rest of the step is not taken either.

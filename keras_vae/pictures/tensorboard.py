@@ -1,11 +1,13 @@
 """Pictures for TensorBoard's image panel."""
 
 import os
+from pathlib import Path
 from typing import Any
 
 import keras
 import tensorflow as tf
 
+from keras_vae import files
 from keras_vae.arguments import check_count
 from keras_vae.evaluation.statistics import gather, given
 from keras_vae.pictures import of_models, tiles
@@ -34,8 +36,13 @@ class TensorBoardPictures(keras.callbacks.Callback):
         self._writer: Any = None
 
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
-        """Open the file of the logs."""
-        self._writer = tf.summary.create_file_writer(self.directory)
+        """Open the file of the logs.
+
+        Raises:
+            NotADirectoryError: if a file stands where the folder is to be, or on the way to it.
+        """
+        with files.made(Path(self.directory)):
+            self._writer = tf.summary.create_file_writer(self.directory)
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         """Write the pictures, if it is time."""

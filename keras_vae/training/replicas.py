@@ -1,5 +1,6 @@
 """What replicas and workers need beyond TensorFlow's strategies, so that together they do what one would."""
 
+import contextlib
 import functools
 import io
 import json
@@ -63,8 +64,8 @@ def fill_if_empty(*batch: tf.Tensor | None) -> tuple[list[Any], tf.Tensor | None
     return [filled(values) for values in batch], tf.equal(tf.shape(batch[0])[0], 0)
 
 
-def sum_gradients(gradients: Sequence[tf.Tensor | None], optimizer: keras.optimizers.Optimizer) -> list:
-    """The gradients summed over the replicas, which `optimizer.apply` then does not do once more.
+def sum_gradients(gradients: Sequence[tf.Tensor | None]) -> list:
+    """The gradients summed over the replicas; let the optimizer apply them inside of `summed_already`.
 
     Keras sums inside `apply`, after it has clipped and looked for values that are not finite: on each replica its own.
     Replicas that come to different conclusions would drift apart or wait for each other for ever.
@@ -72,7 +73,6 @@ def sum_gradients(gradients: Sequence[tf.Tensor | None], optimizer: keras.optimi
     replica = tf.distribute.get_replica_context()
     if replica.num_replicas_in_sync == 1:
         return list(gradients)
-    internals.leave_gradients_as_they_are(optimizer)
     summed = iter(replica.all_reduce("SUM", [g for g in gradients if g is not None]))
     return [None if g is None else next(summed) for g in gradients]
 
@@ -97,6 +97,12 @@ def check_devices(strategy: tf.distribute.Strategy) -> None:
 
 # Of the first MirroredStrategy over several devices in this process.
 _DEVICES: list[tuple[str, ...]] = []
+
+
+def summed_already(optimizer: keras.optimizers.Optimizer) -> contextlib.AbstractContextManager[None]:
+    """A context in which an optimizer does not sum gradients over the replicas, as they are summed."""
+    several = tf.distribute.get_strategy().num_replicas_in_sync > 1
+    return internals.gradients_left_as_they_are(optimizer) if several else contextlib.nullcontext()
 
 
 def shard(strategy: tf.distribute.Strategy, data: Any, steps: int | None = None) -> tuple[Any, int | None]:

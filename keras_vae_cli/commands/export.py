@@ -8,6 +8,7 @@ from pathlib import Path
 from keras_vae.export import ExportError, Report, to_saved_model, to_tflite
 from keras_vae.export.proof.report import print_reports
 from keras_vae.export.proof.tflite_checks import QUANTIZATIONS
+from keras_vae.export.publish import check_version
 from keras_vae.export.source import load
 
 FORMATS = ("saved_model", "tflite")
@@ -35,8 +36,8 @@ def export_run(
         A report for each export.
 
     Raises:
-        ExportError: an unknown format or quantization, no model to export, or an export that failed; the message has
-            the reason of each.
+        ExportError: an unknown format or quantization, a version that cannot be written, no model to export, or an
+            export that failed; the message has the reason of each.
     """
     unknown = [name for name in formats if name not in FORMATS]
     if unknown or not formats:
@@ -48,11 +49,16 @@ def export_run(
             f"quantization must be one of none, float16, dynamic, int8, not {', '.join(unknown) or 'nothing'}"
         )
     run = Path(run_folder).expanduser()
+    served = run / "export" / "saved_model"
+    if "saved_model" in formats:
+        check_version(served, version)
+    elif version is not None:
+        raise ExportError("a version is of the format saved_model, which is not among those to write: leave it out")
     vae = load(run)
     name = re.sub(r"[^\w.-]", "_", run.resolve().name).lstrip("._-") or "vae"
     exports: list[Callable[[], Report]] = []
     if "saved_model" in formats:
-        exports.append(lambda: to_saved_model(vae, run / "export" / "saved_model", version, name=name))
+        exports.append(lambda: to_saved_model(vae, served, version, name=name))
     if "tflite" in formats:
         for kind in kinds:
             file = run / "export" / f"decoder{f'_{kind}' if kind else ''}.tflite"

@@ -127,6 +127,26 @@ def test_folders_that_are_no_runs_are_refused(tmp_path, name, ended):
     assert "vae.keras" in err
 
 
+@pytest.mark.parametrize("number", ["1.5", "none", "latest", "1e3", "0x10", "1_000", "", "²"])
+def test_whole_numbers_are_not_made_of_others(number, tmp_path, ended):
+    for call in (
+        ["export", tmp_path, "--version"],
+        ["evaluate", tmp_path, "--limit"],
+        ["evaluate", tmp_path, "--seed"],
+    ):
+        code, printed, said = ended(*call, number)
+        assert code == 2 and "is no whole number" in printed + said
+
+
+@pytest.mark.parametrize("version", ["9223372036854775808", "100000000000000000000", "0"])
+def test_versions_that_tensorflow_serving_cannot_read_are_refused(version, run, ended):
+    folder, _ = run
+    before = sorted(folder.rglob("*"))
+    code, _, said = ended("export", folder, "--version", version)
+    assert code == 1 and "must be an int from 1 to 9223372036854775807" in said
+    assert sorted(folder.rglob("*")) == before
+
+
 def test_help_and_errors_do_not_wait_for_tensorflow(tmp_path):
     check = "import sys; from keras_vae_cli.main import main\ntry: main(sys.argv[1:])\n"
     check += "finally: print('tensorflow' in sys.modules)"

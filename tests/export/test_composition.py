@@ -6,11 +6,12 @@ import numpy as np
 import parts
 import pytest
 import tensorflow as tf
+from tensorflow.core.protobuf.saved_model_pb2 import SavedModel
 
 import keras_vae as kv
 from keras_vae import export, objectives, posteriors, priors
 from keras_vae.export import saved_model
-from keras_vae.export.proof import fresh
+from keras_vae.export.proof import fresh, permitted
 from keras_vae.export.proof.fresh import Call
 from keras_vae_cli.commands.export import export_run
 
@@ -85,6 +86,10 @@ def test_every_part_has_every_signature(combination):
     x = parts.data(vae.decoder.likelihood, 5)
     seeds = np.arange(10, dtype="int32").reshape(5, 2)
     call = {name: function for name, (_, function) in traced.items()}
+    for function in call.values():
+        model = SavedModel()
+        model.meta_graphs.add().graph_def.CopyFrom(function.graph.as_graph_def())
+        assert not permitted.refused(model)
     c = parts.given(vae.condition, 5)
     given = {} if c is None else {"condition": tf.constant(c.astype(vae.condition.dtype))}
     if parts.is_ladder(combination[3]):
@@ -182,6 +187,14 @@ def test_unknown_formats_and_quantizations_of_a_run_are_refused(tmp_path):
             export_run(tmp_path, **wrong)
     with pytest.raises(export.ExportError, match=r"holds no vae.keras"):
         export_run(tmp_path)
+
+
+def test_versions_of_a_run_are_looked_at_before_its_model(tmp_path):
+    for version in (0, 2**63, 1.5, "latest"):
+        with pytest.raises(export.ExportError, match="must be an int from 1 to 9223372036854775807"):
+            export_run(tmp_path, version=version)
+    with pytest.raises(export.ExportError, match="a version is of the format saved_model"):
+        export_run(tmp_path, formats=("tflite",), version=1)
 
 
 @kv.register

@@ -16,7 +16,7 @@ FAULTS = {
     "stored_generator": ("no random state", "runs serving_default"),
     "seed_generator": ("no assignment to a variable", "runs serving_default"),
     "assertion": ("no assertion", "runs serving_default"),
-    "python_function": ("no Python function", "runs serving_default"),
+    "python_function": ("harmless operations", "no Python function", "runs serving_default"),
     "fixed_batch": ("signatures",),
     "rows_mixed": ("runs serving_default",),
     "not_a_number": ("weights", "runs serving_default"),
@@ -34,7 +34,7 @@ EVERYDAY = (
 )
 DEVICE_FAULTS = {
     "tracked_device": ("no variable", "runs serving_default"),
-    "flex": ("builtin ops only", "no variable", "runs serving_default"),
+    "flex": ("harmless operations", "builtin ops only", "no variable", "runs serving_default"),
     "random_device": ("no random state", "runs serving_default"),
     "nan_device": ("runs serving_default",),
 }

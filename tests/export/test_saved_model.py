@@ -17,7 +17,7 @@ import tensorflow as tf
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 
 import keras_vae as kv
-from keras_vae import export, likelihoods, networks, posteriors, priors
+from keras_vae import export, files, likelihoods, networks, posteriors, priors
 from keras_vae.export import publish, saved_model
 from keras_vae.export.proof import fresh, warmup
 from keras_vae.export.proof.fresh import Call
@@ -336,11 +336,33 @@ def test_the_next_version_is_the_highest_plus_one(tmp_path):
     assert publish.check_version(tmp_path, 5) == 5
 
 
-@pytest.mark.parametrize("version", [0, -1, 1.5, "2", True])
-def test_versions_are_positive_integers(version, vae, tmp_path):
-    with pytest.raises(export.ExportError, match="must be an int >= 1"):
+@pytest.mark.parametrize("version", [0, -1, 1.5, 2.0, "2", "latest", True, 2**63, 10**20, np.uint64(2**63), [1]])
+def test_versions_are_those_that_tensorflow_serving_reads(version, vae, tmp_path):
+    with pytest.raises(export.ExportError, match=r"must be an int from 1 to 9223372036854775807, not"):
         export.to_saved_model(vae, tmp_path / "decoder", version=version)
     assert not left_behind(tmp_path)
+
+
+def test_names_of_folders_are_read_as_tensorflow_serving_reads_them(tmp_path):
+    for name in ("007", "+8", "100000000000000000000", "9223372036854775808", "-3", "1.5", "٣", "0x10"):
+        (tmp_path / name).mkdir()
+    assert {number: path.name for number, path in publish.versions(tmp_path).items()} == {7: "007", 8: "+8"}
+    assert publish.check_version(tmp_path, None) == 9
+    with pytest.raises(export.ExportError, match="007 exists, and a served version is never overwritten"):
+        publish.check_version(tmp_path, 7)
+    assert publish.check_version(tmp_path, 2**63 - 1) == 2**63 - 1
+    assert type(publish.check_version(tmp_path, np.int64(5))) is int
+    (tmp_path / str(2**63 - 1)).mkdir()
+    with pytest.raises(export.ExportError, match="the highest that TensorFlow Serving can read"):
+        publish.check_version(tmp_path, None)
+
+
+def test_a_version_that_tensorflow_serving_cannot_read_fails_its_check(base, tmp_path):
+    (tmp_path / str(2**63)).symlink_to(base / "1")
+    with pytest.raises(export.VerificationError, match=r"version: TensorFlow Serving reads no version above"):
+        export.verify(tmp_path / str(2**63))
+    (tmp_path / "007").symlink_to(base / "1")
+    assert export.verify(tmp_path).path == tmp_path / "007"
 
 
 def test_a_file_in_the_way_is_refused(vae, tmp_path):
@@ -448,4 +470,20 @@ def test_two_exports_at_once_do_not_disturb_each_other(vae, tmp_path):
         with pytest.raises(export.ExportError, match="another process"):
             export.to_saved_model(vae, base)
         assert (folder / "saved_model.pb").exists()
-    assert publish.versions(base) == [1]
+    assert list(publish.versions(base)) == [1]
+
+
+def test_what_stands_beside_the_versions_is_written_while_the_folder_is_locked(tmp_path, monkeypatch):
+    written, write = [], files.write_text
+
+    def while_locked(path, text):
+        with pytest.raises(files.Busy), files.locked(tmp_path):
+            pass
+        written.append((path.name, (tmp_path / "1").is_dir()))
+        write(path, text)
+
+    monkeypatch.setattr(files, "write_text", while_locked)
+    texts = {}
+    with publish.staged_version(tmp_path, 1, texts):
+        texts["SERVING.md"] = "text"
+    assert written == [("SERVING.md", True)] and (tmp_path / "SERVING.md").read_text() == "text"

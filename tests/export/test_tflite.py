@@ -1,6 +1,12 @@
 """`export.to_tflite`: what runs on a device, without TensorFlow, answers as Keras does as far as its width allows."""
 
 import json
+import os
+import subprocess
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import export_models
 import keras
@@ -17,9 +23,10 @@ from keras_vae.conditions import Image
 from keras_vae.distributions import scales
 from keras_vae.distributions.grid import clipped_logistic_mean
 from keras_vae.distributions.support import Support
-from keras_vae.export import metadata, tflite
+from keras_vae.export import metadata, publish, tflite
 from keras_vae.export.proof import fresh
 from keras_vae.export.proof.fresh import Call
+from keras_vae.export.proof.report import Report
 from keras_vae.export.signatures import signatures
 from keras_vae.models.ladder import LadderDecoder, LadderEncoder
 
@@ -249,6 +256,45 @@ def test_paths_that_cannot_be_a_file_are_refused(vae, tmp_path):
         with pytest.raises(export.ExportError, match=message):
             export.to_tflite(vae, path)
     assert len(list(tmp_path.rglob("*"))) == 4
+
+
+AT_ONCE = """
+import sys, time
+from keras_vae import export
+while time.time() < float(sys.argv[3]):
+    time.sleep(0.01)
+export.to_tflite(sys.argv[1], f"{sys.argv[2]}/{sys.argv[4]}.tflite", sys.argv[4])
+"""
+
+
+@pytest.mark.slow
+def test_exports_at_once_all_have_a_record(vae, tmp_path):
+    vae.save(tmp_path / "vae.keras")
+    out, kinds = tmp_path / "out", ("float16", "dynamic")
+    environment = {**os.environ, "PYTHONPATH": str(Path(kv.__file__).parent.parent)}
+    arguments = [sys.executable, "-c", AT_ONCE, str(tmp_path / "vae.keras"), str(out), str(time.time() + 15)]
+    processes = [subprocess.Popen([*arguments, kind], env=environment) for kind in kinds]
+    assert [process.wait(200) for process in processes] == [0, 0]
+    record = json.loads((out / "export.json").read_text())
+    assert set(record["models"]) == {"float16.tflite", "dynamic.tflite"}
+    assert all(export.verify(out / name).ok for name in record["models"])
+
+
+def test_a_record_is_added_to_what_stands_there_when_it_is_written(tmp_path):
+    """Whoever waits for its turn reads what the one before has written."""
+    turns = []
+
+    def writes(name):
+        with publish.in_turn(tmp_path):
+            turns.append(name)
+            tflite._record(tmp_path / name, Report(tmp_path / name, "tflite"))
+            turns.append(name)
+
+    names = [f"{i}.tflite" for i in range(6)]
+    with ThreadPoolExecutor(6) as threads:
+        list(threads.map(writes, names))
+    assert sorted(json.loads((tmp_path / "export.json").read_text())["models"]) == names
+    assert turns[::2] == turns[1::2] and sorted(turns[::2]) == names
 
 
 @pytest.mark.slow

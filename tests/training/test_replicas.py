@@ -118,12 +118,13 @@ def test_two_replicas_are_one_device_with_the_same_batch(one_device):
         print(json.dumps({
             **found, "elbo": history["elbo"], "step": int(vae.step.numpy()), "z": noise(strategy, vae),
             "evaluate": vae.evaluate(x, return_dict=True, verbose=0),
+            "changed": ["_all_reduce_sum_gradients" in vars(m.optimizer) for m in (vae, *models.values())],
         }))
     """
     two = output(run(program, "[tf.config.LogicalDeviceConfiguration()] * 2"))
     for kind in one_device:
         assert_same(two[kind], one_device[kind])
-    assert two["step"] == 40
+    assert two["step"] == 40 and two["changed"] == [False] * 3
     assert two["elbo"][-1] > two["elbo"][0]
     assert np.abs(np.subtract(*two["z"])).max() > 1e-3
     assert np.isfinite(list(two["evaluate"].values())).all()
