@@ -22,6 +22,9 @@ from keras_vae.distributions.support import UNIT, Support
 from keras_vae.likelihoods.likelihood import Likelihood, inside, logit
 from keras_vae.serialization import register
 
+# A million: tables of all levels are made, and float32 tells few more of them apart.
+MAX_LEVELS = 2**20
+
 
 class GridLikelihood(Likelihood):
     """Likelihoods of images in [0, 1] on the grid k / (levels - 1): probabilities of levels, not densities.
@@ -38,7 +41,7 @@ class GridLikelihood(Likelihood):
 
     def __init__(self, event_shape: Sequence[int], levels: int = 256, **kwargs: Any) -> None:
         super().__init__(event_shape, **kwargs)
-        self.levels = check_count("levels", levels, at_least=2)
+        self.levels = check_count("levels", levels, at_least=2, at_most=MAX_LEVELS)
 
     def check_values(self, x: np.ndarray) -> None:
         """Refuse values off the grid; float32 rounding is forgiven."""
@@ -145,7 +148,7 @@ class Binomial(GridLikelihood):
     """
 
     def __init__(self, event_shape: Sequence[int], total_count: int, **kwargs: Any) -> None:
-        self.total_count = check_count("total_count", total_count)
+        self.total_count = check_count("total_count", total_count, at_most=MAX_LEVELS - 1)
         super().__init__(event_shape, self.total_count + 1, **kwargs)
 
     def distribution(self, logits: tf.Tensor) -> tfd.Distribution:
