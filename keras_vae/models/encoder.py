@@ -10,7 +10,7 @@ from tensorflow_probability import distributions as tfd
 from keras_vae.arguments import require_kind
 from keras_vae.conditions import Condition, check_condition, require
 from keras_vae.networks.conditioned import conditioned
-from keras_vae.networks.network import Network, check_network, feature_shape
+from keras_vae.networks.network import CHANNELS_LAST, Network, check_network, feature_shape
 from keras_vae.posteriors.posterior import Posterior
 from keras_vae.serialization import Serializable, register
 
@@ -116,7 +116,12 @@ class Encoder(Serializable, keras.Model):
         copy = type(self).from_config(self.get_config())
         copy.build((None, *shape))
         copy.set_weights(self.get_weights())
-        layers = [keras.Input(shape), copy.body, keras.layers.Flatten(dtype="float32"), PosteriorPoint(copy.posterior)]
+        layers = [
+            keras.Input(shape),
+            copy.body,
+            keras.layers.Flatten(CHANNELS_LAST, dtype="float32"),
+            PosteriorPoint(copy.posterior),
+        ]
         model = keras.Sequential(layers, name="features")
         model.trainable = trainable
         return model
