@@ -12,6 +12,7 @@ from tensorflow_probability import distributions as tfd
 from keras_vae.arguments import require_kind
 from keras_vae.conditions import Condition, check_condition, require
 from keras_vae.likelihoods.likelihood import Likelihood
+from keras_vae.models import model_files
 from keras_vae.networks.conditioned import conditioned
 from keras_vae.networks.network import CHANNELS_LAST, Network, check_network, feature_shape
 from keras_vae.serialization import Serializable, register
@@ -64,6 +65,8 @@ class Decoder(Serializable, keras.Model):
         self.network = network
         self.likelihood = likelihood
         self.condition = condition
+
+    quantize = model_files.refuse_quantization
 
     @property
     def event_shape(self) -> tuple[int, ...]:

@@ -7,7 +7,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from keras_vae import files
+import keras
+
+from keras_vae import files, internals
 
 CONFIG, WEIGHTS, METADATA, CHECKSUMS = "config.json", "model.weights.h5", "metadata.json", "checksums.json"
 MEMBERS = (CONFIG, WEIGHTS, METADATA)
@@ -17,6 +19,35 @@ UNUSED = ("loss", "loss_weights", "metrics", "weighted_metrics")
 
 class NotAsSaved(ValueError):
     """A file that does not hold what was written."""
+
+
+def refuse_quantization(self: Any, mode: Any = None, config: Any = None, **kwargs: Any) -> None:
+    """Takes the place of `keras.Model.quantize`: most layers are made from recipes, which know no integers, when a file
+    is loaded.
+
+    Raises:
+        ValueError: naming what can be done.
+    """
+    raise ValueError(
+        f"A {type(self).__name__} cannot be quantized in place: it could be saved, and not be loaded. Quantize what is "
+        'exported: keras_vae.export.to_tflite(vae, "decoder.tflite", quantization="int8").'
+    )
+
+
+def check_quantization(vae: Any) -> None:
+    """Refuse a model with quantized layers that would not be loaded; those of a network of the user's own would be.
+
+    Raises:
+        ValueError: naming them.
+    """
+    networks = [getattr(part, "network", None) for part in (vae.encoder, vae.decoder, vae.prior)]
+    own = {id(layer) for each in networks if isinstance(each, keras.Layer) for layer in internals.layers_of(each)}
+    for layer in internals.layers_of(vae):
+        if getattr(layer, "quantization_mode", None) and id(layer) not in own:
+            raise ValueError(
+                f"The layer {layer.path} is quantized, and a file of it could not be loaded. Quantize what is "
+                'exported: keras_vae.export.to_tflite(vae, "decoder.tflite", quantization="int8").'
+            )
 
 
 def save(path: Any, write: Callable[[Any], None], overwrite: bool = True, zipped: bool | None = None) -> None:

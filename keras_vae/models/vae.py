@@ -113,7 +113,7 @@ class VAE(Serializable, keras.Model):
         # 1 once weights were adapted or loaded: an automatic `adapt` could then only destroy something.
         self.adapted = learner.counter(self, "adapted")
         names = ("loss", *LOGGED, *objective.metric_names)
-        self._means = {name: keras.metrics.Mean(name=name) for name in names}
+        self._means = {name: keras.metrics.Mean(name=name, dtype="float32") for name in names}
         self._batch_index = learner.BatchIndex(name="batch_index")
         self.skip_counts = step_guard.SkipCounts(name="skip_counts")
 
@@ -447,6 +447,8 @@ class VAE(Serializable, keras.Model):
 
     # Files.
 
+    quantize = model_files.refuse_quantization
+
     def save(self, filepath: Any, overwrite: bool = True, zipped: bool | None = None, **kwargs: Any) -> None:
         """Build if need be, and save as a `.keras` file, with checksums that `kv.load` compares.
 
@@ -456,6 +458,7 @@ class VAE(Serializable, keras.Model):
             ValueError: for a file of another kind.
         """
         self.prepare_to_learn()
+        model_files.check_quantization(self)
         write = functools.partial(super().save, overwrite=overwrite, zipped=zipped, **kwargs)
         model_files.save(filepath, write, overwrite, zipped)
 
