@@ -5,7 +5,7 @@ Each function says why no public name would do; tests/test_internals.py fails wh
 
 import contextlib
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import keras
@@ -69,6 +69,42 @@ def applies_without_merge_call() -> bool:
 def layers_of(model: keras.Model) -> list[keras.Layer]:
     """All layers at any depth; `model.layers` lists the outermost."""
     return list(model._flatten_layers())
+
+
+def set_trainable(layer: keras.Layer, value: bool) -> None:
+    """Freeze or thaw a layer and the weights of its own; `layer.trainable` does the same to all layers inside."""
+    layer._trainable = value
+    for variable in layer._trainable_variables:
+        variable.trainable = value
+
+
+class _Announced(list):
+    """Takes the place of Keras's list of variables that have no value yet."""
+
+    def __init__(self, announce: Callable[[keras.Variable], None]) -> None:
+        super().__init__()
+        self.announce = announce
+
+    def append(self, variable: Any) -> None:
+        self.announce(variable)
+
+
+@contextlib.contextmanager
+def variables_without_values(announce: Callable[[keras.Variable], None]) -> Iterator[None]:
+    """Variables that are made inside of the context are announced and get no value: they take no memory.
+
+    That is `keras.StatelessScope`, which keeps a list of them; nothing public says that there is one more.
+    """
+    from keras.src.backend.common import global_state
+
+    name = "uninitialized_variables"
+    before = global_state.get_global_attribute(name)
+    global_state.set_global_attribute(name, _Announced(announce))
+    try:
+        with keras.StatelessScope(initialize_variables=False):
+            yield
+    finally:
+        global_state.set_global_attribute(name, before)
 
 
 def profiles_batches(tensorboard: keras.callbacks.TensorBoard) -> bool:

@@ -1,9 +1,16 @@
 """Configs derived from constructors, so that no part can forget an argument of its own."""
 
+import functools
 import inspect
+from collections.abc import Callable
 from typing import Any, Self, TypeVar
 
 import keras
+
+from keras_vae import internals
+
+# The key of a config that tells which layers are frozen.
+FROZEN = "frozen"
 
 Class = TypeVar("Class", bound=type)
 
@@ -27,7 +34,8 @@ class Serializable:
     """`get_config` and `from_config` made from the arguments that the constructor was called with.
 
     The values may be anything that Keras serialises: numbers, strings, lists, layers, models, schedules.
-    Keras layers add their `name`, `trainable` and `dtype`.
+    Keras layers add their `name`, `trainable` and `dtype`, and which of the layers inside are frozen, at any depth:
+    most of those are made by `build` and have no config of their own.
 
     Raises:
         TypeError: from the constructor, if it takes positional-only or `*args` parameters, which a config
@@ -40,6 +48,8 @@ class Serializable:
         instance = parent_new(cls) if parent_new is object.__new__ else parent_new(cls, *args, **kwargs)
         # A dunder name in the instance's own dict keeps Keras from tracking and saving the arguments as state.
         vars(instance)["__arguments__"] = _named_arguments(cls, args, kwargs)
+        if isinstance(instance, keras.Layer):
+            vars(instance)["build"] = _keeping_frozen(instance, instance.build)
         return instance
 
     def get_config(self) -> dict[str, Any]:
@@ -47,12 +57,56 @@ class Serializable:
         inherited = super().get_config() if isinstance(self, keras.Layer) else {}  # type: ignore[misc]
         arguments = vars(self)["__arguments__"]
         own = {name: keras.saving.serialize_keras_object(value) for name, value in arguments.items()}
-        return {**own, **inherited}
+        return {**own, **inherited, **_frozen(self)}
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> Self:
-        """An instance with the arguments of `config`; its weights, if any, are new."""
-        return cls(**{name: keras.saving.deserialize_keras_object(value) for name, value in config.items()})
+        """An instance with the arguments of `config`; its weights, if any, are new, and frozen where they were."""
+        arguments = dict(config)
+        frozen = arguments.pop(FROZEN, None)
+        made = cls(**{name: keras.saving.deserialize_keras_object(value) for name, value in arguments.items()})
+        if frozen is not None:
+            vars(made)["__frozen__"] = frozen
+            if not frozen["built"]:
+                _freeze(made)
+        return made
+
+
+def _keeping_frozen(layer: keras.Layer, build: Callable[..., None]) -> Callable[..., None]:
+    """`build` of a layer; what it makes inside of a frozen layer is frozen, and so is what was when it was saved."""
+
+    @functools.wraps(build)
+    def wrapper(*args: Any, **kwargs: Any) -> None:
+        before = {id(inner): inner.trainable for inner in internals.layers_of(layer)}
+        build(*args, **kwargs)
+        if not layer.trainable:
+            for inner in internals.layers_of(layer):
+                internals.set_trainable(inner, before.get(id(inner), False))
+        _freeze(layer)
+
+    return wrapper
+
+
+def _frozen(part: Any) -> dict[str, Any]:
+    """Which layers of a part are frozen, by their numbers in the order of all; nothing if none is."""
+    layers = internals.layers_of(part) if isinstance(part, keras.Layer) else []
+    numbers = [number for number, layer in enumerate(layers) if not layer.trainable]
+    return {FROZEN: {"built": part.built, "layers": numbers, "of": len(layers)}} if numbers else {}
+
+
+def _freeze(part: keras.Layer) -> None:
+    """Freeze the layers that a config names, if it is one of this part."""
+    frozen = vars(part).pop("__frozen__", None)
+    if frozen is None:
+        return
+    layers = internals.layers_of(part)
+    if len(layers) != frozen["of"]:
+        raise ValueError(
+            f"The config of {type(part).__name__} freezes some of {frozen['of']} layers, and here it has "
+            f"{len(layers)}: it was written by another version."
+        )
+    for number, layer in enumerate(layers):
+        internals.set_trainable(layer, number not in frozen["layers"])
 
 
 def _named_arguments(cls: type, args: tuple, kwargs: dict[str, Any]) -> dict[str, Any]:

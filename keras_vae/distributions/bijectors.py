@@ -5,7 +5,8 @@ functions of those before it in that order. With L distinct ranks that is an aut
 coupling layer.
 """
 
-from collections.abc import Sequence
+import functools
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import keras
@@ -26,35 +27,56 @@ class Conditioner(keras.layers.Layer):
     After Germain et al. 2015, "MADE: masked autoencoder for distribution estimation". The last layer starts at zero,
     so that shift and log-scale do.
 
+    Order and masks are made when they are first used: the weights, which say how large they are, come first.
+
     Args:
-        order: rank of each of the L dimensions; ranks may repeat.
+        latent_dim: L.
+        ranks: the rank of each dimension, [L], for the indices [0 ... L - 1]; ranks may repeat.
         units: widths of the hidden layers.
         context_size: number C of context features that everything may depend on; 0 for none.
     """
 
-    def __init__(self, order: Sequence[int], units: Sequence[int], context_size: int = 0, **kwargs: Any) -> None:
+    def __init__(
+        self,
+        latent_dim: int,
+        ranks: Callable[[np.ndarray], np.ndarray],
+        units: Sequence[int],
+        context_size: int = 0,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(**{**kwargs, "dtype": "float32"})
-        self.order = np.asarray(order)
-        self.masks: list[np.ndarray] = []
+        self.latent_dim, self.ranks, self.units = latent_dim, ranks, tuple(units)
         self.kernels: list[keras.Variable] = []
         self.biases: list[keras.Variable] = []
-        last = max(1, self.order.max())
-        seen = self.order  # the highest rank that each unit of the layer below depends on
         for index, size in enumerate(units):
-            ranks = np.arange(size) * last // size
-            self._add_layer(f"hidden_{index}", seen[:, None] <= ranks, "glorot_uniform")
-            seen = ranks
-        self._add_layer("output", np.tile(seen[:, None] < self.order, 2), "zeros")
+            self._add_layer(f"hidden_{index}", (units[index - 1] if index else latent_dim, size), "glorot_uniform")
+        self._add_layer("output", (units[-1], 2 * latent_dim), "zeros")
         if context_size:
             shape = (context_size, units[0])
             self.context_kernel = self.add_weight(name="context_hidden_kernel", shape=shape)
-            shape = (context_size, 2 * len(self.order))
+            shape = (context_size, 2 * latent_dim)
             self.context_output = self.add_weight(name="context_output_kernel", shape=shape, initializer="zeros")
 
-    def _add_layer(self, name: str, mask: np.ndarray, initializer: str) -> None:
-        self.masks.append(mask.astype("float32"))
-        self.kernels.append(self.add_weight(name=f"{name}_kernel", shape=mask.shape, initializer=initializer))
-        self.biases.append(self.add_weight(name=f"{name}_bias", shape=mask.shape[1:], initializer="zeros"))
+    def _add_layer(self, name: str, shape: tuple[int, int], initializer: str) -> None:
+        self.kernels.append(self.add_weight(name=f"{name}_kernel", shape=shape, initializer=initializer))
+        self.biases.append(self.add_weight(name=f"{name}_bias", shape=shape[1:], initializer="zeros"))
+
+    @functools.cached_property
+    def order(self) -> np.ndarray:
+        """The rank of each of the L dimensions."""
+        return self.ranks(np.arange(self.latent_dim))
+
+    @functools.cached_property
+    def masks(self) -> tuple[np.ndarray, ...]:
+        """One for each kernel: 1 where an output may depend on an input, else 0."""
+        masks, last = [], max(1, self.order.max())
+        seen = self.order  # the highest rank that each unit of the layer below depends on
+        for size in self.units:
+            ranks = np.arange(size) * last // size
+            masks.append(seen[:, None] <= ranks)
+            seen = ranks
+        masks.append(np.tile(seen[:, None] < self.order, 2))
+        return tuple(mask.astype("float32") for mask in masks)
 
     def call(self, x: tf.Tensor, context: tf.Tensor | None = None) -> tuple[tf.Tensor, tf.Tensor]:
         """Shift and log-scale for x [..., L], given a context [..., C] that broadcasts with it."""
@@ -128,13 +150,17 @@ def conditioners(
     Autoregressive layers run through the dimensions forwards and backwards in turn. Coupling layers change the second
     half given the first, the first given the second, then the odd dimensions given the even, and the reverse.
     """
-    index = np.arange(latent_dim)
+    cycle: list[Callable[[np.ndarray], np.ndarray]]
     if kind == "iaf":
-        cycle = [index, index[::-1]]
+        cycle = [lambda index: index, lambda index: index[::-1]]
     else:
-        half, odd = (index >= latent_dim // 2).astype(int), index % 2
-        cycle = [half, 1 - half, odd, 1 - odd]
-    return [Conditioner(cycle[i % len(cycle)].tolist(), units, context_size) for i in range(num_layers)]
+        cycle = [
+            lambda index: (index >= latent_dim // 2).astype(int),
+            lambda index: (index < latent_dim // 2).astype(int),
+            lambda index: index % 2,
+            lambda index: 1 - index % 2,
+        ]
+    return [Conditioner(latent_dim, cycle[i % len(cycle)], units, context_size) for i in range(num_layers)]
 
 
 def chain(layers: Sequence[Conditioner], context: tf.Tensor | None = None) -> tfb.Bijector:

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
 import keras
 import numpy as np
@@ -12,8 +12,9 @@ from tensorflow_probability import distributions as tfd
 from keras_vae.arguments import require_kind
 from keras_vae.conditions import Condition, check_condition, require
 from keras_vae.likelihoods.likelihood import Likelihood
+from keras_vae.models import model_files
 from keras_vae.networks.conditioned import conditioned
-from keras_vae.networks.network import Network, check_network, feature_shape
+from keras_vae.networks.network import CHANNELS_LAST, Network, check_network, feature_shape
 from keras_vae.seeds import fold_in
 from keras_vae.serialization import Serializable, register
 from keras_vae.terms import LatentGroup
@@ -30,8 +31,10 @@ class Decoded(NamedTuple):
 class Decoder(Serializable, keras.Model):
     """Network, projection to the likelihood's parameters, likelihood.
 
-    The projection is a 1x1 convolution where the features already have the height and width of the data, else a dense
-    layer and a reshape; it computes in float32.
+    Where the features already have the shape of the data but for the last axis, as height and width of an image or the
+    steps of a series, the parameters at each place are made of the features at that place: by a 1x1 convolution of
+    images, a dense layer of all else. Other features go through one dense layer to all parameters, and a reshape. It
+    computes in float32.
 
     Args:
         network: a recipe of `keras_vae.networks`, or any Keras layer or model of your own from z [B, L] to features.
@@ -46,6 +49,8 @@ class Decoder(Serializable, keras.Model):
     """
 
     needs_features: bool = False  # of the encoder's stages: a hierarchy
+    # Whether that is so of all data. It was once so of images alone, as models that were saved then remember.
+    place_by_place: bool = True
 
     def __init__(
         self,
@@ -61,6 +66,8 @@ class Decoder(Serializable, keras.Model):
         self.network = network
         self.likelihood = likelihood
         self.condition = condition
+
+    quantize = model_files.refuse_quantization
 
     @property
     def event_shape(self) -> tuple[int, ...]:
@@ -89,15 +96,32 @@ class Decoder(Serializable, keras.Model):
         if self.condition is not None:
             z_shape = [z_shape, (None, *self.condition.features_shape)]
         features = feature_shape(self.body, z_shape)
-        if len(shape) == 3 and features[:-1] == shape[:-1]:
-            layers = [keras.layers.Conv2D(shape[-1], 1, dtype="float32", name="params")]
+        has_places = len(shape) > 1 and features[:-1] == shape[:-1]
+        layers: list[keras.Layer]
+        if has_places and len(shape) == 3:
+            layers = [keras.layers.Conv2D(shape[-1], 1, data_format=CHANNELS_LAST, dtype="float32", name="params")]
+        elif has_places and self.place_by_place:
+            layers = [keras.layers.Dense(shape[-1], dtype="float32", name="params")]
         else:
-            layers = [keras.layers.Flatten(dtype="float32")] if len(features) > 1 else []
-            layers.append(keras.layers.Dense(int(np.prod(shape)), dtype="float32", name="params"))
+            layers = [keras.layers.Flatten(CHANNELS_LAST, dtype="float32")] if len(features) > 1 else []
+            layers.append(keras.layers.Dense(math.prod(shape), dtype="float32", name="params"))
             layers.append(keras.layers.Reshape(shape, dtype="float32"))
         self.projection = keras.Sequential(layers)
         self.projection.build((None, *features))
         self.likelihood.build((None, *shape))
+
+    def get_config(self) -> dict[str, Any]:
+        """The parts, and how the parameters are made."""
+        return {**super().get_config(), "place_by_place": self.place_by_place}
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> Self:
+        """A decoder with the parts of `config`."""
+        arguments = dict(config)
+        place_by_place = arguments.pop("place_by_place", False)
+        decoder = super().from_config(arguments)
+        decoder.place_by_place = place_by_place
+        return decoder
 
     def call(self, z: tf.Tensor, condition: tf.Tensor | None = None, training: bool | None = None) -> tfd.Distribution:
         """p(x|z), batch z.shape[:-1], event `event_shape`, for z [..., L] or [..., B, L] and conditions [B, ...]."""

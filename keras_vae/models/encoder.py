@@ -10,8 +10,9 @@ from tensorflow_probability import distributions as tfd
 from keras_vae.arguments import require_kind
 from keras_vae.conditions import Condition, check_condition, require
 from keras_vae.distributions.support import REAL, Support
+from keras_vae.models import model_files
 from keras_vae.networks.conditioned import conditioned
-from keras_vae.networks.network import Network, check_network, feature_shape
+from keras_vae.networks.network import CHANNELS_LAST, Network, check_network, feature_shape
 from keras_vae.posteriors.posterior import Posterior
 from keras_vae.serialization import Serializable, register
 
@@ -49,6 +50,8 @@ class Encoder(Serializable, keras.Model):
         self.network = network
         self.posterior = posterior
         self.condition = condition
+
+    quantize = model_files.refuse_quantization
 
     def follow(self, support: Support) -> None:
         """Be the encoder of a model whose data lie there."""
@@ -128,8 +131,10 @@ class Encoder(Serializable, keras.Model):
         # A name that Keras does not track: see `follow`.
         ends = vars(self).get("__support__", REAL)
         looked_at = DataWithin(*(end if math.isfinite(end) else None for end in ends))
-        rest = [copy.body, keras.layers.Flatten(dtype="float32"), PosteriorPoint(copy.posterior)]
-        model = keras.Sequential([keras.Input(shape), looked_at, *rest], name="features")
+        flat = keras.layers.Flatten(CHANNELS_LAST, dtype="float32")
+        model = keras.Sequential(
+            [keras.Input(shape), looked_at, copy.body, flat, PosteriorPoint(copy.posterior)], name="features"
+        )
         model.trainable = trainable
         return model
 

@@ -76,7 +76,7 @@ class FactorVAE(VAE):
         self.discriminator_learning_rate = check_number(
             "discriminator_learning_rate", discriminator_learning_rate, above=0
         )
-        self._discriminator_loss = keras.metrics.Mean(name="discriminator_loss")
+        self._discriminator_loss = keras.metrics.Mean(name="discriminator_loss", dtype="float32")
 
     def build(self, input_shape: tuple | None = None) -> None:
         """Make the weights of all parts, of the discriminator and of its optimizer."""

@@ -54,9 +54,10 @@ def counter(vae: Any, name: str) -> keras.Variable:
 
 def build_optimizer(vae: Any) -> None:
     """Make the optimizer's variables. Left to the first step, they would make TensorFlow trace it a second time."""
-    if vae.optimizer is not None and not vae.optimizer.built:
+    optimizer = getattr(vae, "optimizer", None)
+    if optimizer is not None and not optimizer.built:
         with vae.distribute_strategy.scope():
-            vae.optimizer.build(vae.trainable_variables)
+            optimizer.build(vae.trainable_variables)
 
 
 def fit_options(vae: Any, args: Iterable[Any], kwargs: Mapping[str, Any]) -> dict[str, Any]:

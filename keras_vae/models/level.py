@@ -11,6 +11,7 @@ from tensorflow_probability import distributions as tfd
 from keras_vae.distributions.scales import bounded
 from keras_vae.networks.conditioned import join
 from keras_vae.networks.dense import GatedDense
+from keras_vae.networks.network import CHANNELS_LAST
 
 # |log sigma| of all levels below the top.
 MAX_LOG_SCALE = 5.0
@@ -64,7 +65,9 @@ class Level(keras.layers.Layer):
     def _projection(self, width: int, kernel_size: int, name: str, **options: Any) -> keras.layers.Layer:
         options = {"dtype": self.dtype_policy, **options}
         if self.map_shape:
-            return keras.layers.Conv2D(width, kernel_size, padding="same", name=name, **options)
+            return keras.layers.Conv2D(
+                width, kernel_size, padding="same", data_format=CHANNELS_LAST, name=name, **options
+            )
         return keras.layers.Dense(width, name=name, **options)
 
     def prior(self, h: tf.Tensor) -> tfd.Distribution:

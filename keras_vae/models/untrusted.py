@@ -5,10 +5,9 @@ import io
 import json
 import math
 import os
+import re
 import stat
-import warnings
 import zipfile
-import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -16,22 +15,17 @@ from typing import Any
 import h5py
 import keras
 
+from keras_vae.models import model_files, sizes
+from keras_vae.models.model_files import CHECKSUMS, CONFIG, MEMBERS, UNUSED, WEIGHTS, NotAsSaved
 from keras_vae.models.vae import VAE
 
-CONFIG, WEIGHTS, METADATA = "config.json", "model.weights.h5", "metadata.json"
 MAX_BYTES = 2**32
 MAX_CONFIG_BYTES = 2**24
 # Weights hardly compress, so a member that grows by more than this was made to.
 MAX_EXPANSION = 100
-# Numbers of a config up to this are taken for harmless: layers of that many units are made for real data.
-FREE_SIZE = 2**16
-# Values of one example, likewise: convolutions have few weights for large images.
-FREE_VALUES = 2**24
-# Numbers that count or seed something, and so take no memory.
-COUNTERS = (
-    *("seed", "step", "stage", "switch_on", "iteration", "warmup", "patience", "frequency", "boundaries", "period"),
-    *("num_examples", "object_id"),
-)
+# Numbers that one example may need at once: the 512 MB of a megapixel with 128 channels. And for each number in the
+# file, as a prior made of many pseudo-inputs needs them.
+MAX_VALUES, VALUES_PER_STORED = 2**27, 16
 # Keras modules whose classes and functions compute; others read files, fetch from the web or change settings.
 MODULES = (
     "activations",
@@ -39,14 +33,11 @@ MODULES = (
     "dtype_policies",
     "initializers",
     "layers",
-    "losses",
-    "metrics",
     "models",
     "ops",
     "optimizers",
     "quantizers",
     "regularizers",
-    "src",
 )
 # Layers that hold code, or read other files.
 REFUSED = (
@@ -63,29 +54,28 @@ REFUSED = (
     "__typespec__",
 )
 PLAIN_TYPES = ("bool", "float16", "bfloat16", "float32", "float64", "int8", "int16", "int32", "int64", "uint8")
-# What zipfile raises of a damaged archive; NotImplementedError is of an unknown compression.
-FAILURES = (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, KeyError, RuntimeError, RecursionError)
 
 
 class UnsafeFile(ValueError):
     """A model file that is not loaded, because it may harm, or is damaged."""
 
 
-class _Damaged(UnsafeFile):
-    pass
-
-
-def load(path: str | os.PathLike[str], compile: bool = True, max_bytes: int = MAX_BYTES) -> VAE:
+def load(
+    path: str | os.PathLike[str], compile: bool = True, max_bytes: int = MAX_BYTES, max_values: int = MAX_VALUES
+) -> VAE:
     """A VAE from a `.keras` file, without trust in whoever made it.
 
     `keras.saving.load_model` also executes nothing from the file, but believes the sizes in it. This looks before it
-    loads: at the members of the archive and what they grow to, at the names of all classes and functions, at all sizes
-    in the config, and at the shapes of all weights, which it compares with those that are in the file.
+    loads: at the members of the archive, what they grow to and whether they are what was saved, at the names of all
+    classes and functions, at the weights that the model would have, which it compares with those that are in the
+    file, and at the sizes of all that it would compute for one example. Both are counted without being made.
 
     Args:
         path: of the file.
-        compile: whether to restore optimizer and settings of `compile`, to train on.
+        compile: whether to restore the optimizer, to train on.
         max_bytes: of the whole file when unpacked.
+        max_values: numbers in the largest tensor that one example needs. A large file may need more in proportion: 16
+            for each number in it.
 
     Raises:
         UnsafeFile: naming the file and what is wrong with it. No code of the file has run, and no memory beyond the
@@ -95,11 +85,11 @@ def load(path: str | os.PathLike[str], compile: bool = True, max_bytes: int = MA
     path = Path(path)
     with _named(path):
         config, shapes = _examine(path, max_bytes)
-        _check_config(config, shapes)
-        _check_weights(config, shapes)
-        model = keras.saving.load_model(path, compile=compile, safe_mode=True)
-    if not isinstance(model, VAE):
-        raise UnsafeFile(f"{path} holds a {type(model).__name__}, and no VAE.")
+        _check_classes(config)
+        _check_layers(config, len(shapes))
+        stored = sum(math.prod(shape) for shape in shapes)
+        sizes.check(lambda: _made(config), shapes, max(max_values, VALUES_PER_STORED * stored))
+        model: VAE = keras.saving.load_model(path, compile=compile, safe_mode=True)
     return model
 
 
@@ -110,13 +100,14 @@ def _named(path: Path) -> Iterator[None]:
         yield
     except FileNotFoundError:
         raise
-    except _Damaged as error:
-        raise UnsafeFile(f"{path} is damaged: {error}") from error
-    except UnsafeFile as error:
-        raise UnsafeFile(f"{path} is not loaded: {error}") from error
-    except (OSError, ValueError, TypeError, *FAILURES) as error:
-        what = str(error).partition("\n")[0][:300] or type(error).__name__
-        raise UnsafeFile(f"{path} cannot be loaded: it is damaged, or no model of this version ({what})") from error
+    except model_files.NotAsSaved as error:
+        raise UnsafeFile(f"{path} is damaged: {error}.") from error
+    except (UnsafeFile, sizes.TooLarge) as error:
+        raise UnsafeFile(f"{path} is not loaded: {error}.") from error
+    except Exception as error:  # of Keras, TensorFlow, HDF5 and zip, of any kind
+        # TensorFlow writes some of its errors in bold.
+        what = " ".join(re.sub(r"\x1b\[\d*m", "", str(error)).split())[:200] or type(error).__name__
+        raise UnsafeFile(f"{path} cannot be loaded: it is damaged, or no model of this version ({what}).") from error
 
 
 def _examine(path: Path, max_bytes: int) -> tuple[dict[str, Any], list[tuple[int, ...]]]:
@@ -124,20 +115,21 @@ def _examine(path: Path, max_bytes: int) -> tuple[dict[str, Any], list[tuple[int
     if not stat.S_ISREG(path.stat().st_mode):
         raise UnsafeFile("it is not a regular file")
     if not zipfile.is_zipfile(path):
-        raise _Damaged("it is no .keras file, or the end of it is missing")
+        raise NotAsSaved("it is no .keras file, or the end of it is missing")
     with zipfile.ZipFile(path) as archive:
         members = archive.infolist()
         names = sorted(member.filename for member in members)
-        if names != sorted((CONFIG, WEIGHTS, METADATA)):
-            raise UnsafeFile(f"it holds {names[:5]}; a model is {CONFIG}, {WEIGHTS} and {METADATA}")
+        if names not in (sorted(MEMBERS), sorted((*MEMBERS, CHECKSUMS))):
+            raise UnsafeFile(f"it holds {names[:5]}; a model is {', '.join(MEMBERS[:-1])} and {MEMBERS[-1]}")
         declared = sum(member.file_size for member in members)
         if declared > max_bytes:
             raise UnsafeFile(f"unpacked it has {declared:,} bytes; at most {max_bytes:,} are taken (max_bytes)")
         for member in members:
             if member.file_size > MAX_EXPANSION * max(member.compress_size, 1024):
                 raise UnsafeFile(f"{member.filename} grows from {member.compress_size:,} to {member.file_size:,} bytes")
-        if archive.getinfo(CONFIG).file_size > MAX_CONFIG_BYTES:
-            raise UnsafeFile(f"its {CONFIG} is larger than {MAX_CONFIG_BYTES:,} bytes")
+            if member.filename != WEIGHTS and member.file_size > MAX_CONFIG_BYTES:
+                raise UnsafeFile(f"its {member.filename} is larger than {MAX_CONFIG_BYTES:,} bytes")
+        model_files.check(archive)
         config = json.loads(archive.read(CONFIG))
         if not isinstance(config, dict):
             raise UnsafeFile(f"its {CONFIG} is no mapping")
@@ -147,6 +139,7 @@ def _examine(path: Path, max_bytes: int) -> tuple[dict[str, Any], list[tuple[int
 def _shapes(content: bytes) -> list[tuple[int, ...]]:
     """The shapes of the arrays in an HDF5 file, all of which must be plain numbers that the file holds itself."""
     shapes: list[tuple[int, ...]] = []
+    total = 0
     with h5py.File(io.BytesIO(content), "r") as file:
         groups, visited = [file], set()
         while groups:
@@ -164,33 +157,57 @@ def _shapes(content: bytes) -> list[tuple[int, ...]]:
                     continue
                 if item.external or item.is_virtual or item.dtype.kind not in "biufV" or item.dtype.hasobject:
                     raise UnsafeFile(f"{name!r} among its weights is no array of numbers in the file")
-                if math.prod(item.shape) * item.dtype.itemsize > len(content):
+                total += math.prod(item.shape) * item.dtype.itemsize
+                if total > len(content):
                     raise UnsafeFile(f"{name!r} among its weights has shape {item.shape}, more than the file can hold")
                 shapes.append(tuple(item.shape))
     return shapes
 
 
-def _check_config(config: dict[str, Any], shapes: list[tuple[int, ...]]) -> None:
-    """Only classes and functions that compute, and no size that has no weights to go with it."""
-    stored = max(FREE_SIZE, sum(math.prod(shape) for shape in shapes))
-    todo: list[tuple[str, Any]] = [("", config)]
+def _mappings(config: Any) -> Iterator[dict[str, Any]]:
+    """All mappings in a config, but for what is not used."""
+    todo = [config]
     while todo:
-        key, value = todo.pop()
+        value = todo.pop()
         if isinstance(value, dict):
-            _check_class(value)
-            todo += [(str(name), inner) for name, inner in value.items()]
+            yield value
+            todo += value.values()
         elif isinstance(value, list):
-            sizes = [n for n in value if isinstance(n, int) and not isinstance(n, bool)]
-            if "shape" in key and math.prod(max(abs(n), 1) for n in sizes) > max(stored, FREE_VALUES):
-                raise UnsafeFile(f"{key}={sizes} is larger than all its weights together")
-            todo += [(key, inner) for inner in value if "shape" not in key or not isinstance(inner, int)]
-        elif isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value):
-            if any(word in key for word in COUNTERS):
-                continue
-            if "num_layers" in key and value > max(len(shapes), 1):
-                raise UnsafeFile(f"{key}={value}, but there are weights for fewer layers")
-            if isinstance(value, int) and abs(value) > stored:
-                raise UnsafeFile(f"{key}={value} is larger than all its weights together")
+            todo += value
+
+
+def _check_classes(config: dict[str, Any]) -> None:
+    """Only classes and functions that compute, and an optimizer where one belongs."""
+    compiled = config.get("compile_config")
+    compiled = compiled if isinstance(compiled, dict) else {}
+    # What a VAE has no use for is not looked at, because it is not made either.
+    for value in _mappings({**config, "compile_config": {k: v for k, v in compiled.items() if k not in UNUSED}}):
+        _check_class(value)
+    for value in _mappings(compiled.get("optimizer")):
+        module = str(value.get("module") or "keras.optimizers")
+        if value.get("class_name") and module.startswith("keras") and not module.startswith("keras.optimizers"):
+            raise UnsafeFile(f"{module}.{value['class_name']} is no part of an optimizer")
+
+
+def _check_layers(config: dict[str, Any], arrays: int) -> None:
+    """Parts of this package that make as many layers as a number says: each layer has weights."""
+    layers = 0
+    for value in _mappings(config):
+        given = value.get("config")
+        if isinstance(given, dict) and str(value.get("registered_name")).startswith("keras_vae>"):
+            counts = [given.get(name) for name in ("num_layers", "blocks")]
+            repeated = len(given["filters"]) if isinstance(given.get("filters"), list) else 1
+            layers += sum(repeated * count for count in counts if isinstance(count, (int, float)))
+    if not layers <= max(arrays, 1):
+        raise UnsafeFile(f"its config asks for {layers:,} layers, and it holds {arrays:,} arrays of weights")
+
+
+def _made(config: dict[str, Any]) -> VAE:
+    """The model of a config, built, without an optimizer."""
+    model = keras.saving.deserialize_keras_object({**config, "compile_config": None}, safe_mode=True)
+    if not isinstance(model, VAE):
+        raise UnsafeFile(f"it holds a {type(model).__name__}, and no VAE")
+    return model
 
 
 def _check_class(config: dict[str, Any]) -> None:
@@ -204,6 +221,8 @@ def _check_class(config: dict[str, Any]) -> None:
     if any(part in REFUSED for part in (name, config.get("registered_name"), function)):
         raise UnsafeFile(f"{shown} holds code, or reads other files")
     parts = (module or "").split(".")
+    if parts[:2] == ["keras", "src"]:
+        del parts[1]
     if parts[0] == "keras" and len(parts) > 1 and parts[1] not in MODULES:
         raise UnsafeFile(f"{shown} is no part of a model")
     registered = function if isinstance(function, str) else config.get("registered_name") or name
@@ -211,15 +230,3 @@ def _check_class(config: dict[str, Any]) -> None:
         raise UnsafeFile(f"{shown} is neither of Keras nor registered (kv.register, in a module that is imported)")
     if name in ("__numpy__", "__tensor__") and str(config.get("config", {}).get("dtype")) not in PLAIN_TYPES:
         raise UnsafeFile(f"{shown} is no array of numbers")
-
-
-def _check_weights(config: dict[str, Any], shapes: list[tuple[int, ...]]) -> None:
-    """The model would have no more weights than are there. Its variables are made without their values."""
-    with warnings.catch_warnings(), keras.StatelessScope():
-        warnings.simplefilter("ignore")  # of odd models, of which more is said elsewhere
-        model = keras.saving.deserialize_keras_object({**config, "compile_config": None}, safe_mode=True)
-        needed = sum(math.prod(variable.shape) for variable in model.variables)
-    # Lone numbers, such as counts, and seeds of dropout may not be stored.
-    stored = sum(math.prod(shape) for shape in shapes)
-    if needed > stored + 64 * len(model.variables):
-        raise UnsafeFile(f"its config asks for {needed:,} weights, and it holds {stored:,}")

@@ -16,11 +16,12 @@ from keras_vae import conditions, internals, seeds
 from keras_vae.arguments import check_count, check_number
 from keras_vae.conditions import condition_for
 from keras_vae.data import batches
-from keras_vae.models import inference, inputs, learner
+from keras_vae.models import inference, inputs, learner, model_files
 from keras_vae.models.decoder import Decoder
 from keras_vae.models.encoder import Encoder
 from keras_vae.models.inference import Inference
 from keras_vae.models.matching import check_parts
+from keras_vae.models.model_files import UNUSED
 from keras_vae.objectives.elbo import ELBO
 from keras_vae.objectives.objective import LOGGED, Objective
 from keras_vae.priors.prior import Prior
@@ -112,7 +113,7 @@ class VAE(Serializable, Inference, keras.Model):
         # 1 once weights were adapted or loaded: an automatic `adapt` could then only destroy something.
         self.adapted = learner.counter(self, "adapted")
         names = ("loss", *LOGGED, *objective.metric_names)
-        self._means = {name: keras.metrics.Mean(name=name) for name in names}
+        self._means = {name: keras.metrics.Mean(name=name, dtype="float32") for name in names}
         self._batch_index = learner.BatchIndex(name="batch_index")
         self.skip_counts = step_guard.SkipCounts(name="skip_counts")
         self.compiled_methods = inference.Compiled()
@@ -390,10 +391,34 @@ class VAE(Serializable, Inference, keras.Model):
 
     # Files.
 
-    def save(self, filepath: Any, overwrite: bool = True, **kwargs: Any) -> None:
-        """Build if need be, and save."""
+    quantize = model_files.refuse_quantization
+
+    def save(self, filepath: Any, overwrite: bool = True, zipped: bool | None = None, **kwargs: Any) -> None:
+        """Build if need be, and save as a `.keras` file, with checksums that `kv.load` compares.
+
+        The optimizer is built too: Keras loads no model whose optimizer has no state yet.
+
+        Raises:
+            ValueError: for a file of another kind.
+        """
+        self.prepare_to_learn()
+        model_files.check_quantization(self)
+        write = functools.partial(super().save, overwrite=overwrite, zipped=zipped, **kwargs)
+        model_files.save(filepath, write, overwrite, zipped)
+
+    def save_weights(self, filepath: Any, *args: Any, **kwargs: Any) -> None:
+        """Build if need be, and save the weights."""
         self._ensure_built()
-        super().save(filepath, overwrite=overwrite, **kwargs)
+        super().save_weights(filepath, *args, **kwargs)
+
+    def load_weights(self, filepath: Any, *args: Any, **kwargs: Any) -> None:
+        """Build if need be, and load the weights."""
+        self._ensure_built()
+        super().load_weights(filepath, *args, **kwargs)
+
+    def compile_from_config(self, config: dict[str, Any]) -> None:
+        """Take up the optimizer of a saved model: a VAE has no other losses and metrics than its objective's."""
+        super().compile_from_config({name: value for name, value in config.items() if name not in UNUSED})
 
     def get_config(self) -> dict[str, Any]:
         """The parts and the seed that is in use."""

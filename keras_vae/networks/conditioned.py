@@ -8,7 +8,7 @@ import keras
 import tensorflow as tf
 
 from keras_vae.conditions import Condition
-from keras_vae.networks.network import Network, feature_shape
+from keras_vae.networks.network import CHANNELS_LAST, Network, feature_shape
 
 # Keras's layers that see the condition beside their input; one of your own says so by `is_projection = True`.
 PROJECTIONS = (keras.layers.Dense, keras.layers.Conv2D, keras.layers.Conv2DTranspose)
@@ -22,12 +22,15 @@ def is_projection(layer: keras.Layer) -> bool:
 def join(x: tf.Tensor, features: tf.Tensor) -> tf.Tensor:
     """The condition's features beside x: [B, F] grows by all of them, [B, H, W, F] by channels of its own size.
 
-    A vector becomes constant channels; an image is averaged down or interpolated up.
+    A vector becomes constant channels; an image is averaged down or interpolated up. [B, ..., F] of another rank grows
+    by all features at each place.
     """
     if x.shape.rank == 4:
         features = _as_map(features, x.shape[1:3])
     else:
-        features = tf.reshape(features, [-1, math.prod(features.shape[1:])])
+        features = tf.reshape(features, [-1, *[1] * (x.shape.rank - 2), math.prod(features.shape[1:])])
+        if x.shape.rank > 2:
+            features = tf.tile(features, [1, *x.shape[1:-1], 1])
     return tf.concat([x, tf.cast(features, x.dtype)], axis=-1)
 
 
@@ -90,7 +93,9 @@ class ConditionedBody(keras.layers.Layer):
             shape = (None, *feature_shape(layer, _joined_shape(shape, features) if joined else shape))
         if self.at_the_end and len(shape) == 4:
             policy = self.steps[0].dtype_policy
-            self.mixing = keras.layers.Conv2D(shape[-1], 3, padding="same", activation="relu", dtype=policy)
+            self.mixing = keras.layers.Conv2D(
+                shape[-1], 3, padding="same", data_format=CHANNELS_LAST, activation="relu", dtype=policy
+            )
             self.mixing.build(_joined_shape(shape, features))
 
     def call(self, inputs: Sequence[tf.Tensor], training: bool | None = None) -> tf.Tensor:

@@ -6,7 +6,7 @@ from typing import Any
 import keras
 
 from keras_vae.arguments import check_activation, check_count, check_sizes, require_image
-from keras_vae.networks.network import Network, Shape
+from keras_vae.networks.network import CHANNELS_LAST, Network, Shape
 from keras_vae.serialization import Serializable, register
 
 
@@ -49,7 +49,7 @@ class Conv(Network):
             layers.append(keras.layers.Conv2D(n, self.kernel_size, **self._options(dtype)))
             layers.extend(self._refinement(n, dtype))
         if self.units:
-            layers.append(keras.layers.Flatten(dtype=dtype))
+            layers.append(keras.layers.Flatten(CHANNELS_LAST, dtype=dtype))
         return keras.Sequential([*layers, *self._dense(dtype)])
 
     def decoder_body(self, params_shape: Shape, dtype: Any) -> keras.Layer:
@@ -82,7 +82,13 @@ class Conv(Network):
         return []
 
     def _options(self, dtype: Any) -> dict[str, Any]:
-        return {"strides": 2, "padding": "same", "activation": self.activation, "dtype": dtype}
+        return {
+            "strides": 2,
+            "padding": "same",
+            "data_format": CHANNELS_LAST,
+            "activation": self.activation,
+            "dtype": dtype,
+        }
 
 
 @register
@@ -133,7 +139,7 @@ class ResidualBlock(Serializable, keras.layers.Layer):
 
     def __init__(self, filters: int, activation: str = "silu", **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        options = {"padding": "same", "dtype": self.dtype_policy}
+        options = {"padding": "same", "data_format": CHANNELS_LAST, "dtype": self.dtype_policy}
         self.activation = keras.activations.get(activation)
         self.first = keras.layers.Conv2D(filters, 3, name="first", **options)
         self.second = keras.layers.Conv2D(filters, 3, kernel_initializer="zeros", name="second", **options)
@@ -164,4 +170,4 @@ def halvings(size: Sequence[int], times: int) -> list[tuple[int, int]]:
 def crop(size: tuple[int, int], target: tuple[int, int], dtype: Any) -> list[keras.Layer]:
     """The layers, none or one, that crop a map of twice `size` to `target`."""
     surplus = [(0, 2 * have - want) for have, want in zip(size, target, strict=True)]
-    return [keras.layers.Cropping2D(surplus, dtype=dtype)] if any(s for _, s in surplus) else []
+    return [keras.layers.Cropping2D(surplus, CHANNELS_LAST, dtype=dtype)] if any(s for _, s in surplus) else []

@@ -6,7 +6,7 @@ from typing import Any
 import keras
 
 from keras_vae.arguments import check_activation, check_sizes
-from keras_vae.networks.network import Network, Shape
+from keras_vae.networks.network import CHANNELS_LAST, Network, Shape
 from keras_vae.serialization import Serializable, register
 
 
@@ -25,7 +25,7 @@ class MLP(Network):
 
     def encoder_body(self, event_shape: Shape, dtype: Any) -> keras.Layer:
         """Flatten, then the dense layers."""
-        return keras.Sequential([keras.layers.Flatten(dtype=dtype), *self._layers(dtype)])
+        return keras.Sequential([keras.layers.Flatten(CHANNELS_LAST, dtype=dtype), *self._layers(dtype)])
 
     def decoder_body(self, params_shape: Shape, dtype: Any) -> keras.Layer:
         """The dense layers, or the identity if there are none."""

@@ -16,6 +16,8 @@ from keras_vae.arguments import require_kind
 from keras_vae.serialization import Serializable
 
 Shape = tuple[int, ...]
+# Said to every layer that asks: data are [B, height, width, channels], whatever keras.config.image_data_format() says.
+CHANNELS_LAST = "channels_last"
 
 
 class Network(Serializable):

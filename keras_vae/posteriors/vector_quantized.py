@@ -35,7 +35,7 @@ class VectorQuantized(Posterior):
 
     (van den Oord et al. 2017, appendix A.1), and no gradient. A code with N_k <= `revive_below` times what an equal
     share of a batch would be is dead, and starts again at a random feature of the batch; so do all at the first step,
-    when no code has been used.
+    when no code has been used. Frozen (`trainable = False`), it stays as it is.
 
     Args:
         latent_dim: L = height * width * D.
@@ -121,7 +121,7 @@ class VectorQuantized(Posterior):
         places = math.prod(self.grid)
         shaped = tf.reshape(features, [-1, places, features.shape[-1] // places]) if self.is_map else features
         vectors = tf.reshape(self.projection(shaped), [-1, places, self.code_dim])
-        if training:
+        if training and self.trainable:
             self._move(tf.stop_gradient(tf.reshape(vectors, [-1, self.code_dim])))
         codebook = tf.stop_gradient(self.codebook)
         indices = nearest(tf.stop_gradient(vectors), codebook)

@@ -11,7 +11,7 @@ from keras_vae.conditions import Condition, check_condition, require
 from keras_vae.distributions.head import Head
 from keras_vae.distributions.scales import positive
 from keras_vae.networks.dense import mlp
-from keras_vae.networks.network import Network, check_network, feature_shape
+from keras_vae.networks.network import CHANNELS_LAST, Network, check_network, feature_shape
 from keras_vae.priors.prior import Prior
 from keras_vae.serialization import register
 
@@ -63,7 +63,7 @@ class ConditionalNormal(Prior):
         assert self.condition is not None
         network, shape = self.network, self.condition.features_shape
         self.body = network.encoder_body(shape, "float32") if isinstance(network, Network) else network
-        self.flatten = keras.layers.Flatten(dtype="float32")
+        self.flatten = keras.layers.Flatten(CHANNELS_LAST, dtype="float32")
         size = math.prod(int(n or 1) for n in feature_shape(self.body, (None, *shape)))
         self.projection = keras.layers.Dense(
             2 * self.latent_dim, kernel_initializer="zeros", dtype="float32", name="projection"

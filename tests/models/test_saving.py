@@ -1,5 +1,6 @@
 """A model in a file: it goes on from there, in a fresh process too."""
 
+import os
 import subprocess
 import sys
 import textwrap
@@ -68,3 +69,60 @@ def test_the_parts_can_be_taken_from_a_saved_model_in_one_line(tmp_path):
     make_vae().save(tmp_path / "vae.keras")
     decoder = keras.saving.load_model(tmp_path / "vae.keras").decoder
     assert decoder(np.zeros((1, 4), "float32")).mean().shape == (1, 8, 8, 1)
+
+
+def test_a_model_that_was_compiled_and_never_fitted_is_loaded(tmp_path):
+    vae = compiled()
+    vae.save(tmp_path / "vae.keras")
+    assert keras.saving.load_model(tmp_path / "vae.keras").optimizer.built
+
+
+@pytest.mark.parametrize("name", ["vae.h5", "vae.hdf5", "vae", "vae.weights.h5", "vae.tf"])
+def test_a_vae_is_saved_in_a_keras_file_and_nothing_else(name, tmp_path):
+    with pytest.raises(ValueError, match=r"saved in a .keras file, not in .*vae.save_weights\('.*\.weights\.h5'\)"):
+        make_vae().save(tmp_path / name)
+    assert not list(tmp_path.iterdir())
+
+
+def test_nothing_but_a_regular_file_is_replaced(tmp_path):
+    os.mkfifo(tmp_path / "vae.keras")
+    with pytest.raises(FileExistsError, match="no regular file"):
+        make_vae().save(tmp_path / "vae.keras")
+    assert [path.name for path in tmp_path.iterdir()] == ["vae.keras"]
+
+
+def test_keras_own_folder_is_written_and_read(tmp_path):
+    vae = make_vae()
+    vae.save(tmp_path / "vae", zipped=False)
+    np.testing.assert_array_equal(keras.saving.load_model(tmp_path / "vae").sample(2, seed=0), vae.sample(2, seed=0))
+
+
+@pytest.mark.parametrize(("name", "options"), [("a.weights.h5", {}), ("a.weights.json", {"max_shard_size": 1e-5})])
+def test_weights_alone_go_from_one_model_to_another(name, options, tmp_path):
+    vae, other = make_vae(), make_vae()
+    vae.save_weights(tmp_path / name, **options)
+    other.load_weights(tmp_path / name)
+    np.testing.assert_array_equal(other.sample(2, seed=0), vae.sample(2, seed=0))
+    assert int(other.adapted) == 1
+    with pytest.raises(ValueError, match="must end in"):
+        vae.save_weights(tmp_path / "a.h5")
+
+
+@pytest.mark.parametrize("mode", ["int8", "int4", "float8"])
+def test_quantization_in_place_is_refused_with_the_remedy(mode, tmp_path):
+    vae = make_vae()
+    vae.build()
+    for part in (vae, vae.encoder, vae.decoder):
+        with pytest.raises(ValueError, match=r"cannot be quantized in place.*to_tflite\(.*int8"):
+            part.quantize(mode)
+    vae.save(tmp_path / "vae.keras")
+    vae.encoder.body.layers[1].quantize(mode)
+    with pytest.raises(ValueError, match="is quantized, and a file of it could not be loaded"):
+        vae.save(tmp_path / "other.keras")
+
+
+def test_losses_and_metrics_of_keras_are_not_loaded(tmp_path):
+    vae = make_vae()
+    vae.build()
+    vae.compile_from_config({"optimizer": "adam", "metrics": ["mse"], "loss": "mse"})
+    assert vae.loss is None and vae.optimizer.built

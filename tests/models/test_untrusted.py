@@ -7,6 +7,9 @@ import json
 import marshal
 import os
 import resource
+import subprocess
+import sys
+import textwrap
 import zipfile
 
 import h5py
@@ -17,12 +20,14 @@ import pytest
 
 import keras_vae as kv
 from keras_vae import likelihoods, networks, objectives, posteriors, priors
+from keras_vae.models.model_files import CHECKSUMS
 from keras_vae.models.untrusted import UnsafeFile
+from keras_vae.schedules import Linear
 
 HUGE = 10**9
 
 
-def make(posterior=None, prior=None, likelihood=None, network=networks.mlp):
+def make(posterior=None, prior=None, likelihood=None, network=networks.mlp, objective=None):
     likelihood = likelihood or likelihoods.Bernoulli(parts.SHAPE)
     posterior = posterior or posteriors.MultivariateNormalDiag(parts.L)
     is_plain = isinstance(posterior, posteriors.Deterministic)
@@ -32,7 +37,7 @@ def make(posterior=None, prior=None, likelihood=None, network=networks.mlp):
         kv.Encoder(network([4]), posterior),
         kv.Decoder(network([4]), likelihood),
         prior or priors.StandardNormal(parts.L),
-        objectives.Reconstruction() if is_plain else None,
+        objectives.Reconstruction() if is_plain else objective,
         seed=2**31 - 1,
     )
 
@@ -65,7 +70,12 @@ def edited(members, edit):
             return edit({key: walk(inner) for key, inner in value.items()})
         return [walk(inner) for inner in value] if isinstance(value, list) else value
 
-    return {**members, "config.json": json.dumps(walk(json.loads(members["config.json"])))}
+    return {**unsealed(members), "config.json": json.dumps(walk(json.loads(members["config.json"])))}
+
+
+def unsealed(members):
+    """The members as plain Keras would have written them: whoever changes one can leave out its checksum."""
+    return {name: content for name, content in members.items() if name != CHECKSUMS}
 
 
 def with_value(key, value):
@@ -98,14 +108,113 @@ LAMBDA = {
     "config": {"value": [base64.b64encode(marshal.dumps((lambda x: x).__code__)).decode(), None, None]},
 }
 
+
+def part(kind, /, **config):
+    return {"module": "keras_vae", "class_name": kind, "config": config, "registered_name": f"keras_vae>{kind}"}
+
+
+def sequential(*layers, shape=parts.SHAPE):
+    return layer("Sequential", "keras", name="s", layers=[layer("InputLayer", batch_shape=[None, *shape]), *layers])
+
+
+def at(**values):
+    """An edit that puts values in place of what stands under these names, wherever they do."""
+    return lambda config: {**config, **{name: value for name, value in values.items() if name in config}}
+
+
+def as_body(*layers):
+    """An edit that gives the encoder these layers."""
+    encoder = {"network": sequential(*layers)}
+    return lambda config: {**config, **encoder} if {"network", "posterior"} <= set(config) else config
+
+
+def as_way_up(*layers):
+    """An edit that gives the decoder these layers between z, as a map of one pixel, and the size of the data."""
+    ends = layer("Reshape", target_shape=[1, 1, parts.L]), layer("Resizing", height=6, width=5)
+    decoder = {"network": sequential(ends[0], *layers, ends[1], shape=(parts.L,))}
+    return lambda config: {**config, **decoder} if {"network", "likelihood"} <= set(config) else config
+
+
+N = 20_000
+FLAT, SPREAD = layer("Flatten"), layer("Reshape", target_shape=[30, 2])
+DIAG = part("MultivariateNormalDiag", latent_dim=parts.L)
+FLOW = {"base_posterior": DIAG, "num_layers": 2, "context_size": 0}
+# Files of a few kB, of models that would take gigabytes.
+SIZES = {
+    "flow": at(posterior=part("Flow", kind="iaf", units=[N, N], **FLOW)),
+    "context": at(posterior=part("Flow", kind="coupling", units=[4], **{**FLOW, "context_size": HUGE})),
+    "triangle": at(posterior=part("MultivariateNormalTriL", latent_dim=6000)),
+    "mlp": at(network=part("MLP", units=[N, N])),
+    "coupling layers": at(prior=part("RealNVP", latent_dim=parts.L, units=[N, N])),
+    "latents of a flow": at(prior=part("RealNVP", latent_dim=HUGE, num_layers=2, units=[4])),
+    "endless flow": at(prior=part("RealNVP", latent_dim=parts.L, num_layers=10**6, units=[4])),
+    "endless transformer": at(prior=part("AutoregressiveCodes", latent_dim=4, grid=[2, 2], num_layers=10**7)),
+    "endless blocks": at(network=part("Residual", filters=[4], blocks=10**7)),
+    "mixture": at(prior=part("NormalMixture", latent_dim=parts.L, num_components=HUGE)),
+    "pseudo-inputs": at(prior=part("VampPrior", latent_dim=parts.L, num_pseudo_inputs=10**7)),
+    "levels": at(likelihood=part("Categorical", event_shape=[*parts.SHAPE], levels=HUGE)),
+    "counts": at(likelihood=part("Binomial", event_shape=[*parts.SHAPE], total_count=HUGE)),
+    "components": at(likelihood=part("DiscretizedLogisticMixture", event_shape=[*parts.SHAPE], num_components=HUGE)),
+    "draws": at(objective=part("ELBO", num_samples=HUGE)),
+    "labels": at(condition=part("Label", num_classes=HUGE)),
+    "embedding": as_body(FLAT, layer("Embedding", input_dim=N, output_dim=N), FLAT),
+    "convolution": as_body(layer("Conv2D", filters=N, kernel_size=[3, 3]), layer("GlobalAveragePooling2D")),
+    "depthwise": as_body(layer("DepthwiseConv2D", kernel_size=[3, 3], depth_multiplier=10**7), FLAT),
+    "recurrent": as_body(SPREAD, layer("Bidirectional", layer=layer("LSTM", units=N))),
+    "attention": as_body(SPREAD, layer("GroupQueryAttention", head_dim=N, num_query_heads=4, num_key_value_heads=2)),
+    "low rank": as_body(FLAT, layer("Dense", units=4, lora_rank=HUGE)),
+    "orthogonal": as_body(FLAT, layer("Dense", units=N, kernel_initializer=layer("Orthogonal", "keras.initializers"))),
+    "padding": as_body(layer("ZeroPadding2D", padding=[[N, N], [N, N]]), layer("GlobalAveragePooling2D")),
+    "resizing": as_body(layer("Resizing", height=N, width=N), layer("GlobalAveragePooling2D")),
+    "cropping": as_body(layer("Cropping2D", cropping=[[N, N], [N, N]]), FLAT),
+    "repeated": as_body(FLAT, layer("RepeatVector", n=10**8), layer("GlobalAveragePooling1D")),
+    "reshaped": as_body(layer("Reshape", target_shape=[N, N])),
+    "one-hot": as_body(FLAT, layer("CategoryEncoding", num_tokens=HUGE)),
+    "transposed": as_way_up(layer("Conv2DTranspose", filters=1, kernel_size=[1, 1], strides=[N, N])),
+    "repeated rows": as_way_up(layer("UpSampling2D", size=[N, N])),
+    "interpolated": as_way_up(layer("UpSampling2D", size=[N, N], interpolation="bilinear")),
+    "thresholds": at(network=layer("AUC", "keras.metrics", num_thresholds=HUGE)),
+    "optimizer": at(optimizer=layer("MeanIoU", "keras.metrics", num_classes=N)),
+}
+
+
+def test_sizes_are_computed_and_not_allocated(saved, tmp_path):
+    for name, edit in SIZES.items():
+        write(tmp_path / f"{name}.keras", edited(saved, edit), zipfile.ZIP_DEFLATED)
+    write(tmp_path / "good.keras", saved)
+    program = """
+        import resource, sys
+        import keras_vae as kv
+        def peak():
+            return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
+        kv.load("good.keras")
+        start = peak()
+        pages = int(open("/proc/self/statm").read().split()[0])
+        limit = pages * resource.getpagesize() + 2**31
+        resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
+        for name in sys.argv[1:]:
+            try:
+                kv.load(f"{name}.keras")
+                print(name, "was loaded")
+            except kv.models.untrusted.UnsafeFile as error:
+                if not str(error).startswith(f"{name}.keras ") or "\\n" in str(error):
+                    print(name, "is refused by", error)
+            if peak() - start > 200:
+                print(name, "took", peak() - start, "MB")
+    """
+    command = [sys.executable, "-c", textwrap.dedent(program), *SIZES]
+    ended = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert (ended.stdout, ended.returncode) == ("", 0), ended.stderr[-2000:]
+
+
 CONFIGS = {
-    "huge latent_dim": (with_value("latent_dim", HUGE), "latent_dim"),
-    "huge event_shape": (with_value("event_shape", [10**6, 10**6, 1]), "event_shape"),
-    "a huge shape to build": (with_value("input_shape", [None, 10**6, 10**6, 1]), "input_shape"),
-    "many small sides": (with_value("event_shape", [2**10] * 5), "event_shape"),
-    "endless layers": (with_value("num_layers", 50_000), "num_layers"),
-    "huge layer": (as_network(dense(units=HUGE)), "units"),
-    "a layer larger than the weights": (as_network(dense(units=60_000)), "weights"),
+    "huge latent_dim": (with_value("latent_dim", HUGE), "asks for"),
+    "huge event_shape": (with_value("event_shape", [10**6, 10**6, 1]), "asks for"),
+    "a huge shape to build": (with_value("input_shape", [None, 10**6, 10**6, 1]), "asks for"),
+    "many small sides": (with_value("event_shape", [2**10] * 5), "asks for"),
+    "endless layers": (with_value("num_layers", 50_000), "50,000 layers"),
+    "huge layer": (as_network(dense(units=HUGE)), "asks for"),
+    "a layer larger than the weights": (as_network(dense(units=60_000)), "asks for"),
     "Lambda layer": (as_network(layer("Lambda", function=LAMBDA)), "holds code"),
     "lambda": (as_network(dense(units=2, activation=LAMBDA)), "holds code"),
     "another model's graph": (as_network(layer("TFSMLayer", filepath="/tmp")), "holds code"),
@@ -187,7 +296,7 @@ ARCHIVES = {
 def test_archives_that_do_harm_are_refused_by_name(saved, tmp_path, what):
     edit, message = ARCHIVES[what]
     compression = zipfile.ZIP_STORED if what == "deep" else zipfile.ZIP_DEFLATED
-    path = write(tmp_path / "vae.keras", edit(saved), compression)
+    path = write(tmp_path / "vae.keras", edit(unsealed(saved)), compression)
     with pytest.raises(UnsafeFile, match=message):
         kv.load(path)
 
@@ -239,3 +348,64 @@ def test_every_part_is_loaded(tmp_path):
         for a, b in zip(vae.get_weights(), kv.load(path).get_weights(), strict=True):
             if a.shape:  # but for the counts, of which `adapted` is set by loading
                 np.testing.assert_array_equal(a, b)
+
+
+def test_what_was_trained_is_loaded_whatever_the_numbers_in_its_config(tmp_path):
+    models = {
+        "weight": make(objective=objectives.MMD(mmd_weight=100_000)),
+        "schedule": make(objective=objectives.ELBO(kl_weight=Linear(10**7))),
+        "count": make(objective=objectives.TotalCorrelation(num_examples=10**9)),
+        "pseudo-inputs": make(prior=priors.VampPrior(parts.L, 500)),
+        "wide": make(network=lambda sizes: networks.mlp([70_000])),
+        "rate": make(),
+    }
+    rate = keras.optimizers.schedules.PiecewiseConstantDecay([10**6, 10**8], [1e-3, 1e-4, 1e-5])
+    models["rate"].compile(keras.optimizers.Adam(rate), steps_per_execution=100_000)
+    for name, vae in models.items():
+        vae.save(tmp_path / f"{name}.keras")
+        np.testing.assert_array_equal(kv.load(tmp_path / f"{name}.keras").sample(2, seed=0), vae.sample(2, seed=0))
+
+
+def test_a_model_whose_examples_need_more_than_usual_is_loaded_when_asked_to(tmp_path):
+    large = keras.Sequential([keras.layers.UpSampling2D(200), keras.layers.GlobalAveragePooling2D()])
+    vae = kv.VAE(
+        kv.Encoder(large, posteriors.MultivariateNormalDiag(parts.L)),
+        kv.Decoder(networks.mlp([4]), likelihoods.Bernoulli(parts.SHAPE)),
+        priors.StandardNormal(parts.L),
+    )
+    path = tmp_path / "vae.keras"
+    vae.save(path)
+    needed = 200 * 200 * 60
+    with pytest.raises(UnsafeFile, match=f"one example needs {needed:,} numbers at once, .*max_values"):
+        kv.load(path, max_values=needed - 1)
+    assert isinstance(kv.load(path, max_values=needed), kv.VAE)
+
+
+def test_what_is_damaged_is_never_loaded_with_other_weights(saved, tmp_path):
+    """Whoever copies an archive anew gives its members right CRCs, whatever they have become."""
+    path, random = tmp_path / "vae.keras", np.random.default_rng(0)
+    for name in [*["model.weights.h5"] * 300, *["config.json"] * 50, *[CHECKSUMS] * 50]:
+        content = bytearray(saved[name])
+        content[random.integers(len(content))] ^= 1 << int(random.integers(8))
+        write(path, {**saved, name: bytes(content)})
+        with pytest.raises(UnsafeFile, match=r"vae.keras (is damaged|cannot be loaded)"):
+            kv.load(path)
+    whole, expected = write(path, saved).read_bytes(), kv.load(path).get_weights()
+    ends = [*range(200), *range(len(whole) - 400, len(whole))]
+    for place in [*random.choice(ends, 30), *random.integers(len(whole), size=30)]:
+        changed = bytearray(whole)
+        changed[place] ^= 1 << int(random.integers(8))
+        path.write_bytes(changed)
+        try:
+            found = kv.load(path).get_weights()
+        except UnsafeFile:
+            continue
+        for a, b in zip(found, expected, strict=True):
+            np.testing.assert_array_equal(a, b)
+
+
+def test_keras_loads_what_has_checksums_and_the_rest_is_loaded_without(saved, tmp_path):
+    assert CHECKSUMS in saved
+    expected = keras.saving.load_model(write(tmp_path / "with.keras", saved)).get_weights()
+    for a, b in zip(kv.load(write(tmp_path / "without.keras", unsealed(saved))).get_weights(), expected, strict=True):
+        np.testing.assert_array_equal(a, b)

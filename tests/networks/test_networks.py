@@ -1,5 +1,7 @@
 """Bodies of networks: shapes, sizes, precision; and models that stay finite whatever they are fed."""
 
+import math
+
 import keras
 import numpy as np
 import parts
@@ -9,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import keras_vae as kv
-from keras_vae import likelihoods, networks, objectives, posteriors, priors
+from keras_vae import conditions, likelihoods, networks, objectives, posteriors, priors
 from keras_vae.networks.convolutional import ResidualBlock
 from keras_vae.networks.dense import GatedDense
 
@@ -159,3 +161,54 @@ def test_huge_activations_of_the_encoder_keep_loss_and_gradients_finite(posterio
             loss, gradients = loss_and_gradients(vae, x)
             assert np.isfinite(loss), name
             assert all(np.all(np.isfinite(g)) for g in gradients), name
+
+
+@pytest.mark.parametrize(
+    ("event_shape", "features"), [((20, 3), (20, 4)), ((4, 5, 6, 2), (4, 5, 6, 3)), ((20, 3), (10, 4)), ((6,), (4,))]
+)
+def test_parameters_are_made_place_by_place_wherever_features_have_the_shape_of_the_data(event_shape, features):
+    body = keras.Sequential([keras.layers.Dense(math.prod(features), "tanh"), keras.layers.Reshape(features)])
+    decoder = kv.Decoder(body, likelihoods.Normal(event_shape))
+    decoder.build((None, 3))
+    has_places = len(event_shape) > 1 and features[:-1] == event_shape[:-1]
+    outputs = event_shape[-1] if has_places else math.prod(event_shape)
+    assert decoder.output_layer.bias.shape == (outputs,)
+    z = np.random.default_rng(0).normal(size=(2, 5, 3)).astype("float32")
+    mean = decoder(z).mean().numpy()
+    assert mean.shape == (2, 5, *event_shape)
+    if has_places:
+        expected = body(z.reshape(10, 3)) @ decoder.output_layer.kernel
+        np.testing.assert_allclose(mean.reshape(10, *event_shape), expected, atol=1e-5)
+    decoder.adapt(np.broadcast_to(np.arange(event_shape[-1], dtype="float32"), event_shape))
+    assert [w.shape for w in decoder.weights] == [w.shape for w in _again(decoder, decoder.get_config()).weights]
+    # As it was saved when only images were made place by place.
+    config = {name: value for name, value in decoder.get_config().items() if name != "place_by_place"}
+    assert _again(decoder, config).output_layer.bias.shape == (math.prod(event_shape),)
+    assert kv.Decoder.from_config(_again(decoder, config).get_config()).place_by_place is False
+
+
+def _again(decoder, config):
+    copy = kv.Decoder.from_config(config)
+    copy.build((None, 3))
+    return copy
+
+
+def test_a_conditional_series():
+    label = conditions.Label(3)
+    vae = kv.VAE(
+        kv.Encoder(networks.mlp([8]), posteriors.MultivariateNormalDiag(2), condition=label),
+        kv.Decoder(SeriesNetwork(), likelihoods.Normal((5, 2)), condition=label),
+        priors.StandardNormal(2),
+    )
+    vae.compile("adam")
+    vae.fit(np.zeros((8, 5, 2), "float32"), np.arange(8) % 3, epochs=1, verbose=0)
+    assert vae.sample(3, condition=1).shape == (3, 5, 2)
+
+
+@kv.register
+class SeriesNetwork(networks.Network):
+    def decoder_body(self, params_shape, dtype):
+        steps = params_shape[0]
+        return keras.Sequential(
+            [keras.layers.Dense(4 * steps), keras.layers.Reshape((steps, 4)), keras.layers.Dense(4, "tanh")]
+        )
