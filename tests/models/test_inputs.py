@@ -96,7 +96,7 @@ def test_what_is_only_shaped_like_the_data_need_not_lie_in_the_support():
     likelihood = likelihoods.Bernoulli(SHAPE)
     likelihood.check(images() * 300, of_support=False)
     for wrong in (spoilt(39, np.nan), images()[..., 0], images().astype("uint8")):
-        with pytest.raises(ValueError, match="The data|of the data"):
+        with pytest.raises(ValueError, match=r"The data|of the data"):
             likelihood.check(wrong, of_support=False)
 
 
