@@ -96,8 +96,12 @@ class Likelihood(Serializable, keras.layers.Layer):
         """p(x|z) from the decoder's output [..., *params_shape]."""
         return self.head([params, *(tf.convert_to_tensor(weight) for weight in self.weights)]).tensor_distribution
 
-    def check(self, x: Any) -> None:
+    def check(self, x: Any, of_support: bool = True) -> None:
         """Refuse data [B, *event_shape] that this likelihood cannot have produced; all of them are looked at.
+
+        Args:
+            x: the data.
+            of_support: False for what is only shaped like the data: values outside the support are then none of its.
 
         Raises:
             ValueError: for a wrong shape, integers, NaN or infinity, and values outside the support.
@@ -110,6 +114,8 @@ class Likelihood(Serializable, keras.layers.Layer):
             values = _float32(x[start : start + rows])
             if not np.isfinite(values).all():
                 self._refuse_nonfinite(x)
+            if not of_support:
+                continue
             try:
                 self.check_values(values)
             except ValueError as error:

@@ -1,5 +1,7 @@
 """What is given to a model is looked at, at every method, before any work."""
 
+import time
+
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -88,3 +90,23 @@ def test_all_rows_of_arrays_are_looked_at_before_training(form):
         else:
             vae.fit(x, validation_data=bad, verbose=0)
     assert before is None and int(vae.step) == 0
+
+
+def test_what_is_only_shaped_like_the_data_need_not_lie_in_the_support():
+    likelihood = likelihoods.Bernoulli(SHAPE)
+    likelihood.check(images() * 300, of_support=False)
+    for wrong in (spoilt(39, np.nan), images()[..., 0], images().astype("uint8")):
+        with pytest.raises(ValueError, match=r"The data|of the data"):
+            likelihood.check(wrong, of_support=False)
+
+
+def test_the_look_is_cheap():
+    """Sixty thousand images of 28x28: well under a second."""
+    likelihood = likelihoods.Bernoulli((28, 28, 1))
+    x = np.zeros((60_000, 28, 28, 1), "float32")
+    times = []
+    for _ in range(3):
+        start = time.perf_counter()
+        likelihood.check(x)
+        times.append(time.perf_counter() - start)
+    assert min(times) < 0.5
