@@ -23,9 +23,6 @@ from keras_vae.distributions.support import UNIT, Support
 from keras_vae.likelihoods.likelihood import Likelihood, inside, logit
 from keras_vae.serialization import register
 
-# A million: tables of all levels are made, and float32 tells few more of them apart.
-MAX_LEVELS = 2**20
-
 
 class GridLikelihood(Likelihood):
     """Likelihoods of images in [0, 1] on the grid k / (levels - 1): probabilities of levels, not densities.
