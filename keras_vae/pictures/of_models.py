@@ -230,8 +230,9 @@ def traversals(
     found = found or latent_statistics(vae, (x, condition))
     first = None if condition is None else condition[:1]
     by_kl = found.kl_per_dim is not None
+    worth = found.variance_of_means if found.kl_per_dim is None else found.kl_per_dim
     # Of a hierarchy, z is that of the top level: its groups come first.
-    worth = (found.kl_per_dim if by_kl else found.variance_of_means)[: vae.prior.latent_dim]
+    worth = worth[: vae.prior.latent_dim]
     one_hots = _one_hots(vae)
     of_one_hots = {dim for start, size in one_hots for dim in range(start, start + size)}
     order = [dim for dim in np.argsort(-worth).tolist() if dim not in of_one_hots][: max_dims - len(one_hots)]

@@ -41,6 +41,18 @@ def test_a_run_is_evaluated_and_drawn(run, capsys):
     assert {"samples.png", "manifold.png", "traversals.png"} <= {path.name for path in (run / "pictures").iterdir()}
 
 
+def test_annealing_of_a_model_with_a_code_is_refused_before_the_work(run):
+    model = MODEL.replace(
+        "{latent", "{objective: InformationCascade, vae: {name: CascadeVAE, num_classes: 3}, latent", 1
+    )
+    (run / "config.yaml").write_text(f"data: {{name: digits, binarize: threshold}}\nmodel: {model}\n")
+    build.make_vae(build.read(run), (8, 8, 1)).save(run / "vae.keras")
+    before = (run / "report.json").read_bytes()
+    with pytest.raises(ValueError, match="discrete latents do not have: of this model 3 dimensions of kind 'one-hot'"):
+        run_folder.evaluate(run, num_samples=10**9, annealed=True)
+    assert (run / "report.json").read_bytes() == before
+
+
 def test_training_starts_from_the_weights_of_another_run(run, capsys):
     made = ["data: {name: digits, binarize: threshold}", f"model: {MODEL}"]
     text = "\n".join(
