@@ -35,7 +35,7 @@ LOCK = ".lock"
 # What file systems without locks answer.
 NO_LOCKS = (errno.EBADF, errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL)
 # Bytes that must find room where something is going to be written.
-ROOM = 2**16
+ROOM = 2**12
 
 
 class Busy(OSError):

@@ -193,6 +193,8 @@ def main(arguments: list[str] | None = None) -> None:
     The exit code is 0, 1 for a failure, 2 for a wrong call or config, 130 for Ctrl-C, 143 for SIGTERM and 129 for the
     SIGHUP of a terminal that is closed.
     """
+    if arguments is None:
+        output.in_utf8()
     with output.lasting():
         try:
             _check_operands(sys.argv[1:] if arguments is None else arguments)
@@ -200,7 +202,7 @@ def main(arguments: list[str] | None = None) -> None:
         except ConfigError as error:
             _fail(str(error), 2)
         except OSError as error:
-            _fail(str(error), 1)
+            _fail(_said(error), 1)
         except KeyboardInterrupt as error:
             _fail("Interrupted.", getattr(error, "code", 130))
 
@@ -240,9 +242,17 @@ def _hand_over(work: Callable[..., Any], *arguments: Any, **options: Any) -> Non
             print(f"keras-vae: {error}", file=sys.stderr, flush=True)
             sys.stdout.flush()
             os._exit(1)
-        _fail(f"{error}", 1)
+        _fail(_said(error), 1)
     except MemoryError as error:
         _fail(f"There is not enough memory for this: {error}".removesuffix(": "), 1)
+
+
+def _said(error: Exception) -> str:
+    """An error in words: what the system refuses without saying what can be done about it, too."""
+    if not isinstance(error, OSError) or error.errno is None or not error.filename:
+        return str(error)
+    remedy = ": give yourself the right to it, or work on a copy" if isinstance(error, PermissionError) else ""
+    return f"{os.fsdecode(error.filename)} cannot be used ({error.strerror}){remedy}"
 
 
 def _fail(message: str, code: int) -> None:

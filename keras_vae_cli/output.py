@@ -1,4 +1,7 @@
-"""What is printed never ends a command: no character that the terminal lacks, and no reader that has gone."""
+"""What is printed, and how files are called, ends no command.
+
+Neither does a character that the terminal lacks, nor a reader that has gone, nor a locale of another encoding.
+"""
 
 import codecs
 import contextlib
@@ -11,6 +14,16 @@ from typing import Any, TextIO
 # What stands for characters that a terminal does not have; others are written as \\xe9 and the like.
 PLAIN = {"±": "+-", "…": "...", "—": "-", "─": "-", "│": "|", "╭": "+", "╮": "+", "╰": "+", "╯": "+"}
 ERRORS = "keras_vae.plain"
+
+
+def in_utf8() -> None:
+    """Begin once more in Python's UTF-8 mode, where the locale has the names of files in another encoding.
+
+    TensorFlow takes every name for UTF-8, and would write to other files than Python.
+    """
+    if os.name == "posix" and not sys.flags.utf8_mode and sys.getfilesystemencoding() != "utf-8":
+        os.environ["PYTHONUTF8"] = "1"
+        os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])
 
 
 class Lasting:

@@ -41,6 +41,10 @@ def check_places(run: Path, *folders: str) -> None:
     Raises:
         OSError: naming the place and what to do.
     """
+    try:
+        str(run.absolute()).encode()
+    except UnicodeEncodeError:
+        raise ConfigError(f"The name of {run} is no UTF-8, as TensorFlow needs it: give another folder.") from None
     for name in (CONFIG, MODEL, HISTORY, REPORT, IDENTITY):
         files.check_file(run / name)
     for folder in (run, *(run / name for name in folders)):
@@ -57,6 +61,19 @@ def opened(run: Path, *folders: str) -> Iterator[Console]:
     check_places(run, *folders)
     with files.locked(run):
         yield make_console()
+
+
+def check_export(run: Path, formats: Sequence[str]) -> None:
+    """See that what is exported into a run folder can be read there.
+
+    Raises:
+        ConfigError: for a SavedModel below a name in which TensorFlow, when it loads one, sees a pattern.
+    """
+    if "saved_model" in formats and set(str(run.absolute())) & set("[]*?"):
+        raise ConfigError(
+            f"TensorFlow reads no SavedModel below a folder with one of [ ] * ? in its name, such as {run.absolute()}: "
+            "give another folder, or export tflite alone (--set export.formats=[tflite], or --format tflite)."
+        )
 
 
 def identify(run: Path) -> str:
@@ -230,8 +247,10 @@ def export_again(
 ) -> None:
     """As `export`, in a folder that is opened already."""
     settings = read(run)
+    wanted = formats or settings.export.formats or FORMATS
+    check_export(run, wanted)
     load_model(run)
-    export_run(run, formats or settings.export.formats or FORMATS, quantizations or settings.export.quantize, version)
+    export_run(run, wanted, quantizations or settings.export.quantize, version)
 
 
 def read_report(run: Path) -> dict[str, Any]:

@@ -246,6 +246,7 @@ class _Session:
 def _claim(settings: Settings, run: Path, console: Console, accept_changes: bool, held: contextlib.ExitStack) -> bool:
     """Whether there is something to do in the folder, after making sure that it is ours alone, until `held` ends."""
     run_folder.check_places(run, run_folder.CHECKPOINTS, run_folder.PICTURES, run_folder.TENSORBOARD, run_folder.EXPORT)
+    run_folder.check_export(run, settings.export.formats)
     is_new = not run.exists()
     if is_new:
         run.mkdir(parents=True, exist_ok=True)

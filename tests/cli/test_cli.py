@@ -183,8 +183,8 @@ def test_a_run_folder_that_can_only_be_read_is_refused_before_the_work(run, tmp_
     ):
         place.chmod(mode)
         for name, *rest in names:
-            target = ["--run", folder] if name == "train" else [folder]
-            result = command(name, *target[:1], *rest, *target[1:], **bound)
+            target = [*rest, "--run", folder] if name == "train" else [folder]
+            result = command(name, *target, **bound)
             assert result.returncode == 1, result.stdout + result.stderr
             assert (
                 str(place) in result.stderr and "Permission denied" in result.stderr and ".writing" not in result.stderr

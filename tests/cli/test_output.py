@@ -63,18 +63,19 @@ def test_commands_end_as_they_would_with_a_reader(shell):
 def test_a_run_on_a_terminal_of_few_characters_is_trained_and_evaluated(tmp_path, environment):
     """In a folder whose name is no ASCII, with markup and an emoji of rich, to a reader that goes after one line."""
     environment = {**os.environ, **environment}
-    small = ["model.latent_dim=2", "model.encoder.units=[8]", "model.decoder.units=[8]", "export.formats=[saved_model]"]
+    small = ["model.latent_dim=2", "model.encoder.units=[8]", "model.decoder.units=[8]", "export.formats=[]"]
     run = tmp_path / "näher [/b] :smile: 日"
     for arguments in (
         ["train", "--set", *small, "train.epochs=1", "--run", run],
         ["evaluate", run, "--num-samples", "2"],
         ["plot", run],
-        ["export", run, "--format", "saved_model"],
     ):
         ended = subprocess.run([*PROGRAM, *map(str, arguments)], capture_output=True, env=environment)
         assert ended.returncode == 0, ended.stderr
         assert b"[/b] :smile:" in ended.stdout and b"Traceback" not in ended.stderr
     assert (run / "report.json").read_text("utf-8")
+    exported = subprocess.run([*PROGRAM, "export", str(run)], capture_output=True, env=environment)
+    assert exported.returncode == 1 and b"no SavedModel below a folder with one of [ ] * ?" in exported.stderr
 
 
 @pytest.mark.slow

@@ -145,8 +145,7 @@ def test_told_to_end_by_a_scheduler_or_a_closed_terminal_a_run_is_saved_to_the_s
     steps = []
     for kind in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
         process = start(*settings, "--run", cut)
-        process.stdout.readline()
-        while "epoch" not in (line := process.stdout.readline()):
+        while not (line := process.stdout.readline()).startswith("epoch"):
             assert line, "it ended"
         began = time.monotonic()
         process.send_signal(kind)
@@ -166,9 +165,8 @@ def test_told_to_end_by_a_scheduler_or_a_closed_terminal_a_run_is_saved_to_the_s
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("more", [[], ["train.ema_momentum=0.9", "train.early_stopping=50"]])
-def test_more_epochs_of_a_finished_run_end_with_the_weights_of_a_run_of_so_many(tmp_path, more):
-    settings = ["--set", *SMALL, "train.final_learning_rate=null", *more]
+def test_more_epochs_of_a_finished_run_end_with_the_weights_of_a_run_of_so_many(tmp_path):
+    settings = ["--set", *SMALL, "train.final_learning_rate=null", "train.ema_momentum=0.9", "train.early_stopping=50"]
     whole, grown = tmp_path / "whole", tmp_path / "grown"
     assert train(*settings, "train.epochs=5", "--run", whole).returncode == 0
     assert train(*settings, "train.epochs=2", "--run", grown).returncode == 0

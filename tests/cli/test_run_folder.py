@@ -127,6 +127,7 @@ def a_finished_run(folder, *changes):
     return folder
 
 
+@pytest.mark.slow
 def test_a_finished_run_records_no_settings_that_it_was_not_trained_with(tmp_path, capsys):
     run = a_finished_run(tmp_path / "run")
     before = {path: path.read_bytes() for path in run.rglob("*") if path.is_file()}
@@ -170,7 +171,7 @@ def test_a_finished_run_records_no_settings_that_it_was_not_trained_with(tmp_pat
 )
 def test_what_stands_in_the_way_is_said_before_the_training(tmp_path, name, is_folder):
     run = tmp_path / "a[/b] :smile:"
-    run.mkdir()
+    run.mkdir(parents=True)
     (run / "config.yaml").write_text(f"data: {{name: nonsense}}\nmodel: {MODEL}\n")
     (run / name).mkdir() if is_folder else (run / name).write_text("mine")
     with pytest.raises(OSError) as error:
