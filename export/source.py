@@ -12,7 +12,7 @@ import tensorflow as tf
 
 from keras_vae import internals
 from keras_vae.export.errors import ExportError
-from keras_vae.models import untrusted
+from keras_vae.models.storage import untrusted
 from keras_vae.models.vae import VAE
 
 _HALF = ("mixed_float16", "mixed_bfloat16", "float16", "bfloat16")

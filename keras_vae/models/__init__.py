@@ -5,7 +5,7 @@ from keras_vae.models.decoder import Decoder
 from keras_vae.models.encoder import Encoder
 from keras_vae.models.factor_vae import FactorVAE
 from keras_vae.models.ladder import LadderDecoder, LadderEncoder
-from keras_vae.models.untrusted import load
+from keras_vae.models.storage.untrusted import load
 from keras_vae.models.vae import VAE
 
 __all__ = ["VAE", "CascadeVAE", "Decoder", "Encoder", "FactorVAE", "LadderDecoder", "LadderEncoder", "load"]

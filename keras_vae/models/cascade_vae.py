@@ -40,11 +40,10 @@ class CascadeVAE(VAE):
     `reconstruct`) d = argmax_k u[n, k] at the mean of q(z|x): a point mass q(d|x), whose KL to the uniform p(d) is
     log S, so that `elbo` is a bound on log p(x). Until step `switch_on` the decoder sees zeros in place of d.
 
-    The order of events is that of the authors' code (https://github.com/snu-mllab/DisentanglementICML19, both models;
-    the paper leaves it open): z_1 is released from the start, another latent with each further stage
-    (`InformationCascade`), and the stage in which d begins releases none. At a release, and only there, the optimizer
-    starts afresh, as theirs has an Adam for each. (A learning-rate schedule counts the optimizer's steps and starts
-    afresh with it. Theirs never moves.)
+    The order of events is that of the authors' code (https://github.com/snu-mllab/DisentanglementICML19, both models):
+    z_1 is released from the start, another latent with each further stage (`InformationCascade`), and the stage in
+    which d begins releases none. At a release, and only there, the optimizer starts afresh, as theirs has an Adam for
+    each. (A learning-rate schedule counts the optimizer's steps and starts afresh with it. Theirs never moves.)
 
     Args:
         encoder: q(z|x), with a posterior that factorises: m latents, 6 in the paper (10 without a discrete code).

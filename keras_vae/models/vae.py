@@ -16,12 +16,13 @@ from keras_vae import conditions, internals, seeds
 from keras_vae.arguments import check_count, check_number
 from keras_vae.conditions import condition_for
 from keras_vae.data import batches
-from keras_vae.models import inference, inputs, learner, model_files
+from keras_vae.models import inference, inputs, learner
 from keras_vae.models.decoder import Decoder
 from keras_vae.models.encoder import Encoder
 from keras_vae.models.inference import Inference
 from keras_vae.models.matching import check_parts
-from keras_vae.models.model_files import UNUSED
+from keras_vae.models.storage import model_files
+from keras_vae.models.storage.model_files import UNUSED
 from keras_vae.objectives.elbo import ELBO
 from keras_vae.objectives.objective import LOGGED, Objective
 from keras_vae.priors.prior import Prior

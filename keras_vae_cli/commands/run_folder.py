@@ -13,8 +13,8 @@ from rich.console import Console
 
 from keras_vae import data, evaluation, files, pictures
 from keras_vae.evaluation import image_restoration
-from keras_vae.models import untrusted
-from keras_vae.models.untrusted import UnsafeFile
+from keras_vae.models.storage import untrusted
+from keras_vae.models.storage.untrusted import UnsafeFile
 from keras_vae.models.vae import VAE
 from keras_vae.training.checkpoint_state import run_of
 from keras_vae_cli.commands import history, run_data

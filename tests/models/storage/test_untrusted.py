@@ -20,8 +20,8 @@ import pytest
 
 import keras_vae as kv
 from keras_vae import likelihoods, networks, objectives, posteriors, priors
-from keras_vae.models.model_files import CHECKSUMS
-from keras_vae.models.untrusted import UnsafeFile
+from keras_vae.models.storage.model_files import CHECKSUMS
+from keras_vae.models.storage.untrusted import UnsafeFile
 from keras_vae.schedules import Linear
 
 HUGE = 10**9

@@ -15,8 +15,8 @@ from typing import Any
 import h5py
 import keras
 
-from keras_vae.models import model_files, sizes
-from keras_vae.models.model_files import CHECKSUMS, CONFIG, MEMBERS, UNUSED, WEIGHTS, NotAsSaved
+from keras_vae.models.storage import model_files, sizes
+from keras_vae.models.storage.model_files import CHECKSUMS, CONFIG, MEMBERS, UNUSED, WEIGHTS, NotAsSaved
 from keras_vae.models.vae import VAE
 
 MAX_BYTES = 2**32
