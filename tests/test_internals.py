@@ -134,3 +134,23 @@ def test_slurm_lists_are_read_in_their_order():
     lists = internals.slurm_lists()
     assert lists.expand_hostlist("n[9-10]") == ["n9", "n10"]
     assert lists.expand_tasks_per_node("2(x2)") == [2, 2]
+
+
+def test_a_layer_is_frozen_without_those_inside(model):
+    inner = model.layers[0]
+    internals.set_trainable(inner, False)
+    assert not inner.trainable and inner.layers[0].trainable
+    dense = inner.layers[0]
+    internals.set_trainable(dense, False)
+    assert not dense.kernel.trainable and len(model.trainable_variables) == 2
+
+
+def test_variables_without_values_are_announced_and_none_is_left():
+    announced = []
+    with internals.variables_without_values(announced.append):
+        layer = keras.layers.Dense(10**6)
+        layer.build((None, 10**6))  # 4 TB
+    assert announced == [layer.kernel, layer.bias]
+    with keras.StatelessScope():
+        pass  # at its end Keras makes the values of all that have none
+    assert keras.layers.Dense(2)(np.ones((1, 3), "float32")).shape == (1, 2)

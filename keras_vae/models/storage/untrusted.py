@@ -191,7 +191,7 @@ def _check_classes(config: dict[str, Any]) -> None:
 
 def _check_layers(config: dict[str, Any], arrays: int) -> None:
     """Parts of this package that make as many layers as a number says: each layer has weights."""
-    layers = 0
+    layers: float = 0
     for value in _mappings(config):
         given = value.get("config")
         if isinstance(given, dict) and str(value.get("registered_name")).startswith("keras_vae>"):
