@@ -77,7 +77,7 @@ def make_strategy(
 def _interruptible() -> Iterator[None]:
     """Let signals end the process while TensorFlow waits for the other workers, which keeps Python from handling them.
 
-    TensorFlow takes SIGTERM for itself meanwhile: it is given back.
+    TensorFlow takes SIGTERM for itself, and does nothing with it: it is given back when all are there.
     """
     if threading.current_thread() is not threading.main_thread():
         yield

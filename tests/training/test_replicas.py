@@ -130,6 +130,25 @@ def test_two_replicas_are_one_device_with_the_same_batch(one_device):
     assert np.isfinite(list(two["evaluate"].values())).all()
 
 
+@pytest.mark.slow
+def test_a_second_mirrored_strategy_over_other_devices_is_refused():
+    program = """
+        for devices in (2, 1, 2, 3):
+            strategy = tf.distribute.MirroredStrategy([f"CPU:{k}" for k in range(devices)])
+            with strategy.scope():
+                vae = make_vae()
+            for method in (vae.fit, vae.evaluate):
+                try:
+                    method(x, verbose=0)
+                except RuntimeError as error:
+                    assert devices == 3 and "takes no second one over others (now 3): use the first" in str(error)
+                else:
+                    assert devices < 3
+        print(json.dumps({}))
+    """
+    assert output(run(program, "[tf.config.LogicalDeviceConfiguration()] * 3")) == {}
+
+
 def workers(program, **variables):
     cluster = {"worker": [f"127.0.0.1:{port}" for port in free_ports(2)]}
     configs = [json.dumps({"cluster": cluster, "task": {"type": "worker", "index": index}}) for index in range(2)]
