@@ -256,8 +256,9 @@ def _claim(settings: Settings, run: Path, console: Console, accept_changes: bool
         raise files.Busy(f"another process has just begun a run in {run}: give another folder with --run")
     if found and run_folder.CONFIG not in found:
         raise ConfigError(f"{run} is no run folder, and holds something already: give another one with --run.")
-    # A first command that failed while the model was made leaves only its settings, and nothing to protect.
-    if found <= {run_folder.CONFIG, run_folder.IDENTITY}:
+    # A first command that ended before it had trained leaves only what it was told, and nothing to protect.
+    if found <= {run_folder.CONFIG, run_folder.IDENTITY, run_data.RECORD}:
+        (run / run_data.RECORD).unlink(missing_ok=True)
         run_folder.identify(run)
         files.write_text(run / run_folder.CONFIG, settings.as_yaml())
         return True
