@@ -95,12 +95,13 @@ SAME = {
 }
 
 
-def meant(name: str, known: Iterable[str]) -> str | None:
+def meant(name: str, known: Iterable[str], looks: bool = True) -> str | None:
     """The one of the known names that was most likely meant, or None.
 
     Args:
         name: as it was given.
         known: names, which may have the place where they stand before them: "train.learning_rate".
+        looks: whether one that only looks like it may be meant.
     """
     lasts: dict[str, str] = {}
     for full in known:
@@ -108,7 +109,8 @@ def meant(name: str, known: Iterable[str]) -> str | None:
     plain = _plain(name)
     by_plain = {_plain(last): last for last in lasts}
     candidates = [by_plain.get(plain), *SAME.get(plain, ())]
-    candidates += [by_plain[near] for near in difflib.get_close_matches(plain, by_plain, n=1, cutoff=0.6)]
+    if looks:
+        candidates += [by_plain[near] for near in difflib.get_close_matches(plain, by_plain, n=1, cutoff=0.6)]
     return next((lasts[found] for found in candidates if found in lasts), None)
 
 

@@ -404,7 +404,7 @@ def _describe(details: Any) -> str:
     if details["type"] == "extra_forbidden":
         *sections, name = details["loc"]
         own = list(_section(sections).model_fields)
-        near = hints.meant(str(name), own) or hints.meant(str(name), _everything())
+        near = hints.meant(str(name), own) or hints.meant(str(name), _everything(), looks=False)
         guess = f"did you mean {near if near not in own else '.'.join([*sections, near])}? " if near else ""
         return f"{key}: unknown key; {guess}allowed: {', '.join(own)}"
     if details["type"] == "missing":
