@@ -266,7 +266,7 @@ def of_other_data(run):
         (lambda run: (run / "vae.keras").unlink(), "holds no vae.keras yet"),
         (lambda run: replaced(run, b"thesis"), "vae.keras is damaged"),
         (lambda run: replaced(run, (run / "vae.keras").read_bytes()[:-5000]), "vae.keras is damaged"),
-        (with_half_the_weights, "vae.keras cannot be loaded.*\n.*copy"),
+        (with_half_the_weights, "vae.keras is damaged: its model.weights.h5 is not what was saved.*\n.*copy"),
         (of_another_kind, "holds a Sequential"),
         (of_other_data, r"\(28, 20, 1\).*digits.*\(8, 8, 1\)"),
         (lambda run: (run / "config.yaml").write_text("site_name: x"), "no run folder.*\n.*\n.*data: is missing"),

@@ -150,7 +150,7 @@ def test_vamp_is_the_equal_mixture_of_the_posteriors_of_its_pseudo_inputs(poster
     vae = model(priors.VampPrior(2, 4), posterior(2))
     p = vae.prior.distribution(encoder=vae.encoder)
     z = p.sample(5, seed=[0, 0])
-    each = vae.encode(vae.prior.pseudo_inputs.numpy()).log_prob(z[:, None, :])
+    each = vae.encoder(vae.prior.pseudo_inputs.numpy()).log_prob(z[:, None, :])
     expected = np.log(np.mean(np.exp(each.numpy().astype("float64")), axis=-1))
     np.testing.assert_allclose(p.log_prob(z), expected, rtol=1e-3, atol=1e-3)
 

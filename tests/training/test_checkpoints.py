@@ -150,6 +150,14 @@ def test_a_run_that_is_cut_off_ends_as_if_it_had_not_been(digits, tmp_path, caps
             np.testing.assert_array_equal(a, b)
 
 
+@pytest.fixture
+def own_signals():
+    """That of the system for SIGTERM: a test runner that shares its work among processes has a handler of its own."""
+    before = signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    yield
+    signal.signal(signal.SIGTERM, before)
+
+
 MOMENTS = {
     "within an epoch": (("on_train_batch_end", 2 * STEPS + 2), "step 13 (2 epochs and 3 steps)"),
     "at the end of an epoch": (("on_epoch_end", 2 * STEPS), "step 11 (2 epochs and 1 steps)"),
@@ -166,6 +174,7 @@ MOMENTS = {
         pytest.param("averages", [*MOMENTS], marks=pytest.mark.slow),
     ],
 )
+@pytest.mark.usefixtures("own_signals")
 def test_a_run_that_is_told_to_end_is_saved_to_the_step_and_goes_on(digits, tmp_path, capsys, case, moments):
     x = digits[: 16 * STEPS - 3]
     whole = fit(tmp_path / "whole", x, case, kill="never", batch_size=16)
@@ -210,6 +219,7 @@ def test_a_signal_goes_to_whoever_handles_it_once_the_run_is_saved_and_a_second_
         signal.signal(signal.SIGTERM, before)
 
 
+@pytest.mark.usefixtures("own_signals")
 def test_a_run_without_checkpoints_within_epochs_ends_at_the_last_one_when_it_is_told_to(digits, tmp_path):
     def batches():
         while True:

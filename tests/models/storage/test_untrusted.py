@@ -196,7 +196,7 @@ def test_sizes_are_computed_and_not_allocated(saved, tmp_path):
             try:
                 kv.load(f"{name}.keras")
                 print(name, "was loaded")
-            except kv.models.untrusted.UnsafeFile as error:
+            except kv.models.storage.untrusted.UnsafeFile as error:
                 if not str(error).startswith(f"{name}.keras ") or "\\n" in str(error):
                     print(name, "is refused by", error)
             if peak() - start > 200:
