@@ -164,6 +164,35 @@ def first_batches(data: Any, limit: int = 1) -> tuple[list[Any], Any]:
     return list(itertools.islice(_batches(data, DEFAULT_BATCH_SIZE), limit)), data
 
 
+class WithY(keras.utils.PyDataset):
+    """A PyDataset of (x, None, sample_weight) as one of (x, zeros, sample_weight): Keras does not serve the None.
+
+    Args:
+        data: the dataset.
+    """
+
+    def __init__(self, data: keras.utils.PyDataset) -> None:
+        super().__init__(data.workers, data.use_multiprocessing, data.max_queue_size)
+        self.data = data
+
+    @property
+    def num_batches(self) -> int | None:
+        """As of `data`."""
+        return self.data.num_batches
+
+    def __getitem__(self, index: int) -> Any:
+        x, _, weight = self.data[index]
+        return x, np.zeros(len(weight), "uint8"), weight
+
+    def on_epoch_begin(self) -> None:
+        """Tell it."""
+        self.data.on_epoch_begin()
+
+    def on_epoch_end(self) -> None:
+        """Tell it."""
+        self.data.on_epoch_end()
+
+
 def is_endless(data: Any) -> bool:
     """Whether iterating over `data` never ends."""
     if isinstance(data, keras.utils.PyDataset):

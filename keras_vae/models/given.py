@@ -116,6 +116,8 @@ def look_at(vae: Any, options: Mapping[str, Any], limit: int = 1) -> tuple[list[
     if values[3] is not None:
         _weights(values[3], len(images), may_be_zero=not holds_all)
     conditions.given(vae.condition, values[1], len(images))
+    if isinstance(x, keras.utils.PyDataset) and values[3] is not None and whole[1] is None:
+        x = batches.WithY(x)
     return seen, x
 
 

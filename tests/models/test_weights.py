@@ -12,7 +12,8 @@ from keras_vae import conditions, likelihoods, networks, objectives, posteriors,
 RANDOM = np.random.default_rng(0)
 X = (RANDOM.random((40, 4, 4, 1)) < 0.3).astype("float32")
 Y = np.arange(40) % 3
-W = RANDOM.random(40).astype("float32")
+# Bright images weigh more, and are less likely.
+W = (RANDOM.random(40) * X.mean(axis=(1, 2, 3)) ** 2).astype("float32")
 SIZE = 16
 
 
@@ -103,11 +104,13 @@ def test_fit_and_evaluate_report_the_weighted_mean(vae, form):
     expected = by_hand(vae, W)
     assert abs(expected - by_hand(vae, np.ones(40))) > 1e-3
     data, options = FORMS[form](W)
-    found = vae.evaluate(data, **options, return_dict=True, verbose=0)
+    # Keras warns of a generator that ends by itself.
+    steps = 3 if "generator" in form else None
+    found = vae.evaluate(data, **options, steps=steps, return_dict=True, verbose=0)
     assert found["log_likelihood"] == pytest.approx(expected, rel=1e-5)
     assert found["loss"] == pytest.approx(-expected, rel=1e-5)
     data, options = FORMS[form](W)
-    history = vae.fit(data, **options, verbose=0).history
+    history = vae.fit(data, **options, steps_per_epoch=steps, verbose=0).history
     assert history["log_likelihood"] == pytest.approx([expected], rel=1e-5)
 
 
@@ -133,8 +136,8 @@ def test_on_single_batches(vae):
 
 
 def test_class_weight_weighs_by_the_labels(vae):
-    weights = np.array([0.5, 2.0, 1.0])[Y]
-    given = {0: 0.5, 1: 2.0}
+    weights = np.array([0.5, 2.0, 0.1])[Y]
+    given = {0: 0.5, 1: 2.0, 2: 0.1}
     for data, options in ((X, {"y": Y, "batch_size": SIZE}), (dataset(X, Y), {})):
         history = vae.fit(data, **options, class_weight=given, verbose=0).history
         assert history["log_likelihood"] == pytest.approx([by_hand(vae, weights)], rel=1e-5)
@@ -162,7 +165,7 @@ def test_conditional_models_keep_conditions_and_weights():
         (np.ones((40, 4, 4)), "one number for each.*no likelihood"),
         (np.ones((40, 4, 4, 1)), "no likelihood"),
         (-W, "finite numbers >= 0"),
-        (np.where(W > 0.5, np.nan, W), "finite numbers >= 0"),
+        (np.where(W > 0.01, np.nan, W), "finite numbers >= 0"),
         (np.zeros(40), "0 for all examples"),
         (np.array(["1"] * 40), "one number for each"),
     ],
