@@ -257,6 +257,7 @@ class VAE(Serializable, keras.Model):
         x, condition, target, sample_weight = batches.split(data, self.condition is not None, self.targets)
         self._ensure_built()
         refused = self.data_guard.look(data_guard.TRAINING, self._step(), x, target, sample_weight)
+        x, target = data_guard.harmless(refused, x, target)
         variables = self.trainable_variables
         if not self.optimizer.built:
             self.optimizer.build(variables)
@@ -287,7 +288,8 @@ class VAE(Serializable, keras.Model):
         index = self._batch_index.next()
         # All replicas count.
         number = index // tf.distribute.get_strategy().num_replicas_in_sync
-        self.data_guard.look(data_guard.EVALUATION, number, x, target, sample_weight)
+        refused = self.data_guard.look(data_guard.EVALUATION, number, x, target, sample_weight)
+        x, target = data_guard.harmless(refused, x, target)
         seed = seeds.fold_in(seeds.fold_in(self.seed, -1), index)
         terms, loss, extra = self.compute_objective(
             x, condition, sample_weight, seed, training=False, **self._named_target(target)
@@ -323,6 +325,9 @@ class VAE(Serializable, keras.Model):
             terms, is_stand_in=is_stand_in, sample_weight=learner.weights_of_examples(sample_weight)
         )
         loss, extra = self.objective(terms, self._step())
+        if target is not None:
+            # A likelihood of levels may not notice a NaN, and the encoder does not see it.
+            loss += tf.reduce_sum(0.0 * tf.cast(target, tf.float32))
         added = self._regularization.added(self)
         return (terms, loss, extra) if added is None else (terms, loss + added, {**extra, "regularization": added})
 

@@ -114,6 +114,15 @@ class DataGuard:
         raise ValueError(f"{place} {what}{taken}")
 
 
+def harmless(refused: tf.Tensor, *parts: tf.Tensor | None) -> list[tf.Tensor | None]:
+    """The tensors, or zeros in place of data that are refused: a level that does not exist has no index in a table."""
+
+    def replaced(part: tf.Tensor) -> tf.Tensor:
+        return tf.cond(refused, lambda: tf.zeros_like(part), lambda: tf.identity(part))
+
+    return [None if part is None else replaced(part) for part in parts]
+
+
 def _variable(value: tf.Tensor) -> tf.Variable:
     return tf.Variable(value, trainable=False, aggregation=tf.VariableAggregation.ONLY_FIRST_REPLICA)
 

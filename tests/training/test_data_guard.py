@@ -6,8 +6,8 @@ import pytest
 import tensorflow as tf
 from small_models import make_vae
 
-import keras_vae as kv
 from keras_vae import likelihoods
+from keras_vae.distributions.support import Support
 
 SHAPE = (4, 4, 1)
 X = (np.random.default_rng(0).random((96, *SHAPE)) < 0.3).astype("float32")
@@ -57,19 +57,19 @@ def test_values_outside_the_support_end_fit_and_evaluate(name):
 @pytest.mark.parametrize("mode", [pytest.param(m, marks=pytest.mark.slow) if m == "xla" else m for m in MODES])
 def test_in_all_modes_the_weights_are_those_of_the_last_good_step(mode):
     vae, twin = compiled(**MODES[mode]), compiled(**MODES[mode])
+    vae.build()
+    twin.build()
     twin.set_weights(vae.get_weights())
     for model in (vae, twin):
         model.adapt(X)
-    with pytest.raises(ValueError, match=r"Batch 5 of epoch 2 .*\[0, 0.25\]"):
+    with pytest.raises(ValueError, match=r"Batch 5 of epoch 2 .*0\.8% .*\[0, 1\]"):
         vae.fit(
             tf.data.Dataset.from_tensor_slices(X).batch(8).concatenate(with_values(0.25, 5)),
             steps_per_epoch=12,
             epochs=2,
             verbose=0,
         )
-    twin.fit(tf.data.Dataset.from_tensor_slices(X[: 8 * 5]).batch(8), verbose=0) if False else None
-    steps = [*np.split(X, 12), *np.split(X[: 8 * 5], 5)]
-    for batch in steps:
+    for batch in [*np.split(X, 12), *np.split(X[: 8 * 5], 5)]:
         twin.train_on_batch(batch)
     for a, b in zip(vae.trainable_variables, twin.trainable_variables, strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6)
@@ -90,13 +90,13 @@ def test_a_nan_ends_evaluate_and_fit_leaves_its_step_out():
 def test_on_single_batches():
     vae = compiled()
     vae.build()
-    before = vae.get_weights()
+    before = [keras.ops.convert_to_numpy(v) for v in vae.trainable_variables]
     for method in (vae.train_on_batch, vae.test_on_batch):
         with pytest.raises(ValueError, match="Batch 0 .*zeros and ones"):
             method(X[:8] * 0.5)
-    for a, b in zip(before[:4], vae.get_weights()[:4], strict=True):
+    for a, b in zip(before, vae.trainable_variables, strict=True):
         np.testing.assert_array_equal(a, b)
-    assert np.isfinite(vae.train_on_batch(X[:8]))
+    assert np.isfinite(vae.train_on_batch(X[:8])).all()
 
 
 def test_endless_data_are_found_within_twenty_steps():
@@ -114,13 +114,9 @@ def test_endless_data_are_found_within_twenty_steps():
 
 
 def test_a_likelihood_of_ones_own_is_checked_by_its_support():
-    @kv.register
     class Percent(likelihoods.Normal):
-        support = kv.distributions.support.Support(0.0, 100.0) if hasattr(kv, "distributions") else None
+        support = Support(0.0, 100.0)
 
-    from keras_vae.distributions.support import Support
-
-    Percent.support = Support(0.0, 100.0)
     vae = compiled(Percent(SHAPE))
     with pytest.raises(ValueError, match=r"Batch 3 .*Percent is a likelihood of values in \[0, 100\]"):
         vae.fit(with_values(101.0, 3), verbose=0)
