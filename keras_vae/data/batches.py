@@ -158,7 +158,7 @@ def first_batches(data: Any, limit: int = 1) -> tuple[list[Any], Any]:
     """
     if isinstance(data, Iterator):
         seen = _few(data, limit)
-        return seen, _resumed(seen, data)
+        return seen, _of_tuples(_resumed(seen, data))
     if isinstance(data, tf.data.Dataset) and int(data.cardinality()) == tf.data.UNKNOWN_CARDINALITY:
         return _opened(data, limit)
     return list(itertools.islice(_batches(data, DEFAULT_BATCH_SIZE), limit)), data
@@ -298,6 +298,12 @@ def _few(batches: Iterator[Any], limit: int) -> list[Any]:
 def _resumed(seen: list[Any], rest: Iterator) -> Iterator:
     yield from seen
     yield from rest
+
+
+def _of_tuples(batches: Iterator[Any]) -> Iterator[tuple]:
+    """Batches as Keras takes them from a generator."""
+    for batch in batches:
+        yield tuple(batch) if isinstance(batch, (tuple, list)) else (batch,)
 
 
 def _opened(data: tf.data.Dataset, limit: int) -> tuple[list[Any], tf.data.Dataset]:

@@ -1,6 +1,6 @@
 """The data that `fit` and `evaluate` are given: in the forms that Keras serves without losing anything, looked at."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import keras
@@ -27,7 +27,9 @@ def take_arrays(vae: Any, options: dict[str, Any], class_weight: Any = None) -> 
             not one number >= 0 for each example, and images as y that nobody would look at.
     """
     x = options.get("x")
-    if x is None or (inputs.is_bulk(x) and not isinstance(x, (Mapping, tuple))):
+    if x is None:
+        raise ValueError("There are no data: x is None.")
+    if _comes_in_batches(x):
         _refuse_sparse_elements(x)
         return
     x, y, weight = arrays(vae, x, options.get("y"), options.get("sample_weight"), class_weight)
@@ -39,7 +41,7 @@ def take_validation(vae: Any, options: dict[str, Any]) -> None:
     data = options.get("validation_data")
     if data is None:
         return
-    if inputs.is_bulk(data) and not isinstance(data, (Mapping, tuple)):
+    if _comes_in_batches(data):
         _refuse_sparse_elements(data)
         return
     x, y, weight = arrays(vae, *keras.utils.unpack_x_y_sample_weight(data))
@@ -136,16 +138,28 @@ def refuse_ignored_images(x: np.ndarray, y: Any) -> None:
 
 
 def data_of(data: Any) -> Any:
-    """Data in any form that can be iterated over in batches: frames and lists are arrays."""
+    """Data in any form that can be iterated over in batches: tensors, frames, matrices and lists are arrays.
+
+    Raises:
+        ValueError: for what is none of these, sparse or ragged.
+    """
     _refuse_sparse_elements(data)
-    if isinstance(data, (list, np.ndarray)) or not (inputs.is_bulk(data) or hasattr(data, "__next__")):
-        return inputs.as_array("data", data) if _is_of_numbers(data) else data
-    return data
+    if isinstance(data, Iterator):
+        return map(_dense, data)
+    return data if _comes_in_batches(data) or isinstance(data, (tuple, Mapping)) else inputs.as_array("data", data)
 
 
-def _is_of_numbers(data: Any) -> bool:
-    """Whether it is one array, frame, or matrix, and no iterable of batches."""
-    return isinstance(data, (list, tf.SparseTensor, tf.RaggedTensor)) or hasattr(data, "shape")
+def _comes_in_batches(data: Any) -> bool:
+    """Whether it is a dataset, or another iterable of batches, and not arrays of all examples."""
+    if inputs.is_bulk(data):
+        return not isinstance(data, (tuple, Mapping))
+    of_numbers = isinstance(data, (list, str, tf.SparseTensor, tf.RaggedTensor)) or hasattr(data, "shape")
+    return hasattr(data, "__iter__") and not of_numbers
+
+
+def _dense(batch: Any) -> Any:
+    inputs.as_array("x", batches.split(batch, targets=None).x)
+    return batch
 
 
 def _local(values: Any) -> Any:

@@ -212,12 +212,27 @@ def adapt(vae: Any, data: Any) -> None:
     vae.adapted.assign(1)
 
 
+def prepare_to_export(vae: Any, signature: Any) -> None:
+    """Call the model once: Keras exports what has been called, and `fit` calls its parts.
+
+    Raises:
+        ValueError: for a conditional model without a signature, of which Keras would export half.
+    """
+    if vae.condition is not None and signature is None:
+        raise ValueError(
+            "Keras's own export knows one input, and this model has a condition too: keras_vae.export.to_saved_model("
+            "vae, folder) exports it, and so does export(..., input_signature=...)."
+        )
+    low, high = vae.decoder.likelihood.support
+    vae(np.full((1, *vae.decoder.event_shape), min(max(0.0, low), high), "float32"))
+
+
 def _to_adapt_to(options: Mapping[str, Any], seen: list[Any], limit: int) -> Any:
     """All of the data, or the first batches of those that may never end or be run through only once."""
     x, y = options["x"], options.get("y")
     if batches.is_endless(x):
         return itertools.islice(batches.whole_batches(x, batches.DEFAULT_BATCH_SIZE), limit)
-    if batches.may_be_endless(x) or seen is None:
+    if batches.may_be_endless(x):
         return iter(seen)
     return (x, y) if batches.is_array(x) and y is not None else x
 

@@ -502,6 +502,11 @@ class VAE(Serializable, keras.Model):
                 "from it: a plain autoencoder is judged by its reconstructions (evaluate)."
             )
         check_count("num_samples", num_samples)
+        if self.targets:
+            raise ValueError(
+                "Of a model with targets=True there is no log p(x): it is a model of the targets, given x. evaluate("
+                "pairs) gives the bound on it."
+            )
         self._ensure_built()
         x = _array(x)
         self.decoder.likelihood.check(x)
@@ -526,6 +531,15 @@ class VAE(Serializable, keras.Model):
         """Build if need be, and save."""
         self._ensure_built()
         super().save(filepath, overwrite=overwrite, **kwargs)
+
+    def export(self, *args: Any, **kwargs: Any) -> None:
+        """`keras.Model.export`: of reconstructions alone, and as it is. `keras_vae.export` has more, and proves it.
+
+        Raises:
+            ValueError: for a conditional model, unless it gets an `input_signature`.
+        """
+        learner.prepare_to_export(self, kwargs.get("input_signature"))
+        super().export(*args, **kwargs)
 
     def get_config(self) -> dict[str, Any]:
         """The parts and the seed that is in use."""

@@ -1,6 +1,9 @@
 """What layers add to the loss: regularizers and `add_loss`, against plain Keras on the same layers."""
 
 import json
+import os
+import subprocess
+import sys
 
 import keras
 import numpy as np
@@ -55,14 +58,15 @@ def as_keras_has_it(vae, training):
     found = []
     for batch in np.split(X, 4):
         plain(batch, training=training)
-        found.append(float(sum(plain.losses)))
+        found.append(sum(float(loss) for loss in plain.losses))
     return np.mean(found)
 
 
 @pytest.mark.parametrize("kind", ["kernel", "activity", "add_loss", "nested"])
 def test_it_joins_the_loss_and_stays_out_of_the_elbo(kind):
     vae = make(kind)
-    history = {name: values[0] for name, values in vae.fit(X, validation_data=X, batch_size=16, verbose=0).history.items()}
+    history = vae.fit(X, validation_data=X, batch_size=16, shuffle=False, verbose=0).history
+    history = {name: values[0] for name, values in history.items()}
     for prefix, training in (("", True), ("val_", False)):
         expected = as_keras_has_it(vae, training)
         assert expected > 1e-3
@@ -73,9 +77,10 @@ def test_it_joins_the_loss_and_stays_out_of_the_elbo(kind):
     )
     plain = make()
     plain.set_weights(vae.get_weights())
-    without = plain.fit(X, batch_size=16, verbose=0).history
+    plain.step.assign(0)
+    without = plain.fit(X, batch_size=16, shuffle=False, verbose=0).history
     assert set(without) == {"loss", "elbo", "log_likelihood", "kl"}
-    assert history["elbo"] == pytest.approx(without["elbo"][0], rel=1e-3)
+    assert history["elbo"] == pytest.approx(without["elbo"][0], rel=1e-5)
 
 
 def test_its_gradient_is_taken():
@@ -123,26 +128,19 @@ from test_regularization import X, make
 found = []
 for strategy in (tf.distribute.get_strategy(), tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])):
     with strategy.scope():
-        vae = make("nested", optimizer=keras.optimizers.SGD(0.1))
+        vae = make("nested")
     history = vae.fit(X[:60], validation_data=X[:60], batch_size=16, shuffle=False, verbose=0).history
-    kernel = keras.ops.convert_to_numpy(vae.encoder.body.layers[1].layers[0].kernel)
-    found.append([history["regularization"], history["val_regularization"], np.abs(kernel).mean().tolist()])
+    found.append([history["regularization"], history["val_regularization"]])
 print(json.dumps(found))
 """
 
 
 @pytest.mark.slow
 def test_two_replicas_add_what_one_device_adds():
-    import os
-    import subprocess
-    import sys
-
     result = subprocess.run([sys.executable, "-c", REPLICAS], capture_output=True, text=True, env=os.environ, check=False)
     assert result.returncode == 0, result.stderr[-3000:]
     one, two = json.loads(result.stdout.strip().splitlines()[-1])
-    np.testing.assert_allclose(one[0], two[0], rtol=1e-3)
-    np.testing.assert_allclose(one[1], two[1], rtol=1e-3)
-    np.testing.assert_allclose(one[2], two[2], rtol=1e-2)
+    np.testing.assert_allclose(one, two, rtol=1e-5)
 
 
 def test_saved_models_load_and_go_on(tmp_path):
