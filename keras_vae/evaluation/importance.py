@@ -92,6 +92,8 @@ def log_likelihood(vae: VAE, data: Any, num_samples: int = 5000, seed: int = 0, 
     """
     check_count("num_samples", num_samples)
     refuse_deterministic(vae, "Importance sampling")
+    if vae.targets:
+        raise ValueError("Of a model with targets=True there is no log p(x): evaluate(pairs) gives the bound on its targets.")
     rows = int(np.clip(CHUNK_VALUES // math.prod(vae.decoder.event_shape), MIN_ROWS, MAX_ROWS))
     block = max(1, rows // min(num_samples, DRAWS))
     results: list[np.ndarray] = []

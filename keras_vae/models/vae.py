@@ -278,8 +278,9 @@ class VAE(Serializable, keras.Model):
         step_guard.apply(checked, self.optimizer, variables)
         backup.restore(checked.skipped)
         self.skip_counts.update_state(checked.reason)
-        # It depends on the loss: when the data have come to an end, the rest of the step is not taken either.
-        self.step.assign_add(tf.ones_like(loss, tf.int64))
+        # It depends on the value of the loss, not on its shape, which is known: where the data have come to an end, there
+        # is no step to count.
+        self.step.assign_add(tf.where(tf.math.is_nan(loss), tf.ones([], tf.int64), 1))
         return learner.log(self._running_means, terms, loss, extra, checked.skipped)
 
     def test_step(self, data: Any) -> dict[str, tf.Tensor]:
