@@ -5,10 +5,13 @@ A bool is no number here, and NumPy's numbers are as good as Python's.
 
 import math
 import numbers
+import os
 from collections.abc import Collection, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import keras
+import numpy as np
 
 
 def check_count(name: str, value: Any, at_least: int = 1, at_most: int | None = None) -> int:
@@ -209,6 +212,35 @@ def check_derived(value: Any, names: Collection[str]) -> dict[str, Any] | None:
     return dict(spec)
 
 
+def check_flag(name: str, value: Any) -> bool:
+    """True or False.
+
+    Raises:
+        ValueError: if it is anything else.
+    """
+    if not isinstance(value, (bool, np.bool_)):
+        raise ValueError(f"{name} must be True or False, not {value!r}.")
+    return bool(value)
+
+
+def check_memory(what: str, num_bytes: int) -> None:
+    """Refuse a result that cannot be held, before the work that would make it.
+
+    Args:
+        what: the result.
+        num_bytes: its size.
+
+    Raises:
+        ValueError: with its size and that of the memory that is free.
+    """
+    free = _free_memory()
+    if free is not None and num_bytes > free:
+        raise ValueError(
+            f"{what} would take {num_bytes / 2**30:,.1f} GiB of memory, of which {free / 2**30:,.1f} GiB are free: ask "
+            "for fewer at a time."
+        )
+
+
 def require_kind(name: str, value: Any, kind: type | tuple[type, ...], described: str) -> None:
     """Refuse what is of another kind.
 
@@ -237,6 +269,20 @@ def require_image(shape: Sequence[int]) -> None:
             f"data of shape {tuple(shape)}. Use networks.mlp for vectors, and x[..., None] for images "
             "without a channel axis."
         )
+
+
+def _free_memory() -> int | None:
+    """Bytes that are free, or those of the machine where that is not told; None where nothing is."""
+    try:
+        with Path("/proc/meminfo").open() as lines:
+            found = [int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:")]
+        return found[0]
+    except (OSError, IndexError, ValueError):  # another system than Linux
+        pass
+    try:
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (AttributeError, OSError, ValueError):
+        return None
 
 
 def _is_positive(value: Any) -> bool:

@@ -1,8 +1,10 @@
 """Stateless seeds: pairs of int32 that are computed, never stored."""
 
+import numbers
 import secrets
 from typing import Any
 
+import numpy as np
 import tensorflow as tf
 
 Seed = Any  # an int, or an int32 tensor of shape [2]
@@ -13,13 +15,32 @@ def as_pair(seed: Seed | None) -> tf.Tensor:
 
     Args:
         seed: an int of any size and sign, a pair of int32, or None for a new seed at each call.
+
+    Raises:
+        ValueError: for anything else.
     """
+    if isinstance(seed, tf.Tensor) and seed.dtype == tf.int32 and seed.shape == (2,):
+        return seed
     if seed is None:
         seed = secrets.randbits(62)
-    if isinstance(seed, int):
-        bits = seed & (2**64 - 1)
-        seed = [_signed(bits & 0xFFFFFFFF), _signed(bits >> 32)]
+    if not tf.is_symbolic_tensor(seed):
+        seed = _numbers(seed)
     return tf.convert_to_tensor(seed, tf.int32)
+
+
+def _numbers(seed: Any) -> list[int]:
+    """The pair of a seed that is an int or a pair."""
+    try:
+        array = np.asarray(seed)
+    except (TypeError, ValueError):
+        array = np.asarray(None)
+    is_int = isinstance(seed, numbers.Integral) or array.dtype.kind in "iu"
+    if is_int and not isinstance(seed, (bool, np.bool_)) and array.shape == ():
+        bits = int(seed) & (2**64 - 1)
+        return [_signed(bits & 0xFFFFFFFF), _signed(bits >> 32)]
+    if not is_int or array.shape != (2,) or not all(-(2**31) <= int(n) < 2**31 for n in array):
+        raise ValueError(f"seed must be an int, a pair of int32, or None for other draws at each call, not {seed!r}.")
+    return [int(n) for n in array]
 
 
 def fold_in(seed: Seed, *numbers: Any) -> tf.Tensor:

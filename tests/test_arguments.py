@@ -4,6 +4,7 @@ import math
 
 import numpy as np
 import pytest
+import tensorflow as tf
 from small_models import make_vae
 
 import keras_vae as kv
@@ -22,9 +23,11 @@ from keras_vae import (
     posteriors,
     priors,
     schedules,
+    seeds,
 )
 
 NOT_COUNTS = (0, -1, 1.5, "3", None, True, math.nan, [3], np.float32(2))
+NOT_SEEDS = ([1, 2, 3], [1], 1.5, "3", True, np.True_, [1.0, 2.0], [[1, 2]], [2**31, 0], math.nan, {}, [None, 1])
 NOT_NUMBERS = ("1", None, True, math.nan, math.inf, [1.0], 1j)
 
 CHECKS = [
@@ -40,6 +43,9 @@ CHECKS = [
     ),
     (lambda v: arguments.check_weight("w", v), (*NOT_NUMBERS, -1), r"w must be a number at least 0 or a schedule"),
     (lambda v: arguments.check_weight("w", v), (abs, lambda step: step), "w is a function, .*cannot be saved"),
+    (lambda v: arguments.check_flag("f", v), (0, 1, "yes", None), "f must be True or False, not "),
+    (lambda v: arguments.check_memory("It", v), (2**60,), "It would take 1,073,741,824.0 GiB of memory, of which"),
+    (lambda v: seeds.as_pair(v), NOT_SEEDS, "seed must be an int, a pair of int32, or None"),
     (lambda v: arguments.check_choice("k", v, ("a", None)), ("b", 1, ["a"]), "k must be one of 'a', None, not "),
     (lambda v: arguments.check_sizes("s", v), (3, "3", [0], [1.5], [True], None), "s must be a list of positive ints"),
     (lambda v: arguments.check_sizes("s", v), ([], ()), "s must name at least one layer"),
@@ -68,6 +74,12 @@ def test_each_check_refuses_and_says_what_is_allowed(check, value, message):
 def test_numbers_of_numpy_are_as_good_as_those_of_python():
     assert type(arguments.check_count("n", np.int64(3))) is int
     assert type(arguments.check_number("x", np.float32(0.5), above=0)) is float
+    assert arguments.check_flag("f", np.True_) is True
+    arguments.check_memory("Little", 1000)
+    for seed in (np.int64(5), np.uint8(5), np.array(5), tf.constant(5, tf.int64)):
+        np.testing.assert_array_equal(seeds.as_pair(seed), seeds.as_pair(5))
+    for pair in ([1, -2], (1, -2), np.array([1, -2]), tf.constant([1, -2])):
+        np.testing.assert_array_equal(seeds.as_pair(pair), [1, -2])
     assert arguments.check_sizes("s", (np.int32(2), 3)) == [2, 3]
     assert arguments.check_event_shape([np.int64(2), 1]) == (2, 1)
     assert arguments.check_grid((1, 2), 4) == ((1, 2), 2)
@@ -175,6 +187,28 @@ ARGUMENTS = [
     (lambda: data.load(IMAGES, condition="colour"), "condition"),
     (lambda: evaluation.log_likelihood(make_vae(), np.zeros((2, 8, 8, 1), "float32"), num_samples=0), "num_samples"),
     (lambda: evaluation.augment(make_vae(), temperature=-1), "temperature"),
+    (lambda: make_vae().sample(-1), "n must be"),
+    (lambda: make_vae().sample(1.5), "n must be"),
+    (lambda: make_vae().sample(True), "n must be"),
+    (lambda: make_vae().sample(10**12), "GiB of memory"),
+    (lambda: make_vae().generate(10**12), "GiB of memory"),
+    (lambda: make_vae().sample(2, seed=[1, 2, 3]), "seed"),
+    (lambda: make_vae().sample(2, temperature=math.nan), "temperature"),
+    (lambda: make_vae().sample(2, temperature=-1), "temperature"),
+    (lambda: make_vae().sample(2, noise="yes"), "noise"),
+    (lambda: make_vae().decode(1.0), "z must have shape"),
+    (lambda: make_vae().decode([]), "z must have shape"),
+    (lambda: make_vae().decode(np.zeros((2, 3))), "z must have shape"),
+    (lambda: make_vae().decode(np.full((2, 4), math.nan)), "z must be finite"),
+    (lambda: make_vae().decode(np.full((2, 4), 1e300)), "z must be finite"),
+    (lambda: make_vae().decode(["a", "b"]), "z must be numbers"),
+    (lambda: make_vae().decode(None), "z must be an array"),
+    (lambda: make_vae().decode(np.zeros((2, 4), complex)), "z must be numbers"),
+    (lambda: make_vae().predict("a"), "The data have"),
+    (lambda: make_vae().predict([]), "The data have shape"),
+    (lambda: make_vae().log_prob(np.zeros((2, 8, 8, 1), "float32"), num_samples=0), "num_samples"),
+    (lambda: make_vae().infer(np.zeros((2, 8, 8, 1), "float32"), 10**12, seed=0), "GiB of memory"),
+    (lambda: evaluation.log_likelihood(make_vae(), np.zeros((2, 8, 8, 1), "float32"), 2**31), "num_samples"),
     (lambda: pictures.samples(make_vae(), n=0), "n must be"),
     (lambda: export.to_tflite(make_vae(), "x.tflite", quantization="int4"), "quantization"),
 ]

@@ -76,9 +76,9 @@ def aggregate_posterior(vae: VAE, data: Any, num_examples: int = 2000, seed: int
 
     @tf.function(reduce_retracing=True, autograph=False)
     def log_mixtures(part: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        again, pairs = vae.encode(x), part[:, tf.newaxis]
-        joint = tf.reduce_logsumexp(again.log_prob(pairs), axis=1) - math.log(n)
-        each = dimensions(again)
+        pairs = part[:, tf.newaxis]
+        joint = tf.reduce_logsumexp(q.log_prob(pairs), axis=1) - math.log(n)
+        each = dimensions(q)
         if each is None:
             return joint, joint
         dims = tf.reduce_logsumexp(each.log_prob(pairs), axis=1) - math.log(n)

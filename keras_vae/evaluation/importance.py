@@ -16,15 +16,26 @@ from keras_vae import conditions, seeds
 from keras_vae.arguments import check_count
 from keras_vae.conditions import condition_for
 from keras_vae.data.batches import is_array
-from keras_vae.evaluation.statistics import given, labelled_batches, refuse_deterministic, standard_error
+from keras_vae.evaluation.statistics import checked_batches, given, refuse_deterministic, standard_error
+from keras_vae.models.inputs import refuse_targets
 from keras_vae.models.vae import VAE
 
 # One chunk of draws gives about this many numbers at the decoder's output: matrix products are then at their full
 # speed and memory stays small, whatever the number of samples.
 CHUNK_VALUES = 2**20
 MIN_ROWS, MAX_ROWS = 64, 4096
+# They are counted in 32 bits.
+MOST_SAMPLES = 2**31 - 1
 # Draws of one image in a chunk, where there are images enough to fill it.
 DRAWS = 32
+IMPORTANCE, CODES_FIXED, ELBO = "importance samples", "importance samples of z beside a fixed code", "ELBO"
+ESTIMATORS = {
+    IMPORTANCE: "log p(x) by importance samples: a lower bound in expectation, which rises to it with their number.",
+    CODES_FIXED: "A part of q(z|x) is certain, so that all samples have the same code: the estimate is of log p(x, "
+    "code), a lower bound of log p(x) that more samples do not close.",
+    ELBO: "q(z|x) is certain, so that all importance weights of an example are equal: the number is the ELBO, a lower "
+    "bound of log p(x), whatever the number of samples.",
+}
 LogWeights = Callable[[int, tf.Tensor], tf.Tensor]
 
 
@@ -37,11 +48,13 @@ class LogLikelihood:
         standard_error: of `mean` over the examples: how far other examples of the same kind would move it.
         monte_carlo_error: of `mean` over other draws for the same examples, sqrt(sum_n (1 / ess_n - 1 / K)) / N;
             NaN for K = 1.
-        effective_sample_size: (sum w)^2 / sum w^2 of the K weights, mean over the examples; between 1 and K.
-        num_samples: K, the number of importance samples, without which the number cannot be compared.
+        effective_sample_size: (sum w)^2 / sum w^2 of the K weights, mean over the examples; between 1 and K, and NaN
+            for the ELBO, which has no weights.
+        num_samples: K, the number of importance samples, without which the number cannot be compared; 1 for the ELBO.
         bits_per_dim: -mean / (D log 2) for discrete data of D values, else None.
         values: [N].
         effective_sample_sizes: [N].
+        estimator: one of `ESTIMATORS`: what the numbers are.
     """
 
     mean: float
@@ -52,6 +65,7 @@ class LogLikelihood:
     bits_per_dim: float | None
     values: np.ndarray
     effective_sample_sizes: np.ndarray
+    estimator: str = IMPORTANCE
 
     @property
     def relative_effective_sample_size(self) -> float:
@@ -63,6 +77,7 @@ class LogLikelihood:
         return {
             "mean": self.mean,
             "standard_error": self.standard_error,
+            "estimator": self.estimator,
             "num_samples": self.num_samples,
             "num_examples": len(self.values),
             "bits_per_dim": self.bits_per_dim,
@@ -80,6 +95,9 @@ def log_likelihood(vae: VAE, data: Any, num_samples: int = 5000, seed: int = 0, 
     are kept on the log scale, so that memory does not grow with K; each example is encoded once. The result depends on
     the seed, the model, K and the data, not on how the data are cut into batches.
 
+    Where q(z|x) is a point mass, as that of a codebook, all weights are equal, and the mean of any number of them is
+    the ELBO: it is taken once, and the result says so.
+
     Args:
         vae: the model.
         data: a finite data set: array, (x, y), `tf.data.Dataset` or other iterable of batches, with or without labels.
@@ -90,15 +108,18 @@ def log_likelihood(vae: VAE, data: Any, num_samples: int = 5000, seed: int = 0, 
     Raises:
         ValueError: for data outside the support of the likelihood, no data, and a posterior without a density.
     """
-    check_count("num_samples", num_samples)
+    num_samples = check_count("num_samples", num_samples, at_most=MOST_SAMPLES)
     refuse_deterministic(vae, "Importance sampling")
-    if vae.targets:
-        raise ValueError("Of a model with targets=True there is no log p(x): evaluate(pairs) gives the bound on its targets.")
+    refuse_targets(vae)
+    estimator = ELBO if all(vae.certainties) else CODES_FIXED if any(vae.certainties) else IMPORTANCE
+    if estimator == ELBO:
+        num_samples = 1
     rows = int(np.clip(CHUNK_VALUES // math.prod(vae.decoder.event_shape), MIN_ROWS, MAX_ROWS))
     block = max(1, rows // min(num_samples, DRAWS))
     results: list[np.ndarray] = []
     with _progress(verbose) as progress:
-        task = progress.add_task(f"log p(x), {num_samples} samples", total=_num_examples(data))
+        what = "ELBO" if estimator == ELBO else f"log p(x), {num_samples} samples"
+        task = progress.add_task(what, total=_num_examples(data))
         run = None
         for x, condition in _blocks(vae, data, block):
             if run is None:
@@ -114,7 +135,7 @@ def log_likelihood(vae: VAE, data: Any, num_samples: int = 5000, seed: int = 0, 
         raise ValueError("There are no data to evaluate: the first batch is empty.")
     values, sizes = np.concatenate(results, axis=1).astype("float64")
     # An effective size is at most K; rounding of the sums can exceed it by a little.
-    sizes = np.minimum(sizes, num_samples)
+    sizes = np.full_like(sizes, math.nan) if estimator == ELBO else np.minimum(sizes, num_samples)
     mean = float(values.mean())
     return LogLikelihood(
         mean=mean,
@@ -125,6 +146,7 @@ def log_likelihood(vae: VAE, data: Any, num_samples: int = 5000, seed: int = 0, 
         bits_per_dim=vae.decoder.likelihood.bits_per_dim(mean),
         values=values,
         effective_sample_sizes=sizes,
+        estimator=estimator,
     )
 
 
@@ -205,10 +227,9 @@ def _blocks(vae: VAE, data: Any, size: int) -> Iterator[tuple[np.ndarray, np.nda
     held: list[np.ndarray] = []
     beside: list[np.ndarray] = []
     count = 0
-    for x, y in labelled_batches(data):
+    for x, y in checked_batches(vae, data):
         if not len(x):
             continue
-        vae.decoder.likelihood.check(x)
         held.append(x.astype("float32"))
         condition = conditions.given(vae.condition, given(vae, y), len(x))
         beside.append(np.zeros(len(x)) if condition is None else condition.numpy())

@@ -16,6 +16,7 @@ import tensorflow_probability as tfp
 from keras_vae.arguments import check_number
 from keras_vae.evaluation.disentanglement import unsupervised_accuracy
 from keras_vae.evaluation.statistics import gather, points, refuse_conditional
+from keras_vae.models import inputs
 from keras_vae.models.vae import VAE
 
 tfd = tfp.distributions
@@ -73,11 +74,13 @@ def linear_probe(
     for fraction in fractions:
         check_number("fractions", fraction, above=0, at_most=1)
     x, y = _with_labels(train, "train", None)
+    x = inputs.examples(vae, x)
     if len(x) > max_train:
         # Data often come sorted by class: the first ones would be of a few classes only.
         some = _evenly(y, max_train / len(x), seed)
         x, y = x[some], y[some]
     x_test, y_test = _with_labels(test, "test", None)
+    x_test = inputs.examples(vae, x_test)
     flat, flat_test = x.reshape(len(x), -1), x_test.reshape(len(x_test), -1)
     # Here, because scikit-learn would make `import keras_vae` longer by 6%.
     from sklearn.decomposition import PCA

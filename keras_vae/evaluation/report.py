@@ -12,7 +12,7 @@ import rich.table
 from keras_vae.evaluation import diagnosis
 from keras_vae.evaluation.aggregate import Aggregate, aggregate_posterior
 from keras_vae.evaluation.annealing import annealed_importance_sampling
-from keras_vae.evaluation.importance import log_likelihood
+from keras_vae.evaluation.importance import ELBO, ESTIMATORS, IMPORTANCE, log_likelihood
 from keras_vae.evaluation.statistics import (
     LatentStatistics,
     gather,
@@ -41,7 +41,8 @@ def evaluate(
 
     - `elbo`, its `standard_error`, `rate` (the mean KL) and `distortion` (the mean -log p(x|z)), `elbo_bits_per_dim`;
     - `kl_is_exact`, `kl_per_dim` (None if the KL does not split), `active_units`, `latent_dim`;
-    - `log_likelihood`: `mean`, `standard_error`, `num_samples` and the rest of `LogLikelihood`;
+    - `log_likelihood`: `mean`, `standard_error`, `num_samples`, `estimator` (whether it is one at all, or the ELBO) and
+      the rest of `LogLikelihood`;
     - `annealed_importance_sampling`, if asked for, with the importance-weighted mean of the same examples beside it;
     - `aggregate_posterior`: `mutual_information`, `marginal_kl` and how they were estimated.
 
@@ -137,14 +138,18 @@ def report_table(report: Mapping[str, Any]) -> rich.console.Group:
     table = rich.table.Table("", title="nats per example, unless another unit is named")
     for name in parts:
         table.add_column(name, justify="right")
-    num_samples = (report["test"]["log_likelihood"] or {}).get("num_samples")
+    estimate = report["test"]["log_likelihood"] or {}
+    estimator = estimate.get("estimator", IMPORTANCE)
+    label_of_estimate = f"log p(x), {estimate.get('num_samples')} {estimator}"
+    if estimator == ELBO:
+        label_of_estimate = "log p(x) is at least the ELBO"
     for label, key, error, digits in (
         ("examples", "num_examples", None, 0),
         ("ELBO", "elbo", "standard_error", 2),
         ("  rate: KL(q(z|x) || p(z))", "rate", None, 2),
         ("  distortion: -log p(x|z)", "distortion", None, 2),
         ("  bits per dimension", "elbo_bits_per_dim", None, 4),
-        (f"log p(x), {num_samples} importance samples", "log_likelihood.mean", "standard_error", 2),
+        (label_of_estimate, "log_likelihood.mean", "standard_error", 2),
         ("  bits per dimension", "log_likelihood.bits_per_dim", None, 4),
         ("  effective sample size", "log_likelihood.effective_sample_size", None, 1),
         ("  Monte Carlo error", "log_likelihood.monte_carlo_error", None, 3),
@@ -172,8 +177,9 @@ def report_table(report: Mapping[str, Any]) -> rich.console.Group:
         for finding in report["findings"]
     ]
     words = words or ["Nothing wrong was found."]
-    estimate = report["test"]["log_likelihood"]
-    if estimate and estimate["effective_sample_size"] < FEW:
+    if estimator != IMPORTANCE:
+        words.append(ESTIMATORS[estimator])
+    elif estimate and estimate["effective_sample_size"] < FEW:
         words.append(
             f"log p(x): of {estimate['num_samples']} draws about {estimate['effective_sample_size']:.1f} carry the "
             "estimate. It is a lower bound, the truth is likely higher and the Monte Carlo error larger: take more "

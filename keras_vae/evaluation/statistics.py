@@ -6,7 +6,7 @@ batches, with or without labels.
 
 import dataclasses
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -14,10 +14,11 @@ import tensorflow as tf
 from tensorflow_probability import distributions as tfd
 
 from keras_vae import conditions, seeds
-from keras_vae.data.batches import is_endless, unpack, whole_batches
+from keras_vae.data.batches import is_array, is_endless, unpack, whole_batches
+from keras_vae.models import inputs
 from keras_vae.models.vae import VAE
 
-BATCH = 256
+BATCH, MOST = 256, 4096
 # A latent dimension is active if the variance of its posterior mean over the data exceeds this (Burda et al. 2016).
 ACTIVE = 0.01
 
@@ -34,7 +35,26 @@ def labelled_batches(data: Any, batch_size: int = BATCH) -> Iterator[tuple[np.nd
         raise ValueError("The data never end: give a finite dataset, for example data.take(100).")
     for batch in whole_batches(data, batch_size):
         x, y, _ = unpack(batch, conditional=True)
-        yield np.asarray(x), None if y is None else np.asarray(y)
+        x, y = np.asarray(x), None if y is None else np.asarray(y)
+        # A whole data set may come as one batch.
+        for start in range(0, max(1, len(x)), MOST):
+            yield x[start : start + MOST], None if y is None else y[start : start + MOST]
+
+
+def checked_batches(vae: VAE, data: Any) -> Iterator[tuple[np.ndarray, np.ndarray | None]]:
+    """`labelled_batches` as float32, after the look that `fit` takes: at arrays before the first, else at each.
+
+    Raises:
+        ValueError: for data that never end, of another shape, or outside the likelihood's support.
+    """
+    holds_all = is_array(data) or isinstance(data, (tuple, list, Mapping))
+    if holds_all:
+        inputs.examples(vae, unpack(tuple(data) if isinstance(data, list) else data, conditional=True)[0])
+    for number, (x, y) in enumerate(labelled_batches(data)):
+        try:
+            yield x.astype("float32") if holds_all or not len(x) else inputs.examples(vae, x), y
+        except ValueError as error:
+            raise ValueError(f"Batch {number} of the data: {error}") from None
 
 
 def given(vae: VAE, labels: np.ndarray | None) -> np.ndarray | None:
@@ -66,7 +86,7 @@ def points(vae: VAE, data: Any) -> tuple[np.ndarray, np.ndarray | None]:
     """The point (the mean) of q(z|x) for each example, [N, L], and the labels [N], or None if the data have none."""
     encode = _batchwise(lambda x, condition: vae.encoder.posterior.point(vae.encode(x, condition)))
     codes, labels = [], []
-    for x, y in labelled_batches(data):
+    for x, y in checked_batches(vae, data):
         codes.append(encode(x, given(vae, y)))
         labels.append(y)
     if not sum(map(len, codes)):
@@ -148,10 +168,8 @@ def latent_statistics(vae: VAE, data: Any, seed: int = 0, run: Measure | None = 
     """
     run = run or measure(vae, seed)
     parts: list[dict[str, np.ndarray]] = []
-    for index, (x, y) in enumerate(labelled_batches(data)):
+    for index, (x, y) in enumerate(checked_batches(vae, data)):
         if len(x):
-            if not parts:
-                vae.decoder.likelihood.check(x)
             parts.append(run(x, conditions.given(vae.condition, given(vae, y), len(x)), tf.constant(index)))
     if not parts:
         raise ValueError("There are no data to evaluate: the first batch is empty.")

@@ -18,9 +18,9 @@ import keras
 import numpy as np
 import tensorflow as tf
 from tensorflow_probability import distributions as tfd
-from tensorflow_probability import layers as tfpl
 
 from keras_vae.arguments import check_event_shape
+from keras_vae.distributions.head import Head
 from keras_vae.distributions.support import REAL, UNIT, Support
 from keras_vae.serialization import Serializable
 
@@ -56,7 +56,7 @@ class Likelihood(Serializable, keras.layers.Layer):
     def __init__(self, event_shape: Sequence[int], **kwargs: Any) -> None:
         super().__init__(**{**kwargs, "dtype": "float32"})
         self.event_shape = check_event_shape(event_shape)
-        self.head = tfpl.DistributionLambda(self._split, convert_to_tensor_fn=tfd.Distribution.mean)
+        self.head = Head(self._split, convert_to_tensor_fn=tfd.Distribution.mean)
 
     @property
     def params_shape(self) -> tuple[int, ...]:
@@ -120,8 +120,12 @@ class Likelihood(Serializable, keras.layers.Layer):
         """p(x|z) from the decoder's output [..., *params_shape]."""
         return self.head([params, *(tf.convert_to_tensor(weight) for weight in self.weights)]).tensor_distribution
 
-    def check(self, x: Any) -> None:
+    def check(self, x: Any, of_support: bool = True) -> None:
         """Refuse data [B, *event_shape] that this likelihood cannot have produced; all of them are looked at.
+
+        Args:
+            x: the data.
+            of_support: False for what is only shaped like the data: values outside the support are then none of its.
 
         Raises:
             ValueError: for a wrong shape, integers, NaN or infinity, and values outside the support.
@@ -134,6 +138,8 @@ class Likelihood(Serializable, keras.layers.Layer):
             values = _float32(x[start : start + rows])
             if not np.isfinite(values).all():
                 self._refuse_nonfinite(x)
+            if not of_support:
+                continue
             try:
                 self.check_values(values)
             except ValueError as error:
@@ -175,8 +181,9 @@ class Likelihood(Serializable, keras.layers.Layer):
         per_example = (~np.isfinite(_float32(x))).reshape(len(x), -1).sum(axis=1)
         bad = np.flatnonzero(per_example)
         raise ValueError(
-            f"{per_example.sum()} values of the data are NaN or infinite in float32, in {len(bad)} of {len(x)} examples "
-            f"(the first is number {bad[0]}). Repair or drop them: x[np.isfinite(x).reshape(len(x), -1).all(1)]."
+            f"{per_example.sum()} values of the data are NaN or infinite in float32, in {len(bad)} of {len(x)} "
+            f"examples (the first is number {bad[0]}). Repair or drop them: "
+            "x[np.isfinite(x).reshape(len(x), -1).all(1)]."
         )
 
     def _refuse_values(self, x: np.ndarray, start: int, error: ValueError) -> None:
@@ -194,7 +201,7 @@ class Likelihood(Serializable, keras.layers.Layer):
             self.check_values(shown)
         except ValueError as of_more:
             error = of_more
-        place = f"From example {first} of the data on: " if first else ""
+        place = f"From example {first} on: " if first else ""
         of_pixels = self.support == UNIT and 1.0 < shown.max() <= 255.0 and shown.min() >= 0.0
         remedy = " If they are pixels of 0 to 255: x / 255, which data.load does." if of_pixels else ""
         raise ValueError(f"{place}{error}{remedy}") from None

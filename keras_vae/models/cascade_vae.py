@@ -16,7 +16,8 @@ from keras_vae.distributions.joint import Joint
 from keras_vae.distributions.one_hot import OneHot
 from keras_vae.models.decoder import Decoder
 from keras_vae.models.encoder import Encoder
-from keras_vae.models.vae import VAE, Generated
+from keras_vae.models.inference import blocks, rows_at_once
+from keras_vae.models.vae import VAE
 from keras_vae.objectives.information_cascade import InformationCascade
 from keras_vae.objectives.objective import Objective
 from keras_vae.priors.joint import JointPrior
@@ -112,26 +113,28 @@ class CascadeVAE(VAE):
         groups = latent_groups(Joint([q, OneHot.certain(code)]), p, _beside(z, code), densities=densities)
         return Terms(likelihood.log_prob(target), groups, likelihood)
 
-    def generate(
-        self,
-        n: int,
-        seed: Seed | None = None,
-        condition: tf.Tensor | None = None,
-        temperature: float = 1.0,
-    ) -> Generated:
+    @property
+    def certainties(self) -> tuple[bool, ...]:
+        """As in `VAE`, and the code, which is one for each example."""
+        return (*super().certainties, *([] if self.num_classes is None else [True]))
+
+    def draw_latents(self, n: int, seed: tf.Tensor, condition: tf.Tensor | None, temperature: float) -> tf.Tensor:
         """As in `VAE`: n draws of [z, d]."""
-        generation = super().generate(n, seed, condition, temperature)
+        full = super().draw_latents(n, seed, condition, temperature)
         if self.num_classes is None:
-            return generation
-        z, code = tf.split(generation.z, [-1, self.num_classes], axis=-1)
-        full = tf.concat([z, self._shown(code)], axis=-1)
-        return Generated(full, self.decoder(full))
+            return full
+        z, code = tf.split(full, [-1, self.num_classes], axis=-1)
+        return tf.concat([z, self._shown(code)], axis=-1)
 
     def with_code(self, x: tf.Tensor, q: tfd.Distribution) -> tfd.Distribution:
         """q(z|x) beside the point mass at d = argmax_k log p(x | mean of z, e_k): batch [B], event [m + S]."""
         if self.num_classes is None:
             return q
-        return Joint([q, OneHot.certain(self._code(x, self.encoder.posterior.point(q)[tf.newaxis], assigned=False))])
+        point = self.encoder.posterior.point(q)
+        # As many passes through the decoder as there are codes: of many examples in blocks.
+        each = blocks(x.shape[0], rows_at_once(self)) if tf.executing_eagerly() else [slice(None)]
+        codes = [self._code(x[rows], point[rows][tf.newaxis], assigned=False) for rows in each]
+        return Joint([q, OneHot.certain(tf.concat(codes, axis=0))])
 
     @property
     def _is_on(self) -> tf.Tensor:

@@ -1,5 +1,6 @@
 """The decoder: a network and a likelihood, z -> p(x|z)."""
 
+import math
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -13,6 +14,7 @@ from keras_vae.conditions import Condition, check_condition, require
 from keras_vae.likelihoods.likelihood import Likelihood
 from keras_vae.networks.conditioned import conditioned
 from keras_vae.networks.network import Network, check_network, feature_shape
+from keras_vae.seeds import fold_in
 from keras_vae.serialization import Serializable, register
 from keras_vae.terms import LatentGroup
 
@@ -106,7 +108,7 @@ class Decoder(Serializable, keras.Model):
         if self.condition is not None:
             features = self.condition.features(condition)
             if not is_flat:
-                times = tf.math.floordiv(tf.shape(seen)[0], tf.shape(features)[0])
+                times = tf.math.floordiv(tf.shape(seen)[0], tf.maximum(tf.shape(features)[0], 1))
                 features = tf.tile(features, [times, *[1] * (features.shape.rank - 1)])
             seen = [seen, features]
         params = self.projection(self.body(seen, training=training))
@@ -134,11 +136,25 @@ class Decoder(Serializable, keras.Model):
         """p(x|z) for draws from the posterior; a hierarchy draws its lower levels by what `Encoder.ascend` gave."""
         return Decoded(self(z, condition=condition, training=training), [])
 
+    def noise(self, n: Any, seed: Any = None, temperature: float = 1.0) -> list[tf.Tensor]:
+        """What `draw` takes for n draws of the levels below the top at a temperature, [n, size] each; level by level
+        its own numbers."""
+        sizes = enumerate(self.noise_sizes, start=1)
+        return [temperature * tf.random.stateless_normal([n, size], fold_in(seed, level)) for level, size in sizes]
+
     def generate(
         self, z: tf.Tensor, seed: Any = None, condition: tf.Tensor | None = None, temperature: float = 1.0
     ) -> tfd.Distribution:
-        """p(x|z) for draws z from the prior; a hierarchy draws its lower levels."""
-        return self(z, condition=condition)
+        """p(x|z) for draws z from the prior, [N, L]; a hierarchy draws its lower levels from theirs.
+
+        Args:
+            z: of the top level.
+            seed: of the lower levels.
+            condition: [N, ...].
+            temperature: factor on their standard deviations.
+        """
+        rows = math.prod(z.shape[:-1]) if z.shape[:-1].is_fully_defined() else tf.reduce_prod(tf.shape(z)[:-1])
+        return self.draw(z, self.noise(rows, seed, temperature), condition)
 
     @property
     def output_layer(self) -> keras.Layer:

@@ -9,6 +9,7 @@ from tensorflow_probability import distributions as tfd
 
 from keras_vae.arguments import require_kind
 from keras_vae.conditions import Condition, check_condition, require
+from keras_vae.distributions.support import REAL, Support
 from keras_vae.networks.conditioned import conditioned
 from keras_vae.networks.network import Network, check_network, feature_shape
 from keras_vae.posteriors.posterior import Posterior
@@ -49,6 +50,10 @@ class Encoder(Serializable, keras.Model):
         self.posterior = posterior
         self.condition = condition
 
+    def follow(self, support: Support) -> None:
+        """Be the encoder of a model whose data lie there."""
+        self.__dict__["__support__"] = support
+
     @property
     def latent_dim(self) -> int:
         """Number L of latent dimensions."""
@@ -82,10 +87,13 @@ class Encoder(Serializable, keras.Model):
 
     def call(self, x: tf.Tensor, condition: tf.Tensor | None = None, training: bool | None = None) -> tfd.Distribution:
         """q(z|x), batch [B], event [L], for data [B, *event_shape] and conditions [B, ...] if there are any."""
+        return self.posterior(self.features(x, condition, training))
+
+    def features(self, x: tf.Tensor, condition: tf.Tensor | None = None, training: bool | None = None) -> tf.Tensor:
+        """What the posterior sees of the data, [B, F]."""
         require(self, condition)
         seen = x if self.condition is None else [x, self.condition.features(condition)]
-        features = self.body(seen, training=training)
-        return self.posterior(tf.reshape(features, [-1, self.num_features]))
+        return tf.reshape(self.body(seen, training=training), [-1, self.num_features])
 
     def ascend(
         self, x: tf.Tensor, condition: tf.Tensor | None = None, training: bool | None = None
@@ -101,6 +109,7 @@ class Encoder(Serializable, keras.Model):
             model.fit(x, y)
 
         The features are the point of q(z|x): its mean. The weights are a copy: fine-tuning leaves the VAE as it was.
+        Data that are not finite, or lie outside the range of the VAE's likelihood, are refused.
 
         Args:
             trainable: False freezes the copy, for training the head alone.
@@ -116,10 +125,49 @@ class Encoder(Serializable, keras.Model):
         copy = type(self).from_config(self.get_config())
         copy.build((None, *shape))
         copy.set_weights(self.get_weights())
-        layers = [keras.Input(shape), copy.body, keras.layers.Flatten(dtype="float32"), PosteriorPoint(copy.posterior)]
-        model = keras.Sequential(layers, name="features")
+        # A name that Keras does not track: see `follow`.
+        ends = vars(self).get("__support__", REAL)
+        looked_at = DataWithin(*(end if math.isfinite(end) else None for end in ends))
+        rest = [copy.body, keras.layers.Flatten(dtype="float32"), PosteriorPoint(copy.posterior)]
+        model = keras.Sequential([keras.Input(shape), looked_at, *rest], name="features")
         model.trainable = trainable
         return model
+
+
+@register
+class DataWithin(Serializable, keras.layers.Layer):
+    """Data as they are, after a look: finite numbers in [low, high], of the shape that they had when it was built.
+
+    Args:
+        low: the smallest that is allowed; None for no bound.
+        high: the largest.
+    """
+
+    def __init__(self, low: float | None, high: float | None, **kwargs: Any) -> None:
+        super().__init__(**{**kwargs, "dtype": "float32"})
+        self.low, self.high = low, high
+
+    def build(self, input_shape: tuple) -> None:
+        """Remember the shape."""
+        self.input_spec = keras.layers.InputSpec(shape=(None, *input_shape[1:]))
+
+    def call(self, x: tf.Tensor) -> tf.Tensor:
+        """The data.
+
+        Raises:
+            ValueError: for others; inside a graph, as `tf.errors.InvalidArgumentError`.
+        """
+        low, high = REAL.low if self.low is None else self.low, REAL.high if self.high is None else self.high
+        good = tf.reduce_all(tf.math.is_finite(x) & (x >= low) & (x <= high))
+        what = (
+            f"The data must be finite numbers on {Support(low, high)}, as those that the model has learned from. Of "
+            "pixels of 0 to 255: x / 255."
+        )
+        if tf.executing_eagerly() and not good:
+            raise ValueError(what)
+        tf.debugging.Assert(good, [what])
+        # Of a graph that was traced for data of other shapes too, the shape is known only when it runs.
+        return tf.ensure_shape(x, self.input_spec.shape)
 
 
 @register

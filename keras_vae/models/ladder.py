@@ -185,28 +185,6 @@ class LadderDecoder(Decoder):
 
         return self._down(z, at_level, condition, training=False)
 
-    def generate(
-        self,
-        z: tf.Tensor,
-        seed: Seed | None = None,
-        condition: tf.Tensor | None = None,
-        temperature: float = 1.0,
-    ) -> tfd.Distribution:
-        """p(x|z), z_1 as given [N, L], the levels below drawn from their priors at this temperature.
-
-        Args:
-            z: of the top level.
-            seed: of the draws; each level has its own numbers.
-            condition: [N, ...].
-            temperature: factor on the standard deviations.
-        """
-        rows = math.prod(z.shape[:-1]) if z.shape[:-1].is_fully_defined() else tf.reduce_prod(tf.shape(z)[:-1])
-        noise = [
-            temperature * tf.random.stateless_normal([rows, size], fold_in(seed, index + 1))
-            for index, size in enumerate(self.noise_sizes)
-        ]
-        return self.draw(z, noise, condition)
-
     def descend(
         self,
         z: tf.Tensor,
@@ -263,7 +241,7 @@ class LadderDecoder(Decoder):
 
 def _repeated(values: tf.Tensor, rows: tf.Tensor) -> tf.Tensor:
     """Values [B, ...] for rows in the order of a flattened [K, B]."""
-    times = tf.math.floordiv(rows, tf.shape(values)[0])
+    times = tf.math.floordiv(rows, tf.maximum(tf.shape(values)[0], 1))
     return tf.tile(values, [times, *[1] * (values.shape.rank - 1)])
 
 

@@ -12,7 +12,7 @@ import tensorflow as tf
 
 from keras_vae import internals
 from keras_vae.data import batches
-from keras_vae.models import given
+from keras_vae.models import inputs
 from keras_vae.terms import Terms
 from keras_vae.training import data_guard, monitors, replicas, skipped_steps
 from keras_vae.training.callback import FitCallback
@@ -132,8 +132,8 @@ def fit_options(vae: Any, args: Iterable[Any], kwargs: Mapping[str, Any]) -> dic
     require_compiled(vae, "fit")
     options = _named(keras.Model.fit, vae, args, kwargs)
     options["callbacks"] = skipped_steps.with_report(options.get("callbacks"))
-    given.take_arrays(vae, options, options.get("class_weight"))
-    given.take_validation(vae, options)
+    inputs.take_arrays(vae, options, options.get("class_weight"))
+    inputs.take_validation(vae, options)
     is_validated = options.get("validation_data") is not None or bool(options.get("validation_split"))
     best = ("elbo", "log_likelihood", vae.objective.monitor)
     monitors.settle(options["callbacks"], [*vae.get_metrics_result(), "regularization"], best, is_validated)
@@ -143,9 +143,9 @@ def fit_options(vae: Any, args: Iterable[Any], kwargs: Mapping[str, Any]) -> dic
     # Of data that may never end, a fresh model is adapted to the first batches.
     limit = min(options.get("steps_per_epoch") or batches.MANY_BATCHES, batches.MANY_BATCHES)
     adapts = is_fresh(vae)
-    seen, options["x"] = given.look_at(vae, options, limit if adapts else 1)
+    seen, options["x"] = inputs.look_at(vae, options, limit if adapts else 1)
     if options.get("validation_data") is not None:
-        _, options["validation_data"] = given.look_at(vae, {"x": options["validation_data"]})
+        _, options["validation_data"] = inputs.look_at(vae, {"x": options["validation_data"]})
     if seen and adapts:
         vae.adapt(_to_adapt_to(options, seen, limit))
     for keeper in keepers:
@@ -172,8 +172,8 @@ def evaluate_options(vae: Any, args: Iterable[Any], kwargs: Mapping[str, Any]) -
     options = _named(keras.Model.evaluate, vae, args, kwargs)
     options.update(options.pop("kwargs", {}))
     if not options.get(internals.CACHED_EVALUATION):
-        given.take_arrays(vae, options)
-        _, x = given.look_at(vae, options)
+        inputs.take_arrays(vae, options)
+        _, x = inputs.look_at(vae, options)
         options["x"], options["steps"] = replicas.shard(vae.distribute_strategy, x, options.get("steps"))
     vae.data_guard.forget(data_guard.EVALUATION)
     return options
@@ -204,7 +204,7 @@ def require_compiled(vae: Any, method: str) -> None:
 
 def adapt(vae: Any, data: Any) -> None:
     """Initialise from the data what is better not random; see `VAE.adapt`."""
-    summary = batches.summarize(given.data_of(data), vae.prior.num_examples, targets=vae.targets)
+    summary = batches.summarize(inputs.data_of(data), vae.prior.num_examples, targets=vae.targets)
     vae.decoder.adapt(summary.mean, summary.spread)
     vae.prior.adapt(summary)
     weights = [*vae.trainable_variables, *vae.prior.non_trainable_variables]

@@ -2,25 +2,24 @@
 
 import dataclasses
 import functools
-import math
 import random
+import threading
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import keras
 import numpy as np
 import tensorflow as tf
-import tensorflow_probability as tfp
 from tensorflow_probability import distributions as tfd
 
 from keras_vae import conditions, internals, schedules, seeds
 from keras_vae.arguments import check_count, check_number
 from keras_vae.conditions import condition_for
 from keras_vae.data import batches
-from keras_vae.distributions.gaussian import cooled
-from keras_vae.models import given, learner
+from keras_vae.models import inference, inputs, learner
 from keras_vae.models.decoder import Decoder
 from keras_vae.models.encoder import Encoder
+from keras_vae.models.inference import Inference
 from keras_vae.models.matching import check_parts
 from keras_vae.objectives.elbo import ELBO
 from keras_vae.objectives.objective import LOGGED, Objective
@@ -30,8 +29,8 @@ from keras_vae.serialization import Serializable, register
 from keras_vae.terms import Terms, latent_groups, pathwise
 from keras_vae.training import data_guard, replicas, step_guard, steps_per_call
 
-# Draws of one call of `log_prob` are taken in chunks of about this many values of x, to bound the memory.
-CHUNK_VALUES = 2**24
+# A model that several threads call for the first time is built by one of them.
+BUILDING = threading.RLock()
 
 
 class Generated(NamedTuple):
@@ -42,7 +41,7 @@ class Generated(NamedTuple):
 
 
 @register
-class VAE(Serializable, keras.Model):
+class VAE(Serializable, Inference, keras.Model):
     """log p(x) >= E_q(z|x)[log p(x|z)] - KL(q(z|x) || p(z)), maximised by `fit`.
 
     After Kingma and Welling 2014, "Auto-encoding variational Bayes". All reported numbers are in nats per example:
@@ -114,6 +113,7 @@ class VAE(Serializable, keras.Model):
         # `optimizer.iterations` stands still when a step is accumulated or skipped; noise and schedules must not.
         self.step = learner.counter(self, "step")
         encoder.posterior.follow(self.step)
+        encoder.follow(decoder.likelihood.support)
         # 1 once weights were adapted or loaded: an automatic `adapt` could then only destroy something.
         self.adapted = learner.counter(self, "adapted")
         self.targets = bool(targets)
@@ -125,6 +125,7 @@ class VAE(Serializable, keras.Model):
         self.data_guard = data_guard.DataGuard(decoder.likelihood)
         self._batch_index = learner.BatchIndex(name="batch_index")
         self.skip_counts = step_guard.SkipCounts(name="skip_counts")
+        self.compiled_methods = inference.Compiled()
 
     def build(self, input_shape: tuple | None = None) -> None:
         """Make the weights of all parts; the shape of the data is the likelihood's event shape."""
@@ -146,8 +147,9 @@ class VAE(Serializable, keras.Model):
     def _ensure_built(self) -> None:
         if not self.built:
             # Whoever comes first, the weights belong to the strategy under which the model was made.
-            with self.distribute_strategy.scope():
-                self.build((None, *self.decoder.event_shape))
+            with BUILDING, self.distribute_strategy.scope():
+                if not self.built:
+                    self.build((None, *self.decoder.event_shape))
 
     def prepare_to_learn(self) -> None:
         """Make all weights and the optimizer's variables."""
@@ -175,6 +177,11 @@ class VAE(Serializable, keras.Model):
         condition = None if self.condition is None else self.condition.zeros(1)
         return all(group.kl_is_exact for group in self.infer(nothing, seed=0, condition=condition).groups)
 
+    @property
+    def certainties(self) -> tuple[bool, ...]:
+        """Whether q(z|x) is a point mass, block by block: importance samples of such a block are all equal."""
+        return self.encoder.posterior.certainties
+
     # The two seams: everything below is made of them.
 
     def infer(
@@ -197,8 +204,12 @@ class VAE(Serializable, keras.Model):
             target: what the likelihood is of, shaped like `x`; x itself unless given.
         """
         self._ensure_built()
+        inputs.check_dtype(x)
         x = tf.cast(x, tf.float32)
         target = x if target is None else tf.cast(target, tf.float32)
+        if x.shape.rank is not None:
+            self.decoder.likelihood.check_shape(x.shape)
+            inference.check_draws(self, x.shape[0], num_samples)
         condition = conditions.given(self.condition, condition, x.shape[0])
         # A prior may call the encoder, too: what layers add to the loss is that of their last call.
         p = self.prior.distribution(encoder=self.encoder, condition=condition_for(self.prior, condition))
@@ -239,16 +250,31 @@ class VAE(Serializable, keras.Model):
             temperature: factor on the standard deviation of every Gaussian prior; the mean at 0.
 
         Raises:
-            ValueError: for a temperature other than 1 where the prior of the top level is no Gaussian.
+            ValueError: for a temperature other than 1 where the prior of the top level is no Gaussian, and for more
+                draws than memory can hold.
         """
-        check_count("n", n, at_least=0)
         self._ensure_built()
-        seed = seeds.as_pair(seed)
-        condition = conditions.given(self.condition, condition, n)
-        p = self.prior.distribution(encoder=self.encoder, condition=condition_for(self.prior, condition))
-        # Given a condition, the prior is a batch of n distributions.
-        z = cooled(p, p.sample(() if p.batch_shape.rank else n, seed=seed), temperature)
+        n, seed, condition, temperature = inference.check_sampling(self, n, seed, condition, temperature)
+        z = self.draw_latents(n, seed, condition, temperature)
         return Generated(z, self.decoder.generate(z, seed, condition_for(self.decoder, condition), temperature))
+
+    def draw_latents(self, n: int, seed: tf.Tensor, condition: tf.Tensor | None, temperature: float) -> tf.Tensor:
+        """n draws z ~ p(z), [n, L], as the decoder sees them; the arguments are checked."""
+        return inference.draw_latents(self, n, seed, condition, temperature)
+
+    def with_code(self, x: tf.Tensor, q: tfd.Distribution) -> tfd.Distribution:
+        """q(z|x) of all of z, from what the encoder gives: that itself, unless a part of z has no encoder."""
+        return q
+
+    @property
+    def draws_as_a_whole(self) -> bool:
+        """Whether model or decoder has a `generate` of its own, of which nobody knows whether blocks give the same."""
+        return type(self).generate is not VAE.generate or type(self.decoder).generate is not Decoder.generate
+
+    @property
+    def encodes_as_a_whole(self) -> bool:
+        """Whether the encoder has a way of its own from x to q(z|x), or the model puts something beside it."""
+        return type(self).with_code is not VAE.with_code or type(self.encoder).call is not Encoder.call
 
     # Learning.
 
@@ -379,7 +405,7 @@ class VAE(Serializable, keras.Model):
     ) -> Any:
         """`keras.Model.train_on_batch`; a batch that the model cannot take is refused, and changes nothing."""
         learner.require_compiled(self, "train_on_batch")
-        x, y, sample_weight = given.arrays(self, x, y, sample_weight, class_weight)
+        x, y, sample_weight = inputs.arrays(self, x, y, sample_weight, class_weight)
         before = int(self._step())
         logs = super().train_on_batch(x, y, sample_weight, class_weight, return_dict)
         self.data_guard.refuse(data_guard.TRAINING, before)
@@ -389,7 +415,7 @@ class VAE(Serializable, keras.Model):
     def test_on_batch(self, x: Any, y: Any = None, sample_weight: Any = None, return_dict: bool = False) -> Any:
         """`keras.Model.test_on_batch`; a batch that the model cannot take is refused."""
         learner.require_compiled(self, "test_on_batch")
-        logs = super().test_on_batch(*given.arrays(self, x, y, sample_weight), return_dict)
+        logs = super().test_on_batch(*inputs.arrays(self, x, y, sample_weight), return_dict)
         self.data_guard.refuse(data_guard.EVALUATION)
         return logs
 
@@ -434,98 +460,6 @@ class VAE(Serializable, keras.Model):
     def _step(self) -> tf.Tensor:
         return tf.convert_to_tensor(self.step)
 
-    # What users call.
-
-    def call(self, x: Any, condition: Any = None, training: bool | None = None) -> tf.Tensor:
-        """Reconstructions: means of p(x|z) at the point of q(z|x), shaped like `x`.
-
-        Args:
-            x: data [B, *event_shape], or {"image": data, "condition": conditions}.
-            condition: in the first case, of a conditional model.
-            training: passed on to the networks.
-        """
-        if isinstance(x, Mapping):
-            x, condition, _ = batches.unpack(x, conditional=True)
-        return self.infer(x, condition=condition, training=bool(training)).likelihood.mean()[0]
-
-    def predict_step(self, data: Any) -> tf.Tensor:
-        """Reconstructions of a batch."""
-        x, condition, _ = batches.unpack(data, self.condition is not None)
-        return self(x, condition=condition, training=False)
-
-    def encode(self, x: Any, condition: Any = None) -> tfd.Distribution:
-        """q(z|x), batch [B], event [L]; the condition is one for each example, or one for all."""
-        self._ensure_built()
-        x = tf.cast(x, tf.float32)
-        condition = conditions.given(self.condition, condition, x.shape[0])
-        return self.with_code(x, self.encoder(x, condition=condition_for(self.encoder, condition)))
-
-    def with_code(self, x: tf.Tensor, q: tfd.Distribution) -> tfd.Distribution:
-        """q(z|x) of all of z, from what the encoder gives: that itself, unless a part of z has no encoder."""
-        return q
-
-    def decode(self, z: Any, condition: Any = None) -> tfd.Distribution:
-        """p(x|z), batch z.shape[:-1], event `event_shape`; the condition is one for each z [..., B, L], or for all."""
-        self._ensure_built()
-        z = tf.cast(z, tf.float32)
-        condition = conditions.given(self.condition, condition, z.shape[-2] if z.shape.rank > 1 else 1)
-        return self.decoder(z, condition=condition_for(self.decoder, condition))
-
-    def reconstruct(self, x: Any, condition: Any = None) -> np.ndarray:
-        """Means of p(x|z) at the point (the mean) of q(z|x), an array shaped like `x`."""
-        return _array(self.infer(x, condition=condition).likelihood.mean()[0])
-
-    def sample(self, n: int, seed: Seed | None = None, condition: Any = None, temperature: float = 1.0) -> np.ndarray:
-        """Means of p(x|z) for n draws z ~ p(z), [n, *event_shape]; the same seed gives the same images.
-
-        A temperature below 1 draws nearer to the means of Gaussian priors: less varied, more typical images.
-        """
-        return _array(self.generate(n, seed, condition, temperature).likelihood.mean())
-
-    def log_prob(self, x: Any, num_samples: int = 100, seed: Seed | None = 0, condition: Any = None) -> np.ndarray:
-        """Importance-weighted estimate of log p(x), [B], in nats.
-
-        log 1/K sum_k p(x|z_k) p(z_k) / q(z_k|x), z_k ~ q(z|x): a lower bound in expectation, which rises to log p(x)
-        with K = `num_samples` (Burda et al. 2016, "Importance weighted autoencoders").
-
-        Args:
-            x: data [B, *event_shape].
-            num_samples: K.
-            seed: of the draws.
-            condition: what the model is conditioned on.
-
-        Raises:
-            ValueError: for data outside the support of the likelihood, and for a posterior without a density.
-        """
-        if not self.encoder.posterior.has_density:
-            raise ValueError(
-                f"{type(self.encoder.posterior).__name__} has no density, so that log p(x) cannot be estimated "
-                "from it: a plain autoencoder is judged by its reconstructions (evaluate)."
-            )
-        check_count("num_samples", num_samples)
-        if self.targets:
-            raise ValueError(
-                "Of a model with targets=True there is no log p(x): it is a model of the targets, given x. evaluate("
-                "pairs) gives the bound on it."
-            )
-        self._ensure_built()
-        x = _array(x)
-        self.decoder.likelihood.check(x)
-        if len(x) == 0:
-            return np.zeros(0, "float32")
-        condition = conditions.given(self.condition, condition, len(x))
-        chunk = max(1, min(num_samples, CHUNK_VALUES // max(x.size, 1)))
-        total = tf.fill([len(x)], -math.inf)
-        for start in range(0, num_samples, chunk):
-            size = min(chunk, num_samples - start)
-            part = self._log_weights(tf.constant(x), size, seeds.fold_in(seed, start), condition)
-            total = tfp.math.log_add_exp(total, tf.reduce_logsumexp(part, axis=0))
-        return _array(total - math.log(num_samples))
-
-    @tf.function(reduce_retracing=True)
-    def _log_weights(self, x: tf.Tensor, num_samples: int, seed: tf.Tensor, condition: Any = None) -> tf.Tensor:
-        return self.infer(x, num_samples, seed, condition=condition).log_weights
-
     # Files.
 
     def save(self, filepath: Any, overwrite: bool = True, **kwargs: Any) -> None:
@@ -555,8 +489,3 @@ class VAE(Serializable, keras.Model):
         """Load the counters, and remember that weights were loaded."""
         super().load_own_variables(store)
         self.adapted.assign(1)
-
-
-def _array(values: Any) -> np.ndarray:
-    """As numpy, so that results are arrays; inside a graph, where that is impossible, the tensor itself."""
-    return np.asarray(values) if tf.executing_eagerly() else values

@@ -5,10 +5,10 @@ from typing import Any
 
 import tensorflow as tf
 from tensorflow_probability import distributions as tfd
-from tensorflow_probability import layers as tfpl
 
 from keras_vae.arguments import check_choice, check_count, check_sizes, require_kind
 from keras_vae.distributions import bijectors
+from keras_vae.distributions.head import Head
 from keras_vae.distributions.support import REAL
 from keras_vae.posteriors.posterior import Posterior
 from keras_vae.serialization import register
@@ -67,9 +67,7 @@ class Flow(Posterior):
         check_count("context_size", context_size, at_least=0)
         self.base, self.context_size = base, context_size
         # What the head converts to is not used, and must not use the weights: a Keras 2 layer complains of those.
-        self.head = tfpl.DistributionLambda(
-            self.distribution, convert_to_tensor_fn=lambda q: base.point(q.distribution)
-        )
+        self.head = Head(self.distribution, convert_to_tensor_fn=lambda q: base.point(q.distribution))
         self.layers = bijectors.conditioners(
             kind, base.latent_dim, num_layers, check_sizes("units", units), context_size
         )

@@ -53,6 +53,11 @@ class JointPosterior(Posterior):
         return (*self.continuous.densities, *self.discrete.densities)
 
     @property
+    def certainties(self) -> tuple[bool, ...]:
+        """Those of both."""
+        return (*self.continuous.certainties, *self.discrete.certainties)
+
+    @property
     def params_size(self) -> int:
         """That of both; each has a projection of its own."""
         return int(self.continuous.params_size) + int(self.discrete.params_size)

@@ -20,10 +20,10 @@ from typing import Any
 import keras
 import tensorflow as tf
 from tensorflow_probability import distributions as tfd
-from tensorflow_probability import layers as tfpl
 
 from keras_vae import schedules
 from keras_vae.arguments import check_count
+from keras_vae.distributions.head import Head
 from keras_vae.distributions.support import REAL, Support
 from keras_vae.serialization import Serializable
 
@@ -62,7 +62,7 @@ class Posterior(Serializable, keras.layers.Layer):
         super().__init__(**{**kwargs, "dtype": "float32"})
         self.latent_dim = check_count("latent_dim", latent_dim)
         # The value that TFP takes of a distribution at every call is its point: the default would draw a sample.
-        self.head = tfpl.DistributionLambda(self.distribution, convert_to_tensor_fn=self.point)
+        self.head = Head(self.distribution, convert_to_tensor_fn=self.point)
 
     @property
     def blocks(self) -> tuple[tuple[str, int], ...]:
@@ -73,6 +73,11 @@ class Posterior(Serializable, keras.layers.Layer):
     def densities(self) -> tuple[bool, ...]:
         """`has_density` of each block."""
         return (self.has_density,)
+
+    @property
+    def certainties(self) -> tuple[bool, ...]:
+        """`is_certain` of each block."""
+        return (self.is_certain,)
 
     @property
     def codebook(self) -> tf.Tensor:

@@ -79,6 +79,11 @@ class AutoregressiveCodes(Prior):
         """N = height * width."""
         return math.prod(self.grid)
 
+    @property
+    def draw_size(self) -> int:
+        """At every place the logits of the codes, or the widest layer."""
+        return self.places * max(self.num_codes, LAYERS_FACTOR * self.units, self.num_heads * self.places)
+
     def build(self, input_shape: tuple) -> None:
         """Make the weights."""
         if self.built:

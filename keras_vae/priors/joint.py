@@ -44,6 +44,11 @@ class JointPrior(Prior):
         """Those of both."""
         return (*self.continuous.blocks, *self.discrete.blocks)
 
+    @property
+    def draw_size(self) -> int:
+        """That of both."""
+        return self.continuous.draw_size + self.discrete.draw_size
+
     def build(self, input_shape: tuple) -> None:
         """Make the weights of both."""
         self.continuous.build(input_shape)

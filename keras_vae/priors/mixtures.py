@@ -6,10 +6,10 @@ import keras
 import numpy as np
 import tensorflow as tf
 from tensorflow_probability import distributions as tfd
-from tensorflow_probability import layers as tfpl
 
 from keras_vae.arguments import check_count
 from keras_vae.data.batches import Summary
+from keras_vae.distributions.head import Head
 from keras_vae.distributions.mixtures import mixture
 from keras_vae.distributions.scales import positive
 from keras_vae.priors.prior import Prior
@@ -31,12 +31,17 @@ class NormalMixture(Prior):
     def __init__(self, latent_dim: int, num_components: int, **kwargs: Any) -> None:
         super().__init__(latent_dim, **kwargs)
         self.num_components = check_count("num_components", num_components)
-        self.head = tfpl.DistributionLambda(self._mixture, convert_to_tensor_fn=tfd.Distribution.mean)
+        self.head = Head(self._mixture, convert_to_tensor_fn=tfd.Distribution.mean)
         shape = (self.num_components, self.latent_dim)
         spread = keras.initializers.RandomNormal(stddev=0.5)
         self.logits = self.add_weight(name="logits", shape=shape[:1], initializer="zeros")
         self.loc = self.add_weight(name="loc", shape=shape, initializer=spread)
         self.raw_scale = self.add_weight(name="raw_scale", shape=shape, initializer="zeros")
+
+    @property
+    def draw_size(self) -> int:
+        """TFP draws of all components, and takes one."""
+        return self.num_components * self.latent_dim
 
     def _mixture(self, params: list[tf.Tensor]) -> tfd.Distribution:
         logits, loc, raw_scale = params
@@ -71,6 +76,11 @@ class VampPrior(Prior):
         super().__init__(latent_dim, **kwargs)
         self.num_pseudo_inputs = check_count("num_pseudo_inputs", num_pseudo_inputs)
         self.num_examples = self.num_pseudo_inputs
+
+    @property
+    def draw_size(self) -> int:
+        """TFP draws of all components, and takes one."""
+        return self.num_pseudo_inputs * self.latent_dim
 
     def build(self, input_shape: tuple) -> None:
         """Make pseudo-inputs of the shape of the data, [M, *event_shape], uniform on [0, 1] until `adapt` sees data."""

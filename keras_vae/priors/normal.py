@@ -6,9 +6,9 @@ from typing import Any
 import keras
 import tensorflow as tf
 from tensorflow_probability import distributions as tfd
-from tensorflow_probability import layers as tfpl
 
 from keras_vae.conditions import Condition, check_condition, require
+from keras_vae.distributions.head import Head
 from keras_vae.distributions.scales import positive
 from keras_vae.networks.dense import mlp
 from keras_vae.networks.network import Network, check_network, feature_shape
@@ -22,7 +22,7 @@ class StandardNormal(Prior):
 
     def __init__(self, latent_dim: int, **kwargs: Any) -> None:
         super().__init__(latent_dim, **kwargs)
-        self.head = tfpl.DistributionLambda(
+        self.head = Head(
             lambda loc: tfd.MultivariateNormalDiag(loc, tf.ones_like(loc)), convert_to_tensor_fn=tfd.Distribution.mean
         )
 
@@ -54,7 +54,7 @@ class ConditionalNormal(Prior):
         self.condition = condition
         self.network = mlp([]) if network is None else network
         check_network(self.network)
-        self.head = tfpl.DistributionLambda(self._normal, convert_to_tensor_fn=tfd.Distribution.mean)
+        self.head = Head(self._normal, convert_to_tensor_fn=tfd.Distribution.mean)
 
     def build(self, input_shape: tuple) -> None:
         """Make the network and its projection to mu and sigma."""

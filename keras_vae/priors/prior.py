@@ -50,6 +50,11 @@ class Prior(Serializable, keras.layers.Layer):
         """What z is made of, as (kind, size): the posterior's must be the same."""
         return (("continuous", self.latent_dim),)
 
+    @property
+    def draw_size(self) -> int:
+        """Numbers that one draw takes in memory while it is made: many are made in blocks."""
+        return self.latent_dim
+
     def build(self, input_shape: tuple) -> None:
         """Make the weights, if any; `input_shape` is that of a batch of data, [B, *event_shape]."""
 

@@ -6,10 +6,10 @@ from typing import Any
 import tensorflow as tf
 from tensorflow_probability import bijectors as tfb
 from tensorflow_probability import distributions as tfd
-from tensorflow_probability import layers as tfpl
 
 from keras_vae.arguments import check_count, check_sizes
 from keras_vae.distributions import bijectors
+from keras_vae.distributions.head import Head
 from keras_vae.priors.prior import Prior
 from keras_vae.serialization import register
 
@@ -32,7 +32,7 @@ class RealNVP(Prior):
         check_count("num_layers", num_layers)
         self.layers = bijectors.conditioners("coupling", latent_dim, num_layers, check_sizes("units", units))
         # What the head converts to is not used, and must not use the weights: a Keras 2 layer complains of those.
-        self.head = tfpl.DistributionLambda(self._flow, convert_to_tensor_fn=lambda p: p.distribution.mean())
+        self.head = Head(self._flow, convert_to_tensor_fn=lambda p: p.distribution.mean())
 
     def _flow(self, loc: tf.Tensor) -> tfd.Distribution:
         base = tfd.MultivariateNormalDiag(loc, tf.ones_like(loc))

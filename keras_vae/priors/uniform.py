@@ -4,9 +4,9 @@ from typing import Any
 
 import tensorflow as tf
 from tensorflow_probability import distributions as tfd
-from tensorflow_probability import layers as tfpl
 
 from keras_vae.arguments import check_interval
+from keras_vae.distributions.head import Head
 from keras_vae.distributions.support import UNIT, Support
 from keras_vae.priors.prior import Prior
 from keras_vae.serialization import register
@@ -32,7 +32,7 @@ class Uniform(Prior):
     def __init__(self, latent_dim: int, low: float = 0.0, high: float = 1.0, **kwargs: Any) -> None:
         super().__init__(latent_dim, **kwargs)
         self.support = Support(*check_interval(low, high))
-        self.head = tfpl.DistributionLambda(self._uniform, convert_to_tensor_fn=tfd.Distribution.mean)
+        self.head = Head(self._uniform, convert_to_tensor_fn=tfd.Distribution.mean)
 
     def _uniform(self, low: tf.Tensor) -> tfd.Distribution:
         return tfd.Independent(tfd.Uniform(low, tf.fill(tf.shape(low), self.support.high)), 1)

@@ -295,3 +295,47 @@ def test_annealed_agrees_on_mnist():
     annealed = evaluation.annealed_importance_sampling(vae, test, num_examples=32, num_steps=500)
     weighted = evaluation.log_likelihood(vae, test.unbatch().take(32).batch(32), num_samples=5000, verbose=False)
     assert abs(annealed.mean - weighted.mean) < 0.5
+
+
+def test_a_certain_posterior_is_judged_by_the_elbo_and_the_report_says_so():
+    vae = kv.VAE(
+        kv.Encoder(networks.mlp([8]), posteriors.VectorQuantized(4, grid=(2, 1), num_codes=4)),
+        kv.Decoder(networks.mlp([8]), likelihoods.Bernoulli((8, 8, 1))),
+        priors.AutoregressiveCodes(4, grid=(2, 1), num_codes=4, units=8, num_layers=1, num_heads=2),
+        objectives.CommittedELBO(0.25),
+        seed=0,
+    )
+    x = np.random.default_rng(0).integers(0, 2, (32, 8, 8, 1)).astype("float32")
+    vae.compile("adam")
+    vae.fit(x, epochs=1, verbose=0)
+    elbo = np.asarray(vae.infer(x, seed=0).elbo)
+    found = evaluation.log_likelihood(vae, x, num_samples=5000, verbose=False)
+    np.testing.assert_allclose(found.values, elbo, rtol=1e-5)
+    np.testing.assert_allclose(vae.log_prob(x, num_samples=10**9), elbo, rtol=1e-5)
+    assert (found.estimator, found.num_samples) == ("ELBO", 1)
+    assert math.isnan(found.effective_sample_size) and math.isnan(found.monte_carlo_error)
+    report = evaluation.evaluate(vae, x, num_samples=5000, verbose=False)
+    assert json.loads(json.dumps(report))["test"]["log_likelihood"]["effective_sample_size"] is None
+    console = rich.console.Console(width=200, file=io.StringIO())
+    console.print(evaluation.report_table(report))
+    shown = console.file.getvalue()
+    assert "at least the ELBO" in shown and "whatever the number of samples" in shown
+    for words in ("importance samples", "effective sample size", "Monte Carlo error", "5000"):
+        assert words not in shown
+
+
+def test_a_code_beside_z_leaves_a_gap_that_samples_do_not_close():
+    vae = kv.CascadeVAE(
+        kv.Encoder(networks.mlp([8]), posteriors.MultivariateNormalDiag(2)),
+        kv.Decoder(networks.mlp([8]), likelihoods.Bernoulli((8, 8, 1))),
+        priors.StandardNormal(2),
+        num_classes=3,
+        seed=0,
+    )
+    x = np.random.default_rng(0).integers(0, 2, (8, 8, 8, 1)).astype("float32")
+    found = evaluation.log_likelihood(vae, x, num_samples=50, verbose=False)
+    assert found.num_samples == 50 and "fixed code" in found.estimator
+    report = evaluation.evaluate(vae, x, num_samples=50, verbose=False)
+    console = rich.console.Console(width=200, file=io.StringIO())
+    console.print(evaluation.report_table(report))
+    assert "log p(x, code)" in console.file.getvalue()

@@ -110,7 +110,10 @@ class TestTargets:
             (lambda: vae.fit(NOISY, CLEAN[:7], verbose=0), "48 examples"),
             (lambda: vae.fit(NOISY, np.arange(48), verbose=0), "shape"),
             (lambda: vae.fit(np.where(NOISY > 0, np.nan, NOISY), CLEAN, verbose=0), "finite"),
-            (lambda: vae.evaluate(dataset(NOISY, np.where(np.arange(48)[:, None, None, None] == 40, 0.5, CLEAN))), "Batch 2"),
+            (
+                lambda: vae.evaluate(dataset(NOISY, np.where(np.arange(48)[:, None, None, None] == 40, 0.5, CLEAN))),
+                "Batch 2",
+            ),
             (lambda: make_vae(targets=True).log_prob(NOISY), "targets"),
             (lambda: compiled().fit({"image": NOISY, "target": CLEAN}, verbose=0), "targets=True"),
         ]
@@ -273,7 +276,9 @@ class TestForms:
             with pytest.raises(ValueError, match=r"to_dense|toarray|to_tensor"):
                 call(self.BAD[kind](self.FLAT))
 
-    @pytest.mark.parametrize("data", [None, "abc", 3, len, (CLEAN, CLEAN)], ids=["None", "str", "int", "function", "tuple"])
+    @pytest.mark.parametrize(
+        "data", [None, "abc", 3, len, (CLEAN, CLEAN)], ids=["None", "str", "int", "function", "tuple"]
+    )
     def test_what_is_no_data(self, data):
         for method in (compiled().fit, compiled().evaluate):
             with pytest.raises(ValueError, match="no data|arrays of examples|must be an array|x is a tuple"):

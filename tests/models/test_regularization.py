@@ -137,7 +137,9 @@ print(json.dumps(found))
 
 @pytest.mark.slow
 def test_two_replicas_add_what_one_device_adds():
-    result = subprocess.run([sys.executable, "-c", REPLICAS], capture_output=True, text=True, env=os.environ, check=False)
+    result = subprocess.run(
+        [sys.executable, "-c", REPLICAS], capture_output=True, text=True, env=os.environ, check=False
+    )
     assert result.returncode == 0, result.stderr[-3000:]
     one, two = json.loads(result.stdout.strip().splitlines()[-1])
     np.testing.assert_allclose(one, two, rtol=1e-5)

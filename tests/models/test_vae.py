@@ -88,7 +88,7 @@ def test_log_prob_rises_above_the_elbo_and_matches_the_terms(digits):
 def test_log_prob_in_chunks_agrees_with_log_prob_at_once(digits, monkeypatch):
     vae = make_vae()
     at_once = vae.log_prob(digits[:4], num_samples=4000)
-    monkeypatch.setattr("keras_vae.models.vae.CHUNK_VALUES", 256 * 300)
+    monkeypatch.setattr("keras_vae.models.inference.CHUNK_VALUES", 256 * 300)
     np.testing.assert_allclose(vae.log_prob(digits[:4], num_samples=4000), at_once, atol=0.3)
 
 

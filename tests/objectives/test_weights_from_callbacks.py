@@ -90,7 +90,9 @@ def test_the_weight_of_factor_vae_and_the_temperature_of_a_relaxed_one_hot():
     def factor(weight):
         keras.utils.set_random_seed(0)
         plain = make_vae(sizes=(8,))
-        vae = kv.FactorVAE(plain.encoder, plain.decoder, plain.prior, seed=1, tc_weight=weight, discriminator_units=(4,))
+        vae = kv.FactorVAE(
+            plain.encoder, plain.decoder, plain.prior, seed=1, tc_weight=weight, discriminator_units=(4,)
+        )
         vae.compile(keras.optimizers.SGD(0.0))
         vae.build()
         vae.adapted.assign(1)
