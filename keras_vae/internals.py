@@ -48,7 +48,7 @@ def applies_without_merge_call() -> bool:
 
 
 def settings_of_compile(model: keras.Model) -> dict[str, Any]:
-    """What `compile` was given, by name, as it was given; `get_compile_config` fails for functions of the user's own."""
+    """What `compile` was given, by name, unchanged; `get_compile_config` fails for a user's own functions."""
     return dict(model._compile_config.config) if model.compiled else {}
 
 

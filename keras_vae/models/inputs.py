@@ -213,8 +213,8 @@ def take_arrays(vae: Any, options: dict[str, Any], class_weight: Any = None) -> 
         class_weight: what was given to `fit`, for which labels are needed.
 
     Raises:
-        ValueError: for what is no array of numbers, is sparse or ragged, for other numbers of examples, weights that are
-            not one number >= 0 for each example, and images as y that nobody would look at.
+        ValueError: for what is no array of numbers, is sparse or ragged, for other numbers of examples, weights that
+            are not one number >= 0 for each example, and images as y that nobody would look at.
     """
     x = options.get("x")
     if x is None:
@@ -253,9 +253,8 @@ def arrays(vae: Any, x: Any, y: Any = None, weight: Any = None, class_weight: An
     if batch.condition is not None and not is_conditional:
         conditions.given(None, batch.condition)
     labels = None if y is None or isinstance(batch.x, Mapping) else y
-    if class_weight is not None:
-        if pairs or (labels is None and "condition" not in found):
-            raise ValueError("class_weight is for labels, and there are none: give y, or sample_weight.")
+    if class_weight is not None and (pairs or (labels is None and "condition" not in found)):
+        raise ValueError("class_weight is for labels, and there are none: give y, or sample_weight.")
     if is_conditional and pairs:
         x, y = {batches.IMAGE: x, batches.CONDITION: found["condition"], batches.TARGET: found["target"]}, None
     elif found:
@@ -298,9 +297,7 @@ def look_at(vae: Any, options: Mapping[str, Any], limit: int = 1) -> tuple[list[
     if vae.targets:
         vae.decoder.likelihood.check_shape(images.shape)
         if images.dtype.kind not in "fbV" or not np.isfinite(images).all():
-            raise ValueError(
-                "x must be floats that are all finite: x.astype('float32'), and np.isfinite(x) finds them."
-            )
+            raise ValueError("x must be finite floats: x.astype('float32'), and np.isfinite(x) tells which are not.")
         images = examples(vae, values[2])
     else:
         examples(vae, images)
@@ -324,8 +321,8 @@ def refuse_ignored_images(x: np.ndarray, y: Any) -> None:
     y = np.asarray(y)
     if y is not x and y.shape == x.shape and x.ndim > 1 and not np.array_equal(x, y):
         raise ValueError(
-            "y has the shape of x and other values, as the clean images of a denoising autoencoder have, and this model "
-            "would ignore it. To learn p(y) from x: VAE(..., targets=True). To learn p(x): leave y out."
+            "y has the shape of x and other values, as the clean images of a denoising autoencoder have, and this "
+            "model would ignore it. To learn p(y) from x: VAE(..., targets=True). To learn p(x): leave y out."
         )
 
 
@@ -363,8 +360,8 @@ def _refuse_sparse_elements(data: Any) -> None:
         if isinstance(spec, (tf.SparseTensorSpec, tf.RaggedTensorSpec)):
             how = "tf.sparse.to_dense(x)" if isinstance(spec, tf.SparseTensorSpec) else "x.to_tensor()"
             raise ValueError(
-                f"The dataset gives {type(spec).__name__.removesuffix('Spec')}s, and a model needs dense examples of one "
-                f"shape: data.map(lambda x: {how})."
+                f"The dataset gives {type(spec).__name__.removesuffix('Spec')}s, and a model needs dense examples of "
+                f"one shape: data.map(lambda x: {how})."
             )
 
 
@@ -378,7 +375,7 @@ def _weights(weight: Any, size: int, may_be_zero: bool = False) -> np.ndarray:
     if weight.dtype.kind not in "fiubV" or weight.shape not in ((size,), (size, 1)):
         hint = ""
         if weight.ndim > 1 and len(weight) == size:
-            hint = " Weights of single values would make no likelihood: give each example the weight that it has as a whole."
+            hint = " Weights of single values would make no likelihood: give each example one weight as a whole."
         raise ValueError(
             f"sample_weight must be one number for each of the {size} examples, not {weight.dtype} of shape "
             f"{weight.shape}.{hint}"
@@ -399,6 +396,6 @@ def refuse_targets(vae: Any) -> None:
     """
     if vae.targets:
         raise ValueError(
-            "A model with targets=True is one of the targets, given x: it has no log p(x). vae.evaluate(pairs) gives the "
-            "bound on log p(target | x)."
+            "A model with targets=True is one of the targets, given x: it has no log p(x). vae.evaluate(pairs) gives "
+            "the bound on log p(target | x)."
         )

@@ -1,4 +1,4 @@
-"""What a VAE does around its training step: arguments of `fit`, adaptation to the data, running means of what is logged."""
+"""What a VAE does around its training step: arguments of `fit`, adaptation to the data, running means of the logs."""
 
 import inspect
 import itertools
@@ -126,8 +126,8 @@ def fit_options(vae: Any, args: Iterable[Any], kwargs: Mapping[str, Any]) -> dic
     A fresh model is adapted to the data; arrays are served from memory; every worker gets its own part of the batches.
 
     Raises:
-        ValueError: for data, conditions, weights or callbacks that the model cannot take, and settings of `compile` that
-            it would ignore.
+        ValueError: for data, conditions, weights or callbacks that the model cannot take, and settings of `compile`
+            that it would ignore.
     """
     require_compiled(vae, "fit")
     options = _named(keras.Model.fit, vae, args, kwargs)

@@ -304,8 +304,8 @@ class VAE(Serializable, Inference, keras.Model):
         step_guard.apply(checked, self.optimizer, variables)
         backup.restore(checked.skipped)
         self.skip_counts.update_state(checked.reason)
-        # It depends on the value of the loss, not on its shape, which is known: where the data have come to an end, there
-        # is no step to count.
+        # It depends on the value of the loss, not on its shape, which is known: where the data have come to an end,
+        # there is no step to count.
         self.step.assign_add(tf.where(tf.math.is_nan(loss), tf.ones([], tf.int64), 1))
         return learner.log(self._running_means, terms, loss, extra, checked.skipped)
 
@@ -367,14 +367,14 @@ class VAE(Serializable, Inference, keras.Model):
         """`keras.Model.fit`, after a look at the data; a model whose weights are fresh is adapted to them first.
 
         `x` is arrays, a dataset or another iterable of batches: of x, (x, y), {"image": x, "condition": c}, or
-        {"image": x, "target": t}. Labels are ignored, unless the model is conditioned on them. All batches are looked at:
-        those whose values are not finite are left out (see `training.step_guard`), others that the model cannot take end
-        the training. Under a distribution strategy every replica gets its own part of each batch. All numbers in the
+        {"image": x, "target": t}. Labels are ignored, unless the model is conditioned on them. All batches are looked
+        at: those whose values are not finite are left out (see `training.step_guard`), others that the model cannot
+        take end the training. Under a distribution strategy every replica gets its own part of each batch. All numbers in the
         history are nats per example.
 
         Raises:
-            ValueError: before `compile`, or for what `compile` was given and the model would ignore; for data of another
-                shape or outside the likelihood's support, wrong conditions or weights, and callbacks that monitor what
+            ValueError: before `compile`, or for what `compile` was given and the model would ignore; for data of
+                another shape or outside the likelihood's support, wrong conditions or weights, and callbacks that monitor what
                 will not be there.
             TrainingDiverged: if too many steps in a row had to be skipped.
         """

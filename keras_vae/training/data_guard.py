@@ -23,8 +23,8 @@ class DataGuard:
 
     def __init__(self, likelihood: Any) -> None:
         self._likelihood = likelihood
-        # Of training and of evaluation: 1 + the number of the batch, and how many values lie outside of the support, are
-        # not finite, are there in all, and how many weights are no weights.
+        # Of training and of evaluation: 1 + the number of the batch, and how many values lie outside of the support,
+        # are not finite, are there in all, and how many weights are no weights.
         self._found = _variable(tf.zeros([2, 5], tf.int64))
         # The smallest and the largest finite value of that batch; not known of several replicas.
         self._range = _variable(tf.fill([2, 2], math.nan))

@@ -39,8 +39,8 @@ def settle(
         kind, name = type(callback).__name__, monitor.removeprefix("val_")
         if monitor.startswith("val_") and not is_validated and all_known:
             raise ValueError(
-                f"{kind} monitors {monitor!r}, and there are no validation data: give fit(..., validation_data=...), or "
-                f"monitor {name!r}."
+                f"{kind} monitors {monitor!r}, and there are no validation data: give fit(..., validation_data=...), "
+                f"or monitor {name!r}."
             )
         if all_known and name not in (*names, *ADDED):
             there = ", ".join(f"{prefix}{n}" for prefix in ("", "val_") for n in names)
