@@ -66,6 +66,16 @@ def applies_without_merge_call() -> bool:
     return bool(tf.__internal__.distribute.strategy_supports_no_merge_call())
 
 
+def settings_of_compile(model: keras.Model) -> dict[str, Any]:
+    """What `compile` was given, by name, unchanged; `get_compile_config` fails for a user's own functions."""
+    return dict(model._compile_config.config) if model.compiled else {}
+
+
+def forget_losses(model: keras.Model) -> None:
+    """Forget what layers have added to the loss in calls before; Keras does so at each call of a whole model."""
+    model._clear_losses()
+
+
 def layers_of(model: keras.Model) -> list[keras.Layer]:
     """All layers at any depth; `model.layers` lists the outermost."""
     return list(model._flatten_layers())

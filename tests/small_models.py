@@ -24,13 +24,14 @@ def compiled(**options):
     return vae
 
 
-def make_conditional(condition, network="mlp", prior=None):
+def make_conditional(condition, network="mlp", prior=None, **options):
     recipe = parts.NETWORKS[network]
     return kv.VAE(
         kv.Encoder(recipe([8, 4]), posteriors.MultivariateNormalDiag(parts.L), condition=condition),
         kv.Decoder(recipe([4, 8]), likelihoods.Bernoulli(parts.SHAPE), condition=condition),
         prior or priors.StandardNormal(parts.L),
         seed=1,
+        **options,
     )
 
 

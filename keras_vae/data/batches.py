@@ -1,11 +1,10 @@
-"""What a model does with data before Keras sees them: a look at the first batch, a summary, a way to serve arrays."""
+"""What a model does with data before Keras sees them: a look at the first batches, a summary, a way to serve arrays."""
 
 import dataclasses
 import itertools
 import math
-import types
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import keras
 import numpy as np
@@ -15,10 +14,27 @@ from keras_vae.data.arrays import Arrays
 
 # Keras's own batch size for arrays.
 DEFAULT_BATCH_SIZE = 32
-# Batches of endless data that are looked at in place of all.
+# Batches that are looked at in place of all, of data that may never end; and the bytes of them that are kept.
 MANY_BATCHES = 100
-# Keys of a batch that carries what the model is conditioned on.
-IMAGE, CONDITION = "image", "condition"
+MANY_BYTES = 2**28
+# Keys of a batch that carries more than examples: what the model is conditioned on, and what it is to give.
+IMAGE, CONDITION, TARGET = "image", "condition", "target"
+
+
+class Batch(NamedTuple):
+    """A batch taken apart; None for what it does not have.
+
+    Attributes:
+        x: the examples, which the encoder sees.
+        condition: what the model is conditioned on.
+        target: what the likelihood is of, if that is not x.
+        weight: of the examples.
+    """
+
+    x: Any
+    condition: Any = None
+    target: Any = None
+    weight: Any = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,13 +56,14 @@ class Summary:
     examples: np.ndarray
 
 
-def summarize(data: Any, num_examples: int = 0) -> Summary:
-    """One pass over the data, the first 100 batches of endless ones.
+def summarize(data: Any, num_examples: int = 0, targets: bool = False) -> Summary:
+    """One pass over the data, the first 100 batches of those that may never end.
 
     Args:
         data: what `keras.Model.fit` takes as `x`.
         num_examples: how many examples to choose, each with the same chance; all of them if there are fewer. The same
             data give the same choice.
+        targets: whether the numbers are those of the targets that come with the examples.
 
     Raises:
         ValueError: if there are none whose values are finite; examples with others are left out.
@@ -56,12 +73,15 @@ def summarize(data: Any, num_examples: int = 0) -> Summary:
     low, high = np.full((), np.inf), np.full((), -np.inf)
     chosen: list[np.ndarray] = []
     ranks = np.zeros(0)  # random numbers; those with the lowest are chosen
-    for batch in batches(data, limit=MANY_BATCHES if is_endless(data) else None):
+    for whole in itertools.islice(_batches(data, 256), MANY_BATCHES if may_be_endless(data) else None):
+        batch = examples(whole)
+        of_interest = _array(split(whole, targets=True).target) if targets else batch
         # One NaN would spoil the means, and with them the model.
-        batch = batch[np.isfinite(batch).all(axis=tuple(range(1, batch.ndim)))]
+        finite = _finite_rows(batch) if of_interest is batch else _finite_rows(batch) & _finite_rows(of_interest)
+        batch, of_interest = batch[finite], of_interest[finite]
         if len(batch) == 0:
             continue
-        values = batch.astype("float64")
+        values = of_interest.astype("float64")
         count, total, squares = count + len(batch), total + values.sum(axis=0), squares + (values**2).sum(axis=0)
         low, high = np.minimum(low, values.min(axis=0)), np.maximum(high, values.max(axis=0))
         ranks = np.concatenate([ranks, random.random(len(batch))])
@@ -73,58 +93,118 @@ def summarize(data: Any, num_examples: int = 0) -> Summary:
         raise ValueError("There are no data to adapt to: no batch holds an example whose values are all finite.")
     mean = total / count
     spread = math.sqrt(max(0.0, float(np.mean(squares / count - mean**2))))
-    examples = np.reshape(chosen, (len(chosen), *mean.shape)).astype("float32")
-    return Summary(mean, spread, low, high, examples)
+    examples_chosen = np.reshape(chosen, (len(chosen), *mean.shape)).astype("float32")
+    return Summary(mean, spread, low, high, examples_chosen)
+
+
+def split(batch: Any, conditional: bool = False, targets: bool | None = False) -> Batch:
+    """A batch in any form, taken apart.
+
+    Args:
+        batch: x, (x, y) or (x, y, sample_weight), where x is an array or a mapping of "image", and of "condition" and
+            "target" where there are any.
+        conditional: whether y is the condition where x holds none.
+        targets: whether the batch must bring a target, as y or in the mapping; None where it may, and nobody asks.
+
+    Raises:
+        ValueError: for a mapping of other keys, and for a target that is missing or that nobody would look at.
+    """
+    x, y, weight = keras.utils.unpack_x_y_sample_weight(tuple(batch) if isinstance(batch, list) else batch)
+    if isinstance(x, Mapping):
+        if IMAGE not in x or set(x) - {IMAGE, CONDITION, TARGET}:
+            raise ValueError(
+                f'Data in the form of a mapping are {{"{IMAGE}": x, "{CONDITION}": c, "{TARGET}": t}}, the last two '
+                f"where the model has them; these have the keys {list(x)}."
+            )
+        condition, target = x.get(CONDITION), x.get(TARGET, y if targets else None)
+        if target is not None and targets is False:
+            raise ValueError("The data bring a target, and the model was made without: VAE(..., targets=True).")
+        x = x[IMAGE]
+    else:
+        condition, target = y if conditional and not targets else None, y if targets else None
+    if targets and target is None:
+        raise ValueError(
+            f'A model with targets=True learns from pairs: (x, target), or {{"{IMAGE}": x, "{TARGET}": target}}, with '
+            f'"{CONDITION}" too if it has one. Here the targets are missing.'
+        )
+    return Batch(x, condition, target if targets else None, weight)
 
 
 def unpack(batch: Any, conditional: bool) -> tuple[Any, Any, Any]:
     """The examples, their conditions and their weights (None where there are none), of a batch in any form.
 
     Args:
-        batch: x, (x, y) or (x, y, sample_weight), where x is an array or {"image": array, "condition": array}.
+        batch: as of `split`.
         conditional: whether y is the condition where x holds none; else y is ignored.
 
     Raises:
         ValueError: for a mapping of other keys.
     """
-    x, y, weight = keras.utils.unpack_x_y_sample_weight(batch)
-    if not isinstance(x, Mapping):
-        return x, y if conditional else None, weight
-    if IMAGE not in x or set(x) - {IMAGE, CONDITION}:
-        raise ValueError(
-            f'Data in the form of a mapping are {{"{IMAGE}": x, "{CONDITION}": c}}; these have the keys {list(x)}.'
-        )
-    return x[IMAGE], x.get(CONDITION), weight
+    x, condition, _, weight = split(batch, conditional, targets=None)
+    return x, condition, weight
 
 
-def first_batch(data: Any) -> tuple[Any, Any]:
-    """The first batch, and the data to use from then on.
+def first_batches(data: Any, limit: int = 1) -> tuple[list[Any], Any]:
+    """The first batches, as they are, and the data to use from then on: nothing is lost by the look.
 
     Args:
         data: what `keras.Model.fit` takes as `x`: array, tensor, `tf.data.Dataset`, `keras.utils.PyDataset`, generator
             or other iterable; batches may be (x, y) or (x, y, sample_weight).
+        limit: how many, at most.
 
     Returns:
-        (the batch as it is, or None if there are no data, `data`). A generator loses its first batch to the look, and
-        comes back as one that yields it again.
+        (the batches, `data`). An iterator comes back as a generator that yields them again, and a dataset of unknown
+        size, which perhaps can be run through only once, as one whose first iteration does.
     """
-    if isinstance(data, types.GeneratorType):
-        batch = next(data, None)
-        if batch is None:
-            return None, data
-        return batch, _resumed(batch, data)
-    batch = next(_batches(data, DEFAULT_BATCH_SIZE), None)
-    return batch, data
+    if isinstance(data, Iterator):
+        seen = _few(data, limit)
+        return seen, _of_tuples(_resumed(seen, data))
+    if isinstance(data, tf.data.Dataset) and int(data.cardinality()) == tf.data.UNKNOWN_CARDINALITY:
+        return _opened(data, limit)
+    return list(itertools.islice(_batches(data, DEFAULT_BATCH_SIZE), limit)), data
 
 
-def batches(data: Any, batch_size: int = 256, limit: int | None = None) -> Iterator[np.ndarray]:
-    """The examples of `data` in batches, without labels and weights; of endless data, at most `limit` batches."""
-    return itertools.islice(map(examples, _batches(data, batch_size)), limit)
+class WithY(keras.utils.PyDataset):
+    """A PyDataset of (x, None, sample_weight) as one of (x, zeros, sample_weight): Keras does not serve the None.
+
+    Args:
+        data: the dataset.
+    """
+
+    def __init__(self, data: keras.utils.PyDataset) -> None:
+        super().__init__(data.workers, data.use_multiprocessing, data.max_queue_size)
+        self.data = data
+
+    @property
+    def num_batches(self) -> int | None:
+        """As of `data`."""
+        return self.data.num_batches
+
+    def __getitem__(self, index: int) -> Any:
+        x, _, weight = self.data[index]
+        return x, np.zeros(len(weight), "uint8"), weight
+
+    def on_epoch_begin(self) -> None:
+        """Tell it."""
+        self.data.on_epoch_begin()
+
+    def on_epoch_end(self) -> None:
+        """Tell it."""
+        self.data.on_epoch_end()
 
 
 def is_endless(data: Any) -> bool:
     """Whether iterating over `data` never ends."""
+    if isinstance(data, keras.utils.PyDataset):
+        return data.num_batches is None
     return isinstance(data, tf.data.Dataset) and int(data.cardinality()) == tf.data.INFINITE_CARDINALITY
+
+
+def may_be_endless(data: Any) -> bool:
+    """Whether nobody can say that iterating over `data` ends."""
+    if isinstance(data, tf.data.Dataset):
+        return int(data.cardinality()) < 0
+    return isinstance(data, Iterator) or is_endless(data)
 
 
 def serve_arrays(options: dict[str, Any], seed: int, conditional: bool = False) -> dict[str, Any]:
@@ -157,7 +237,7 @@ def _batches(data: Any, batch_size: int) -> Iterator[Any]:
         for start in range(0, count(data), batch_size):
             yield rows(data, start, start + batch_size)
     elif isinstance(data, keras.utils.PyDataset):
-        for index in range(data.num_batches or 0):
+        for index in itertools.count() if data.num_batches is None else range(data.num_batches):
             yield data[index]
     elif data is not None:
         yield from data
@@ -190,13 +270,58 @@ def is_array(data: Any) -> bool:
 
 
 def examples(batch: Any) -> np.ndarray:
-    """The examples of a batch, without conditions, labels and weights."""
-    x, _, _ = unpack(tuple(batch) if isinstance(batch, list) else batch, conditional=False)
-    if isinstance(x, tf.distribute.DistributedValues):
-        x = x.values[0]
-    return np.asarray(x)
+    """The examples of a batch, without conditions, targets, labels and weights."""
+    return _array(split(batch, targets=None).x)
 
 
-def _resumed(batch: Any, rest: Iterator) -> Iterator:
-    yield batch
+def _array(values: Any) -> np.ndarray:
+    return np.asarray(values.values[0] if isinstance(values, tf.distribute.DistributedValues) else values)
+
+
+def _finite_rows(batch: np.ndarray) -> np.ndarray:
+    return np.isfinite(batch).all(axis=tuple(range(1, batch.ndim)))
+
+
+def _few(batches: Iterator[Any], limit: int) -> list[Any]:
+    """The next batches, no more than `limit` nor than memory should hold."""
+    seen: list[Any] = []
+    size = 0
+    while len(seen) < limit and size < MANY_BYTES:
+        batch = next(batches, None)
+        if batch is None:
+            break
+        seen.append(batch)
+        size += examples(batch).nbytes
+    return seen
+
+
+def _resumed(seen: list[Any], rest: Iterator) -> Iterator:
+    yield from seen
     yield from rest
+
+
+def _of_tuples(batches: Iterator[Any]) -> Iterator[tuple]:
+    """Batches as Keras takes them from a generator."""
+    for batch in batches:
+        yield tuple(batch) if isinstance(batch, (tuple, list)) else (batch,)
+
+
+def _opened(data: tf.data.Dataset, limit: int) -> tuple[list[Any], tf.data.Dataset]:
+    """The first batches of a dataset, and one whose first iteration goes on where these end."""
+    iterator = iter(data)
+    seen = _few(iterator, limit)
+    state = {"kept": _resumed(seen, iterator), "is_first": False}
+
+    def first() -> Iterator:
+        kept = state.pop("kept", ())
+        state["is_first"] = kept != ()
+        yield from kept
+
+    def again() -> Iterator[bool]:
+        yield not state["is_first"]
+
+    # Through Python go only the batches of the first iteration; the others are the dataset's own.
+    later = tf.data.Dataset.from_generator(again, output_signature=tf.TensorSpec((), tf.bool))
+    later = later.flat_map(lambda is_later: data.take(tf.where(is_later, tf.constant(-1, tf.int64), 0)))
+    result = tf.data.Dataset.from_generator(first, output_signature=data.element_spec).concatenate(later)
+    return seen, result.prefetch(2).with_options(data.options())

@@ -17,6 +17,7 @@ from keras_vae.arguments import check_count
 from keras_vae.conditions import condition_for
 from keras_vae.data.batches import is_array
 from keras_vae.evaluation.statistics import checked_batches, given, refuse_deterministic, standard_error
+from keras_vae.models.inputs import refuse_targets
 from keras_vae.models.vae import VAE
 
 # One chunk of draws gives about this many numbers at the decoder's output: matrix products are then at their full
@@ -109,6 +110,7 @@ def log_likelihood(vae: VAE, data: Any, num_samples: int = 5000, seed: int = 0, 
     """
     num_samples = check_count("num_samples", num_samples, at_most=MOST_SAMPLES)
     refuse_deterministic(vae, "Importance sampling")
+    refuse_targets(vae)
     estimator = ELBO if all(vae.certainties) else CODES_FIXED if any(vae.certainties) else IMPORTANCE
     if estimator == ELBO:
         num_samples = 1

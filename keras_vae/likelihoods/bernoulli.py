@@ -1,12 +1,14 @@
 """Likelihoods of data that are 0 or 1, and of data between: Bernoulli and continuous Bernoulli."""
 
+from typing import Any
+
 import numpy as np
 import tensorflow as tf
 from tensorflow_probability import distributions as tfd
 
 from keras_vae.distributions.grid import tilted_logits
 from keras_vae.distributions.support import UNIT
-from keras_vae.likelihoods.likelihood import Likelihood, inside, logit
+from keras_vae.likelihoods.likelihood import Likelihood, inside, logit, percent
 from keras_vae.serialization import register
 
 
@@ -32,17 +34,20 @@ class Bernoulli(Likelihood):
         """logit(mean), the mean clipped to [0.001, 0.999] as in the code of Burda et al. 2016."""
         return logit(inside(mean))
 
-    def check_values(self, x: np.ndarray) -> None:
-        """Refuse anything but zeros and ones."""
-        binary = (x == 0.0) | (x == 1.0)
-        if not binary.all():
-            raise ValueError(
-                f"Bernoulli is a likelihood of zeros and ones, but {100 * (1 - binary.mean()):.1f}% of the values are "
-                f"neither (they lie in [{x.min():g}, {x.max():g}]); its log-probability would mean nothing. Either "
-                'binarize: data.load(..., binarize="dynamic") or (x > 0.5).astype("float32"); or choose a likelihood '
-                "of gray levels: likelihoods.ContinuousBernoulli(event_shape) or likelihoods.Normal(event_shape) for "
-                "densities, likelihoods.DiscretizedLogistic(event_shape) for levels and bits/dim."
-            )
+    def outside(self, x: Any) -> Any:
+        """Anything but zeros and ones."""
+        return (x != 0.0) & (x != 1.0)
+
+    def refusal(self, share: float, found: str) -> str:
+        """Likelihoods of other values, or how to come to zeros and ones."""
+        within = f" (they lie in {found})" if found else ""
+        return (
+            f"Bernoulli is a likelihood of zeros and ones, but {percent(share)} of the values are neither{within}; its "
+            'log-probability would mean nothing. Either binarize: data.load(..., binarize="dynamic") or '
+            '(x > 0.5).astype("float32"); or choose a likelihood of gray levels: '
+            "likelihoods.ContinuousBernoulli(event_shape) or likelihoods.Normal(event_shape) for densities, "
+            "likelihoods.DiscretizedLogistic(event_shape) for levels and bits/dim."
+        )
 
 
 @register
@@ -64,11 +69,11 @@ class ContinuousBernoulli(Likelihood):
         midpoints = (np.arange(2000) + 0.5) / 2000
         return tilted_logits(inside(mean), midpoints)
 
-    def check_values(self, x: np.ndarray) -> None:
-        """Refuse values outside [0, 1]."""
-        if x.size and (x.min() < 0.0 or x.max() > 1.0):
-            raise ValueError(
-                f"ContinuousBernoulli is a likelihood of values in [0, 1], but the data lie in [{x.min():g}, "
-                f"{x.max():g}]. Either scale them, (x - low) / (high - low), as data.load does with images; or choose "
-                "likelihoods.Normal(event_shape), which takes any real numbers."
-            )
+    def refusal(self, share: float, found: str) -> str:
+        """How to come to [0, 1], or another likelihood."""
+        lie = f"the data lie in {found}" if found else f"{percent(share)} of the values lie outside"
+        return (
+            f"ContinuousBernoulli is a likelihood of values in [0, 1], but {lie}. Either scale them, (x - low) / (high "
+            "- low), as data.load does with images; or choose likelihoods.Normal(event_shape), which takes any real "
+            "numbers."
+        )

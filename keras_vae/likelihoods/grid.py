@@ -20,7 +20,7 @@ from keras_vae.distributions.grid import (
 )
 from keras_vae.distributions.scales import bounded_exp
 from keras_vae.distributions.support import UNIT, Support
-from keras_vae.likelihoods.likelihood import Likelihood, inside, logit
+from keras_vae.likelihoods.likelihood import Likelihood, inside, logit, percent
 from keras_vae.serialization import register
 
 
@@ -41,17 +41,21 @@ class GridLikelihood(Likelihood):
         super().__init__(event_shape, **kwargs)
         self.levels = check_count("levels", levels, at_least=2, at_most=MAX_LEVELS)
 
-    def check_values(self, x: np.ndarray) -> None:
-        """Refuse values off the grid; float32 rounding is forgiven."""
-        name, top = type(self).__name__, self.levels - 1
-        off = (np.abs(x * top - np.round(x * top)) > 0.01) | (x < 0.0) | (x > 1.0)
-        if off.any():
-            raise ValueError(
-                f"{name} is a likelihood of {self.levels} levels, k / {top} in [0, 1], but {100 * off.mean():.1f}% of "
-                f"the values lie elsewhere (the data lie in [{x.min():g}, {x.max():g}]). "
-                f"data.load(..., levels={self.levels}) rounds images to this grid, np.round(x * {top}) / {top} other "
-                "values in [0, 1]. For continuous values choose likelihoods.Normal(event_shape)."
-            )
+    def outside(self, x: Any) -> Any:
+        """Values off the grid; float32 rounding is forgiven."""
+        scaled = x * (self.levels - 1)
+        rounded = tf.round(scaled) if tf.is_tensor(scaled) else np.round(scaled)
+        return (abs(scaled - rounded) > 0.01) | (x < 0.0) | (x > 1.0)
+
+    def refusal(self, share: float, found: str) -> str:
+        """How to come to the grid, or another likelihood."""
+        top, within = self.levels - 1, f" (the data lie in {found})" if found else ""
+        return (
+            f"{type(self).__name__} is a likelihood of {self.levels} levels, k / {top} in [0, 1], but {percent(share)} "
+            f"of the values lie elsewhere{within}. data.load(..., levels={self.levels}) rounds images to this grid, "
+            f"np.round(x * {top}) / {top} other values in [0, 1]. For continuous values choose "
+            "likelihoods.Normal(event_shape)."
+        )
 
 
 @register

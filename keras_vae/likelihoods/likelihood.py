@@ -85,12 +85,36 @@ class Likelihood(Serializable, keras.layers.Layer):
     def adapt(self, spread: float) -> None:
         """Initialise weights of its own, if any, from the standard deviation of the data around their mean."""
 
+    def outside(self, x: Any) -> Any:
+        """Which finite values of the data lie where they have no probability, or density: bools shaped like `x`.
+
+        For arrays and, inside of the compiled steps of `fit` and `evaluate`, tensors: no more than a few operations. Of
+        values that are not finite it may say anything. None stands for none of them.
+        """
+        if self.support == REAL:
+            return None
+        return (x < self.support.low) | (x > self.support.high)
+
+    def refusal(self, share: float, found: str) -> str:
+        """What is wrong with data that hold values outside, and the remedy.
+
+        Args:
+            share: of the values that lie outside, in (0, 1].
+            found: the interval that the values lie in, if it is known: "[0, 255]".
+        """
+        within = f", and these lie in {found}" if found else ""
+        return f"{type(self).__name__} is a likelihood of values in {self.support}, but the data are not{within}."
+
     def check_values(self, x: np.ndarray) -> None:
-        """Refuse finite floats of the right shape that lie outside the support.
+        """Refuse finite floats of the right shape that lie `outside`.
 
         Raises:
             ValueError: naming the remedy.
         """
+        with np.errstate(over="ignore", invalid="ignore"):
+            bad = self.outside(x)
+        if bad is not None and np.any(bad):
+            raise ValueError(self.refusal(float(np.mean(bad)), f"[{x.min():g}, {x.max():g}]"))
 
     def call(self, params: tf.Tensor) -> tfd.Distribution:
         """p(x|z) from the decoder's output [..., *params_shape]."""
@@ -216,6 +240,11 @@ def inside(mean: np.ndarray) -> np.ndarray:
 def logit(mean: np.ndarray) -> np.ndarray:
     """log(mean / (1 - mean))."""
     return np.log(mean) - np.log1p(-mean)
+
+
+def percent(share: float) -> str:
+    """A share in percent, as short as it may be without being 0."""
+    return f"{100 * share:.1f}%" if share >= 5e-4 else f"{100 * share:.2g}%"
 
 
 def _float32(x: np.ndarray) -> np.ndarray:

@@ -33,7 +33,7 @@ class Normal(Likelihood):
     def __init__(self, event_shape: Sequence[int], scale: float | str = "learned", **kwargs: Any) -> None:
         super().__init__(event_shape, **kwargs)
         if scale not in ("learned", "per_pixel"):
-            check_number("scale", scale, above=0, hint=', "learned" or "per_pixel"')
+            scale = check_number("scale", scale, above=0, hint=', "learned" or "per_pixel"')
         self.scale = scale
         if scale in ("learned", "per_pixel"):
             self.scale_bounds = self.SCALES

@@ -97,21 +97,24 @@ class CascadeVAE(VAE):
         seed: Seed | None = None,
         condition: tf.Tensor | None = None,
         training: bool = False,
+        target: tf.Tensor | None = None,
     ) -> Terms:
         """As in `VAE`: two groups of latents, z and the code d."""
         if self.num_classes is None:
-            return super().infer(x, num_samples, seed, condition, training)
+            return super().infer(x, num_samples, seed, condition, training, target)
         self._ensure_built()
         x = tf.cast(x, tf.float32)
+        # The code is the one under which the target is most likely.
+        target = x if target is None else tf.cast(target, tf.float32)
         q = self.encoder(x, training=training)
         point = self.encoder.posterior.point(q)[tf.newaxis]
         z = point if seed is None else q.sample(num_samples, seed=seeds.as_pair(seed))
-        code = self._code(x, z if training else point, assigned=training)
+        code = self._code(target, z if training else point, assigned=training)
         likelihood = self.decoder(_beside(z, self._shown(code)), training=training)
         p = self.prior.distribution(encoder=self.encoder)
         densities = (*self.encoder.posterior.densities, True)
         groups = latent_groups(Joint([q, OneHot.certain(code)]), p, _beside(z, code), densities=densities)
-        return Terms(likelihood.log_prob(x), groups, likelihood)
+        return Terms(likelihood.log_prob(target), groups, likelihood)
 
     @property
     def certainties(self) -> tuple[bool, ...]:

@@ -9,13 +9,13 @@ import tensorflow as tf
 from keras_vae import schedules, seeds
 from keras_vae.arguments import check_number, check_sizes, check_weight
 from keras_vae.conditions import condition_for
-from keras_vae.data.batches import unpack
+from keras_vae.data.batches import split
 from keras_vae.models.decoder import Decoder
 from keras_vae.models.encoder import Encoder
 from keras_vae.models.vae import VAE
 from keras_vae.objectives.objective import Objective
 from keras_vae.priors.prior import Prior
-from keras_vae.schedules import Schedule
+from keras_vae.schedules import Schedule, Weight
 from keras_vae.serialization import register
 from keras_vae.terms import Terms
 from keras_vae.training import replicas, step_guard
@@ -49,6 +49,8 @@ class FactorVAE(VAE):
     Raises:
         ValueError: as in `VAE`, and for a wrong weight, size or learning rate.
     """
+
+    tc_weight = Weight()
 
     def __init__(
         self,
@@ -122,7 +124,7 @@ class FactorVAE(VAE):
         # The step before the update, and a number that nothing else folds in: draws of their own.
         seed = seeds.fold_in(self.seed, -2, self._step(), replica)
         logs = super().train_step(data)
-        x, condition, _ = unpack(data, self.condition is not None)
+        x, condition, _, _ = split(data, self.condition is not None, self.targets)
         loss = self._update_discriminator(tf.cast(x, tf.float32), condition, seed)
         self._discriminator_loss.update_state(loss)
         return {**logs, **replicas.for_keras({"discriminator_loss": self._discriminator_loss.result()})}

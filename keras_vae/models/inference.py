@@ -184,6 +184,7 @@ class Inference(keras.Model):
                 "from it: a plain autoencoder is judged by its reconstructions (evaluate)."
             )
         num_samples = check_count("num_samples", num_samples)
+        inputs.refuse_targets(self)
         self._ensure_built()
         num_samples = 1 if all(self.certainties) else num_samples
         return _array(estimate(self, x, num_samples, seeds.as_pair(seed), condition))

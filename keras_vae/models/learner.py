@@ -1,9 +1,9 @@
-"""What a VAE does around its training step: arguments of `fit`, a look at the data, running means of what is logged."""
+"""What a VAE does around its training step: arguments of `fit`, adaptation to the data, running means of the logs."""
 
 import contextlib
 import inspect
+import itertools
 import random
-import types
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
@@ -11,11 +11,11 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from keras_vae import conditions, internals
+from keras_vae import internals
 from keras_vae.data import batches
 from keras_vae.models import inputs
 from keras_vae.terms import Terms
-from keras_vae.training import replicas, skipped_steps
+from keras_vae.training import data_guard, monitors, replicas, skipped_steps
 from keras_vae.training.callback import FitCallback
 
 
@@ -40,6 +40,68 @@ class BatchIndex(keras.metrics.Metric):
         return tf.convert_to_tensor(self.index)
 
 
+class Regularization:
+    """What the layers of a model add to its loss: regularizers of weights and activities, and `add_loss`.
+
+    As in plain Keras: their sum, in training and in validation. It is part of the loss, never of the ELBO.
+
+    Attributes:
+        mean: the running mean that is logged, under the name "regularization".
+        is_used: whether there was anything when a step was traced; if not, nothing is logged.
+    """
+
+    def __init__(self) -> None:
+        self.mean = keras.metrics.Mean(name="regularization", dtype="float32")
+        self.is_used = False
+
+    def added(self, vae: Any) -> tf.Tensor | None:
+        """The sum of what was added since `internals.forget_losses`, a float32 scalar; None for nothing."""
+        losses = vae.losses
+        self.is_used |= bool(losses)
+        return tf.add_n([tf.reduce_sum(tf.cast(loss, tf.float32)) for loss in losses]) if losses else None
+
+
+def weights_of_examples(weight: Any) -> tf.Tensor | None:
+    """Weights [B] or [B, 1] as float32 [B].
+
+    Raises:
+        ValueError: for weights of another shape.
+    """
+    if weight is None:
+        return None
+    sizes = weight.shape[1:]
+    if sizes.rank is not None and sizes.num_elements() not in (1, None):
+        raise ValueError(
+            f"sample_weight must be one number for each example, of shape [B], not {tuple(weight.shape)}: weights of "
+            "single values would make no likelihood."
+        )
+    return tf.reshape(tf.cast(weight, tf.float32), [-1])
+
+
+def refuse_replacement(vae: Any, name: str, value: Any) -> None:
+    """Refuse another objective: the names of the logs, and the compiled steps, are those of the first.
+
+    Raises:
+        AttributeError: naming the remedy.
+    """
+    if name == "objective" and vars(vae).get("objective", value) is not value:
+        raise AttributeError(
+            "The objective of a model cannot be replaced: make another model of the same parts, VAE(vae.encoder, "
+            "vae.decoder, vae.prior, objective). Its numbers can be set: vae.objective.kl_weight = 0.5."
+        )
+
+
+def note_change(vae: Any, name: str, value: Any) -> None:
+    """After a setting was changed that the compiled steps hold as a constant, let them be traced anew."""
+    if name not in vae.constants or "__adopted__" not in vars(vae):
+        return
+    vars(vae)["__arguments__"][name] = value
+    for made, make in (("train_function", vae.make_train_function), ("test_function", vae.make_test_function)):
+        # Also within `fit`, which calls them by name at each step.
+        if vars(vae).get(made) is not None:
+            make(force=True)
+
+
 def counter(vae: Any, name: str) -> keras.Variable:
     """A weight of the model that counts: an int64 scalar, the same on all replicas."""
     return vae.add_weight(
@@ -61,40 +123,45 @@ def build_optimizer(vae: Any) -> None:
 
 
 def fit_options(vae: Any, args: Iterable[Any], kwargs: Mapping[str, Any]) -> dict[str, Any]:
-    """The arguments of `keras.Model.fit` for what was given to that of a VAE, whose first batch has been looked at.
+    """The arguments of `keras.Model.fit` for what was given to that of a VAE, whose data have been looked at.
 
     A fresh model is adapted to the data; arrays are served from memory; every worker gets its own part of the batches.
 
     Raises:
-        ValueError: for data, or conditions, that the model cannot take.
+        ValueError: for data, conditions, weights or callbacks that the model cannot take, and settings of `compile`
+            that it would ignore.
     """
     replicas.check_devices(vae.distribute_strategy)
+    require_compiled(vae, "fit")
     options = _named(keras.Model.fit, vae, args, kwargs)
     options["callbacks"] = skipped_steps.with_report(options.get("callbacks"))
+    inputs.take_arrays(vae, options, options.get("class_weight"))
+    inputs.take_validation(vae, options)
+    is_validated = options.get("validation_data") is not None or bool(options.get("validation_split"))
+    best = ("elbo", "log_likelihood", vae.objective.monitor)
+    monitors.settle(options["callbacks"], [*vae.get_metrics_result(), "regularization"], best, is_validated)
     keepers = [callback for callback in options["callbacks"] if isinstance(callback, FitCallback)]
     for keeper in keepers:
         keeper.prepare(vae, options)
-    if isinstance(options.get("x"), Mapping):
-        options["x"], options["y"], _ = batches.unpack(options["x"], conditional=True)
-        if vae.condition is None:
-            conditions.given(None, options["y"])
-    batch, x = look_at(vae, options.get("x"), options.get("y"))
+    # Of data that may never end, a fresh model is adapted to the first batches.
+    limit = min(options.get("steps_per_epoch") or batches.MANY_BATCHES, batches.MANY_BATCHES)
+    adapts = is_fresh(vae)
+    seen, options["x"] = inputs.look_at(vae, options, limit if adapts else 1)
     if options.get("validation_data") is not None:
-        _, options["validation_data"] = look_at(vae, options["validation_data"])
-    if batch is not None and is_fresh(vae):
-        # A generator can be run through only once, and that is for training.
-        vae.adapt(batch if isinstance(x, types.GeneratorType) else x)
-    options["x"] = x
+        _, options["validation_data"] = inputs.look_at(vae, {"x": options["validation_data"]})
+    if seen and adapts:
+        vae.adapt(_to_adapt_to(options, seen, limit))
     for keeper in keepers:
         options = keeper.serve(vae, options)
     strategy = vae.distribute_strategy
     order = replicas.from_chief(strategy, random.randrange(2**31))
-    options = batches.serve_arrays(options, order, conditional=vae.condition is not None)
+    options = batches.serve_arrays(options, order, conditional=vae.learns_from_pairs)
     if not batches.is_array(options["x"]):
         # Keras shuffles arrays, and warns that it will not shuffle anything else.
         options.setdefault("shuffle", False)
     for data, steps in (("x", "steps_per_epoch"), ("validation_data", "validation_steps")):
         options[data], options[steps] = replicas.shard(strategy, options.get(data), options.get(steps))
+    vae.data_guard.forget(data_guard.TRAINING)
     return options
 
 
@@ -114,12 +181,73 @@ def evaluate_options(vae: Any, args: Iterable[Any], kwargs: Mapping[str, Any]) -
         ValueError: as `fit_options`.
     """
     replicas.check_devices(vae.distribute_strategy)
+    require_compiled(vae, "evaluate")
     options = _named(keras.Model.evaluate, vae, args, kwargs)
     options.update(options.pop("kwargs", {}))
     if not options.get(internals.CACHED_EVALUATION):
-        _, x = look_at(vae, options.get("x"), options.get("y"))
+        inputs.take_arrays(vae, options)
+        _, x = inputs.look_at(vae, options)
         options["x"], options["steps"] = replicas.shard(vae.distribute_strategy, x, options.get("steps"))
+    vae.data_guard.forget(data_guard.EVALUATION)
     return options
+
+
+def require_compiled(vae: Any, method: str) -> None:
+    """Refuse to work before `compile`, and with settings of it that would be ignored.
+
+    Raises:
+        ValueError: naming the remedy.
+    """
+    if not vae.compiled:
+        raise ValueError(
+            f"{method} comes after compile: vae.compile(optimizer=keras.optimizers.Adam(1e-3)) says how the model is "
+            "trained."
+        )
+    settings = internals.settings_of_compile(vae)
+    ignored = [name for name in ("loss", "loss_weights", "metrics", "weighted_metrics") if settings.get(name)]
+    if ignored:
+        raise ValueError(
+            f"compile({', '.join(f'{name}=...' for name in ignored)}): a VAE has a loss and numbers of its own, and "
+            f"{method} would ignore these. Leave them out: vae.compile(optimizer). The loss is VAE(..., "
+            "objective=objectives.ELBO()) of the decoder's likelihood: likelihoods.Normal for squared errors, "
+            "likelihoods.Bernoulli for cross-entropies. Other numbers are logged by a callback of your own, of "
+            "vae.reconstruct(x), or by an objective (Objective.metric_names)."
+        )
+
+
+def adapt(vae: Any, data: Any) -> None:
+    """Initialise from the data what is better not random; see `VAE.adapt`."""
+    summary = batches.summarize(inputs.data_of(data), vae.prior.num_examples, targets=vae.targets)
+    vae.decoder.adapt(summary.mean, summary.spread)
+    vae.prior.adapt(summary)
+    weights = [*vae.trainable_variables, *vae.prior.non_trainable_variables]
+    replicas.follow_chief(vae.distribute_strategy, weights)
+    vae.adapted.assign(1)
+
+
+def prepare_to_export(vae: Any, signature: Any) -> None:
+    """Call the model once: Keras exports what has been called, and `fit` calls its parts.
+
+    Raises:
+        ValueError: for a conditional model without a signature, of which Keras would export half.
+    """
+    if vae.condition is not None and signature is None:
+        raise ValueError(
+            "Keras's own export knows one input, and this model has a condition too: keras_vae.export.to_saved_model("
+            "vae, folder) exports it, and so does export(..., input_signature=...)."
+        )
+    low, high = vae.decoder.likelihood.support
+    vae(np.full((1, *vae.decoder.event_shape), min(max(0.0, low), high), "float32"))
+
+
+def _to_adapt_to(options: Mapping[str, Any], seen: list[Any], limit: int) -> Any:
+    """All of the data, or the first batches of those that may never end or be run through only once."""
+    x, y = options["x"], options.get("y")
+    if batches.is_endless(x):
+        return itertools.islice(batches.whole_batches(x, batches.DEFAULT_BATCH_SIZE), limit)
+    if batches.may_be_endless(x):
+        return iter(seen)
+    return (x, y) if batches.is_array(x) and y is not None else x
 
 
 def is_fresh(vae: Any) -> bool:
@@ -127,30 +255,6 @@ def is_fresh(vae: Any) -> bool:
     is_new = not any(tf.convert_to_tensor(count).numpy() for count in (vae.adapted, vae.step))
     # A decoder that was trained elsewhere has a bias.
     return is_new and not np.any(tf.convert_to_tensor(vae.decoder.output_layer.bias).numpy())
-
-
-def look_at(vae: Any, data: Any, y: Any = None) -> tuple[np.ndarray | None, Any]:
-    """The examples of the first batch, checked with their conditions, and the data to use from then on.
-
-    Of arrays all examples are looked at.
-
-    Raises:
-        ValueError: for data outside the likelihood's support or of another shape, and for wrong conditions.
-    """
-    batch, data = batches.first_batch(data)
-    if batch is None:
-        return None, data
-    x = batches.examples(batch)
-    holds_all = isinstance(data, (tuple, list, Mapping)) or batches.is_array(data)
-    inputs.examples(vae, batches.examples(data) if holds_all else x)
-    # Labels that stand beside an array are looked at all.
-    condition = y if batches.is_array(batch) else batches.unpack(batch, vae.condition is not None)[1]
-    if isinstance(condition, tf.distribute.DistributedValues):
-        condition = condition.values[0]
-    if vae.condition is not None or not batches.is_array(batch):
-        rows = len(data) if batches.is_array(batch) and y is not None else len(x)
-        conditions.given(vae.condition, condition, rows)
-    return x, data
 
 
 def log(

@@ -12,7 +12,7 @@ import numpy as np
 import tensorflow as tf
 from tensorflow_probability import distributions as tfd
 
-from keras_vae import conditions, internals, seeds
+from keras_vae import conditions, internals, schedules, seeds
 from keras_vae.arguments import check_count, check_number
 from keras_vae.conditions import condition_for
 from keras_vae.data import batches
@@ -29,7 +29,7 @@ from keras_vae.priors.prior import Prior
 from keras_vae.seeds import Seed
 from keras_vae.serialization import Serializable, register
 from keras_vae.terms import Terms, latent_groups, pathwise
-from keras_vae.training import replicas, step_guard, steps_per_call
+from keras_vae.training import data_guard, replicas, step_guard, steps_per_call
 
 # A model that several threads call for the first time is built by one of them.
 BUILDING = threading.RLock()
@@ -68,6 +68,8 @@ class VAE(Serializable, Inference, keras.Model):
         gradient_skip_norm: training steps whose gradient has a larger norm are skipped; None skips only those whose
             loss or gradient is not finite. `training.step_guard` says what that means; `fit` counts, reports and, if
             there are too many in a row, stops.
+        targets: whether the likelihood is of a target beside x, as in denoising: q(z|x) sees x, and log p(y|z) is of
+            y. `fit` and its kin then take (x, y), or {"image": x, "target": y}, with "condition" too if there is one.
 
     Raises:
         ValueError: if posterior and prior differ in `latent_dim`, or the support of the posterior is not inside the
@@ -84,6 +86,8 @@ class VAE(Serializable, Inference, keras.Model):
 
     encodes_all: bool = True
     chooses_steps_per_execution: bool = True
+    # What a compiled step holds as a constant, and is therefore traced anew for.
+    constants: tuple[str, ...] = ("seed", "gradient_skip_norm")
 
     def __init__(
         self,
@@ -93,6 +97,7 @@ class VAE(Serializable, Inference, keras.Model):
         objective: Objective | None = None,
         seed: int | None = None,
         gradient_skip_norm: float | None = None,
+        targets: bool = False,
         **kwargs: Any,
     ) -> None:
         # An automatic cast to half precision would round the data before their likelihood is taken.
@@ -113,8 +118,13 @@ class VAE(Serializable, Inference, keras.Model):
         encoder.follow(decoder.likelihood.support)
         # 1 once weights were adapted or loaded: an automatic `adapt` could then only destroy something.
         self.adapted = learner.counter(self, "adapted")
+        self.targets = bool(targets)
+        schedules.adopt(objective)
+        schedules.adopt(self)
         names = ("loss", *LOGGED, *objective.metric_names)
         self._means = {name: keras.metrics.Mean(name=name, dtype="float32") for name in names}
+        self._regularization = learner.Regularization()
+        self.data_guard = data_guard.DataGuard(decoder.likelihood)
         self._batch_index = learner.BatchIndex(name="batch_index")
         self.skip_counts = step_guard.SkipCounts(name="skip_counts")
         self.compiled_methods = inference.Compiled()
@@ -183,6 +193,7 @@ class VAE(Serializable, Inference, keras.Model):
         seed: Seed | None = None,
         condition: tf.Tensor | None = None,
         training: bool = False,
+        target: tf.Tensor | None = None,
     ) -> Terms:
         """From data to the terms of an objective.
 
@@ -192,16 +203,19 @@ class VAE(Serializable, Inference, keras.Model):
             seed: of the draws; None takes the posterior's point instead of draws (then K is 1).
             condition: one for each example, or one for all; of a conditional model.
             training: passed on to the networks.
+            target: what the likelihood is of, shaped like `x`; x itself unless given.
         """
         self._ensure_built()
         inputs.check_dtype(x)
         x = tf.cast(x, tf.float32)
+        target = x if target is None else tf.cast(target, tf.float32)
         if x.shape.rank is not None:
             self.decoder.likelihood.check_shape(x.shape)
             inference.check_draws(self, x.shape[0], num_samples)
         condition = conditions.given(self.condition, condition, x.shape[0])
-        q, features = self.encoder.ascend(x, condition=condition_for(self.encoder, condition), training=training)
+        # A prior may call the encoder, too: what layers add to the loss is that of their last call.
         p = self.prior.distribution(encoder=self.encoder, condition=condition_for(self.prior, condition))
+        q, features = self.encoder.ascend(x, condition=condition_for(self.encoder, condition), training=training)
         if seed is None:
             point = self.encoder.posterior.point(q)
             # At the very tensor that a flow gave: it remembers where that came from, and inverts nothing.
@@ -216,7 +230,7 @@ class VAE(Serializable, Inference, keras.Model):
                 z, features, seed, condition_for(self.decoder, condition), training
             )
             groups = [*latent_groups(q, p, z, log_q, densities), *groups]
-            return Terms(likelihood.log_prob(x), groups, likelihood, extras=extras)
+            return Terms(likelihood.log_prob(target), groups, likelihood, extras=extras)
 
         if training and "pathwise" in self.objective.needs:
             return pathwise(terms_at, z)
@@ -268,15 +282,19 @@ class VAE(Serializable, Inference, keras.Model):
 
     def train_step(self, data: Any) -> dict[str, tf.Tensor]:
         """One update of all weights from one batch."""
-        x, condition, sample_weight = batches.unpack(data, self.condition is not None)
+        x, condition, target, sample_weight = batches.split(data, self.condition is not None, self.targets)
         self._ensure_built()
+        refused = self.data_guard.look(data_guard.TRAINING, self._step(), x, target, sample_weight)
+        x, target = data_guard.harmless(refused, x, target)
         variables = self.trainable_variables
         if not self.optimizer.built:
             self.optimizer.build(variables)
         backup = step_guard.Backup(self.non_trainable_variables)
         seed = seeds.fold_in(self.seed, self._step())
         with tf.GradientTape() as tape:
-            terms, loss, extra = self.compute_objective(x, condition, sample_weight, seed, training=True)
+            terms, loss, extra = self.compute_objective(
+                x, condition, sample_weight, seed, training=True, **self._named_target(target)
+            )
             scaled = self.optimizer.scale_loss(replicas.share_of_mean(loss, terms.total_weight))
         gradients = tape.gradient(scaled, variables)
         if not self.objective.uses_prior:
@@ -284,21 +302,29 @@ class VAE(Serializable, Inference, keras.Model):
             pairs = zip(gradients, variables, strict=True)
             gradients = [keras.ops.zeros_like(v) if gradient is None else gradient for gradient, v in pairs]
         gradients = replicas.sum_gradients(gradients)
-        checked = step_guard.check(gradients, self.optimizer, self.gradient_skip_norm, x, terms, loss)
+        checked = step_guard.check(gradients, self.optimizer, self.gradient_skip_norm, x, terms, loss, refused)
         with replicas.summed_already(self.optimizer):
             step_guard.apply(checked, self.optimizer, variables)
         backup.restore(checked.skipped)
         self.skip_counts.update_state(checked.reason)
-        # It depends on the loss: when the data have come to an end, the rest of the step is not taken either.
-        self.step.assign_add(tf.ones_like(loss, tf.int64))
-        return learner.log(self._means, terms, loss, extra, checked.skipped)
+        # It depends on the value of the loss, not on its shape, which is known: where the data have come to an end,
+        # there is no step to count.
+        self.step.assign_add(tf.where(tf.math.is_nan(loss), tf.ones([], tf.int64), 1))
+        return learner.log(self._running_means, terms, loss, extra, checked.skipped)
 
     def test_step(self, data: Any) -> dict[str, tf.Tensor]:
         """The same numbers without an update. The noise follows from the index of the batch, so that they repeat."""
-        x, condition, sample_weight = batches.unpack(data, self.condition is not None)
-        seed = seeds.fold_in(seeds.fold_in(self.seed, -1), self._batch_index.next())
-        terms, loss, extra = self.compute_objective(x, condition, sample_weight, seed, training=False)
-        return learner.log(self._means, terms, loss, extra)
+        x, condition, target, sample_weight = batches.split(data, self.condition is not None, self.targets)
+        index = self._batch_index.next()
+        # All replicas count.
+        number = index // tf.distribute.get_strategy().num_replicas_in_sync
+        refused = self.data_guard.look(data_guard.EVALUATION, number, x, target, sample_weight)
+        x, target = data_guard.harmless(refused, x, target)
+        seed = seeds.fold_in(seeds.fold_in(self.seed, -1), index)
+        terms, loss, extra = self.compute_objective(
+            x, condition, sample_weight, seed, training=False, **self._named_target(target)
+        )
+        return learner.log(self._running_means, terms, loss, extra)
 
     def compute_objective(
         self,
@@ -307,6 +333,7 @@ class VAE(Serializable, Inference, keras.Model):
         sample_weight: tf.Tensor | None,
         seed: tf.Tensor,
         training: bool,
+        target: tf.Tensor | None = None,
     ) -> tuple[Terms, tf.Tensor, dict[str, tf.Tensor]]:
         """The terms of a batch, the loss, and the numbers that the objective logs beside it.
 
@@ -316,26 +343,42 @@ class VAE(Serializable, Inference, keras.Model):
             sample_weight: [B], or None.
             seed: of the draws; each replica has its own.
             training: passed on to the networks.
+            target: shaped like x, of a model with `targets`.
         """
         replica = tf.distribute.get_replica_context().replica_id_in_sync_group
-        (x, condition, sample_weight), is_stand_in = replicas.fill_if_empty(x, condition, sample_weight)
-        terms = self.infer(x, self.objective.num_samples, seeds.fold_in(seed, replica), condition, training)
-        terms = dataclasses.replace(terms, is_stand_in=is_stand_in)
-        if sample_weight is not None:
-            weight = tf.reshape(tf.cast(sample_weight, tf.float32), [-1])
-            terms = dataclasses.replace(terms, sample_weight=weight)
-        return terms, *self.objective(terms, self.objective_step())
+        parts, is_stand_in = replicas.fill_if_empty(x, condition, sample_weight, target)
+        x, condition, sample_weight, target = parts
+        internals.forget_losses(self)
+        named, seed = self._named_target(target), seeds.fold_in(seed, replica)
+        terms = self.infer(x, self.objective.num_samples, seed, condition, training, **named)
+        terms = dataclasses.replace(
+            terms, is_stand_in=is_stand_in, sample_weight=learner.weights_of_examples(sample_weight)
+        )
+        loss, extra = self.objective(terms, self.objective_step())
+        if target is not None:
+            # A likelihood of levels may not notice a NaN, and the encoder does not see it.
+            loss += tf.reduce_sum(0.0 * tf.cast(target, tf.float32))
+        added = self._regularization.added(self)
+        return (terms, loss, extra) if added is None else (terms, loss + added, {**extra, "regularization": added})
+
+    def _named_target(self, target: tf.Tensor | None) -> dict[str, tf.Tensor]:
+        # Subclasses that know of no targets need not take any.
+        return {"target": target} if self.targets else {}
 
     @functools.wraps(keras.Model.fit, assigned=())
     def fit(self, *args: Any, **kwargs: Any) -> keras.callbacks.History:
         """`keras.Model.fit`, after a look at the data; a model whose weights are fresh is adapted to them first.
 
-        `x` is arrays, a dataset or another iterable of batches: of x, (x, y) or {"image": x, "condition": c}. Labels
-        are ignored, unless the model is conditioned on them. Under a distribution strategy every replica gets its own
-        part of each batch. All numbers in the history are nats per example.
+        `x` is arrays, a dataset or another iterable of batches: of x, (x, y), {"image": x, "condition": c}, or
+        {"image": x, "target": t}. Labels are ignored, unless the model is conditioned on them. All batches are looked
+        at: those whose values are not finite are left out (see `training.step_guard`), others that the model cannot
+        take end the training. Under a distribution strategy every replica gets its own part of each batch. All numbers in the
+        history are nats per example.
 
         Raises:
-            ValueError: for data of another shape or outside the likelihood's support, and for wrong conditions.
+            ValueError: before `compile`, or for what `compile` was given and the model would ignore; for data of
+                another shape or outside the likelihood's support, wrong conditions or weights, and callbacks that monitor what
+                will not be there.
             TrainingDiverged: if too many steps in a row had to be skipped.
         """
         self._ensure_built()
@@ -346,15 +389,38 @@ class VAE(Serializable, Inference, keras.Model):
 
     @functools.wraps(keras.Model.evaluate, assigned=())
     def evaluate(self, *args: Any, **kwargs: Any) -> Any:
-        """`keras.Model.evaluate`, after a look at the first batch: `loss`, `elbo`, `log_likelihood` and `kl`, in nats.
+        """`keras.Model.evaluate`, with a look at all batches: `loss`, `elbo`, `log_likelihood` and `kl`, in nats.
 
         Raises:
-            ValueError: as `fit`.
+            ValueError: as `fit`, and for values that are not finite.
         """
         self._ensure_built()
         options = learner.evaluate_options(self, args, kwargs)
         with steps_per_call.while_evaluating(self):
-            return super().evaluate(**options)
+            result = super().evaluate(**options)
+        is_validation = options.get(internals.CACHED_EVALUATION)
+        self.data_guard.refuse(data_guard.EVALUATION, of=f"of the {'validation ' if is_validation else ''}data")
+        return result
+
+    @functools.wraps(keras.Model.train_on_batch, assigned=())
+    def train_on_batch(
+        self, x: Any, y: Any = None, sample_weight: Any = None, class_weight: Any = None, return_dict: bool = False
+    ) -> Any:
+        """`keras.Model.train_on_batch`; a batch that the model cannot take is refused, and changes nothing."""
+        learner.require_compiled(self, "train_on_batch")
+        x, y, sample_weight = inputs.arrays(self, x, y, sample_weight, class_weight)
+        before = int(self._step())
+        logs = super().train_on_batch(x, y, sample_weight, class_weight, return_dict)
+        self.data_guard.refuse(data_guard.TRAINING, before)
+        return logs
+
+    @functools.wraps(keras.Model.test_on_batch, assigned=())
+    def test_on_batch(self, x: Any, y: Any = None, sample_weight: Any = None, return_dict: bool = False) -> Any:
+        """`keras.Model.test_on_batch`; a batch that the model cannot take is refused."""
+        learner.require_compiled(self, "test_on_batch")
+        logs = super().test_on_batch(*inputs.arrays(self, x, y, sample_weight), return_dict)
+        self.data_guard.refuse(data_guard.EVALUATION)
+        return logs
 
     def adapt(self, data: Any) -> None:
         """Initialise from the data what is better not random: the output bias gives their mean, a learned scale their
@@ -364,24 +430,35 @@ class VAE(Serializable, Inference, keras.Model):
         were never trained, loaded or adapted.
 
         Args:
-            data: array, tensor, dataset or other iterable of batches; of endless data, 100 batches are used.
+            data: array, tensor, dataset or other iterable of batches, with the targets of a model that has any; of
+                data that may never end, 100 batches are used.
         """
         self._ensure_built()
-        summary = batches.summarize(data, self.prior.num_examples)
-        self.decoder.adapt(summary.mean, summary.spread)
-        self.prior.adapt(summary)
-        weights = [*self.trainable_variables, *self.prior.non_trainable_variables]
-        replicas.follow_chief(self.distribute_strategy, weights)
-        self.adapted.assign(1)
+        learner.adapt(self, data)
+
+    @property
+    def learns_from_pairs(self) -> bool:
+        """Whether y means something: the condition, or the target."""
+        return self.condition is not None or self.targets
 
     @property
     def metrics(self) -> list[keras.metrics.Metric]:
         """The running means of the logged numbers, and the index of the batch; reset at the start of each epoch."""
-        return [*self._means.values(), self._batch_index]
+        return [*self._running_means.values(), self._batch_index]
+
+    @property
+    def _running_means(self) -> dict[str, keras.metrics.Metric]:
+        used = {"regularization": self._regularization.mean} if self._regularization.is_used else {}
+        return {**self._means, **used}
 
     def get_metrics_result(self) -> dict[str, tf.Tensor]:
         """The running means, over all replicas and workers; the last step returns those of the replicas' means."""
-        return {name: mean.result() for name, mean in self._means.items()}
+        return {name: mean.result() for name, mean in self._running_means.items()}
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        learner.refuse_replacement(self, name, value)
+        super().__setattr__(name, value)
+        learner.note_change(self, name, value)
 
     def objective_step(self) -> tf.Tensor:
         """The step at which the objective is taken, an int64 scalar: the model's own."""
@@ -420,6 +497,15 @@ class VAE(Serializable, Inference, keras.Model):
     def compile_from_config(self, config: dict[str, Any]) -> None:
         """Take up the optimizer of a saved model: a VAE has no other losses and metrics than its objective's."""
         super().compile_from_config({name: value for name, value in config.items() if name not in UNUSED})
+
+    def export(self, *args: Any, **kwargs: Any) -> None:
+        """`keras.Model.export`: of reconstructions alone, and as it is. `keras_vae.export` has more, and proves it.
+
+        Raises:
+            ValueError: for a conditional model, unless it gets an `input_signature`.
+        """
+        learner.prepare_to_export(self, kwargs.get("input_signature"))
+        super().export(*args, **kwargs)
 
     def get_config(self) -> dict[str, Any]:
         """The parts and the seed that is in use."""

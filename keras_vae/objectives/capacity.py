@@ -5,7 +5,7 @@ import tensorflow as tf
 from keras_vae import schedules
 from keras_vae.arguments import check_count, check_weight
 from keras_vae.objectives.objective import Objective
-from keras_vae.schedules import Schedule
+from keras_vae.schedules import Schedule, Weight
 from keras_vae.serialization import register
 from keras_vae.terms import Terms
 
@@ -23,6 +23,8 @@ class Capacity(Objective):
         num_samples: number K of draws from the posterior.
     """
 
+    capacity = Weight()
+    kl_weight = Weight()
     metric_names = ("capacity",)
 
     def __init__(
@@ -61,6 +63,9 @@ class JointCapacity(Objective):
         num_samples: number K of draws from the posterior.
     """
 
+    capacity = Weight()
+    discrete_capacity = Weight()
+    kl_weight = Weight()
     metric_names = ("kl_continuous", "kl_discrete")
     is_of_one_level = True
 

@@ -6,7 +6,7 @@ from keras_vae import schedules
 from keras_vae.arguments import check_choice, check_count, check_weight
 from keras_vae.distributions.gaussian import marginals
 from keras_vae.objectives.regularizer import Regularizer, require_marginals
-from keras_vae.schedules import Schedule
+from keras_vae.schedules import Schedule, Weight
 from keras_vae.serialization import register
 from keras_vae.terms import Terms
 
@@ -29,6 +29,8 @@ class DIP(Regularizer):
         ValueError: for another kind, or a schedule as `off_diagonal_weight` without a `diagonal_weight`.
     """
 
+    off_diagonal_weight = Weight()
+    diagonal_weight = Weight()
     metric_names = ("covariance_penalty",)
 
     def __init__(

@@ -8,7 +8,7 @@ from keras_vae import schedules
 from keras_vae.arguments import check_count, check_number, check_weight
 from keras_vae.distributions.codes import perplexity
 from keras_vae.objectives.objective import Objective
-from keras_vae.schedules import Schedule
+from keras_vae.schedules import Schedule, Weight
 from keras_vae.serialization import register
 from keras_vae.terms import LatentGroup, Terms
 
@@ -33,6 +33,9 @@ class ELBO(Objective):
     Raises:
         ValueError: for numbers out of range, and for `kl_balancing` without a schedule of `kl_weight`.
     """
+
+    kl_weight = Weight()
+    free_bits = Weight()
 
     def __init__(
         self,
@@ -65,10 +68,10 @@ class ELBO(Objective):
         return loss, extra
 
     def _charge(self, terms: Terms, group: LatentGroup) -> tf.Tensor:
-        if not self.free_bits:
-            return terms.mean(group.kl)
         per_dim = group.kl[:, None] if group.kl_per_dim is None else group.kl_per_dim
-        return tf.reduce_sum(tf.maximum(terms.mean(per_dim), self.free_bits))
+        limited = tf.reduce_sum(tf.maximum(terms.mean(per_dim), self.free_bits))
+        # Without a limit the KL of draws may be negative.
+        return tf.where(self.free_bits > 0.0, limited, terms.mean(group.kl))
 
 
 def _balanced(terms: Terms, charges: list[tf.Tensor]) -> list[tf.Tensor]:
@@ -93,6 +96,7 @@ class CommittedELBO(ELBO):
         ValueError: if called with terms of a posterior that quantises nothing.
     """
 
+    commitment_weight = Weight()
     needs = frozenset({"commitment", "usage"})
 
     def __init__(self, commitment_weight: float | Schedule = 0.25, kl_weight: float | Schedule = 1.0) -> None:

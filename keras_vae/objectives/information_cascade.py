@@ -4,6 +4,7 @@ import tensorflow as tf
 
 from keras_vae.arguments import check_count, check_weight
 from keras_vae.objectives.objective import Objective
+from keras_vae.schedules import Weight
 from keras_vae.serialization import register
 from keras_vae.terms import Terms
 
@@ -25,6 +26,8 @@ class InformationCascade(Objective):
         num_samples: number K of draws from the posterior.
     """
 
+    low = Weight()
+    high = Weight()
     metric_names = ("released",)
     uses_marginals = True
     is_of_one_level = True

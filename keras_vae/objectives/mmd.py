@@ -7,7 +7,7 @@ import tensorflow as tf
 from keras_vae import schedules, seeds
 from keras_vae.arguments import check_choice, check_count, check_weight
 from keras_vae.objectives.objective import Objective
-from keras_vae.schedules import Schedule
+from keras_vae.schedules import Schedule, Weight
 from keras_vae.serialization import register
 from keras_vae.terms import Terms
 
@@ -35,6 +35,8 @@ class MMD(Objective):
     KERNELS = ("inverse_multiquadratic", "gaussian")
     SCALES = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0)
     SEED = 0x6D6D64
+    mmd_weight = Weight()
+    kl_weight = Weight()
     metric_names = ("mmd",)
 
     def __init__(

@@ -6,6 +6,7 @@ An objective of your own is a subclass with one method that returns the loss, a 
 
 import tensorflow as tf
 
+from keras_vae.schedules import Adoptable
 from keras_vae.serialization import Serializable
 from keras_vae.terms import Terms
 
@@ -13,8 +14,11 @@ from keras_vae.terms import Terms
 LOGGED = ("elbo", "log_likelihood", "kl")
 
 
-class Objective(Serializable):
+class Objective(Adoptable, Serializable):
     """A loss to minimise, computed from `Terms`.
+
+    Numbers that a callback may set while `fit` runs are declared as `schedules.Weight`, as `ELBO.kl_weight` is. The
+    other arguments of the constructor cannot be changed once a model has the objective.
 
     Attributes:
         num_samples: number K of draws from the posterior for each example.

@@ -6,7 +6,7 @@ from tensorflow_probability import distributions as tfd
 from keras_vae import schedules
 from keras_vae.arguments import check_count, check_weight
 from keras_vae.objectives.regularizer import Regularizer, require_marginals
-from keras_vae.schedules import Schedule
+from keras_vae.schedules import Schedule, Weight
 from keras_vae.serialization import register
 from keras_vae.terms import Terms
 
@@ -26,6 +26,10 @@ class TotalCorrelation(Regularizer):
         marginal_weight: c.
         num_samples: number K of draws from the posterior.
     """
+
+    tc_weight = Weight()
+    information_weight = Weight()
+    marginal_weight = Weight()
 
     def __init__(
         self,

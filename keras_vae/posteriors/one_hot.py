@@ -6,11 +6,11 @@ import tensorflow as tf
 from tensorflow_probability import distributions as tfd
 
 from keras_vae import schedules
-from keras_vae.arguments import check_count, check_number, check_weight
+from keras_vae.arguments import check_count
 from keras_vae.distributions.one_hot import OneHot
 from keras_vae.distributions.support import UNIT
 from keras_vae.posteriors.posterior import Posterior
-from keras_vae.schedules import Schedule
+from keras_vae.schedules import Schedule, Weight
 from keras_vae.serialization import register
 
 
@@ -33,6 +33,8 @@ class RelaxedOneHot(Posterior):
     """
 
     support = UNIT
+    # At zero draws have no gradient.
+    temperature = Weight(positive=True)
 
     def __init__(
         self,
@@ -42,11 +44,6 @@ class RelaxedOneHot(Posterior):
         **kwargs: Any,
     ) -> None:
         super().__init__(check_count("num_classes", num_classes, at_least=2), **kwargs)
-        if callable(temperature):
-            check_weight("temperature", temperature)
-        else:
-            # At zero draws have no gradient.
-            check_number("temperature", temperature, above=0)
         self.num_classes, self.temperature, self.straight_through = num_classes, temperature, straight_through
 
     has_marginals = False

@@ -21,6 +21,7 @@ import keras
 import tensorflow as tf
 from tensorflow_probability import distributions as tfd
 
+from keras_vae import schedules
 from keras_vae.arguments import check_count
 from keras_vae.distributions.head import Head
 from keras_vae.distributions.support import REAL, Support
@@ -104,6 +105,7 @@ class Posterior(Serializable, keras.layers.Layer):
         """Take schedules at `step`, the model's own counter, from now on; until then they stand at their beginning."""
         # Under a name that Keras does not track: the counter belongs to the model.
         self.__dict__["__step__"] = step
+        schedules.adopt(self)
 
     @property
     def step(self) -> tf.Tensor:

@@ -203,7 +203,7 @@ class Checkpoints(FitCallback):
             return options
         start = checkpoint_state.number(vae.step) - self._first_step
         if is_array(options["x"]):
-            options = serve_arrays(options, seed=vae.seed + self._first_step, conditional=vae.condition is not None)
+            options = serve_arrays(options, seed=vae.seed + self._first_step, conditional=vae.learns_from_pairs)
         x, per_epoch = options["x"], options.get("steps_per_epoch")
         self._saves_within = isinstance(x, tf.data.Dataset)
         if not self._saves_within:

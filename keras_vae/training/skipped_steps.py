@@ -6,7 +6,7 @@ from typing import Any
 import keras
 
 from keras_vae.arguments import check_count
-from keras_vae.training import step_guard
+from keras_vae.training import data_guard, step_guard
 from keras_vae.training.callback import FitCallback
 from keras_vae.training.checkpoint_state import number
 
@@ -29,6 +29,8 @@ class TrainingDiverged(RuntimeError):
 class SkippedSteps(FitCallback):
     """Reports the training steps that were skipped (see `step_guard`), and stops when too many were in a row.
 
+    It also stops, with a ValueError, where the data hold values that the likelihood cannot have (see `data_guard`).
+
     `fit` adds one by itself. From the first epoch with a skipped step on, the logs have `skipped_steps`, the number in
     the epoch; the other numbers of training are means over the steps that were taken, NaN if there are none.
 
@@ -47,9 +49,11 @@ class SkippedSteps(FitCallback):
         self._before = self._steps_before = 0
         self._unread = 0
         self._seen_batches = 0
+        self._epoch = 0
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         """Remember how many there were before."""
+        self._epoch = epoch
         self._before, _, _ = self._counts()
         self._steps_before = number(self.model.step)
         self._seen_batches = self._unread = 0
@@ -60,10 +64,12 @@ class SkippedSteps(FitCallback):
         self._seen_batches = batch + 1
         if self._unread >= self.limit:
             self._unread = 0
+            self._refuse_bad_data()
             self._stop_if_too_many()
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         """Log the number of the epoch."""
+        self._refuse_bad_data()
         self._stop_if_too_many()
         skipped = self._counts()[0] - self._before
         if logs is None or not (skipped or self._is_logged):
@@ -80,6 +86,10 @@ class SkippedSteps(FitCallback):
     def _counts(self) -> tuple[int, int, int]:
         total, in_a_row, reason = keras.ops.convert_to_numpy(self.model.skip_counts.result())
         return int(total), int(in_a_row), int(reason)
+
+    def _refuse_bad_data(self) -> None:
+        of = f"of epoch {self._epoch + 1}"
+        self.model.data_guard.refuse(data_guard.TRAINING, before=self._steps_before, of=of)
 
     def _stop_if_too_many(self) -> None:
         total, in_a_row, reason = self._counts()

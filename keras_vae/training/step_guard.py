@@ -21,7 +21,7 @@ from keras_vae.terms import Terms
 from keras_vae.training import adam
 
 # What may be wrong with a step, in the order in which it is computed: the first is named.
-REASONS = ("x", "z", "kl", "log_likelihood", "loss", "gradient", "norm")
+REASONS = ("x", "z", "kl", "log_likelihood", "loss", "gradient", "norm", "refused")
 
 
 class CheckedStep(NamedTuple):
@@ -65,6 +65,7 @@ def check(
     x: tf.Tensor,
     terms: Terms,
     loss: tf.Tensor,
+    refused: tf.Tensor | bool = False,
 ) -> CheckedStep:
     """Look at a step before it is taken. All replicas come to the same result.
 
@@ -75,6 +76,7 @@ def check(
         x: the batch.
         terms: what the model computed.
         loss: the objective, unscaled.
+        refused: whether the data are such that no step may be taken, on all replicas alike.
     """
     gradients = list(gradients)
     replica = tf.distribute.get_replica_context()
@@ -99,7 +101,7 @@ def check(
         return tf.argmax(tf.cast(found, tf.int32), output_type=tf.int32) + 1
 
     reason = tf.cond(loss_is_lost | lost | explodes, first, lambda: tf.constant(0))
-    return CheckedStep(gradients, reason)
+    return CheckedStep(gradients, tf.where(refused, len(REASONS), reason))
 
 
 def apply(checked: CheckedStep, optimizer: keras.optimizers.Optimizer, variables: Sequence[keras.Variable]) -> None:
