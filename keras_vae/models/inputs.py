@@ -33,7 +33,8 @@ def examples(vae: Any, x: Any) -> Any:
         check_dtype(x)
         return tf.cast(x, tf.float32)
     array = as_array("x", x)
-    likelihood.check(array)
+    # Of a model of targets, x is what the encoder sees: only shaped like what the likelihood is of.
+    likelihood.check(array, of_support=not vae.targets)
     return tf.cast(x, tf.float32) if tf.is_tensor(x) else array.astype("float32", copy=False)
 
 

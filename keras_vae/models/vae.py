@@ -16,13 +16,13 @@ from keras_vae import conditions, internals, schedules, seeds
 from keras_vae.arguments import check_count, check_number
 from keras_vae.conditions import condition_for
 from keras_vae.data import batches
+from keras_vae.distributions.support import REAL
 from keras_vae.models import inference, inputs, learner
 from keras_vae.models.decoder import Decoder
 from keras_vae.models.encoder import Encoder
 from keras_vae.models.inference import Inference
 from keras_vae.models.matching import check_parts
-from keras_vae.models.storage import model_files
-from keras_vae.models.storage.model_files import UNUSED
+from keras_vae.models.storage.stored import Stored
 from keras_vae.objectives.elbo import ELBO
 from keras_vae.objectives.objective import LOGGED, Objective
 from keras_vae.priors.prior import Prior
@@ -43,7 +43,7 @@ class Generated(NamedTuple):
 
 
 @register
-class VAE(Serializable, Inference, keras.Model):
+class VAE(Serializable, Inference, Stored, keras.Model):
     """log p(x) >= E_q(z|x)[log p(x|z)] - KL(q(z|x) || p(z)), maximised by `fit`.
 
     After Kingma and Welling 2014, "Auto-encoding variational Bayes". All reported numbers are in nats per example:
@@ -115,7 +115,7 @@ class VAE(Serializable, Inference, keras.Model):
         # `optimizer.iterations` stands still when a step is accumulated or skipped; noise and schedules must not.
         self.step = learner.counter(self, "step")
         encoder.posterior.follow(self.step)
-        encoder.follow(decoder.likelihood.support)
+        encoder.follow(REAL if targets else decoder.likelihood.support)
         # 1 once weights were adapted or loaded: an automatic `adapt` could then only destroy something.
         self.adapted = learner.counter(self, "adapted")
         self.targets = bool(targets)
@@ -372,13 +372,13 @@ class VAE(Serializable, Inference, keras.Model):
         `x` is arrays, a dataset or another iterable of batches: of x, (x, y), {"image": x, "condition": c}, or
         {"image": x, "target": t}. Labels are ignored, unless the model is conditioned on them. All batches are looked
         at: those whose values are not finite are left out (see `training.step_guard`), others that the model cannot
-        take end the training. Under a distribution strategy every replica gets its own part of each batch. All numbers in the
-        history are nats per example.
+        take end the training. Under a distribution strategy every replica gets its own part of each batch. All numbers
+        in the history are nats per example.
 
         Raises:
             ValueError: before `compile`, or for what `compile` was given and the model would ignore; for data of
-                another shape or outside the likelihood's support, wrong conditions or weights, and callbacks that monitor what
-                will not be there.
+                another shape or outside the likelihood's support, wrong conditions or weights, and callbacks that
+                monitor what will not be there.
             TrainingDiverged: if too many steps in a row had to be skipped.
         """
         self._ensure_built()
@@ -466,57 +466,3 @@ class VAE(Serializable, Inference, keras.Model):
 
     def _step(self) -> tf.Tensor:
         return tf.convert_to_tensor(self.step)
-
-    # Files.
-
-    quantize = model_files.refuse_quantization
-
-    def save(self, filepath: Any, overwrite: bool = True, zipped: bool | None = None, **kwargs: Any) -> None:
-        """Build if need be, and save as a `.keras` file, with checksums that `kv.load` compares.
-
-        The optimizer is built too: Keras loads no model whose optimizer has no state yet.
-
-        Raises:
-            ValueError: for a file of another kind.
-        """
-        self.prepare_to_learn()
-        model_files.check_quantization(self)
-        write = functools.partial(super().save, overwrite=overwrite, zipped=zipped, **kwargs)
-        model_files.save(filepath, write, overwrite, zipped)
-
-    def save_weights(self, filepath: Any, *args: Any, **kwargs: Any) -> None:
-        """Build if need be, and save the weights."""
-        self._ensure_built()
-        super().save_weights(filepath, *args, **kwargs)
-
-    def load_weights(self, filepath: Any, *args: Any, **kwargs: Any) -> None:
-        """Build if need be, and load the weights."""
-        self._ensure_built()
-        super().load_weights(filepath, *args, **kwargs)
-
-    def compile_from_config(self, config: dict[str, Any]) -> None:
-        """Take up the optimizer of a saved model: a VAE has no other losses and metrics than its objective's."""
-        super().compile_from_config({name: value for name, value in config.items() if name not in UNUSED})
-
-    def export(self, *args: Any, **kwargs: Any) -> None:
-        """`keras.Model.export`: of reconstructions alone, and as it is. `keras_vae.export` has more, and proves it.
-
-        Raises:
-            ValueError: for a conditional model, unless it gets an `input_signature`.
-        """
-        learner.prepare_to_export(self, kwargs.get("input_signature"))
-        super().export(*args, **kwargs)
-
-    def get_config(self) -> dict[str, Any]:
-        """The parts and the seed that is in use."""
-        return {**super().get_config(), "seed": self.seed}
-
-    def get_build_config(self) -> dict[str, Any]:
-        """The shape of the data. Built here if need be: an unbuilt model would reload with other weights."""
-        self._ensure_built()
-        return {"input_shape": (None, *self.decoder.event_shape)}
-
-    def load_own_variables(self, store: Any) -> None:
-        """Load the counters, and remember that weights were loaded."""
-        super().load_own_variables(store)
-        self.adapted.assign(1)

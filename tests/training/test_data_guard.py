@@ -75,14 +75,14 @@ def test_in_all_modes_the_weights_are_those_of_the_last_good_step(mode):
         np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6)
     with pytest.raises(ValueError, match="Batch 7"):
         vae.evaluate(with_values(0.25, 7), verbose=0)
-    with pytest.raises(ValueError, match="Batch 7 .*1 values that are NaN or infinite"):
+    with pytest.raises(ValueError, match=r"Batch 7 .*1 values that are NaN or infinite"):
         vae.evaluate(with_values(np.nan, 7), verbose=0)
 
 
 def test_a_nan_ends_evaluate_and_fit_leaves_its_step_out():
     vae = compiled()
     for value in (np.nan, np.inf):
-        with pytest.raises(ValueError, match="Batch 2 of the data .*1 values that are NaN or infinite.*np.isfinite"):
+        with pytest.raises(ValueError, match=r"Batch 2 of the data .*1 values that are NaN or infinite.*np.isfinite"):
             vae.evaluate(with_values(value, 2), verbose=0)
         assert vae.fit(with_values(value, 2), verbose=0).history["skipped_steps"] == [1]
 
@@ -92,7 +92,7 @@ def test_on_single_batches():
     vae.build()
     before = [keras.ops.convert_to_numpy(v) for v in vae.trainable_variables]
     for method in (vae.train_on_batch, vae.test_on_batch):
-        with pytest.raises(ValueError, match="Batch 0 .*zeros and ones"):
+        with pytest.raises(ValueError, match=r"Batch 0 .*zeros and ones"):
             method(X[:8] * 0.5)
     for a, b in zip(before, vae.trainable_variables, strict=True):
         np.testing.assert_array_equal(a, b)
