@@ -66,7 +66,7 @@ class TestTargets:
         np.testing.assert_allclose(vae.reconstruct(noisy), expected, rtol=1e-5)
         np.testing.assert_allclose(vae.predict(dataset(noisy, CLEAN), verbose=0), expected, rtol=1e-5)
         np.testing.assert_allclose(vae.encoder.features_model()(noisy), vae.encode(noisy).mean(), rtol=1e-5)
-        with pytest.raises(ValueError, match="finite|NaN"):
+        with pytest.raises(ValueError, match=r"finite|NaN"):
             vae.reconstruct(noisy * np.inf)
 
     def test_it_learns_to_denoise_and_starts_at_the_mean_of_the_targets(self, tmp_path):
