@@ -98,7 +98,7 @@ class Limits:
     def for_strangers(cls, size: int) -> "Limits":
         """Of a file of unknown origin with this many bytes, in which constants may be packed.
 
-        An export of 34 MB for pictures of 64 x 64 x 3 took 0.62 GB, one of 0.4 MB 0.25 GB.
+        An export of 34 MB for pictures of 64 x 64 x 3 took 0.82 GB, one of 0.4 MB 0.25 GB.
         """
         return cls(5 * 2**28 + 8 * size, 120.0 + size / 2**20)
 
