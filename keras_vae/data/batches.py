@@ -310,7 +310,7 @@ def _opened(data: tf.data.Dataset, limit: int) -> tuple[list[Any], tf.data.Datas
     """The first batches of a dataset, and one whose first iteration goes on where these end."""
     iterator = iter(data)
     seen = _few(iterator, limit)
-    state = {"kept": _resumed(seen, iterator), "is_first": False}
+    state: dict[str, Any] = {"kept": _resumed(seen, iterator), "is_first": False}
 
     def first() -> Iterator:
         kept = state.pop("kept", ())

@@ -313,9 +313,7 @@ class VAE(Serializable, Inference, keras.Model):
         """The same numbers without an update. The noise follows from the index of the batch, so that they repeat."""
         x, condition, target, sample_weight = batches.split(data, self.condition is not None, self.targets)
         index = self._batch_index.next()
-        # All replicas count.
-        number = index // tf.distribute.get_strategy().num_replicas_in_sync
-        refused = self.data_guard.look(data_guard.EVALUATION, number, x, target, sample_weight)
+        refused = self.data_guard.look(data_guard.EVALUATION, index, x, target, sample_weight)
         x, target = data_guard.harmless(refused, x, target)
         seed = seeds.fold_in(seeds.fold_in(self.seed, -1), index)
         terms, loss, extra = self.compute_objective(
@@ -369,13 +367,13 @@ class VAE(Serializable, Inference, keras.Model):
         `x` is arrays, a dataset or another iterable of batches: of x, (x, y), {"image": x, "condition": c}, or
         {"image": x, "target": t}. Labels are ignored, unless the model is conditioned on them. All batches are looked
         at: those whose values are not finite are left out (see `training.step_guard`), others that the model cannot
-        take end the training. Under a distribution strategy every replica gets its own part of each batch. All numbers in the
-        history are nats per example.
+        take end the training. Under a distribution strategy every replica gets its own part of each batch. All numbers
+        in the history are nats per example.
 
         Raises:
             ValueError: before `compile`, or for what `compile` was given and the model would ignore; for data of
-                another shape or outside the likelihood's support, wrong conditions or weights, and callbacks that monitor what
-                will not be there.
+                another shape or outside the likelihood's support, wrong conditions or weights, and callbacks that
+                monitor what will not be there.
             TrainingDiverged: if too many steps in a row had to be skipped.
         """
         self._ensure_built()

@@ -281,7 +281,7 @@ class TestForms:
     )
     def test_what_is_no_data(self, data):
         for method in (compiled().fit, compiled().evaluate):
-            with pytest.raises(ValueError, match="no data|arrays of examples|must be an array|x is a tuple"):
+            with pytest.raises(ValueError, match=r"no data|arrays of examples|must be an array|x is a tuple"):
                 method(data, verbose=0)
 
 

@@ -186,7 +186,7 @@ def test_weights_that_are_none(vae, method, weights, message):
 def test_weights_of_datasets_are_looked_at_in_each_step(vae, method):
     late = W.copy()
     late[35] = -1
-    with pytest.raises(ValueError, match="Batch 2 of .* 1 sample weights that are negative, NaN or infinite"):
+    with pytest.raises(ValueError, match=r"Batch 2 of .* 1 sample weights that are negative, NaN or infinite"):
         getattr(vae, method)(dataset(X, Y, late), verbose=0)
     with pytest.raises(ValueError, match="no likelihood"):
         getattr(vae, method)(dataset(X, Y, np.ones((40, 4, 4))), verbose=0)

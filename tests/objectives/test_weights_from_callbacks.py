@@ -183,7 +183,7 @@ def test_what_cannot_be_set(change, error, message):
 def test_schedules_and_the_objective_stay():
     schedule = Linear(10)
     vae = make(objectives.ELBO(schedule))
-    with pytest.raises(AttributeError, match="Linear.end cannot be changed"):
+    with pytest.raises(AttributeError, match=r"Linear\.end cannot be changed"):
         schedule.end = 3.0
     with pytest.raises(AttributeError, match="a schedule that schedule"):
         vae.objective.kl_weight = 0.5

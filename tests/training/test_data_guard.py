@@ -1,5 +1,10 @@
 """Batches that the model cannot take, anywhere in the data: found in the compiled steps, and named."""
 
+import os
+import subprocess
+import sys
+from pathlib import Path
+
 import keras
 import numpy as np
 import pytest
@@ -75,14 +80,14 @@ def test_in_all_modes_the_weights_are_those_of_the_last_good_step(mode):
         np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6)
     with pytest.raises(ValueError, match="Batch 7"):
         vae.evaluate(with_values(0.25, 7), verbose=0)
-    with pytest.raises(ValueError, match="Batch 7 .*1 values that are NaN or infinite"):
+    with pytest.raises(ValueError, match=r"Batch 7 .*1 values that are NaN or infinite"):
         vae.evaluate(with_values(np.nan, 7), verbose=0)
 
 
 def test_a_nan_ends_evaluate_and_fit_leaves_its_step_out():
     vae = compiled()
     for value in (np.nan, np.inf):
-        with pytest.raises(ValueError, match="Batch 2 of the data .*1 values that are NaN or infinite.*np.isfinite"):
+        with pytest.raises(ValueError, match=r"Batch 2 of the data .*1 values that are NaN or infinite.*np.isfinite"):
             vae.evaluate(with_values(value, 2), verbose=0)
         assert vae.fit(with_values(value, 2), verbose=0).history["skipped_steps"] == [1]
 
@@ -92,7 +97,7 @@ def test_on_single_batches():
     vae.build()
     before = [keras.ops.convert_to_numpy(v) for v in vae.trainable_variables]
     for method in (vae.train_on_batch, vae.test_on_batch):
-        with pytest.raises(ValueError, match="Batch 0 .*zeros and ones"):
+        with pytest.raises(ValueError, match=r"Batch 0 .*zeros and ones"):
             method(X[:8] * 0.5)
     for a, b in zip(before, vae.trainable_variables, strict=True):
         np.testing.assert_array_equal(a, b)
@@ -122,3 +127,38 @@ def test_a_likelihood_of_ones_own_is_checked_by_its_support():
         vae.fit(with_values(101.0, 3), verbose=0)
     with pytest.raises(ValueError, match=r"likelihood of values in \[0, 100\]"):
         vae.fit(X - 1.0, verbose=0)
+
+
+REPLICAS = """
+import tensorflow as tf
+tf.config.set_logical_device_configuration(
+    tf.config.list_physical_devices("CPU")[0], [tf.config.LogicalDeviceConfiguration()] * 2
+)
+from test_data_guard import compiled, with_values
+with tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"]).scope():
+    vae = compiled()
+for call in (
+    lambda: vae.fit(with_values(0.25, 5), verbose=0),
+    lambda: vae.evaluate(with_values(0.25, 7), verbose=0),
+    lambda: vae.evaluate(with_values(float("nan"), 7), verbose=0),
+):
+    try:
+        call()
+    except ValueError as error:
+        print(error)
+print(vae.fit(with_values(1.0, 5), verbose=0).history.keys())
+"""
+
+
+@pytest.mark.slow
+def test_replicas_come_to_the_same_conclusion():
+    command = [sys.executable, "-c", REPLICAS]
+    paths = [str(folder) for folder in Path(__file__).parents[:2]]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([*paths, os.environ.get("PYTHONPATH", "")])}
+    result = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
+    assert result.returncode == 0, result.stderr[-3000:]
+    fit, evaluate, lost, after = result.stdout.strip().splitlines()
+    assert fit.startswith("Batch 5 of epoch 1") and "0.8% of the values are neither; " in fit
+    assert evaluate.startswith("Batch 7 of the data") and "zeros and ones" in evaluate
+    assert lost.startswith("Batch 7 of the data") and "1 values that are NaN" in lost
+    assert "elbo" in after and "skipped" not in after
