@@ -316,9 +316,7 @@ class VAE(Serializable, Inference, Stored, keras.Model):
         """The same numbers without an update. The noise follows from the index of the batch, so that they repeat."""
         x, condition, target, sample_weight = batches.split(data, self.condition is not None, self.targets)
         index = self._batch_index.next()
-        # All replicas count.
-        number = index // tf.distribute.get_strategy().num_replicas_in_sync
-        refused = self.data_guard.look(data_guard.EVALUATION, number, x, target, sample_weight)
+        refused = self.data_guard.look(data_guard.EVALUATION, index, x, target, sample_weight)
         x, target = data_guard.harmless(refused, x, target)
         seed = seeds.fold_in(seeds.fold_in(self.seed, -1), index)
         terms, loss, extra = self.compute_objective(

@@ -66,7 +66,8 @@ class DataGuard:
             # All but nothing, as long as nothing is wrong.
             tf.cond(suspicious, lambda: self._record(kind, number, counted(), data[-1]), lambda: tf.constant(False))
         else:
-            counts = tf.cond(suspicious, counted, lambda: tf.zeros([4], tf.int64))
+            nothing = tf.stack([0, 0, tf.size(data[-1], tf.int64), 0])
+            counts = tf.cond(suspicious, counted, lambda: nothing)
             # No condition may hold what replicas do together.
             self._record(kind, number, replica.all_reduce("SUM", counts))
         return tf.convert_to_tensor(self._found)[kind, 0] > 0

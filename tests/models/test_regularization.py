@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import keras
 import numpy as np
@@ -117,13 +118,12 @@ def test_in_all_procedures(case):
 
 
 REPLICAS = """
-import json, sys
+import json
 import tensorflow as tf
 tf.config.set_logical_device_configuration(
     tf.config.list_physical_devices("CPU")[0], [tf.config.LogicalDeviceConfiguration()] * 2
 )
 import keras, numpy as np
-sys.path.insert(0, "tests/models")
 from test_regularization import X, make
 found = []
 for strategy in (tf.distribute.get_strategy(), tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])):
@@ -137,9 +137,10 @@ print(json.dumps(found))
 
 @pytest.mark.slow
 def test_two_replicas_add_what_one_device_adds():
-    result = subprocess.run(
-        [sys.executable, "-c", REPLICAS], capture_output=True, text=True, env=os.environ, check=False
-    )
+    command = [sys.executable, "-c", REPLICAS]
+    paths = [str(folder) for folder in Path(__file__).parents[:2]]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([*paths, os.environ.get("PYTHONPATH", "")])}
+    result = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
     assert result.returncode == 0, result.stderr[-3000:]
     one, two = json.loads(result.stdout.strip().splitlines()[-1])
     np.testing.assert_allclose(one, two, rtol=1e-5)

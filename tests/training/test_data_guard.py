@@ -1,5 +1,10 @@
 """Batches that the model cannot take, anywhere in the data: found in the compiled steps, and named."""
 
+import os
+import subprocess
+import sys
+from pathlib import Path
+
 import keras
 import numpy as np
 import pytest
@@ -122,3 +127,38 @@ def test_a_likelihood_of_ones_own_is_checked_by_its_support():
         vae.fit(with_values(101.0, 3), verbose=0)
     with pytest.raises(ValueError, match=r"likelihood of values in \[0, 100\]"):
         vae.fit(X - 1.0, verbose=0)
+
+
+REPLICAS = """
+import tensorflow as tf
+tf.config.set_logical_device_configuration(
+    tf.config.list_physical_devices("CPU")[0], [tf.config.LogicalDeviceConfiguration()] * 2
+)
+from test_data_guard import compiled, with_values
+with tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"]).scope():
+    vae = compiled()
+for call in (
+    lambda: vae.fit(with_values(0.25, 5), verbose=0),
+    lambda: vae.evaluate(with_values(0.25, 7), verbose=0),
+    lambda: vae.evaluate(with_values(float("nan"), 7), verbose=0),
+):
+    try:
+        call()
+    except ValueError as error:
+        print(error)
+print(vae.fit(with_values(1.0, 5), verbose=0).history.keys())
+"""
+
+
+@pytest.mark.slow
+def test_replicas_come_to_the_same_conclusion():
+    command = [sys.executable, "-c", REPLICAS]
+    paths = [str(folder) for folder in Path(__file__).parents[:2]]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([*paths, os.environ.get("PYTHONPATH", "")])}
+    result = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
+    assert result.returncode == 0, result.stderr[-3000:]
+    fit, evaluate, lost, after = result.stdout.strip().splitlines()
+    assert fit.startswith("Batch 5 of epoch 1") and "0.8% of the values are neither; " in fit
+    assert evaluate.startswith("Batch 7 of the data") and "zeros and ones" in evaluate
+    assert lost.startswith("Batch 7 of the data") and "1 values that are NaN" in lost
+    assert "elbo" in after and "skipped" not in after
