@@ -39,7 +39,7 @@ WRONG = {
     "negative": ([-1, 0], r"labels are 0 to 3, these are -1 to 0"),
     "no int": ([0.5, 1.0], "labels are ints"),
     "another shape": ([[0], [1]], r"a batch of shape \(None,\), not \(2, 1\)"),
-    "too few": ([0], "1 conditions for 2 examples"),
+    "too few": ([0], "1 conditions for 2 examples|x has 2 examples, and there are {'condition': 1"),
     "no numbers": (["a", "b"], "labels are ints"),
     "ragged": ([[1], [1, 2]], "inhomogeneous|no array of numbers"),
 }
