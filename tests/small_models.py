@@ -13,11 +13,10 @@ from keras_vae.conditions import Label
 from keras_vae.distributions import scales
 
 
-def make_vae(
-    network=networks.mlp, sizes=(32,), event_shape=(8, 8, 1), latent_dim=4, likelihood=None, posterior=None, **options
-):
+def make_vae(network=networks.mlp, sizes=(32,), event_shape=(8, 8, 1), latent_dim=4, likelihood=None, **options):
+    posterior = options.pop("posterior", None) or posteriors.MultivariateNormalDiag(latent_dim)
     return kv.VAE(
-        kv.Encoder(network(list(sizes)), posterior or posteriors.MultivariateNormalDiag(latent_dim)),
+        kv.Encoder(network(list(sizes)), posterior),
         kv.Decoder(network(list(sizes)[::-1]), likelihood or likelihoods.Bernoulli(event_shape)),
         priors.StandardNormal(posterior.latent_dim),
         **options,
