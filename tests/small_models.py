@@ -1,19 +1,24 @@
 """Small models: of 8x8 digits, and conditional ones."""
 
+import math
+
 import keras
 import numpy as np
 import parts
+import tensorflow_probability as tfp
 
 import keras_vae as kv
 from keras_vae import likelihoods, networks, posteriors, priors
 from keras_vae.conditions import Label
+from keras_vae.distributions import scales
 
 
 def make_vae(network=networks.mlp, sizes=(32,), event_shape=(8, 8, 1), latent_dim=4, likelihood=None, **options):
+    posterior = options.pop("posterior", None) or posteriors.MultivariateNormalDiag(latent_dim)
     return kv.VAE(
-        kv.Encoder(network(list(sizes)), posteriors.MultivariateNormalDiag(latent_dim)),
+        kv.Encoder(network(list(sizes)), posterior),
         kv.Decoder(network(list(sizes)[::-1]), likelihood or likelihoods.Bernoulli(event_shape)),
-        priors.StandardNormal(latent_dim),
+        priors.StandardNormal(posterior.latent_dim),
         **options,
     )
 
@@ -44,3 +49,15 @@ def labelled_model():
     kernel = vae.prior.projection.kernel
     kernel.assign(np.random.default_rng(0).normal(size=kernel.shape))
     return vae
+
+
+def raw_scale(scale):
+    """The raw numbers of which `scales.positive` makes these."""
+    return tfp.math.softplus_inverse(scale - scales.MIN_SCALE) - math.log(math.e - 1)
+
+
+def raw_triangle(factor):
+    """The raw numbers of which `MultivariateNormalTriL` makes this Cholesky factor."""
+    sigma = np.diag(factor)
+    lower = np.tril(factor, -1) / sigma[:, None] * math.sqrt(len(factor))
+    return tfp.math.fill_triangular_inverse(lower + np.diag(raw_scale(sigma)))

@@ -1,23 +1,19 @@
 """Conditional models: p(x|c) by labels, vectors and images."""
 
-import math
-
 import keras
 import numpy as np
 import parts
 import pytest
 import tensorflow as tf
-import tensorflow_probability as tfp
 from sklearn.datasets import load_digits
 from sklearn.svm import SVC
-from small_models import labelled_model
+from small_models import labelled_model, raw_scale, raw_triangle
 from small_models import make_conditional as make
 from tensorflow_probability import distributions as tfd
 
 import keras_vae as kv
 from keras_vae import evaluation, likelihoods, networks, posteriors, priors
 from keras_vae.conditions import Image, Label, Vector
-from keras_vae.distributions import scales
 from keras_vae.networks import conditioned
 
 N = 24
@@ -242,7 +238,7 @@ def test_the_likelihood_given_a_condition_is_that_of_the_linear_gaussian_model()
     vae.decoder.output_layer.kernel.assign(kernel)
     vae.decoder.output_layer.bias.assign(b)
     vae.prior.projection.kernel.assign(np.concatenate([A, np.zeros((2, 2))], axis=1))
-    raw = tfp.math.softplus_inverse(t - scales.MIN_SCALE) - math.log(math.e - 1)
+    raw = raw_scale(t)
     vae.prior.projection.bias.assign(np.concatenate([a, raw]))
     W, U = kernel[:2].T, kernel[2:].T
     c = random.normal(size=(8, 2)).astype("float32")
@@ -258,9 +254,7 @@ def test_the_likelihood_given_a_condition_is_that_of_the_linear_gaussian_model()
     # With the exact posterior, of mean C (W^T (x - U c - b) / s^2 + (A c + a) / t^2), every draw gives log p(x|c).
     C = np.linalg.inv(np.diag(t**-2) + W.T @ W / s**2)
     slopes = np.concatenate([W / s**2, (A / t**2 - U.T @ W / s**2)]) @ C
-    factor = np.linalg.cholesky(C)
-    raw = tfp.math.softplus_inverse(np.diag(factor) - scales.MIN_SCALE) - math.log(math.e - 1)
-    raw = tfp.math.fill_triangular_inverse(factor - np.diag(np.diag(factor)) + np.diag(raw))
+    raw = raw_triangle(np.linalg.cholesky(C))
     projection = vae.encoder.posterior.projection
     projection.kernel.assign(np.concatenate([slopes, np.zeros((7, 3))], axis=1))
     projection.bias.assign(np.concatenate([(a / t**2 - b @ W / s**2) @ C, raw]))

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import tensorflow as tf
 from tensorflow_probability import distributions as tfd
 
@@ -77,6 +78,11 @@ class Flow(Posterior):
     def params_size(self) -> int:
         """Parameters of the base and the context h."""
         return self.base.params_size + self.context_size
+
+    @property
+    def initial_factors(self) -> np.ndarray:
+        """Those of the base, then ones for the context."""
+        return np.concatenate([self.base.initial_factors, np.ones(self.context_size, "float32")])
 
     def distribution(self, params: tf.Tensor) -> tfd.Distribution:
         """f(u; h), u ~ base, from [B, params_size]."""

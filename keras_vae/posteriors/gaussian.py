@@ -1,7 +1,9 @@
 """Gaussian posteriors: diagonal, by Cholesky factor, by Q D^1/2, diagonal plus low rank."""
 
+import math
 from typing import Any
 
+import numpy as np
 import tensorflow as tf
 import tensorflow_probability as tfp
 from tensorflow_probability import distributions as tfd
@@ -38,8 +40,10 @@ class MultivariateNormalDiag(Posterior):
 class MultivariateNormalTriL(Posterior):
     """q(z|x) = N(z; mu, A A^T) with a full covariance, A lower triangular: its Cholesky factor.
 
-    mu and A are linear in the features, but for the diagonal of A, a softplus as in `MultivariateNormalDiag`. The
-    posterior of Kingma and Welling 2019, "An introduction to variational autoencoders", section 2.5.1.
+    A = diag(sigma) (I + N / sqrt(L)): mu and N, which is strictly lower triangular, are linear in the features, and
+    sigma is a softplus as in `MultivariateNormalDiag`. N is measured in units of sigma, and starts at zero: it would
+    otherwise add to a dimension that the decoder reads exactly the noise of all before it. The posterior of Kingma and
+    Welling 2019, "An introduction to variational autoencoders", section 2.5.1.
     """
 
     @property
@@ -47,13 +51,20 @@ class MultivariateNormalTriL(Posterior):
         """L + L (L + 1) / 2: location and triangle."""
         return self.latent_dim + self.latent_dim * (self.latent_dim + 1) // 2
 
+    @property
+    def initial_factors(self) -> np.ndarray:
+        """Zero for N."""
+        triangle = tfp.math.fill_triangular_inverse(np.eye(self.latent_dim, dtype="float32"))
+        return np.concatenate([np.ones(self.latent_dim, "float32"), triangle])
+
     def distribution(self, params: tf.Tensor) -> tfd.Distribution:
         """N(mu, A A^T) from [B, params_size]."""
         loc, raw = params[..., : self.latent_dim], params[..., self.latent_dim :]
         triangle = tfp.math.fill_triangular(raw)
         diagonal = positive(tf.linalg.diag_part(triangle))
         # Not by set_diag, whose gradient XLA cannot compile for batches of unknown size.
-        scale_tril = triangle * (1.0 - tf.eye(self.latent_dim)) + tf.linalg.diag(diagonal)
+        lower = triangle * (1.0 - tf.eye(self.latent_dim)) / math.sqrt(self.latent_dim)
+        scale_tril = diagonal[..., tf.newaxis] * lower + tf.linalg.diag(diagonal)
         return tfd.MultivariateNormalTriL(loc, scale_tril)
 
 
@@ -72,6 +83,11 @@ class MultivariateNormalEigen(Posterior):
     def params_size(self) -> int:
         """2 L + L (L - 1) / 2: location, raw square roots of the eigenvalues, reflections."""
         return 2 * self.latent_dim + self.latent_dim * (self.latent_dim - 1) // 2
+
+    @property
+    def initial_factors(self) -> np.ndarray:
+        """Zero for the reflections: the eigenvectors start as the axes."""
+        return np.repeat([1.0, 0.0], [2 * self.latent_dim, self.params_size - 2 * self.latent_dim]).astype("float32")
 
     def distribution(self, params: tf.Tensor) -> tfd.Distribution:
         """N(mu, Q D Q^T) from [B, params_size]."""
@@ -102,6 +118,7 @@ class MultivariateNormalLowRank(Posterior):
     """
 
     MAX_FACTOR = 10.0
+    START = 0.1
 
     def __init__(self, latent_dim: int, rank: int, **kwargs: Any) -> None:
         super().__init__(latent_dim, **kwargs)
@@ -112,6 +129,12 @@ class MultivariateNormalLowRank(Posterior):
     def params_size(self) -> int:
         """(rank + 2) L: location, raw scale, factor."""
         return (self.rank + 2) * self.latent_dim
+
+    @property
+    def initial_factors(self) -> np.ndarray:
+        """Small for V, but not zero, where V V^T has no gradient."""
+        sizes = [2 * self.latent_dim, self.rank * self.latent_dim]
+        return np.repeat([1.0, self.START], sizes).astype("float32")
 
     def distribution(self, params: tf.Tensor) -> tfd.Distribution:
         """N(mu, A A^T) from [B, params_size]."""

@@ -18,6 +18,7 @@ import math
 from typing import Any
 
 import keras
+import numpy as np
 import tensorflow as tf
 from tensorflow_probability import distributions as tfd
 
@@ -25,7 +26,28 @@ from keras_vae import schedules
 from keras_vae.arguments import check_count
 from keras_vae.distributions.head import Head
 from keras_vae.distributions.support import REAL, Support
-from keras_vae.serialization import Serializable
+from keras_vae.serialization import Serializable, register
+
+
+@register
+class ScaledColumns(keras.initializers.Initializer):
+    """The uniform start of Glorot and Bengio 2010, its columns multiplied by given factors.
+
+    Args:
+        factors: one for each column of the kernel.
+    """
+
+    def __init__(self, factors: Any) -> None:
+        self.factors = np.asarray(factors, "float32")
+        self.glorot = keras.initializers.GlorotUniform()
+
+    def __call__(self, shape: tuple[int, ...], dtype: Any = None) -> Any:
+        """A kernel [inputs, columns]."""
+        return self.glorot(shape, dtype) * self.factors
+
+    def get_config(self) -> dict[str, Any]:
+        """The factors."""
+        return {"factors": self.factors.tolist()}
 
 
 class Posterior(Serializable, keras.layers.Layer):
@@ -122,6 +144,15 @@ class Posterior(Serializable, keras.layers.Layer):
         """The distribution with parameters [B, params_size]: batch [B], event [L], float32."""
         raise TypeError(f"{type(self).__name__} must define distribution(params).")
 
+    @property
+    def initial_factors(self) -> np.ndarray:
+        """Factors on the random start of the projection, one for each parameter, [params_size]; ones if not told.
+
+        A parameter beyond those of a diagonal posterior adds noise to z that the decoder must first unlearn: it starts
+        at zero, or near it where its gradient vanishes there.
+        """
+        return np.ones(int(self.params_size), "float32")
+
     def point(self, q: tfd.Distribution) -> tf.Tensor:
         """One deterministic z for each example, [B, L]: the mean."""
         return q.mean()
@@ -130,7 +161,12 @@ class Posterior(Serializable, keras.layers.Layer):
         """Make the projection from features of shape [B, F]."""
         if self.built:
             return
-        self.projection = keras.layers.Dense(int(self.params_size), dtype="float32", name="projection")
+        self.projection = keras.layers.Dense(
+            int(self.params_size),
+            kernel_initializer=ScaledColumns(self.initial_factors),
+            dtype="float32",
+            name="projection",
+        )
         self.projection.build(input_shape)
 
     def call(self, features: tf.Tensor) -> tfd.Distribution:

@@ -18,7 +18,7 @@ import tensorflow as tf
 
 from keras_vae import internals
 from keras_vae.terms import Terms
-from keras_vae.training import adam
+from keras_vae.training import adam, averages
 
 # What may be wrong with a step, in the order in which it is computed: the first is named.
 REASONS = ("x", "z", "kl", "log_likelihood", "loss", "gradient", "norm", "refused")
@@ -106,13 +106,21 @@ def check(
 
 def apply(checked: CheckedStep, optimizer: keras.optimizers.Optimizer, variables: Sequence[keras.Variable]) -> None:
     """Let the optimizer take the step, unless it is to be skipped. The optimizer has been built."""
+
+    def take() -> None:
+        with averages.growing_window(optimizer):
+            adam.apply(optimizer, checked.gradients, variables)
+
     if internals.applies_without_merge_call():
-        _unless(checked.skipped, lambda: adam.apply(optimizer, checked.gradients, variables))
+        _unless(checked.skipped, take)
         return
 
     def on_all_replicas(strategy: Any, skipped: Any, gradients: Any, variables: Any) -> None:
-        first = strategy.experimental_local_results(skipped)[0]
-        _unless(first, lambda: strategy.extended.call_for_each_replica(optimizer.apply, args=(gradients, variables)))
+        def take_all() -> None:
+            with averages.growing_window(optimizer):
+                strategy.extended.call_for_each_replica(optimizer.apply, args=(gradients, variables))
+
+        _unless(strategy.experimental_local_results(skipped)[0], take_all)
 
     # A condition with a merge call inside, such as the sum of the gradients, must stand outside of the replicas.
     tf.distribute.get_replica_context().merge_call(

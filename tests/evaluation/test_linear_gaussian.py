@@ -10,12 +10,11 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-import tensorflow_probability as tfp
+from small_models import raw_scale, raw_triangle
 from tensorflow_probability import distributions as tfd
 
 import keras_vae as kv
 from keras_vae import likelihoods, networks, objectives, posteriors, priors
-from keras_vae.distributions import scales
 
 D, L, N = 5, 2, 256
 SCALES = np.array([2.0, 1.2, 0.5, 0.5, 0.5])  # standard deviations of the data along their principal axes
@@ -77,8 +76,7 @@ def give_weights(vae, exact_posterior):
         # A Gaussian's mean is free; the diagonal covariance nearest in KL(q || p) has the diagonal of p's precision.
         is_full = isinstance(vae.encoder.posterior, posteriors.MultivariateNormalTriL)
         factor = np.linalg.cholesky(exact.covariance) if is_full else np.diag(np.diag(exact.precision) ** -0.5)
-        raw = tfp.math.softplus_inverse(np.diag(factor) - scales.MIN_SCALE) - math.log(math.e - 1)
-        raw = tfp.math.fill_triangular_inverse(factor - np.diag(np.diag(factor)) + np.diag(raw)) if is_full else raw
+        raw = raw_triangle(factor) if is_full else raw_scale(np.diag(factor))
         kernel, bias = vae.encoder.posterior.projection.weights
         slope = exact.W @ exact.covariance / exact.s**2
         kernel.assign(np.concatenate([slope, np.zeros((D, len(raw)))], axis=1))
