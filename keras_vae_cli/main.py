@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import cyclopts
-from cyclopts import Parameter
+from cyclopts import Parameter, validators
 
 from keras_vae_cli import output
 from keras_vae_cli.errors import ConfigError
@@ -30,6 +30,16 @@ def _whole_number(kind: Any, tokens: Sequence[Any]) -> int:
 
 Whole = Parameter(converter=_whole_number)
 
+
+def _place(kind: Any, tokens: Any) -> Path:
+    (token,) = tokens
+    if not token.value:
+        raise ValueError("It is empty, as a variable of the shell is that was not set: give a path.")
+    return Path(token.value)
+
+
+Place = Parameter(converter=_place)
+
 app = cyclopts.App(
     name="keras-vae",
     help="Train, evaluate, draw and export variational autoencoders.",
@@ -44,8 +54,8 @@ def train(
     /,
     *,
     set_: Annotated[list[str] | None, Parameter(name="--set", consume_multiple=True, negative="")] = None,
-    run: Path | None = None,
-    data: Path | None = None,
+    run: Annotated[Path | None, Place] = None,
+    data: Annotated[Path | None, Place] = None,
     accept_changes: bool = False,
 ) -> None:
     """Train a model. Without CONFIG it learns the handwritten digits that come with scikit-learn.
@@ -84,14 +94,14 @@ def train(
 
 @app.command
 def evaluate(
-    run: Path,
+    run: Annotated[Path, Place],
     /,
     *,
     num_samples: Annotated[int, Whole] = 5000,
     seed: Annotated[int, Whole] = 0,
-    limit: Annotated[int | None, Whole] = None,
+    limit: Annotated[int | None, Whole, Parameter(validator=validators.Number(gte=1))] = None,
     annealed: Annotated[bool, Parameter(negative="")] = False,
-    data: Path | None = None,
+    data: Annotated[Path | None, Place] = None,
     accept_changes: bool = False,
 ) -> None:
     """Report the likelihood of the test data and diagnose the model of a finished run.
@@ -122,7 +132,9 @@ def evaluate(
 
 
 @app.command
-def plot(run: Path, /, *, data: Path | None = None, accept_changes: bool = False) -> None:
+def plot(
+    run: Annotated[Path, Place], /, *, data: Annotated[Path | None, Place] = None, accept_changes: bool = False
+) -> None:
     """Draw the pictures of a finished run anew.
 
     Parameters
@@ -143,7 +155,7 @@ def plot(run: Path, /, *, data: Path | None = None, accept_changes: bool = False
 
 @app.command
 def export(
-    run: Path,
+    run: Annotated[Path, Place],
     /,
     *,
     format_: Annotated[
@@ -151,7 +163,7 @@ def export(
     ] = None,
     quantize: Annotated[list[Literal["none", "float16", "dynamic", "int8"]] | None, Many] = None,
     version: Annotated[int | None, Whole] = None,
-    data: Path | None = None,
+    data: Annotated[Path | None, Place] = None,
     accept_changes: bool = False,
 ) -> None:
     """Export the model of a run for TensorFlow Serving and for devices, and prove that the files work.

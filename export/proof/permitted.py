@@ -14,6 +14,7 @@ leads to them.
 import re
 from collections.abc import Iterator, Mapping
 
+import tensorflow as tf
 from tensorflow.core.framework import attr_value_pb2, node_def_pb2
 from tensorflow.core.protobuf import meta_graph_pb2, saved_model_pb2
 
@@ -159,6 +160,10 @@ class _Graph:
     def refused(self) -> Iterator[str]:
         """Every operation that is not allowed, with its place."""
         served = self._served()
+        for name in self._arguments:
+            # An operation of that name would be taken for a call of it.
+            if name in OPERATIONS or hasattr(tf.raw_ops, name):
+                yield f"a function {name} with the name of an operation"
         for (function, name), node in self._all():
             where = f"({name} in the function {function})" if function else f"({name})"
             if node.op in _CHECKPOINTING:

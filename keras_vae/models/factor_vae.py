@@ -18,7 +18,7 @@ from keras_vae.priors.prior import Prior
 from keras_vae.schedules import Schedule, Weight
 from keras_vae.serialization import register
 from keras_vae.terms import Terms
-from keras_vae.training import replicas, step_guard
+from keras_vae.training import data_guard, replicas, step_guard
 from keras_vae.training.replicas import fill_if_empty, share_of_mean
 from keras_vae.training.step_guard import CheckedStep
 
@@ -125,11 +125,15 @@ class FactorVAE(VAE):
         seed = seeds.fold_in(self.seed, -2, self._step(), replica)
         logs = super().train_step(data)
         x, condition, _, _ = split(data, self.condition is not None, self.targets)
-        loss = self._update_discriminator(tf.cast(x, tf.float32), condition, seed)
+        refused = self.data_guard.has_refused(data_guard.TRAINING)
+        (x,) = data_guard.harmless(refused, tf.cast(x, tf.float32))
+        loss = self._update_discriminator(x, condition, seed, refused)
         self._discriminator_loss.update_state(loss)
         return {**logs, **replicas.for_keras({"discriminator_loss": self._discriminator_loss.result()})}
 
-    def _update_discriminator(self, x: tf.Tensor, condition: tf.Tensor | None, seed: tf.Tensor) -> tf.Tensor:
+    def _update_discriminator(
+        self, x: tf.Tensor, condition: tf.Tensor | None, seed: tf.Tensor, refused: tf.Tensor
+    ) -> tf.Tensor:
         (x, condition), is_stand_in = fill_if_empty(x, condition)
         count = tf.cast(tf.shape(x)[0], tf.float32)
         if is_stand_in is not None:
@@ -145,7 +149,7 @@ class FactorVAE(VAE):
             shared = share_of_mean(loss, count)
         gradients = tape.gradient(shared, variables)
         # A batch that spoils the codes must not spoil the discriminator, on any replica.
-        bad = tf.cast(~tf.math.is_finite(tf.linalg.global_norm(gradients)), tf.int32)
+        bad = tf.cast(refused | ~tf.math.is_finite(tf.linalg.global_norm(gradients)), tf.int32)
         if tf.distribute.get_strategy().num_replicas_in_sync > 1:
             bad = tf.distribute.get_replica_context().all_reduce("SUM", bad)
         step_guard.apply(CheckedStep(gradients, bad), self.discriminator_optimizer, variables)

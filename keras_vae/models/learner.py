@@ -284,6 +284,9 @@ def log(
     if skipped is not None:
         count = tf.where(skipped, 0.0, count)
         values = {name: tf.where(skipped, 0.0, value) for name, value in values.items()}
+    unknown = [name for name in values if name not in means]
+    if unknown:
+        raise ValueError(f"{unknown} are no metric_names of the objective: those that it declares are logged.")
     for name, value in values.items():
         means[name].update_state(value, sample_weight=count)
     return replicas.for_keras({name: mean.result() for name, mean in means.items()})

@@ -119,6 +119,9 @@ class VAE(Serializable, Inference, Stored, keras.Model):
         # 1 once weights were adapted or loaded: an automatic `adapt` could then only destroy something.
         self.adapted = learner.counter(self, "adapted")
         self.targets = bool(targets)
+        if "objective" in vars(self)["__arguments__"]:
+            # Its numbers are part of the model, whoever made it.
+            vars(self)["__arguments__"]["objective"] = objective
         schedules.adopt(objective)
         schedules.adopt(self)
         names = ("loss", *LOGGED, *objective.metric_names)

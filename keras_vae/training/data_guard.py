@@ -70,7 +70,7 @@ class DataGuard:
             counts = tf.cond(suspicious, counted, lambda: nothing)
             # No condition may hold what replicas do together.
             self._record(kind, number, replica.all_reduce("SUM", counts))
-        return tf.convert_to_tensor(self._found)[kind, 0] > 0
+        return self.has_refused(kind)
 
     def _record(self, kind: int, number: tf.Tensor, counts: tf.Tensor, values: tf.Tensor | None = None) -> tf.Tensor:
         """Put a batch on record, if there is something wrong with it and it is the first; whether it was."""
@@ -82,6 +82,10 @@ class DataGuard:
         if values is not None:
             self._range.assign(tf.where(here, _range_of(values), tf.convert_to_tensor(self._range)))
         return is_new
+
+    def has_refused(self, kind: int) -> tf.Tensor:
+        """Whether a batch that nobody has read of yet is one that the model cannot take, a scalar in the step."""
+        return tf.convert_to_tensor(self._found)[kind, 0] > 0
 
     def forget(self, kind: int) -> None:
         """Begin anew."""

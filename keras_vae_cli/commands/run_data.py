@@ -136,6 +136,7 @@ def record(run: Path, settings: Settings, splits: data.Splits, path: Path | None
     place, data_dir = _places(settings, run, path)
     found = {
         "path": None if settings.data.name else str(_absolute(place)),
+        "given": settings.data.path,
         "data_dir": None if data_dir is None else str(_absolute(data_dir)),
         "fingerprint": splits.fingerprint,
     }
@@ -154,12 +155,16 @@ def _places(settings: Settings, run: Path | None, path: Path | None) -> tuple[st
     data_dir = settings.data.data_dir
     if settings.data.name is not None:
         return settings.data.name, None if data_dir is None else _there(data_dir, recorded.get("data_dir"))
-    given = Path(settings.data.path or "")
-    found = _there(given, recorded.get("path"))
-    if recorded.get("path") and not found.expanduser().exists():
+    given, before = Path(settings.data.path or ""), recorded.get("path")
+    if before and recorded.get("given") == settings.data.path and Path(before).exists():
+        # Another folder of that name may lie where this command is given.
+        return Path(before), data_dir
+    found = _there(given, before)
+    if before and not found.expanduser().exists():
+        places = dict.fromkeys([str(_absolute(given)), str(before)])
         raise ConfigError(
-            f"The data of {run} are neither at {_absolute(given)} nor at {recorded['path']}, where it was trained: say "
-            "where they are by --data PATH."
+            f"The data of {run} are not at {', nor at '.join(places)}, where it was trained: say where they are by "
+            "--data PATH."
         )
     return found, data_dir
 

@@ -7,6 +7,7 @@ import json
 import shlex
 import signal
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import keras
@@ -18,6 +19,7 @@ from keras_vae.callbacks import Checkpoints, SkippedSteps, TensorBoardPictures, 
 from keras_vae.models.vae import VAE
 from keras_vae.training import checkpoint_files
 from keras_vae.training.checkpoint_state import number
+from keras_vae.training.checkpoints import Position
 from keras_vae.training.replicas import follow_chief, from_chief, is_chief
 from keras_vae.training.steps_per_call import largest_divisor
 from keras_vae_cli.commands import build, history, run_data, run_folder, workers
@@ -80,7 +82,8 @@ def _train(
     if not chief:
         console.print("The chief writes all files and shows how training goes; this worker writes none.")
         console = run_folder.make_console(quiet=True)
-    if not from_chief(strategy, chief and _claim(settings, run, console, accept_changes, held)):
+    accepted = _claim(settings, run, console, accept_changes, held) if chief else None
+    if not from_chief(strategy, accepted is not None):
         return
     changed = _difference(from_chief(strategy, settings.as_yaml()), settings.as_yaml())
     if changed:
@@ -97,10 +100,13 @@ def _train(
 
     with strategy.scope():
         session = _Session(settings, splits, run, console)
-    if chief:
+    position = session.checkpoints.restore(session.vae)
+    if accepted is not None:
+        # Nothing can refuse them any more.
+        accepted()
         run_data.record(run, settings, splits, data_path)
     try:
-        session.fit()
+        session.fit(position)
         if not chief:
             return
         vae = session.finish()
@@ -151,9 +157,8 @@ class _Session:
             signals=SIGNALS,
         )
 
-    def fit(self) -> None:
-        """Train, from the last checkpoint if there is one."""
-        position = self.checkpoints.restore(self.vae)
+    def fit(self, position: Position | None) -> None:
+        """Train, from the checkpoint that was restored if there was one."""
         if position is None and self.settings.train.start_from is not None:
             if self.is_chief:
                 self._start_from(Path(self.settings.train.start_from))
@@ -221,6 +226,8 @@ class _Session:
     def stop(self) -> None:
         """Leave what was learned so far."""
         self.progress.close()
+        if self.checkpoints.model is None:  # nothing was learned yet
+            return
         saved, model = self.checkpoints.saved, self.run / run_folder.MODEL
         if not self.is_chief or (saved and saved.step == number(self.vae.step) and model.is_file()):
             return
@@ -243,8 +250,13 @@ class _Session:
         return run_folder.load_model(self.run)
 
 
-def _claim(settings: Settings, run: Path, console: Console, accept_changes: bool, held: contextlib.ExitStack) -> bool:
-    """Whether there is something to do in the folder, after making sure that it is ours alone, until `held` ends."""
+def _claim(
+    settings: Settings, run: Path, console: Console, accept_changes: bool, held: contextlib.ExitStack
+) -> Callable[[], None] | None:
+    """What records in the folder that it is trained with these settings, None if there is nothing to do.
+
+    It is made sure that the folder is ours alone, until `held` ends.
+    """
     run_folder.check_places(run, run_folder.CHECKPOINTS, run_folder.PICTURES, run_folder.TENSORBOARD, run_folder.EXPORT)
     run_folder.check_export(run, settings.export.formats)
     is_new = not run.exists()
@@ -261,13 +273,15 @@ def _claim(settings: Settings, run: Path, console: Console, accept_changes: bool
         (run / run_data.RECORD).unlink(missing_ok=True)
         run_folder.identify(run)
         files.write_text(run / run_folder.CONFIG, settings.as_yaml())
-        return True
+        return lambda: None
     run_folder.check_model(run)
     return _go_on(settings, build.read(run), run, console, accept_changes)
 
 
-def _go_on(settings: Settings, recorded: Settings, run: Path, console: Console, accept_changes: bool) -> bool:
-    """Whether there is something to do in a run that has begun; changed settings are recorded if they can be obeyed."""
+def _go_on(
+    settings: Settings, recorded: Settings, run: Path, console: Console, accept_changes: bool
+) -> Callable[[], None] | None:
+    """As `_claim`, of a run that has begun: what records changed settings, once it is known that they can be obeyed."""
     is_finished, changed = _is_finished(run), _difference(recorded.as_yaml(), settings.as_yaml())
     if changed and not accept_changes:
         raise ConfigError(
@@ -277,7 +291,7 @@ def _go_on(settings: Settings, recorded: Settings, run: Path, console: Console, 
     if not changed:
         if is_finished:
             console.print(f"{run} is finished: nothing to do. For another run give another folder with --run.")
-        return not is_finished
+        return None if is_finished else lambda: None
     done = _epochs_done(run)
     if done is not None and settings.train.epochs < done:
         raise ConfigError(
@@ -288,7 +302,7 @@ def _go_on(settings: Settings, recorded: Settings, run: Path, console: Console, 
     if is_finished and recorded.model_copy(update={"export": settings.export}) == settings:
         files.write_text(run / run_folder.CONFIG, settings.as_yaml())
         console.print(f"The settings of the export of {run} were changed:\n{changed}\nNext:  {_command('export', run)}")
-        return False
+        return None
     if is_finished and done is None:
         raise ConfigError(
             f"{run} is finished and has no checkpoint to go on from. Nothing was changed: train in another folder, "
@@ -300,13 +314,16 @@ def _go_on(settings: Settings, recorded: Settings, run: Path, console: Console, 
             "Give more train.epochs to go on with these settings, or another folder with --run."
         )
     console.print(f"The settings of {run} were changed:\n{changed}")
-    if is_finished:
-        # Of the epochs up to here; first, so that the run is never taken for finished with the new settings.
-        earlier = run_folder.read_report(run)
-        report = {"finished": False, "earlier": [*earlier.pop("earlier", []), earlier]}
-        run_folder.write_report(run, report)
-    files.write_text(run / run_folder.CONFIG, settings.as_yaml())
-    return True
+
+    def accepted() -> None:
+        if is_finished:
+            # Of the epochs up to here; first, so that the run is never taken for finished with the new settings.
+            earlier = run_folder.read_report(run)
+            report = {"finished": False, "earlier": [*earlier.pop("earlier", []), earlier]}
+            run_folder.write_report(run, report)
+        files.write_text(run / run_folder.CONFIG, settings.as_yaml())
+
+    return accepted
 
 
 def _epochs_done(run: Path) -> int | None:

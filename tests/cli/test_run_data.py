@@ -187,3 +187,9 @@ def test_remarks_on_the_data_are_lines(tmp_path, ended):
     assert output.count("16 is taken for white") == 1 and "UserWarning" not in output
     again = data.read_splits(tmp_path / "few.npy", value_range=(0, 16)).fingerprint
     assert run_data.differences(json.loads((tmp_path / "run/data.json").read_text())["fingerprint"], again) == []
+
+
+def test_another_folder_of_the_same_name_is_not_taken_for_the_data(home, tmp_path, ended):
+    write(tmp_path / "elsewhere/pictures", range(3))
+    code, output = ended("evaluate", home / "run", *EVALUATE)
+    assert code == 0 and "not those" not in output, output

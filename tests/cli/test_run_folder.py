@@ -127,6 +127,16 @@ def a_finished_run(folder, *changes):
     return folder
 
 
+def test_a_command_that_is_told_to_end_before_the_first_step_says_so(tmp_path, monkeypatch, capsys):
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(train.VAE, "adapt", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        a_finished_run(tmp_path / "run")
+    assert "The same command starts anew" in capsys.readouterr().out
+
+
 @pytest.mark.slow
 def test_a_finished_run_records_no_settings_that_it_was_not_trained_with(tmp_path, capsys):
     run = a_finished_run(tmp_path / "run")
@@ -139,6 +149,10 @@ def test_a_finished_run_records_no_settings_that_it_was_not_trained_with(tmp_pat
         again("train.epochs=1")
     with pytest.raises(ConfigError, match=r"its 2 epochs were trained with other settings(.|\n)*Nothing was changed"):
         again("train.learning_rate=0.1")
+    # What is refused when the model or the data are there, and not before, changes nothing either.
+    for changes in (["model.latent_dim=3"], ["data.batch_size=5000"]):
+        with pytest.raises(ValueError, match=r"another model|batch_size"):
+            again("train.epochs=3", *changes)
     assert {path: path.read_bytes() for path in run.rglob("*") if path.is_file()} == before
     again("export.quantize=[int8]")
     assert build.read(run).export.quantize == ["int8"] and "keras-vae export" in capsys.readouterr().out

@@ -53,6 +53,16 @@ def test_what_touches_files_is_named_and_not_run(operation, place, tmp_path, nev
     assert sorted(path for path in tmp_path.iterdir() if path.name != "1") == before
 
 
+def test_a_function_by_the_name_of_an_operation_hides_nothing(tmp_path, never_run):
+    def change(graph):
+        graph.graph_def.library.function.add().signature.name = "WriteFile"
+        export_attacks.on_loading(graph, tmp_path / "written")
+
+    export_attacks.save(tmp_path / "1", lambda z: 0.0)
+    export_attacks.edited(tmp_path / "1", change)
+    assert "a function WriteFile with the name of an operation" in failed(tmp_path / "1")["harmless operations"]
+
+
 @pytest.mark.parametrize("place", ["on_loading", "in_an_unused_function"])
 def test_what_nobody_asks_for_is_named_too(place, tmp_path, never_run):
     export_attacks.save(tmp_path / "1", lambda z: 0.0)

@@ -1,10 +1,14 @@
 """The model as users meet it: fit, evaluate, sample, save, load; and its numbers against known answers."""
 
+import copy
+
+import keras
 import numpy as np
 import pytest
 import tensorflow_probability as tfp
 from small_models import compiled, make_vae
 
+import keras_vae as kv
 from keras_vae import likelihoods, networks, objectives
 
 tfd = tfp.distributions
@@ -113,3 +117,12 @@ def test_summary_counts_all_weights(capsys):
     vae.summary()
     shown = capsys.readouterr().out
     assert f"{sum(w.size for w in vae.get_weights()) - 2:,}" in shown  # the two are counters
+
+
+def test_numbers_of_the_objective_that_nobody_gave_are_part_of_the_model(tmp_path):
+    vae = make_vae(seed=1)
+    vae.build()
+    vae.objective.kl_weight = 0.25
+    vae.save(tmp_path / "vae.keras")
+    copies = [kv.load(tmp_path / "vae.keras"), keras.models.clone_model(vae), copy.deepcopy(vae)]
+    assert [float(each.objective.kl_weight) for each in copies] == [0.25] * 3

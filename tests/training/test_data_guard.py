@@ -11,6 +11,7 @@ import pytest
 import tensorflow as tf
 from small_models import make_vae
 
+import keras_vae as kv
 from keras_vae import likelihoods
 from keras_vae.distributions.support import Support
 
@@ -162,3 +163,17 @@ def test_replicas_come_to_the_same_conclusion():
     assert evaluate.startswith("Batch 7 of the data") and "zeros and ones" in evaluate
     assert lost.startswith("Batch 7 of the data") and "1 values that are NaN" in lost
     assert "elbo" in after and "skipped" not in after
+
+
+def test_a_discriminator_learns_nothing_from_a_refused_batch():
+    plain = make_vae(event_shape=SHAPE)
+    vae = kv.FactorVAE(
+        plain.encoder, plain.decoder, plain.prior, discriminator_units=(8,), discriminator_learning_rate=0.1
+    )
+    vae.compile(keras.optimizers.Adam(1e-3))
+    vae.train_on_batch(X[:8])
+    before = [keras.ops.convert_to_numpy(v) for v in (*vae.discriminator.variables, *vae.discriminator_state)]
+    with pytest.raises(ValueError, match="Batch 0"):
+        vae.train_on_batch(X[:8] * 200)
+    for a, b in zip(before, (*vae.discriminator.variables, *vae.discriminator_state), strict=True):
+        np.testing.assert_array_equal(a, b)
