@@ -228,10 +228,20 @@ def take_arrays(vae: Any, options: dict[str, Any], class_weight: Any = None) -> 
 
 
 def take_validation(vae: Any, options: dict[str, Any]) -> None:
-    """The same for `validation_data`: an array, a mapping, or a tuple of x, y and weights."""
+    """The same for `validation_data`: an array, a mapping, or a tuple of x, y and weights.
+
+    Raises:
+        ValueError: as `take_arrays`, and for an iterator that would be used up before the last epoch.
+    """
     data = options.get("validation_data")
     if data is None:
         return
+    epochs = options.get("epochs", 1) - options.get("initial_epoch", 0)
+    if isinstance(data, Iterator) and epochs > 1 and not options.get("validation_steps"):
+        raise ValueError(
+            f"validation_data is a {type(data).__name__}, which is used up after the first of {epochs} epochs: give an "
+            "array, a dataset or a PyDataset, which can be run through again."
+        )
     if _comes_in_batches(data):
         _refuse_sparse_elements(data)
         return
@@ -251,6 +261,8 @@ def arrays(vae: Any, x: Any, y: Any = None, weight: Any = None, class_weight: An
         raise ValueError("x, and what comes with it, must be arrays of examples, not single numbers.")
     x = found.pop("x")
     size = len(x)
+    if not size:
+        raise ValueError("x holds no examples.")
     if batch.condition is not None and not is_conditional:
         conditions.given(None, batch.condition)
     labels = None if y is None or isinstance(batch.x, Mapping) else y
@@ -267,6 +279,9 @@ def arrays(vae: Any, x: Any, y: Any = None, weight: Any = None, class_weight: An
     lengths = {name: len(array) for name, array in found.items()} | ({} if y is None else {"y": len(y)})
     if any(length != size for length in lengths.values()):
         raise ValueError(f"x has {size} examples, and there are {lengths}: one of each belongs to an example.")
+    if y is not None and class_weight is None and not (is_conditional or pairs):
+        # Labels are ignored, and Keras takes no strings.
+        y = np.zeros(size, "uint8")
     if weight is not None:
         weight = _weights(weight, size)
         y = np.zeros(size, "uint8") if y is None else y
@@ -381,11 +396,18 @@ def _weights(weight: Any, size: int, may_be_zero: bool = False) -> np.ndarray:
             f"sample_weight must be one number for each of the {size} examples, not {weight.dtype} of shape "
             f"{weight.shape}.{hint}"
         )
-    weight = weight.reshape(-1).astype("float32")
+    with np.errstate(over="ignore"):
+        weight = weight.reshape(-1).astype("float32")
+        total = weight.sum()
     if not (np.isfinite(weight).all() and (weight >= 0).all()):
         raise ValueError("sample_weight must be finite numbers >= 0: what is to be left out has the weight 0.")
     if size and not may_be_zero and not weight.any():
         raise ValueError("sample_weight is 0 for all examples: there is nothing left to average over.")
+    if not np.isfinite(total) or 0 < total < np.finfo("float32").tiny:
+        raise ValueError(
+            f"sample_weight has the sum {total:g} in float32, by which nothing can be divided: only ratios of weights "
+            "matter, so scale them, sample_weight / sample_weight.max()."
+        )
     return weight
 
 

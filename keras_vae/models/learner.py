@@ -192,6 +192,19 @@ def evaluate_options(vae: Any, args: Iterable[Any], kwargs: Mapping[str, Any]) -
     return options
 
 
+def refuse_weightless(vae: Any) -> None:
+    """Refuse the numbers of an evaluation in which no example had a weight: means over nothing, all 0.
+
+    One that was cut short, or saw no batch by `test_step`, is left alone.
+
+    Raises:
+        ValueError: naming the reason.
+    """
+    total = float(tf.convert_to_tensor(vae._means["loss"].count))
+    if total == 0 and int(vae._batch_index.result()) and not vae.stop_evaluating:
+        raise ValueError("sample_weight is 0 for all examples: there is nothing left to average over.")
+
+
 def require_compiled(vae: Any, method: str) -> None:
     """Refuse to work before `compile`, and with settings of it that would be ignored.
 

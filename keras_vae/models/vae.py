@@ -393,7 +393,7 @@ class VAE(Serializable, Inference, Stored, keras.Model):
         """`keras.Model.evaluate`, with a look at all batches: `loss`, `elbo`, `log_likelihood` and `kl`, in nats.
 
         Raises:
-            ValueError: as `fit`, and for values that are not finite.
+            ValueError: as `fit`, for values that are not finite, and where all weights are 0.
         """
         self._ensure_built()
         options = learner.evaluate_options(self, args, kwargs)
@@ -401,6 +401,7 @@ class VAE(Serializable, Inference, Stored, keras.Model):
             result = super().evaluate(**options)
         is_validation = options.get(internals.CACHED_EVALUATION)
         self.data_guard.refuse(data_guard.EVALUATION, of=f"of the {'validation ' if is_validation else ''}data")
+        learner.refuse_weightless(self)
         return result
 
     @functools.wraps(keras.Model.train_on_batch, assigned=())

@@ -27,12 +27,14 @@ def settle(
         is_validated: whether there are validation data.
 
     Raises:
-        ValueError: for a number that will not be there, or whose better direction nobody knows; naming the remedy.
+        ValueError: for a number that will not be there, or whose better direction nobody knows, and for a checkpoint
+            of a whole model in a file of another kind than .keras; naming the remedy.
     """
     callbacks = list(callbacks)
     # One of somebody else's may put anything into the logs.
     all_known = all(type(callback).__module__.partition(".")[0] in KNOWN for callback in callbacks)
     for callback in callbacks:
+        _check_file(callback)
         monitor = getattr(callback, "monitor", None)
         if not isinstance(monitor, str) or not _reads(callback):
             continue
@@ -52,6 +54,16 @@ def settle(
                     f"{kind} monitors {monitor!r}, and cannot know whether more of it is better: give mode='max' or "
                     "mode='min'."
                 )
+
+
+def _check_file(callback: Any) -> None:
+    if not isinstance(callback, keras.callbacks.ModelCheckpoint) or callback.save_weights_only:
+        return
+    if not callback.filepath.endswith(".keras"):
+        raise ValueError(
+            f"{type(callback).__name__}({callback.filepath!r}): a VAE is saved as a .keras file. Give a path that ends "
+            "in .keras, or save_weights_only=True and one that ends in .weights.h5."
+        )
 
 
 def _direction(name: str, best: Collection[str], otherwise: str) -> str:

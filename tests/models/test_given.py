@@ -230,6 +230,30 @@ class TestSources:
         expected = vae.evaluate(np.concatenate(list(Counted(6))), batch_size=4, verbose=0)
         assert vae.evaluate(data, verbose=0) == pytest.approx(expected, rel=1e-5)
 
+    def test_an_iterator_validates_one_epoch(self):
+        vae = compiled()
+        with pytest.raises(ValueError, match=r"used up after the first of 2 epochs.*array, a dataset or a PyDataset"):
+            vae.fit(CLEAN, validation_data=iter(Counted(3)), epochs=2, verbose=0)
+        assert int(vae.step) == 0
+        history = vae.fit(CLEAN, validation_data=iter(Counted(3)), validation_steps=3, verbose=0).history
+        assert np.isfinite(history["val_elbo"]).all()
+
+    def test_no_examples(self):
+        vae = compiled()
+        for call in (
+            lambda: vae.fit(CLEAN[:0], verbose=0),
+            lambda: vae.evaluate(CLEAN[:0], verbose=0),
+            lambda: vae.fit(CLEAN, validation_data=CLEAN[:0], verbose=0),
+        ):
+            with pytest.raises(ValueError, match="x holds no examples"):
+                call()
+
+    def test_labels_that_are_ignored_may_be_strings(self):
+        vae, labels = compiled(), ["a"] * 48
+        assert np.isfinite(vae.evaluate(CLEAN, labels, verbose=0)).all()
+        vae.fit(CLEAN, labels, validation_data=(CLEAN, labels), verbose=0)
+        vae.fit(CLEAN, labels, steps_per_epoch=1, verbose=0)
+
 
 class Frame:
     """What of a frame of pandas is needed to be read as an array."""
@@ -351,6 +375,12 @@ class TestSettings:
         vae.compile("adam")
         with pytest.raises(ValueError, match=message):
             vae.fit(CLEAN, callbacks=[callback()], verbose=0)
+        assert int(vae.step) == 0
+
+    def test_a_checkpoint_in_another_kind_of_file_is_refused_before_training(self, tmp_path):
+        vae = compiled()
+        with pytest.raises(ValueError, match=r"ends in \.keras"):
+            vae.fit(CLEAN, callbacks=[keras.callbacks.ModelCheckpoint(tmp_path / "x.h5")], verbose=0)
         assert int(vae.step) == 0
 
     def test_keras_own_export_right_after_fit(self, tmp_path):

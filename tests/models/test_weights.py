@@ -167,9 +167,11 @@ def test_conditional_models_keep_conditions_and_weights():
         (-W, "finite numbers >= 0"),
         (np.where(W > 0.01, np.nan, W), "finite numbers >= 0"),
         (np.zeros(40), "0 for all examples"),
+        (np.full(40, 1e38), "the sum inf"),
+        (np.full(40, 1e-42), "the sum .* scale them"),
         (np.array(["1"] * 40), "one number for each"),
     ],
-    ids=["short", "per pixel", "per value", "negative", "NaN", "zero", "strings"],
+    ids=["short", "per pixel", "per value", "negative", "NaN", "zero", "huge", "tiny", "strings"],
 )
 @pytest.mark.parametrize("method", ["fit", "evaluate", "validation"])
 def test_weights_that_are_none(vae, method, weights, message):
@@ -190,3 +192,11 @@ def test_weights_of_datasets_are_looked_at_in_each_step(vae, method):
         getattr(vae, method)(dataset(X, Y, late), verbose=0)
     with pytest.raises(ValueError, match="no likelihood"):
         getattr(vae, method)(dataset(X, Y, np.ones((40, 4, 4))), verbose=0)
+
+
+def test_weights_of_datasets_that_are_all_zero_are_refused_after_an_evaluation(vae):
+    nothing = dataset(X, Y, np.zeros(40, "float32"))
+    with pytest.raises(ValueError, match="0 for all examples"):
+        vae.evaluate(nothing, verbose=0)
+    with pytest.raises(ValueError, match="0 for all examples"):
+        vae.fit(X, validation_data=nothing, verbose=0)
