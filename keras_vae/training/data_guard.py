@@ -62,7 +62,7 @@ class DataGuard:
             return tf.stack([*counts, _count(tf.constant(False) if weight is None else _wrong(weight))])
 
         suspicious, replica = tf.reduce_any(tf.stack(signs)), tf.distribute.get_replica_context()
-        if replica.num_replicas_in_sync == 1:
+        if not tf.distribute.has_strategy():
             # All but nothing, as long as nothing is wrong.
             tf.cond(suspicious, lambda: self._record(kind, number, counted(), data[-1]), lambda: tf.constant(False))
         else:
