@@ -34,20 +34,24 @@ class ScaledColumns(keras.initializers.Initializer):
     """The uniform start of Glorot and Bengio 2010, its columns multiplied by given factors.
 
     Args:
-        factors: one for each column of the kernel.
+        factors: one for each column of the kernel, or what gives them: it is asked when a kernel is made, and not
+            before, for of a layer whose sizes are only looked at they would be as large as memory.
     """
 
     def __init__(self, factors: Any) -> None:
-        self.factors = np.asarray(factors, "float32")
+        self.factors = factors
         self.glorot = keras.initializers.GlorotUniform()
+
+    def _given(self) -> np.ndarray:
+        return np.asarray(self.factors() if callable(self.factors) else self.factors, "float32")
 
     def __call__(self, shape: tuple[int, ...], dtype: Any = None) -> Any:
         """A kernel [inputs, columns]."""
-        return self.glorot(shape, dtype) * self.factors
+        return self.glorot(shape, dtype) * self._given()
 
     def get_config(self) -> dict[str, Any]:
         """The factors."""
-        return {"factors": self.factors.tolist()}
+        return {"factors": self._given().tolist()}
 
 
 class Posterior(Serializable, keras.layers.Layer):
@@ -163,7 +167,7 @@ class Posterior(Serializable, keras.layers.Layer):
             return
         self.projection = keras.layers.Dense(
             int(self.params_size),
-            kernel_initializer=ScaledColumns(self.initial_factors),
+            kernel_initializer=ScaledColumns(lambda: self.initial_factors),
             dtype="float32",
             name="projection",
         )

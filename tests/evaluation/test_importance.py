@@ -51,7 +51,7 @@ def fit_encoder(vae: kv.VAE, wrong: float = 0.1) -> None:
     root = 1.3 * np.linalg.cholesky(np.linalg.inv(precision))
     raw[np.diag_indices(L)] = np.log(np.expm1(np.diag(root))) - math.log(math.e - 1.0)
     # TFP fills a 2 x 2 triangle from three numbers in the order [1, 1], [1, 0], [0, 0].
-    bias[L:] = [raw[1, 1], root[1, 0], raw[0, 0]]
+    bias[L:] = [raw[1, 1], root[1, 0] / root[1, 1] * math.sqrt(L), raw[0, 0]]
     projection.kernel.assign(kernel)
     projection.bias.assign(bias)
 
@@ -99,7 +99,6 @@ def test_exact_posterior_needs_one_sample():
     shift = math.log(math.e - 1.0)
     for at in (L, L + 2):
         bias[at] = np.log(np.expm1(np.log1p(np.exp(bias[at] + shift)) / 1.3)) - shift
-    bias[L + 1] /= 1.3
     projection.bias.assign(bias)
     x = draws(vae, 20)
     found = evaluation.log_likelihood(vae, x, num_samples=3, verbose=False)
