@@ -10,7 +10,7 @@ LESS_IS_BETTER = ("loss", "kl", "regularization", "skipped_steps")
 # What callbacks of Keras and of this package may add to the logs.
 ADDED = ("skipped_steps", "learning_rate")
 # Whose callbacks are known to add nothing else.
-KNOWN = ("keras", "keras_vae", "keras_vae_cli")
+KNOWN = ("keras", "keras_vae")
 
 
 def settle(
