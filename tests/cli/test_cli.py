@@ -4,7 +4,6 @@ import csv
 import json
 import os
 import shutil
-import signal
 import subprocess
 import sys
 
@@ -16,7 +15,6 @@ from PIL import Image
 from processes import bound_by_permissions
 
 import keras_vae  # noqa: F401 - load_model finds the classes of imported packages only
-from keras_vae_cli.main import main
 
 SMALL = ["--set", "train.epochs=2", "model.latent_dim=2", "model.encoder.units=[16]", "model.decoder.units=[16]"]
 NO_EXPORT = ["export.formats=[]"]
@@ -25,23 +23,6 @@ NO_EXPORT = ["export.formats=[]"]
 def command(*arguments, **options):
     program = [sys.executable, "-c", "from keras_vae_cli.main import main; main()", *map(str, arguments)]
     return subprocess.run(program, capture_output=True, text=True, **options)
-
-
-@pytest.fixture
-def ended(capfd, monkeypatch):
-    """Run the command line in this process: its exit code, and what it wrote to stdout and stderr."""
-    # The command ends at SIGTERM as at Ctrl-C, and so would the tests.
-    monkeypatch.setattr(signal, "signal", lambda *_: None)
-
-    def call(*arguments):
-        capfd.readouterr()
-        with pytest.raises(SystemExit) as end:
-            main([str(argument) for argument in arguments])
-        written = capfd.readouterr()
-        assert "Traceback" not in written.err
-        return end.value.code, written.out, written.err
-
-    return call
 
 
 @pytest.fixture(scope="module")

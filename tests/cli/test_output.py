@@ -33,13 +33,18 @@ def test_a_reader_that_has_gone_ends_nothing(monkeypatch):
     with os.fdopen(writing, "w") as stream:
         os.close(reading)
         monkeypatch.setattr(sys, "stdout", stream)
+        written = 0
         with output.lasting():
             for _ in range(3):
                 print("x" * 100_000, flush=True)
+                written += 1
         stream.close()
+    assert written == 3
     monkeypatch.setattr(sys, "stdout", None)
     with output.lasting():
         print("nobody reads this")
+        written += 1
+    assert written == 4
 
 
 @pytest.mark.parametrize(

@@ -52,16 +52,12 @@ def home(trained, tmp_path, monkeypatch):
 
 
 @pytest.fixture
-def ended(capfd, monkeypatch):
-    monkeypatch.setattr(signal, "signal", lambda *_: None)
+def ended(ended):
+    """The exit code, and all that was written."""
 
     def call(*arguments):
-        capfd.readouterr()
-        with pytest.raises(SystemExit) as end:
-            main([str(argument) for argument in arguments])
-        written = capfd.readouterr()
-        assert "Traceback" not in written.err
-        return end.value.code, written.out + written.err
+        code, out, err = ended(*arguments)
+        return code, out + err
 
     return call
 

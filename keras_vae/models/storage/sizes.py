@@ -109,6 +109,7 @@ def _largest(call: Callable[[tf.Tensor], tf.Tensor], shape: tuple[int, ...]) -> 
 
     try:
         tf.function(traced, autograph=False).get_concrete_function(tf.TensorSpec(shape, tf.float32))
+    # Any part, a user's own too, may raise anything; what was traced until then is looked at all the same.
     except Exception:
         if not graphs:
             raise
