@@ -12,6 +12,10 @@ A config begins with a comment, its head, and the head has lines of this form, o
 
 Of a config whose data were never at hand: `(not measured: why)`, and it is trained with seed 0. A line that is too long
 goes on in the next one, up to the closing parenthesis.
+
+    python benchmarks/promises.py
+
+writes the table of all of them anew into docs/training.md.
 """
 
 import dataclasses
@@ -20,6 +24,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 CONFIGS, MEASURES = ROOT / "configs", Path(__file__).resolve().parent / "measures"
+PAGE, BEGINNING, END = ROOT / "docs" / "training.md", "<!-- promises -->\n", "<!-- end of promises -->\n"
 FORM = "# Promise: METRIC >= NUMBER (measured X, Y with seeds 0, 1; N min of one core; 2026-11-26)"
 
 _BEGINNING = re.compile(r"#\s*promise:", re.IGNORECASE)
@@ -123,9 +128,7 @@ def _promise(line: str, where: str) -> Promise:
     values = tuple(float(value) for value in said["values"].split(", "))
     seeds = tuple(int(seed) for seed in said["seeds"].split(", "))
     if len(values) != len(seeds):
-        raise HeadError(
-            f"{where}: {len(values)} numbers with {len(seeds)} seeds; one for each is wanted."
-        )
+        raise HeadError(f"{where}: {len(values)} numbers with {len(seeds)} seeds; one for each is wanted.")
     promise = dataclasses.replace(
         promise, seeds=seeds, measured=values, minutes=said["minutes"], date=said["date"], remark=said["remark"] or ""
     )
@@ -133,3 +136,27 @@ def _promise(line: str, where: str) -> Promise:
     if broken:
         raise HeadError(f"{where}: it promises {promise} and says that {broken[0]:g} was measured.")
     return promise
+
+
+def table() -> str:
+    """What all configs promise beside what was measured, in Markdown."""
+    lines = ["| config | promise | measured | with seeds | minutes | date |", "|" + "---|" * 6]
+    for name in names():
+        for promise in of(name):
+            values, seeds = (", ".join(f"{value:g}" for value in found) for found in (promise.measured, promise.seeds))
+            cells = [f"`{name}`", str(promise), values, seeds, promise.minutes, promise.date]
+            if not promise.measured:
+                cells[2:] = [f"not measured: {promise.remark}", "", "", ""]
+            lines.append("| " + " | ".join(cells) + " |")
+    return "\n".join(lines) + "\n"
+
+
+def write_table() -> None:
+    """Replace the table in the page on training."""
+    before, _, rest = PAGE.read_text(encoding="utf-8").partition(BEGINNING)
+    _, _, after = rest.partition(END)
+    PAGE.write_text(f"{before}{BEGINNING}\n{table()}\n{END}{after}", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    write_table()

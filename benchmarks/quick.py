@@ -1,0 +1,225 @@
+"""A few dozen steps of each config, on small data: `python benchmarks/configs.py --quick`.
+
+Networks, objective, optimizer and averages are those of the config, and the command is `keras-vae train`; the steps are
+fewer, the batches smaller and the data no more than those steps take. The digits and the sprites are the config's own,
+of these fewer; MNIST is stood in for by the digits at its size, and pictures by coloured sprites that are drawn here.
+What seconds can show is looked at:
+
+- every number of the history is finite, and no step was skipped;
+- what the objective maximises (the ELBO, as a rule) is higher at the end than in the first epoch, in training and on
+  what is held out;
+- averaged weights are hardly worse than those that they are the average of;
+- `evaluate.diagnose` finds neither a collapsed posterior nor a code that is not used;
+- the pictures are there, and none of them is of one colour alone.
+
+It says nothing of how good a config is: that is what benchmarks/configs.py without --quick is for.
+"""
+
+import contextlib
+import dataclasses
+import os
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import promises
+from PIL import Image, ImageDraw
+from rich.console import Console
+
+from keras_vae import evaluation
+from keras_vae.callbacks import Checkpoints
+from keras_vae_cli import settings
+from keras_vae_cli.commands import build, history, run_folder, train
+from keras_vae_cli.settings import Settings
+
+EPOCHS, STEPS = 5, 10
+# Of the configs whose data are not their own here, and of those with convolutions.
+BATCH, SMALL_BATCH = 64, 16
+HELD_OUT = 0.2
+# Of the rise of the bound that the averaged weights may lack.
+AVERAGES_LACK = 0.5
+# Findings of the diagnosis that a few dozen steps can show, by how their names begin.
+FAULTS = ("posterior_collapse", "nonfinite", "code")
+
+
+@dataclasses.dataclass
+class Checked:
+    """What was seen of one config."""
+
+    name: str
+    seconds: float
+    faults: list[str]
+    first: float = float("nan")
+    last: float = float("nan")
+    kl: float = float("nan")
+
+    def __str__(self) -> str:
+        """A row of the table."""
+        verdict = "; ".join(self.faults) or "none"
+        return f"| {self.name} | {self.first:.1f} | {self.last:.1f} | {self.kl:.2f} | {self.seconds:.0f} | {verdict} |"
+
+
+def sprites(n: int, height: int, width: int, seed: int = 0) -> np.ndarray:
+    """Colour pictures, uint8 [n, height, width, 3]: a disc or a box of one colour before a sky of two."""
+    rng = np.random.default_rng(seed)
+    found = np.empty((n, height, width, 3), np.uint8)
+    for i in range(n):
+        top, bottom, colour = rng.integers(0, 256, (3, 3))
+        ramp = np.linspace(0.0, 1.0, height)[:, np.newaxis, np.newaxis]
+        sky = ((1.0 - ramp) * top + ramp * bottom).astype(np.uint8)
+        picture = Image.fromarray(np.broadcast_to(sky, (height, width, 3)).copy())
+        size = rng.uniform(0.3, 0.6) * np.array([width, height])
+        at = rng.uniform(0.0, 1.0, 2) * (np.array([width, height]) - size)
+        draw = ImageDraw.Draw(picture)
+        shape = draw.ellipse if i % 2 else draw.rectangle
+        shape([*at, *(at + size)], fill=tuple(int(value) for value in colour))
+        found[i] = np.asarray(picture)
+    return found
+
+
+def stand_in(config: Settings, folder: Path) -> list[str]:
+    """The overrides that put small data in the place of those of a config; files are written to `folder`."""
+    data, source = config.data, config.data.path or config.data.name or ""
+    kind = source.partition("/")[0]
+    if kind == "digits":
+        return []
+    if kind == "shapes":
+        # 3 shapes in 2 sizes, at 2 angles and 8 x 8 places.
+        return ["data.name=shapes/size=32,scales=2,orientations=2,positions=8"]
+    if kind == "mnist":
+        return ["data.name=digits", "data.resize=[28, 28]"]
+    height, width = data.resize or ((28, 20) if "frey" in kind else (32, 32))
+    count = int(STEPS * batch_size(config) / (1.0 - HELD_OUT) ** 2) + 1
+    pictures = sprites(count, height, width)
+    folder.mkdir(parents=True, exist_ok=True)
+    if "frey" in kind:
+        np.savez(folder / "pictures.npz", images=pictures.mean(axis=-1).astype(np.uint8))
+        return [f"data.path={folder / 'pictures.npz'}", "data.resize=null"]
+    for i, picture in enumerate(pictures):
+        place = folder / "pictures" / ("disc" if i % 2 else "box") / f"{i:04}.png"
+        place.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(picture).save(place)
+    return [f"data.path={folder / 'pictures'}", f"data.resize=[{height}, {width}]"]
+
+
+def batch_size(config: Settings) -> int:
+    """Images in a step: few where there are convolutions."""
+    return min(config.data.batch_size, BATCH if "mlp" in config.model.encoder["name"] else SMALL_BATCH)
+
+
+def smaller(config: Settings, folder: Path) -> list[str]:
+    """The overrides that make a config one of a few dozen steps."""
+    overrides = [
+        *stand_in(config, folder),
+        f"data.batch_size={batch_size(config)}",
+        f"train.epochs={EPOCHS}",
+        "train.start_from=null",
+        "export.formats=[]",
+        f"data.test_split={HELD_OUT}",
+        f"data.validation_split={HELD_OUT}",
+    ]
+    if "num_examples" in config.model.objective:
+        overrides.append("model.objective.num_examples=500")
+    return overrides
+
+
+def look(name: str, folder: Path, changes: Sequence[str] = ()) -> Checked:
+    """Train a config for a few dozen steps, and find what is wrong with it.
+
+    Args:
+        name: of the config.
+        folder: for the run and its data.
+        changes: overrides of the config, for a trial.
+    """
+    started, path = time.monotonic(), promises.CONFIGS / f"{name}.yaml"
+    config = settings.load(path, [*smaller(settings.load(path), folder), *changes])
+    run = folder / "run"
+    keras.utils.clear_session()
+    try:
+        with (folder / "log").open("w", encoding="utf-8") as log:
+            train.train(config, run, Console(file=log, width=120))
+        checked = examine(name, run)
+    except Exception as error:  # whatever it is, it is this config's, and the others are still to be seen
+        checked = Checked(name, 0.0, [f"{type(error).__name__}: {error}".replace("\n", " ")])
+    finally:
+        keras.config.set_dtype_policy("float32")
+    checked.seconds = time.monotonic() - started
+    return checked
+
+
+def examine(name: str, run: Path) -> Checked:
+    """What is wrong with a short run that has ended."""
+    config, vae, splits = run_folder.open_run(run, run_folder.make_console(quiet=True))
+    curves, bound = history.columns(run / run_folder.HISTORY, print) or {}, vae.objective.monitor
+    trained, held = curves[bound], curves[f"val_{bound}"]
+    found = Checked(name, 0.0, [], float(trained[0]), float(held[-1]), float(curves["kl"][-1]))
+    lost = sorted(key for key, values in curves.items() if not np.isfinite(values).all())
+    if lost:
+        found.faults.append(f"not finite: {', '.join(lost)}")
+    if curves["skipped_steps"].any():
+        found.faults.append(f"{int(curves['skipped_steps'].max())} steps were skipped")
+    rise = float(trained[-1] - trained[0])
+    if not rise > 0.0:
+        found.faults.append(f"the {bound} does not rise in training: from {trained[0]:.1f} to {trained[-1]:.1f}")
+    if not held[-1] > trained[0]:
+        found.faults.append(f"the {bound} of what is held out does not rise above {trained[0]:.1f}: {held[-1]:.1f}")
+    if config.train.ema_momentum is not None:
+        raw = bound_of_raw_weights(config, run, splits)
+        if not held[-1] >= raw - AVERAGES_LACK * abs(rise):
+            found.faults.append(f"averaged weights: {bound} {held[-1]:.1f}, where those averaged have {raw:.1f}")
+    for finding in evaluation.diagnose(vae, splits.test.dataset(config.data.batch_size)):
+        if finding.name.startswith(FAULTS):
+            found.faults.append(f"{finding.name}: {finding.message}")
+    drawn = sorted((run / run_folder.PICTURES).glob("*.png"))
+    if not {"samples", "reconstructions"} <= {path.stem for path in drawn}:
+        found.faults.append("no pictures")
+    found.faults += [f"{path.name} is of one colour" for path in drawn if is_plain(path)]
+    return found
+
+
+def bound_of_raw_weights(config: Settings, run: Path, splits: Any) -> float:
+    """What the last weights themselves, and not their averages, reach on the validation data."""
+    vae = build.make_vae(config, splits.train.event_shape, splits.condition)
+    vae.build()
+    vae.compile(build.make_optimizer(config.train, splits.train.steps_per_epoch(config.data.batch_size)))
+    vae.optimizer.build(vae.trainable_variables)
+    Checkpoints(run / run_folder.CHECKPOINTS, run / run_folder.MODEL).restore(vae)
+    data = splits.validation.dataset(config.data.batch_size)
+    return float(vae.evaluate(data, return_dict=True, verbose=0)[vae.objective.monitor])
+
+
+def is_plain(path: Path) -> bool:
+    """Whether a picture shows nothing."""
+    with Image.open(path) as picture:
+        return all(low == high for low, high in picture.convert("RGB").getextrema())
+
+
+@contextlib.contextmanager
+def place(runs: Path | None) -> Iterator[Path]:
+    """A new folder in `runs`, which stays; a temporary one if that is None."""
+    if runs is None:
+        with tempfile.TemporaryDirectory() as folder:
+            yield Path(folder)
+    else:
+        runs.mkdir(parents=True, exist_ok=True)
+        yield Path(tempfile.mkdtemp(prefix="quick-", dir=runs))
+
+
+def run(names: Sequence[str], runs: Path | None) -> int:
+    """Look at these configs, print a table, and return the exit code: 1 if anything is wrong."""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    wrong = 0
+    with place(runs) as folder:
+        print("| config | bound, first epoch | end, held out | KL | seconds | wrong |\n|" + " --- |" * 6, flush=True)
+        for name in names:
+            inside = folder / name
+            inside.mkdir(parents=True)
+            checked = look(name, inside)
+            wrong += bool(checked.faults)
+            print(checked, flush=True)
+    print(f"\n{len(names)} configs, {wrong} with something wrong." + ("" if runs is None else f" Runs: {folder}"))
+    return int(wrong > 0)

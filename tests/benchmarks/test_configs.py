@@ -1,0 +1,138 @@
+"""`benchmarks/configs.py`, in a checkout whose configs take seconds."""
+
+import json
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+BENCHMARKS = Path(__file__).parent.parent.parent / "benchmarks"
+SMALL = """
+data: {name: NAME, binarize: threshold}
+model: {latent_dim: 2, encoder: {name: mlp, units: [8]}, decoder: {name: mlp, units: [8]}}
+train: {epochs: EPOCHS, checkpoint_steps: 1}
+"""
+DEAD = "objective: {name: ELBO, kl_weight: 10000.0}"
+UNKNOWN_VALUE = "(not measured: a test)"
+
+
+@pytest.fixture
+def checkout(tmp_path):
+    """A function that makes configs: names to their heads, and where their data are."""
+    shutil.copytree(
+        BENCHMARKS, tmp_path / "benchmarks", ignore=shutil.ignore_patterns("results", "contestants", "peers")
+    )
+    (tmp_path / "configs").mkdir()
+
+    def make(name, head, source="digits", epochs=1):
+        text = head + SMALL.replace("NAME", source).replace("EPOCHS", str(epochs))
+        (tmp_path / "configs" / f"{name}.yaml").write_text(text)
+        return tmp_path
+
+    return make
+
+
+def command(folder, *arguments):
+    return [sys.executable, str(folder / "benchmarks" / "configs.py"), *map(str, arguments)]
+
+
+def configs(folder, *arguments):
+    done = subprocess.run(command(folder, *arguments), cwd=folder, capture_output=True, text=True, check=False)
+    assert "Traceback" not in done.stderr, done.stderr
+    return done
+
+
+def test_a_config_without_a_promise_fails(checkout):
+    done = configs(checkout("quiet", "# Says nothing."))
+    assert done.returncode == 1
+    assert "quiet: promises nothing" in done.stdout and "| quiet | promises nothing |" in done.stdout
+
+
+def test_data_that_are_not_at_hand_are_told_before_anything_runs(checkout, monkeypatch):
+    monkeypatch.setenv("TFDS_DATA_DIR", "/nowhere")
+    folder = checkout("faces", f"# Promise: test_elbo >= 0 {UNKNOWN_VALUE}", source="lfw")
+    done = configs(folder)
+    assert done.returncode == 3
+    assert "| faces | not run: needs lfw: --fetch lets" in done.stdout
+    assert not list(folder.glob("runs/configs/faces*"))
+    other = configs(folder, "--data", "lfw=missing")
+    assert other.returncode == 2 and "there is no missing" in other.stderr
+
+
+@pytest.mark.parametrize(
+    ("head", "said"),
+    [
+        (f"# Promise: beauty >= 1 {UNKNOWN_VALUE}", "there is no benchmarks/measures/beauty.py"),
+        ("# Promise: test_elbo is good", "configs/wrong.yaml, line 1: 'Promise: test_elbo is good' is not of the form"),
+    ],
+)
+def test_a_head_that_is_wrong_is_told_before_anything_runs(checkout, head, said):
+    checkout("a", f"# Promise: test_elbo >= -100 {UNKNOWN_VALUE}")
+    folder = checkout("wrong", head)
+    done = configs(folder)
+    assert done.returncode == 2 and said in done.stderr
+    assert not (folder / "runs").exists()
+
+
+def test_unknown_names_and_trials_that_would_be_published_are_refused(checkout):
+    folder = checkout("a", f"# Promise: test_elbo >= -100 {UNKNOWN_VALUE}")
+    assert "there is no config 'b'; there are a" in configs(folder, "b").stderr
+    assert configs(folder, "a", "--write", "--set", "train.epochs=2").returncode == 2
+
+
+@pytest.mark.slow
+def test_promised_and_measured(checkout):
+    kept = f"# Promise: test_elbo >= -100 {UNKNOWN_VALUE}\n# Promise: test_elbo <= -1 {UNKNOWN_VALUE}"
+    checkout("kept", kept)
+    folder = checkout("broken", f"# Promise: test_elbo >= -1 {UNKNOWN_VALUE}")
+    done = configs(folder, "kept", "--runs", "runs", "--seeds", 3, "--write")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "kept, seed 3: training" in done.stdout and "| kept | test_elbo >= -100 |" in done.stdout
+    rows = json.loads((folder / "runs" / "results.json").read_text())["rows"]
+    (row,) = [row for row in rows if row["promise"] == "test_elbo <= -1"]
+    report = json.loads((folder / "runs" / "kept-3" / "report.json").read_text())
+    assert row["value"] == report["training"]["test_elbo"] and row["met"] and row["seed"] == 3
+    assert row["processor_minutes"] > 0.0 and row["commit"] and row["versions"]["keras"] and row["date"]
+    page = (folder / "benchmarks" / "results" / "configs.md").read_text()
+    assert "| kept | test_elbo >= -100 |" in page and str(folder) not in page
+    # What is there is not made again; what is not kept, and what cannot be had, are said.
+    (folder / "runs" / "broken-3").mkdir()
+    (folder / "runs" / "broken-3" / "mine").touch()
+    done = configs(folder, "--runs", "runs", "--seeds", 3)
+    assert done.returncode == 1 and "kept, seed 3: training" not in done.stdout
+    assert "failed: the training ended with exit code 2" in done.stdout and "is no run folder" in done.stdout
+
+
+@pytest.mark.slow
+def test_a_training_that_is_stopped_goes_on(checkout):
+    folder = checkout("long", f"# Promise: test_elbo >= -1 {UNKNOWN_VALUE}", epochs=400)
+    run = folder / "runs" / "long-0"
+    process = subprocess.Popen(command(folder, "--runs", "runs"), cwd=folder)
+    while not list(run.glob("checkpoints/*")):
+        assert process.poll() is None
+        time.sleep(0.2)
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(60) == 143
+    assert not (run / "report.json").exists()
+    spent = json.loads((folder / "runs" / "results.json").read_text())["minutes"]["long-0"]["clock"]
+    done = configs(folder, "--runs", "runs")
+    assert done.returncode == 1 and "NOT met" in done.stdout
+    assert "resumed from" in (folder / "runs" / "long-0.log").read_text()
+    assert json.loads((folder / "runs" / "results.json").read_text())["minutes"]["long-0"]["clock"] > spent
+
+
+@pytest.mark.slow
+def test_a_few_steps_show_what_is_dead(checkout):
+    """The codes of one config are dead; the averages of another are of weights that it does not have any more."""
+    checkout("alive", "# Digits.")
+    folder = checkout("dead", "# Digits.")
+    path = folder / "configs" / "dead.yaml"
+    path.write_text(path.read_text().replace("latent_dim: 2,", f"latent_dim: 2, {DEAD},"))
+    done = configs(folder, "--quick", "alive", "dead")
+    alive, dead = [line for line in done.stdout.splitlines() if line.startswith(("| alive", "| dead"))]
+    assert done.returncode == 1, done.stdout + done.stderr
+    assert alive.endswith("| none |") and "posterior_collapse" in dead
