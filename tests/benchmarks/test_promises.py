@@ -30,7 +30,9 @@ def test_every_config_promises_what_a_measure_can_find(name, promises):
     made = promises.of(name)
     assert made, f"configs/{name}.yaml promises nothing: a line of its head is {promises.FORM}"
     assert {promise.metric for promise in made} <= {path.stem for path in MEASURES}
-    assert re.search(rf"keras-vae train.*({Path(name).name}|$)", "\n".join(head(name)))
+    # The default needs no name.
+    command = "keras-vae train" + ("" if name == "digits" else f".*{Path(name).name}")
+    assert any(re.search(command, line) for line in head(name))
     # What no one could measure says why.
     assert all(promise.measured or promise.remark for promise in made)
 
