@@ -125,10 +125,10 @@ class Results:
 
 
 def replaced(rows: list[dict[str, Any]], new: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The rows with the new ones in the place of those of the same config, measure and seed."""
+    """The rows with the new ones in the place of those of the same config, measure, sign and seed."""
 
     def key(row: dict[str, Any]) -> tuple[Any, ...]:
-        return row["config"], row["metric"], row["seed"]
+        return row["config"], row["metric"], row["sign"], row["seed"]
 
     taken = {key(row) for row in new}
     return [row for row in rows if key(row) not in taken] + new
@@ -238,25 +238,23 @@ def keep(name: str, promise: Promise, seed: int, options: argparse.Namespace, re
     """
     run, overrides = train(name, seed, options, results)
     known = results.find(name, promise.metric, seed, overrides)
-    value = measured(promise.metric, run) if known is None else known["value"]
     spent = results.minutes.get(str(run.relative_to(options.runs)), {})
     data = settings.load(run / "config.yaml").data
-    row = {
+    row = known or {
         "config": name,
         "metric": promise.metric,
-        "promise": str(promise),
         "seed": seed,
-        "value": value,
-        "met": promise.is_met(value),
+        "value": measured(promise.metric, run),
         "processor_minutes": spent.get("processor"),
         "minutes": spent.get("clock"),
         "data": data.name or Path(data.path or "").name,
         "set": overrides,
-        "commit": commit() if known is None else known["commit"],
-        "date": time.strftime("%Y-%m-%d") if known is None else known["date"],
+        "commit": commit(),
+        "date": time.strftime("%Y-%m-%d"),
         "machine": report.machine(),
         "versions": report.versions(None),
     }
+    row = {**row, "promise": str(promise), "sign": promise.sign, "met": promise.is_met(row["value"])}
     results.add(row)
     return row
 
@@ -393,7 +391,8 @@ def main() -> None:
     try:
         options.data = places_of(options.data)
         if options.quick:
-            import quick
+            os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+            import quick  # with TensorFlow, which nothing else here needs
 
             sys.exit(quick.run(options.names or known, options.runs))
         names = options.names or [name for name in known if "/" not in name]

@@ -9,7 +9,7 @@ What seconds can show is looked at:
 - what the objective maximises (the ELBO, as a rule) is higher at the end than in the first epoch, in training and on
   what is held out;
 - averaged weights are hardly worse than those that they are the average of;
-- `evaluate.diagnose` finds neither a collapsed posterior nor a code that is not used;
+- `evaluation.diagnose` finds no collapsed posterior;
 - the pictures are there, and none of them is of one colour alone.
 
 It says nothing of how good a config is: that is what benchmarks/configs.py without --quick is for.
@@ -17,7 +17,6 @@ It says nothing of how good a config is: that is what benchmarks/configs.py with
 
 import contextlib
 import dataclasses
-import os
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
@@ -27,6 +26,7 @@ from typing import Any
 import keras
 import numpy as np
 import promises
+import tensorflow as tf
 from PIL import Image, ImageDraw
 from rich.console import Console
 
@@ -36,14 +36,14 @@ from keras_vae_cli import settings
 from keras_vae_cli.commands import build, history, run_folder, train
 from keras_vae_cli.settings import Settings
 
-EPOCHS, STEPS = 5, 10
+EPOCHS, STEPS, WARM_UP = 5, 10, 10
 # Of the configs whose data are not their own here, and of those with convolutions.
 BATCH, SMALL_BATCH = 64, 16
 HELD_OUT = 0.2
 # Of the rise of the bound that the averaged weights may lack.
 AVERAGES_LACK = 0.5
-# Findings of the diagnosis that a few dozen steps can show, by how their names begin.
-FAULTS = ("posterior_collapse", "nonfinite", "code")
+# Findings of the diagnosis that a few dozen steps can show; a level of a hierarchy may want more of them.
+FAULTS = ("posterior_collapse", "nonfinite")
 
 
 @dataclasses.dataclass
@@ -124,6 +124,9 @@ def smaller(config: Settings, folder: Path) -> list[str]:
     ]
     if "num_examples" in config.model.objective:
         overrides.append("model.objective.num_examples=500")
+    if isinstance(config.model.objective.get("kl_weight"), dict):
+        # In a warm-up of thousands of steps the first few would have no KL to pay for, and the ELBO would fall.
+        overrides.append(f"model.objective.kl_weight.steps={WARM_UP}")
     return overrides
 
 
@@ -172,7 +175,7 @@ def examine(name: str, run: Path) -> Checked:
         if not held[-1] >= raw - AVERAGES_LACK * abs(rise):
             found.faults.append(f"averaged weights: {bound} {held[-1]:.1f}, where those averaged have {raw:.1f}")
     for finding in evaluation.diagnose(vae, splits.test.dataset(config.data.batch_size)):
-        if finding.name.startswith(FAULTS):
+        if finding.name in FAULTS and finding.level is None:
             found.faults.append(f"{finding.name}: {finding.message}")
     drawn = sorted((run / run_folder.PICTURES).glob("*.png"))
     if not {"samples", "reconstructions"} <= {path.stem for path in drawn}:
@@ -211,7 +214,9 @@ def place(runs: Path | None) -> Iterator[Path]:
 
 def run(names: Sequence[str], runs: Path | None) -> int:
     """Look at these configs, print a table, and return the exit code: 1 if anything is wrong."""
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    tf.get_logger().setLevel(
+        "ERROR"
+    )  # each config traces the same functions anew, which TensorFlow takes for a mistake
     wrong = 0
     with place(runs) as folder:
         print("| config | bound, first epoch | end, held out | KL | seconds | wrong |\n|" + " --- |" * 6, flush=True)
