@@ -224,10 +224,10 @@ def measured(metric: str, run: Path) -> float:
 def commit() -> str:
     """The commit of this checkout, and whether something was changed in it."""
     answers = []
-    for words in (["rev-parse", "--short=12", "HEAD"], ["status", "--porcelain", "--untracked-files=no"]):
+    for words in (["rev-parse", "--short=8", "HEAD"], ["status", "--porcelain", "--untracked-files=no"]):
         done = subprocess.run(["git", *words], cwd=promises.ROOT, capture_output=True, text=True, check=False)
         answers.append(done.stdout.strip() if done.returncode == 0 else "")
-    return (answers[0] or "no commit") + (", changed" if answers[1] else "")
+    return (answers[0] or "no commit") + (" with changes" if answers[1] else "")
 
 
 def keep(name: str, promise: Promise, seed: int, options: argparse.Namespace, results: Results) -> dict[str, Any]:
@@ -275,7 +275,7 @@ def markdown(rows: list[dict[str, Any]], remarks: Sequence[tuple[str, str]] = ()
             known = [row[kind] for row in found if row[kind] is not None]
             cells.append(f"{sum(known) / len(known):.1f}" if known else "")
         cells.append(found[0]["data"])
-        cells.append(", ".join(dict.fromkeys(f"{row['date']} {row['commit'][:8]}" for row in found)))
+        cells.append(", ".join(dict.fromkeys(f"{row['date']} {row['commit']}" for row in found)))
         lines.append("| " + " | ".join(cells) + " |")
     lines += [f"| {name} | {remark} |" + "  |" * 7 for name, remark in remarks]
     return "\n".join(lines) + "\n"
