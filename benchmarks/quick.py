@@ -6,8 +6,8 @@ of these fewer; MNIST is stood in for by the digits at its size, and pictures by
 What seconds can show is looked at:
 
 - every number of the history is finite, and no step was skipped;
-- what the objective maximises (the ELBO, as a rule) is higher at the end than in the first epoch, in training and on
-  what is held out;
+- the ELBO is higher in the last epoch than in the first, in training and on what is held out; or the loss is lower, where
+  that is another goal, as while a codebook comes into use;
 - averaged weights are hardly worse than those that they are the average of;
 - `evaluation.diagnose` finds no collapsed posterior;
 - the pictures are there, and none of them is of one colour alone.
@@ -40,9 +40,9 @@ EPOCHS, STEPS, WARM_UP = 5, 10, 10
 # Of the configs whose data are not their own here, and of those with convolutions.
 BATCH, SMALL_BATCH = 64, 16
 HELD_OUT = 0.2
-# Of the rise of the bound that the averaged weights may lack.
+# Of the rise of the ELBO that the averaged weights may lack.
 AVERAGES_LACK = 0.5
-# Findings of the diagnosis that a few dozen steps can show; a level of a hierarchy may want more of them.
+# Findings of the diagnosis that a few dozen steps can show; a level of a hierarchy, and a discrete code, may want more.
 FAULTS = ("posterior_collapse", "nonfinite")
 
 
@@ -108,7 +108,7 @@ def stand_in(config: Settings, folder: Path) -> list[str]:
 
 def batch_size(config: Settings) -> int:
     """Images in a step: few where there are convolutions."""
-    return min(config.data.batch_size, BATCH if "mlp" in config.model.encoder["name"] else SMALL_BATCH)
+    return min(config.data.batch_size, BATCH if "mlp" in str(config.model.encoder) else SMALL_BATCH)
 
 
 def smaller(config: Settings, folder: Path) -> list[str]:
@@ -122,6 +122,8 @@ def smaller(config: Settings, folder: Path) -> list[str]:
         f"data.test_split={HELD_OUT}",
         f"data.validation_split={HELD_OUT}",
     ]
+    if getattr(config.train, "pretraining", None) is not None:
+        overrides.append(f"train.pretraining.epochs={EPOCHS}")
     if "num_examples" in config.model.objective:
         overrides.append("model.objective.num_examples=500")
     if isinstance(config.model.objective.get("kl_weight"), dict):
@@ -157,23 +159,22 @@ def look(name: str, folder: Path, changes: Sequence[str] = ()) -> Checked:
 def examine(name: str, run: Path) -> Checked:
     """What is wrong with a short run that has ended."""
     config, vae, splits = run_folder.open_run(run, run_folder.make_console(quiet=True))
-    curves, bound = history.columns(run / run_folder.HISTORY, print) or {}, vae.objective.monitor
-    trained, held = curves[bound], curves[f"val_{bound}"]
-    found = Checked(name, 0.0, [], float(trained[0]), float(held[-1]), float(curves["kl"][-1]))
+    curves = history.columns(run / run_folder.HISTORY, print) or {}
+    trained, held = curves["elbo"], curves["val_elbo"]
+    found = Checked(name, 0.0, [], float(held[0]), float(held[-1]), float(curves["kl"][-1]))
     lost = sorted(key for key, values in curves.items() if not np.isfinite(values).all())
     if lost:
         found.faults.append(f"not finite: {', '.join(lost)}")
     if curves["skipped_steps"].any():
         found.faults.append(f"{int(curves['skipped_steps'].max())} steps were skipped")
-    rise = float(trained[-1] - trained[0])
-    if not rise > 0.0:
-        found.faults.append(f"the {bound} does not rise in training: from {trained[0]:.1f} to {trained[-1]:.1f}")
-    if not held[-1] > trained[0]:
-        found.faults.append(f"the {bound} of what is held out does not rise above {trained[0]:.1f}: {held[-1]:.1f}")
+    for kind, prefix in (("in training", ""), ("on what is held out", "val_")):
+        elbo, loss = curves[f"{prefix}elbo"], curves[f"{prefix}loss"]
+        if not (elbo[-1] > elbo[0] or loss[-1] < loss[0]):
+            found.faults.append(f"nothing is learned {kind}: ELBO {elbo[0]:.1f} to {elbo[-1]:.1f}, loss {loss[0]:.1f}")
     if config.train.ema_momentum is not None:
-        raw = bound_of_raw_weights(config, run, splits)
-        if not held[-1] >= raw - AVERAGES_LACK * abs(rise):
-            found.faults.append(f"averaged weights: {bound} {held[-1]:.1f}, where those averaged have {raw:.1f}")
+        raw = elbo_of_raw_weights(config, run, splits)
+        if not held[-1] >= raw - AVERAGES_LACK * abs(trained[-1] - trained[0]):
+            found.faults.append(f"averaged weights: ELBO {held[-1]:.1f}, where those averaged have {raw:.1f}")
     for finding in evaluation.diagnose(vae, splits.test.dataset(config.data.batch_size)):
         if finding.name in FAULTS and finding.level is None:
             found.faults.append(f"{finding.name}: {finding.message}")
@@ -184,15 +185,15 @@ def examine(name: str, run: Path) -> Checked:
     return found
 
 
-def bound_of_raw_weights(config: Settings, run: Path, splits: Any) -> float:
-    """What the last weights themselves, and not their averages, reach on the validation data."""
+def elbo_of_raw_weights(config: Settings, run: Path, splits: Any) -> float:
+    """Of the validation data, by the last weights themselves and not their averages."""
     vae = build.make_vae(config, splits.train.event_shape, splits.condition)
     vae.build()
     vae.compile(build.make_optimizer(config.train, splits.train.steps_per_epoch(config.data.batch_size)))
     vae.optimizer.build(vae.trainable_variables)
     Checkpoints(run / run_folder.CHECKPOINTS, run / run_folder.MODEL).restore(vae)
     data = splits.validation.dataset(config.data.batch_size)
-    return float(vae.evaluate(data, return_dict=True, verbose=0)[vae.objective.monitor])
+    return float(vae.evaluate(data, return_dict=True, verbose=0)["elbo"])
 
 
 def is_plain(path: Path) -> bool:
@@ -219,7 +220,7 @@ def run(names: Sequence[str], runs: Path | None) -> int:
     )  # each config traces the same functions anew, which TensorFlow takes for a mistake
     wrong = 0
     with place(runs) as folder:
-        print("| config | bound, first epoch | end, held out | KL | seconds | wrong |\n|" + " --- |" * 6, flush=True)
+        print("| config | held out: first ELBO | last | KL | seconds | wrong |\n|" + " --- |" * 6, flush=True)
         for name in names:
             inside = folder / name
             inside.mkdir(parents=True)
