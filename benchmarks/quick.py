@@ -6,8 +6,8 @@ of these fewer; MNIST is stood in for by the digits at its size, and pictures by
 What seconds can show is looked at:
 
 - every number of the history is finite, and no step was skipped;
-- the ELBO is higher in the last epoch than in the first, in training and on what is held out; or the loss is lower, where
-  that is another goal, as while a codebook comes into use;
+- the ELBO is higher in the last epoch than in the first, in training and on what is held out; or the loss is lower,
+  where that is another goal, as while a codebook comes into use;
 - averaged weights are hardly worse than those that they are the average of;
 - `evaluation.diagnose` finds no collapsed posterior;
 - the pictures are there, and none of them is of one colour alone.
