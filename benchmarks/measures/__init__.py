@@ -1,8 +1,8 @@
 """What configs promise, measured: a file for each number that a promise can name.
 
-A file here has a function `measure(run: pathlib.Path) -> float`: the folder of a finished run of `keras-vae train` in, a
-number out. Its docstring says what the number is and its unit. Whatever it draws at random has
-a fixed seed, so that a run measured twice gives the same number twice. What helps:
+A file here has a function `measure(run: pathlib.Path) -> float`: the folder of a finished run of `keras-vae train` in,
+a number out. Its docstring says what the number is and its unit. Whatever it draws at random has a fixed seed, so that
+a run measured twice gives the same number twice. What helps:
 
     from keras_vae_cli.commands import run_folder
 
