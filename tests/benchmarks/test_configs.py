@@ -1,5 +1,6 @@
 """`benchmarks/configs.py`, in a checkout whose configs take seconds."""
 
+import importlib
 import json
 import shutil
 import signal
@@ -127,7 +128,6 @@ def test_a_training_that_is_stopped_goes_on(checkout):
 
 @pytest.mark.slow
 def test_a_few_steps_show_what_is_dead(checkout):
-    """The codes of one config are dead; the averages of another are of weights that it does not have any more."""
     checkout("alive", "# Digits.")
     folder = checkout("dead", "# Digits.")
     path = folder / "configs" / "dead.yaml"
@@ -135,4 +135,19 @@ def test_a_few_steps_show_what_is_dead(checkout):
     done = configs(folder, "--quick", "alive", "dead")
     alive, dead = [line for line in done.stdout.splitlines() if line.startswith(("| alive", "| dead"))]
     assert done.returncode == 1, done.stdout + done.stderr
-    assert alive.endswith("| none |") and "posterior_collapse" in dead
+    assert alive.endswith("| none |") and "the posterior is the prior" in dead
+
+
+@pytest.mark.slow
+def test_averages_that_are_noise_are_seen(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(BENCHMARKS)
+    quick = importlib.import_module("quick")
+    checked = quick.look("digits", tmp_path, ["train.ema_momentum=0.999"])
+    assert checked.faults == [] and checked.last > checked.first and checked.kl > 1.0
+    path = tmp_path / "run" / "history.csv"
+    names, *rows = [line.split(",") for line in path.read_text().splitlines()]
+    # What is held out is judged by averaged weights: those of the last epoch are as bad as those of the first.
+    rows[-1][names.index("val_elbo")] = rows[0][names.index("val_elbo")]
+    path.write_text("\n".join(",".join(row) for row in [names, *rows]) + "\n")
+    (fault,) = quick.examine("digits", tmp_path / "run").faults
+    assert fault.startswith("averaged weights: ELBO ")
