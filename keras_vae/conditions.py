@@ -19,7 +19,6 @@ That is the conditional VAE of Sohn et al. 2015, "Learning structured output rep
 generative models": log p(x|c) >= E_q(z|x,c)[log p(x|z,c)] - KL(q(z|x,c) || p(z|c)).
 """
 
-import copy
 import difflib
 import unicodedata
 from collections.abc import Iterable, Sequence
@@ -135,10 +134,7 @@ class Label(Condition):
         Raises:
             ValueError: unless there is one for each class.
         """
-        made = copy.copy(self)
-        made.names = check_names("names", names, self.num_classes)
-        vars(made)["__arguments__"] = {**vars(self)["__arguments__"], "names": list(made.names)}
-        return made
+        return type(self).from_config({**self.get_config(), "names": list(names)})
 
     def agrees(self, other: Condition) -> bool:
         """Whether they have as many classes, and the same names where both have any."""
@@ -351,8 +347,8 @@ def check_names_of(condition: Condition | None, data: Any, what: str = "the data
     """
     if condition is None or condition.names is None:
         return
-    names = names_of(data)
-    for number, (own, theirs) in enumerate(zip(condition.names, names or (), strict=False)):
+    names = names_of(data) or ()
+    for number, (own, theirs) in enumerate(zip(condition.names, names, strict=False)):
         if own != theirs:
             raise ValueError(
                 f"Label {number} is {own!r} to the model, and {theirs!r} in {what}, whose classes are {listed(names)}. "

@@ -146,7 +146,7 @@ def resized(image: np.ndarray, size: Size, fit: Fit = "crop") -> np.ndarray:
         return image
     source = image if image.dtype in (np.uint8, np.float32) else image.astype(np.float32)
     height, width = image.shape[:2]
-    inner = _inside(image.shape[:2], size) if fit == "pad" else tuple(size)
+    inner = _inside((height, width), size) if fit == "pad" else (size[0], size[1])
     box = None
     if fit == "crop" and height * size[1] != width * size[0]:
         high, wide = _kept((height, width), size)

@@ -186,7 +186,7 @@ def _named(
     if texts:
         if len(texts) < len(labels):
             raise ValueError(f"Some of the labels in {what} are numbers, and others names.")
-        return numbered(texts)  # type: ignore[return-value]
+        return numbered(texts)
     if key is None or not labels or any(array.ndim != 1 or array.dtype.kind not in "iu" for array in labels.values()):
         return labels, None
     largest = max(int(array.max()) for array in labels.values())
