@@ -89,13 +89,13 @@ def tiled(examples: np.ndarray, columns: int) -> np.ndarray:
 def named(names: Sequence[str]) -> list[str]:
     """The names of classes as they can be drawn, all different.
 
-    Of long ones the middle is left out. One with a character that the font lacks has the number of its class instead:
+    Of long ones the middle is left out. One with a character that the font lacks has its number instead:
     `matplotlib.rcParams["font.family"]` may name a font that has it.
     """
     known = _characters(tuple(matplotlib.rcParams["font.family"]))
     short = [name if len(name) <= LONGEST else f"{name[: LONGEST // 2]}…{name[1 - LONGEST // 2 :]}" for name in names]
     return [
-        str(number) if set(map(ord, text)) - known else f"{number} {text}" if short.count(text) > 1 else text
+        f"class {number}" if set(map(ord, text)) - known else f"{number} {text}" if short.count(text) > 1 else text
         for number, text in enumerate(short)
     ]
 

@@ -8,7 +8,7 @@ import tensorflow as tf
 from small_models import labelled_model, make_conditional
 
 import keras_vae as kv
-from keras_vae import conditions, data, evaluation, likelihoods, pictures, priors
+from keras_vae import conditions, data, evaluation, likelihoods, networks, pictures, posteriors, priors
 from keras_vae.conditions import Label
 
 NAMES = ("cats", "dogs", "größte Fische", "pets")
@@ -34,8 +34,15 @@ def dataset(x, names, classes=4):
 
 def test_fit_takes_the_names_of_the_data_and_a_file_keeps_them(x, tmp_path):
     label = Label(4)
-    prior = priors.JointPrior(priors.ConditionalNormal(2, label), priors.StandardNormal(parts.L - 2))
-    made = make_conditional(label, prior=prior)
+    made = kv.VAE(
+        kv.Encoder(
+            networks.mlp([4]),
+            posteriors.JointPosterior(posteriors.MultivariateNormalDiag(2), posteriors.RelaxedOneHot(3)),
+            label,
+        ),
+        kv.Decoder(networks.mlp([4]), likelihoods.Bernoulli(parts.SHAPE), label),
+        priors.JointPrior(priors.ConditionalNormal(2, label), priors.UniformOneHot(3)),
+    )
     made.compile("adam")
     made.fit(dataset(x, NAMES), epochs=1, verbose=0)
     assert made.condition.names == made.encoder.condition.names == made.prior.condition.names == NAMES
@@ -110,7 +117,6 @@ def test_data_whose_labels_mean_other_classes_are_refused_everywhere(vae, x, tmp
         vae.reconstruct,
         vae.log_prob,
         lambda data: evaluation.log_likelihood(vae, data, 2, verbose=False),
-        lambda data: evaluation.latent_statistics(vae, data),
         lambda data: evaluation.diagnose(vae, data),
         lambda data: evaluation.evaluate(vae, data, num_samples=2, verbose=False),
         lambda data: pictures.reconstructions(vae, data),
@@ -162,7 +168,7 @@ def test_odd_and_many_names_are_drawn(tmp_path):
     long = [f"{'a' * 15}{k}{'a' * 15}" for k in (1, 2)]
     model = make_conditional(Label(6, ["_hidden", "$a$b$", "猫", *long, "b" * 40]))
     shortened = [f"{k} {'a' * 12}…{'a' * 11}" for k in (3, 4)]
-    shown = ["_hidden", "$a$b$", "2", *shortened, f"{'b' * 12}…{'b' * 11}"]
+    shown = ["_hidden", "$a$b$", "class 2", *shortened, f"{'b' * 12}…{'b' * 11}"]
     assert texts_of(pictures.samples(model, 6, path=tmp_path / "odd.png")) == shown
     x = np.zeros((12, *parts.SHAPE), "float32")
     scatter = pictures.latent_scatter(model, (x, np.arange(12) % 6), path=tmp_path / "scatter.png")
