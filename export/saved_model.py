@@ -69,7 +69,8 @@ def to_saved_model(
         if "decode_indices" in traced:
             given["indices"] = np.zeros(vae.encoder.posterior.indices_shape, int).tolist()
         inputs = {key: list(signature.inputs) for key, (signature, _) in traced.items()}
-        texts |= serving.texts(name, version, vae.prior.latent_dim, vae.decoder.event_shape, inputs, given)
+        sizes = vae.prior.latent_dim, vae.decoder.event_shape
+        texts |= serving.texts(name, version, *sizes, inputs, given, names_of_classes(vae))
         reference = {key: eager(signature, BATCHES) for key, (signature, _) in traced.items()}
         warmup.write(folder, _records(name, {key: signature for key, (signature, _) in traced.items()}))
         reference["serving_default"] = reference["decode"]
@@ -102,9 +103,16 @@ def describe(original: VAE, vae: VAE) -> dict[str, Any]:
         "prior": type(vae.prior).__name__,
         "likelihood": type(vae.decoder.likelihood).__name__,
         "condition": None if vae.condition is None else str(vae.condition),
+        "class_names": names_of_classes(vae),
         "trained_in": halves or ["float32"],
         "difference_of_float32_rebuild": battery.errors({"mean": rebuilt}, {"mean": trained})[0],
     }
+
+
+def names_of_classes(vae: VAE) -> list[str] | None:
+    """The name of label k at index k: clients ask for a class by its number. None where they have no names."""
+    names = None if vae.condition is None else vae.condition.names
+    return None if names is None else list(names)
 
 
 def precision_note(facts: dict[str, Any]) -> list[str]:

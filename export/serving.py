@@ -16,6 +16,7 @@ def texts(
     event_shape: tuple[int, ...],
     signatures: dict[str, list[str]],
     given: dict[str, Any] | None = None,
+    class_names: list[str] | None = None,
 ) -> dict[str, str]:
     """File name -> content, for the folder that holds the versions.
 
@@ -26,8 +27,9 @@ def texts(
         event_shape: of one picture or vector.
         signatures: those that the export has, with the names of their inputs.
         given: an example of the input `condition`, of a conditional model.
+        class_names: the name of label k at index k.
     """
-    guide = _guide(name, version, latent_dim, event_shape, signatures, given or {})
+    guide = _guide(name, version, latent_dim, event_shape, signatures, given or {}, class_names or [])
     return dict(zip(FILES, (_models(name), _batching(), guide), strict=True))
 
 
@@ -74,6 +76,7 @@ def _guide(
     event_shape: tuple[int, ...],
     signatures: dict[str, list[str]],
     given: dict[str, Any],
+    class_names: list[str],
 ) -> str:
     z = [0.0] * latent_dim
     shape = " x ".join(map(str, event_shape))
@@ -115,9 +118,12 @@ z = [0.0] * {latent_dim}
         json.dump({{"signature_name": signature, "instances": [instance]}}, file)
 ```
 """ if files else ""  # fmt: skip
+    # In JSON no name can end the block, or look like a heading.
+    labels = json.dumps(dict(enumerate(class_names)), ensure_ascii=False, indent=0).splitlines()
+    classes = "\n".join(["", "", "`condition` is the number of a class:", "", "```json", *labels, "```", "", ""])
     return f"""# Serving `{name}`
 
-z has {latent_dim} numbers, a picture {shape}. Run this in the folder of this file:
+z has {latent_dim} numbers, a picture {shape}.{" " if not class_names else classes}Run this in the folder of this file:
 
 ```sh
 docker run --rm -p 8500:8500 -p 8501:8501 -v "$PWD:/models/{name}" {IMAGE} \\

@@ -220,6 +220,7 @@ def _facts(vae: VAE, facts: dict[str, Any], quantization: str | None) -> dict[st
     support = vae.decoder.likelihood.support
     return {
         **{name: facts[name] for name in ("keras_vae", "latent_dim", "event_shape", "likelihood", "prior")},
+        **({} if facts["class_names"] is None else {"class_names": facts["class_names"]}),
         "value_range": [float(end) if np.isfinite(end) else None for end in support],
         "quantization": quantization or "float32",
         "num_weights": sum(weight.size for weight in weights),

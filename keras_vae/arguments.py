@@ -6,12 +6,17 @@ A bool is no number here, and NumPy's numbers are as good as Python's.
 import math
 import numbers
 import os
+import unicodedata
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import keras
 import numpy as np
+
+LONGEST_NAME = 255
+# Of characters that move the cursor, end the line or are no text at all.
+UNREADABLE = ("Cc", "Cs", "Zl", "Zp")
 
 
 def check_count(name: str, value: Any, at_least: int = 1, at_most: int | None = None) -> int:
@@ -225,6 +230,40 @@ def check_derived(value: Any, names: Collection[str]) -> dict[str, Any] | None:
     if factor is not None:
         check_count(f"condition={value!r}: factor", factor, at_least=2)
     return dict(spec)
+
+
+def check_names(name: str, value: Any, count: int | None = None) -> tuple[str, ...]:
+    """Names of classes: different texts, in which no character is unreadable, in Unicode's form NFC.
+
+    Args:
+        name: of the argument.
+        value: a sequence of texts.
+        count: how many there must be, if that is known.
+
+    Raises:
+        ValueError: for anything else, with the first that is wrong.
+    """
+    found = value.tolist() if isinstance(value, np.ndarray) else value
+    if not isinstance(found, (list, tuple)) or not all(isinstance(text, str) for text in found):
+        raise ValueError(f"{name} must be a list of texts such as ['cats', 'dogs'], not {value!r:.200}.")
+    if count is not None and len(found) != count:
+        raise ValueError(f"{name} must have a text for each of the {count} classes, and there are {len(found)}.")
+    seen: dict[str, int] = {}
+    for number, text in enumerate(found):
+        if not text.strip() or len(text) > LONGEST_NAME or readable(text) != text:
+            raise ValueError(
+                f"{name}: {text[:LONGEST_NAME]!r} cannot be the name of class {number}: it must be a text of 1 to "
+                f"{LONGEST_NAME} characters in one line."
+            )
+        other = seen.setdefault(unicodedata.normalize("NFC", text), number)
+        if other != number:
+            raise ValueError(f"{name}: the classes {other} and {number} are both called {text!r}.")
+    return tuple(seen)
+
+
+def readable(text: str) -> str:
+    """The text, with a backslash and a number for what is no character, or would move the cursor."""
+    return "".join(c.encode("unicode_escape").decode() if unicodedata.category(c) in UNREADABLE else c for c in text)
 
 
 def check_flag(name: str, value: Any) -> bool:

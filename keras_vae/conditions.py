@@ -12,17 +12,23 @@ owns no weights. Encoder, decoder and prior each take it, or not:
     vae.fit(images, labels)  # or {"image": images, "condition": labels}, or a dataset of either
     vae.sample(16, condition=7)
 
+Classes may have names: those of the data that a model is fitted to, or of `Label(2, names=["cats", "dogs"])`. A name
+then stands for its label wherever a condition is given, as in `vae.sample(16, condition="cats")`.
+
 That is the conditional VAE of Sohn et al. 2015, "Learning structured output representation using deep conditional
 generative models": log p(x|c) >= E_q(z|x,c)[log p(x|z,c)] - KL(q(z|x,c) || p(z|c)).
 """
 
-from collections.abc import Sequence
-from typing import Any
+import difflib
+import unicodedata
+from collections.abc import Iterable, Sequence
+from typing import Any, Self
 
 import numpy as np
 import tensorflow as tf
 
-from keras_vae.arguments import check_count, check_sizes, require_image, require_kind
+from keras_vae.arguments import check_count, check_names, check_sizes, require_image, require_kind
+from keras_vae.data.class_names import are_numbers, listed, names_of
 from keras_vae.serialization import Serializable, register
 
 
@@ -33,12 +39,14 @@ class Condition(Serializable):
         shape: of the condition of one example, without the batch.
         dtype: of its values.
         num_classes: number of classes of a label; None of what is none.
+        names: of the classes of a label, the name of label k at index k; None of what has none.
         is_image: whether it is [height, width, channels].
     """
 
     shape: tuple[int, ...] = ()
     dtype: str = "float32"
     num_classes: int | None = None
+    names: tuple[str, ...] | None = None
     is_image: bool = False
 
     @property
@@ -59,6 +67,14 @@ class Condition(Serializable):
         is_number = np.issubdtype(values.dtype, np.number) or values.dtype == bool
         if not is_number or not np.all(np.isfinite(values)):
             raise ValueError(f"The condition must be finite numbers, {self}; these have dtype {values.dtype}.")
+
+    def numbers(self, values: Any) -> Any:
+        """The values, with the labels of classes in place of their names."""
+        return values
+
+    def agrees(self, other: "Condition") -> bool:
+        """Whether parts conditioned on the one and on the other can make a model."""
+        return self == other
 
     def contains(self, values: tf.Tensor) -> tf.Tensor:
         """Whether each of [B, *shape] is a possible condition, [B]."""
@@ -85,14 +101,85 @@ class Label(Condition):
 
     Args:
         num_classes: number of classes, at least 2.
+        names: of the classes, the name of label k at index k; None for names that come with the data, or none.
     """
 
     dtype = "int32"
     num_classes: int
 
-    def __init__(self, num_classes: int) -> None:
+    def __init__(self, num_classes: int, names: Sequence[str] | None = None) -> None:
         # A label of one class says nothing.
         self.num_classes = check_count("num_classes", num_classes, at_least=2)
+        self.names = None if names is None else check_names("names", names, self.num_classes)
+        vars(self)["__arguments__"]["names"] = None if self.names is None else list(self.names)
+
+    @classmethod
+    def of(cls, data: Any) -> Self:
+        """The label of a dataset whose classes have names, as those of `data.load(..., labels=True)`.
+
+        Raises:
+            ValueError: for a dataset without names.
+        """
+        names = names_of(data)
+        if names is None:
+            raise ValueError(
+                "The data do not say what their classes are called: give the number of classes, conditions.Label(10). "
+                "What is made of a dataset by map, take and the like has no names any more."
+            )
+        return cls(len(names), names)
+
+    def named(self, names: Sequence[str]) -> Self:
+        """The same label, whose classes have these names.
+
+        Raises:
+            ValueError: unless there is one for each class.
+        """
+        return type(self).from_config({**self.get_config(), "names": list(names)})
+
+    def agrees(self, other: Condition) -> bool:
+        """Whether they have as many classes, and the same names where both have any."""
+        if type(self) is not type(other) or self.num_classes != other.num_classes:
+            return False
+        return self.names is None or other.names is None or self.names == other.names
+
+    def numbers(self, values: Any) -> Any:
+        """Labels in place of names: of a name, an array of names, or a list of names and labels.
+
+        Raises:
+            ValueError: for a name of no class, with those that there are.
+        """
+        if tf.is_tensor(values) and values.dtype == tf.string and not tf.is_symbolic_tensor(values):
+            values = values.numpy()
+        if not _has_text(values):
+            return values
+        array = np.asarray(values, dtype=object)
+        places = {name: number for number, name in enumerate(self.names or ())}
+        labels = [self._number(value, places) for value in array.ravel()]
+        return np.array(labels, self.dtype).reshape(array.shape)
+
+    def _number(self, value: Any, places: dict[str, int]) -> int:
+        if isinstance(value, (int, np.integer)) and not isinstance(value, bool):
+            return int(value)
+        text = value.decode("utf-8", "replace") if isinstance(value, bytes) else value
+        if not isinstance(text, str):
+            raise ValueError(f"The condition is {self}: a class is a name or an int, not {value!r}.")
+        text = unicodedata.normalize("NFC", text)
+        if text in places:
+            return places[text]
+        if not places:
+            raise ValueError(
+                f"The condition is {self}, whose classes have no names, so {text!r} is none of them: give an int from "
+                f"0 to {self.num_classes - 1}, or name the classes, vae.name_classes([...])."
+            )
+        folded = {name.casefold().strip(): name for name in places}
+        near = difflib.get_close_matches(text.casefold().strip(), folded, n=3, cutoff=0.6)
+        guess = f" Did you mean {' or '.join(repr(folded[name]) for name in near)}?" if near else ""
+        raise ValueError(f"No class is called {text!r}.{guess} The classes are {listed(list(places))}.")
+
+    def __str__(self) -> str:
+        if self.names is None or are_numbers(self.names):
+            return f"Label({self.num_classes})"
+        return f"Label({self.num_classes}: {listed(self.names, 4)})"
 
     @property
     def features_shape(self) -> tuple[int, ...]:
@@ -194,11 +281,16 @@ def given(condition: Condition | None, values: Any, rows: int | None = None) -> 
         )
     if tf.is_symbolic_tensor(values):
         _check_shape(condition, values.shape)
+        if values.dtype == tf.string:
+            raise ValueError(
+                f"The condition is {condition}, and these are texts: in a dataset labels are ints, and an array of "
+                "names is given as one, fit(x, names)."
+            )
         if not condition.shape:
             # In the graph of a training step; those that are exported have no assertions.
             tf.debugging.Assert(tf.reduce_all(condition.contains(values)), [f"Not all are {condition}:", values])
         return values
-    array = np.asarray(values)
+    array = np.asarray(condition.numbers(values))
     if array.dtype == object:
         raise ValueError(f"The condition is {condition}; this one is no array of numbers: {values!r}.")
     if array.ndim == len(condition.shape):
@@ -228,6 +320,43 @@ def require(part: Any, values: Any) -> None:
         raise ValueError(f"This {name} is conditioned on {part.condition}: call it with condition=...")
 
 
+def rename(layers: Iterable[Any], names: Sequence[str]) -> None:
+    """Give the classes these names, in all layers that are conditioned on a label.
+
+    The label of each is replaced: others that were made with the same one, of another model, keep theirs.
+    """
+    for layer in layers:
+        own = vars(layer).get("condition")
+        if isinstance(own, Condition) and own.num_classes is not None and own.names != tuple(names):
+            layer.condition = own.named(names)  # type: ignore[attr-defined]
+            arguments = vars(layer).get("__arguments__", {})
+            if isinstance(arguments.get("condition"), Condition):
+                arguments["condition"] = layer.condition
+
+
+def check_names_of(condition: Condition | None, data: Any, what: str = "the data") -> None:
+    """Refuse data whose labels stand for other classes than those of the model.
+
+    Args:
+        condition: of the model.
+        data: in any form; a dataset may say what its classes are called.
+        what: how to call them in an error.
+
+    Raises:
+        ValueError: naming the first class that differs, and the remedy.
+    """
+    if condition is None or condition.names is None:
+        return
+    names = names_of(data) or ()
+    for number, (own, theirs) in enumerate(zip(condition.names, names, strict=False)):
+        if own != theirs:
+            raise ValueError(
+                f"Label {number} is {own!r} to the model, and {theirs!r} in {what}, whose classes are {listed(names)}. "
+                "Let the data be numbered as the model is: data.load(..., class_names=vae.condition.names); or rename "
+                "the model's classes, vae.name_classes([...])."
+            )
+
+
 def check_condition(condition: Any) -> None:
     """Refuse what is neither a condition nor None.
 
@@ -236,6 +365,17 @@ def check_condition(condition: Any) -> None:
     """
     if condition is not None:
         require_kind("condition", condition, Condition, "a part of keras_vae.conditions, such as Label(10)")
+
+
+def _has_text(values: Any) -> bool:
+    if isinstance(values, (list, tuple)):
+        return any(map(_has_text, values))
+    if isinstance(values, (str, bytes)):
+        return True
+    kind = getattr(getattr(values, "dtype", None), "kind", "")
+    if kind == "O":
+        return any(isinstance(value, (str, bytes)) for value in np.asarray(values).ravel())
+    return kind in ("U", "S")
 
 
 def _check_shape(condition: Condition, shape: Sequence[int | None]) -> None:

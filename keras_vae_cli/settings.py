@@ -71,11 +71,15 @@ class Data(Section):
     validation_split: Fraction = Field(0.1, description="fraction of the training images that picks the best epoch")
     test_split: Fraction = Field(0.1, description="fraction held out for the test where the source has no test split")
     resize: tuple[PositiveInt, PositiveInt] | None = None
+    fit: Literal["crop", "pad", "stretch"] = Field(
+        "crop", description="pictures of another shape: their middle, all of them with margins, or distorted"
+    )
     value_range: tuple[float, float] | None = Field(None, description="[black, white] in numbers of the source")
     levels: Annotated[int, Field(ge=2, le=2**16)] | None = Field(None, description="gray levels to round images to")
     data_dir: Name | None = Field(None, description="where tensorflow-datasets keeps its files")
     on_bad_file: Literal["error", "skip"] = "error"
     condition: ConditionSettings | None = Field(None, description="label, gray, or {name: low_resolution, factor: 4}")
+    class_names: list[Name] | None = Field(None, description="of label 0, 1, 2, ...; those of the data unless given")
 
     @pydantic.field_validator("condition", mode="before")
     @classmethod

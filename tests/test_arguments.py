@@ -60,6 +60,10 @@ CHECKS = [
     (lambda v: arguments.check_activation(v), (abs, None, 1), "must be the name of a Keras activation"),
     (lambda v: arguments.check_activation(v), ("no_such",), "no_such"),
     (lambda v: arguments.check_derived(v, ("gray",)), ("colour", 3, {}, {"factor": 2}), "condition must be"),
+    (lambda v: arguments.check_names("n", v), ("ab", 3, [1], ["a", None], {"a": 0}), "n must be a list of texts"),
+    (lambda v: arguments.check_names("n", v, 3), ([], ["a", "b"]), "n must have a text for each of the 3 classes"),
+    (lambda v: arguments.check_names("n", v), ([""], [" "], ["a\n"], ["\ud800"], ["a" * 256]), "cannot be the name of"),
+    (lambda v: arguments.check_names("n", v), (["a", "a"], ["\xe9", "e\u0301"]), "are both called"),
     (lambda v: arguments.require_image(v), ((3,), (2, 2)), "Convolutions, .*work on images"),
 ]
 
@@ -171,6 +175,8 @@ ARGUMENTS = [
     (lambda: schedules.Cyclical(0), "period"),
     (lambda: schedules.Cyclical(4, ramp=0), "ramp"),
     (lambda: conditions.Label(1), "num_classes"),
+    (lambda: conditions.Label(2, ["a"]), "names"),
+    (lambda: conditions.Label(2, "ab"), "names"),
     (lambda: conditions.Vector(0), "size"),
     (lambda: conditions.Image((3, 0, 1)), "shape"),
     (lambda: kv.LadderDecoder(networks.mlp([4, 4]), BERNOULLI(SHAPE), latents=[0]), "latents"),
@@ -184,6 +190,8 @@ ARGUMENTS = [
     (lambda: data.load(IMAGES, test_split="0.1"), "test_split"),
     (lambda: data.load(IMAGES, resize=(0, 3)), "resize"),
     (lambda: data.load(IMAGES, value_range=(1, 0)), "value_range"),
+    (lambda: data.load(IMAGES, fit="squeeze"), "fit"),
+    (lambda: data.load(IMAGES, class_names=["a"]), "class_names"),
     (lambda: data.load(IMAGES, levels=1), "levels"),
     (lambda: data.load(IMAGES, levels=2**17), "levels"),
     (lambda: data.load(IMAGES, binarize="half"), "binarize"),

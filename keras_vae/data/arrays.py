@@ -29,6 +29,8 @@ class Arrays:
         divisor: 255 for images in uint8: the level of white in whole numbers.
         binarize: None; "threshold" for 1 where the value is at least 0.5 and 0 elsewhere; "dynamic" for a new Bernoulli
             draw, with the value as its probability, whenever a batch is made.
+        class_names: the name of label k at index k, where the extras are labels of classes that have names; the
+            datasets have it as an attribute.
         share: whether to use the memory of `values` itself where possible; it must not be written to afterwards.
 
     Raises:
@@ -41,6 +43,7 @@ class Arrays:
         *extras: Any,
         divisor: float = 1.0,
         binarize: Binarize | None = None,
+        class_names: tuple[str, ...] | None = None,
         share: bool = False,
     ) -> None:
         arrays = [np.asarray(array) for array in (values, *extras)]
@@ -50,6 +53,7 @@ class Arrays:
         self._values = _shareable(arrays[0], share)
         self._tensors = [_shared(self._values), *(_on_host(extra) for extra in arrays[1:])]
         self._divisor = divisor
+        self.class_names = class_names
         self._binarize = check_choice("binarize", binarize, (None, *get_args(Binarize)))
         self._rows = np.arange(lengths[0], dtype=np.int64)
         if binarize is not None:
@@ -79,7 +83,7 @@ class Arrays:
             probabilities = self._values[self._rows[start : start + CHUNK]] / np.float32(self._divisor)
             drawn[start : start + CHUNK] = generator.random(probabilities.shape, np.float32) < probabilities
         extras = [np.asarray(extra)[self._rows] for extra in self._tensors[1:]]
-        return Arrays(drawn, *extras, share=True)
+        return Arrays(drawn, *extras, class_names=self.class_names, share=True)
 
     def steps_per_epoch(self, batch_size: int, drop_remainder: bool = False) -> int:
         """The number of batches in which all examples are served once.
@@ -113,6 +117,7 @@ class Arrays:
         dataset.as_stream = functools.partial(
             self.stream, batch_size, seed, shuffle=shuffle, drop_remainder=drop_remainder
         )
+        dataset.class_names = self.class_names
         return dataset
 
     def stream(
@@ -130,7 +135,9 @@ class Arrays:
         def batches(epoch: tf.Tensor) -> tf.data.Dataset:
             return serve(epoch, tf.where(epoch == start_epoch, tf.constant(start_batch, tf.int64), 0))
 
-        return _served(tf.data.Dataset.counter(start_epoch).flat_map(batches), tf.data.INFINITE_CARDINALITY)
+        stream = _served(tf.data.Dataset.counter(start_epoch).flat_map(batches), tf.data.INFINITE_CARDINALITY)
+        stream.class_names = self.class_names
+        return stream
 
     def _server(
         self, batch_size: int, seed: int, shuffle: bool, drop_remainder: bool

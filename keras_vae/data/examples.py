@@ -1,14 +1,19 @@
 """What every source hands over: checked images in memory, with their labels."""
 
 import os
-from collections.abc import Sequence
+import warnings
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 from PIL import Image
 
 Size = tuple[int, int]  # height, width
+# How a picture of another shape is brought to a size.
+Fit = Literal["crop", "pad", "stretch"]
+# A picture of which less is cut away than this counts as of the same shape.
+HARDLY = 0.01
 # TensorFlow shares memory that starts at a multiple of this many bytes, and copies any other.
 ALIGNMENT = 64
 CHUNK = 1024
@@ -127,23 +132,94 @@ def checked_labels(labels: np.ndarray, count: int, what: str) -> np.ndarray:
     return labels[:, 0] if is_column else labels
 
 
-def resized(image: np.ndarray, size: Size) -> np.ndarray:
-    """One image [h, w, C], whole numbers or float32, at another size: bicubic with antialiasing, channel by channel."""
+def resized(image: np.ndarray, size: Size, fit: Fit = "crop") -> np.ndarray:
+    """One image [h, w, C], whole numbers or float32, at another size: bicubic with antialiasing, channel by channel.
+
+    Args:
+        image: of any size.
+        size: (height, width) of the result.
+        fit: what is done where its shape, height to width, is another: "crop" takes as much of the middle as has the
+            right shape, "pad" takes all and fills up the sides with the median of the outermost pixels, a colour that
+            the picture has, and "stretch" distorts.
+    """
     if image.shape[:2] == tuple(size):
         return image
     source = image if image.dtype in (np.uint8, np.float32) else image.astype(np.float32)
+    height, width = image.shape[:2]
+    inner = _inside((height, width), size) if fit == "pad" else (size[0], size[1])
+    box = None
+    if fit == "crop" and height * size[1] != width * size[0]:
+        high, wide = _kept((height, width), size)
+        # Halves of pixels are cut as well: nothing moves to a side.
+        box = ((width - wide) / 2, (height - high) / 2, (width + wide) / 2, (height + high) / 2)
     channels = [
-        Image.fromarray(np.ascontiguousarray(source[:, :, c])).resize(size[::-1], Image.Resampling.BICUBIC)
+        Image.fromarray(np.ascontiguousarray(source[:, :, c])).resize(inner[::-1], Image.Resampling.BICUBIC, box)
         for c in range(image.shape[2])
     ]
     result = np.stack([np.asarray(channel) for channel in channels], axis=-1)
-    if source is image:
-        return result
-    return np.clip(np.rint(result), 0, np.iinfo(image.dtype).max).astype(image.dtype)
+    if source is not image:
+        result = np.clip(np.rint(result), 0, np.iinfo(image.dtype).max).astype(image.dtype)
+    return result if inner == tuple(size) else _framed(result, size, _edge_colour(image))
 
 
-def resized_images(images: np.ndarray, size: Size, what: str, white: int = 255) -> np.ndarray:
+def _kept(have: Sequence[int], want: Size) -> tuple[float, float]:
+    """Height and width of the largest part in the shape of `want`."""
+    return min(have[0], have[1] * want[0] / want[1]), min(have[1], have[0] * want[1] / want[0])
+
+
+def _inside(have: Sequence[int], want: Size) -> Size:
+    """Height and width of the whole picture inside of `want`, with margins of whole pixels that are the same on both
+    sides wherever a pixel is left between them."""
+    scale = min(want[0] / have[0], want[1] / have[1])
+    sides = [full - 2 * round((full - side * scale) / 2) for full, side in zip(want, have, strict=True)]
+    return max(1, sides[0]), max(1, sides[1])
+
+
+def _edge_colour(image: np.ndarray) -> np.ndarray:
+    """The median of the outermost pixels in each channel, [C]; of two in the middle the lower, which is there."""
+    edge = np.concatenate([image[0], image[-1], image[:, 0], image[:, -1]])
+    return np.sort(edge, axis=0)[(len(edge) - 1) // 2]
+
+
+def _framed(image: np.ndarray, size: Size, colour: np.ndarray) -> np.ndarray:
+    result = np.empty((*size, image.shape[2]), image.dtype)
+    result[...] = colour
+    top, left = ((full - side) // 2 for full, side in zip(size, image.shape[:2], strict=True))
+    result[top : top + image.shape[0], left : left + image.shape[1]] = image
+    return result
+
+
+def fit_of(sizes: Mapping[Size, int], size: Size, fit: Fit | None, what: str) -> Fit:
+    """How images of these sizes are brought to `size`; what the user has not chosen is said, where it matters.
+
+    Args:
+        sizes: how many images there are of each.
+        size: (height, width) that all get.
+        fit: what the user has said; None for "crop".
+        what: how to call the images.
+    """
+    shares = {have: np.prod(_kept(have, size)) / np.prod(have) for have in sizes}
+    others = {have: share for have, share in shares.items() if share < 1.0 - HARDLY}
+    if fit is None and others:
+        count, total = sum(sizes[have] for have in others), sum(sizes.values())
+        (height, width), share = min(others.items(), key=lambda item: item[1])
+        least = f"; of the furthest, {height}x{width}, {share:.0%} is left" if share < 0.5 else ""
+        warnings.warn(
+            f"{count:,} of the {total:,} images in {what} have another shape than {size[0]}x{size[1]} (height x "
+            f'width), and are cropped to the middle{least}. fit="pad" keeps all of each, fit="stretch" distorts them '
+            "(in a config: data.fit).",
+            stacklevel=3,
+        )
+    return fit or "crop"
+
+
+def resized_images(images: np.ndarray, size: Size, what: str, white: int = 255, fit: Fit = "crop") -> np.ndarray:
     """Images [N, h, w, C] at another size, in [0, white]; those on the grid k / 255 or k / white stay on it.
+
+    Args:
+        images, size, fit: as of `resized`.
+        what: how to call them in an error.
+        white: the level of white.
 
     Raises:
         ValueError: for vectors, which have no size, and for a result too large for the memory.
@@ -154,7 +230,7 @@ def resized_images(images: np.ndarray, size: Size, what: str, white: int = 255) 
         return images
     result = empty((len(images), *size, images.shape[3]), images.dtype, what)
     for row, image in zip(result, images, strict=True):
-        row[...] = resized(image, size)
+        row[...] = resized(image, size, fit)
     if images.dtype.kind == "u":
         np.minimum(result, white, out=result)  # the interpolation overshoots
     else:

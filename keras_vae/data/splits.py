@@ -3,7 +3,7 @@
 import dataclasses
 import os
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, get_args
 
@@ -18,9 +18,10 @@ from keras_vae.arguments import (
     check_resize,
     check_value_range,
 )
+from keras_vae.data import class_names as names_of_classes
 from keras_vae.data import gray_levels, held_out
 from keras_vae.data.arrays import Arrays, Binarize
-from keras_vae.data.examples import Examples, Size, Source
+from keras_vae.data.examples import Examples, Fit, Size, Source
 from keras_vae.data.fingerprint import fingerprint
 from keras_vae.data.gray_levels import Range
 from keras_vae.data.image_conditions import NAMES, derive
@@ -70,6 +71,8 @@ def load(
     condition: str | Mapping[str, Any] | None = None,
     value_range: Range = None,
     levels: int | None = None,
+    fit: Fit | None = None,
+    class_names: Sequence[str] | None = None,
 ) -> tuple[tf.data.Dataset, ...]:
     """Training and test data in batches: images float32 in [0, 1], [B, H, W, C], or (image, label) pairs.
 
@@ -79,6 +82,8 @@ def load(
     ```
 
     Training batches come in a new order at every iteration; validation and test keep theirs, and all their rows.
+    The datasets have an attribute `class_names`, the name of label k at index k or None, by which a model that is
+    fitted to them knows its classes by name.
 
     Args:
         name_or_path: "digits"; "shapes" or "shapes/size=32,scales=3,orientations=10,positions=8", sprites with the
@@ -86,8 +91,9 @@ def load(
             Datasets by name; a folder of images (in class folders or not, in train/ and test/ or not); an .npy or .npz
             file, or arrays: images [N, H, W, C] or [N, H, W] in uint8 or floats in [0, 1], or vectors [N, D] that keep
             their values. Several arrays, in a mapping or an .npz file, are told apart by their names: images, labels,
-            x_train, y_train, x_test, y_test and the like; a tuple is (images, labels), or a pair of those, for training
-            and test, as from `keras.datasets`. A name comes before a path; write "./mnist" for a folder of that name.
+            x_train, y_train, x_test, y_test, class_names and the like; a tuple is (images, labels), or a pair of those,
+            for training and test, as from `keras.datasets`. A name comes before a path; write "./mnist" for a folder of
+            that name.
         batch_size: examples per batch.
         binarize: None; "threshold" (1 where the pixel is at least 0.5); or "dynamic": training images are drawn anew
             from Bernoulli distributions whenever a batch is made, validation and test images once, always alike.
@@ -112,6 +118,12 @@ def load(
             is at most 16 or is 31, 63 or 127; above 255 it is as in files. What was assumed is said in a warning.
         levels: how many gray levels k / (levels - 1) the images are rounded to; None keeps what they have: white + 1,
             or no grid for floats.
+        fit: how images of another shape, height to width, get that of all: "crop" keeps the middle, "pad" keeps all
+            and fills up the sides with the median colour of the edge, "stretch" distorts. None is "crop", and says in
+            a warning how many images are cropped.
+        class_names: the name of label k at index k. Data that have names themselves, such as those of class folders,
+            are numbered in this order; others get these names. Give those of a model, `vae.condition.names`, so that
+            new data have its numbers.
 
     Returns:
         (train, test), or (train, validation, test) if `validation_split` > 0.
@@ -137,6 +149,8 @@ def load(
         condition=condition,
         value_range=value_range,
         levels=levels,
+        fit=fit,
+        class_names=class_names,
     )
     train = splits.train.dataset(batch_size, seed=seed, shuffle=True, drop_remainder=drop_remainder)
     held_out = [splits.test] if splits.validation is None else [splits.validation, splits.test]
@@ -158,13 +172,15 @@ def read_splits(
     condition: str | Mapping[str, Any] | None = None,
     value_range: Range = None,
     levels: int | None = None,
+    fit: Fit | None = None,
+    class_names: Sequence[str] | None = None,
 ) -> Splits:
     """What `load` serves, before it is cut into batches; for those who make their own datasets of it.
 
     Args:
         batch_size: if given, it is checked against the training data, as `load` does.
         name_or_path, binarize, seed, labels, validation_split, test_split, resize, data_dir, download, on_bad_file,
-            condition, value_range, levels: as in `load`, with the same errors.
+            condition, value_range, levels, fit, class_names: as in `load`, with the same errors.
     """
     check_choice("binarize", binarize, (None, *get_args(Binarize)))
     given = check_derived(condition, NAMES)
@@ -175,17 +191,20 @@ def read_splits(
     check_number("validation_split", validation_split, at_least=0, below=1)
     check_number("test_split", test_split, at_least=0, below=1)
     check_choice("on_bad_file", on_bad_file, ("error", "skip"))
+    check_choice("fit", fit, (None, *get_args(Fit)))
     resize = check_resize(resize, MAX_SIDE)
     value_range = check_value_range(value_range)
     levels = None if levels is None else check_count("levels", levels, at_least=2, at_most=gray_levels.DEEPEST + 1)
-    source = _read(name_or_path, resize, labels, data_dir, download, on_bad_file, value_range)
+    source = _read(name_or_path, resize, labels, data_dir, download, on_bad_file, value_range, fit)
     what = "the given data" if _is_data(name_or_path) else repr(str(name_or_path))
     _check_splits(source.splits, labels, what)
     read = fingerprint(source)
+    source = names_of_classes.arranged(source, class_names, what)
     source = gray_levels.with_levels(source, levels, what)
     if given is not None and given["name"] != "label":
         source = source._replace(splits={k: v._replace(labels=derive(v, given)) for k, v in source.splits.items()})
-    own = {name: _arrays(split, binarize) for name, split in source.splits.items()}
+    known = source.class_names if labels else None
+    own = {name: _arrays(split, binarize, known) for name, split in source.splits.items()}
 
     train, validation, test = own["train"], own.get("validation"), own.get("test")
     names = source.splits["train"].names
@@ -215,7 +234,10 @@ def _described(source: Source) -> dict[str, Any]:
         return {"name": "Image", "shape": list(shape)}
     if shape or not np.issubdtype(values[0].dtype, np.integer):
         return {"name": "Vector", "size": int(np.prod(shape))}
-    return {"name": "Label", "num_classes": max(len(source.class_names or ()), *(int(v.max()) + 1 for v in values))}
+    names, largest = source.class_names, max(int(v.max()) for v in values)
+    if names is not None and len(names) > largest:
+        return {"name": "Label", "num_classes": len(names), "names": list(names)}
+    return {"name": "Label", "num_classes": largest + 1}
 
 
 def _read(
@@ -226,25 +248,26 @@ def _read(
     download: bool,
     on_bad_file: OnBadFile,
     value_range: Range,
+    fit: Fit | None,
 ) -> Source:
     if isinstance(name_or_path, tuple):
         name_or_path = array_files.by_name(name_or_path)
     if _is_data(name_or_path):
-        return array_files.load_arrays(name_or_path, resize, labels, value_range)
+        return array_files.load_arrays(name_or_path, resize, labels, value_range, fit)
     if not isinstance(name_or_path, (str, os.PathLike)):
         raise ValueError(f"Give a name, a path or arrays; not {type(name_or_path).__name__}.")
     path = Path(name_or_path).expanduser()
     if not _is_path(name_or_path, path):
-        return load_named(str(name_or_path), resize, labels, data_dir, download, value_range)
+        return load_named(str(name_or_path), resize, labels, data_dir, download, value_range, fit)
     if path.is_dir():
-        return folders.load_folder(path, resize, labels, on_bad_file, value_range)
+        return folders.load_folder(path, resize, labels, on_bad_file, value_range, fit)
     if not path.exists():
         raise FileNotFoundError(f"There is no file or folder {os.fspath(name_or_path)!r}.")
     if path.suffix.lower() not in ARRAY_SUFFIXES:
         raise ValueError(
             f"{str(path)!r} is neither a folder of images nor an .npy or .npz file (archives: unpack them)."
         )
-    return array_files.load_file(path, resize, labels, value_range)
+    return array_files.load_file(path, resize, labels, value_range, fit)
 
 
 def _is_data(data: Any) -> bool:
@@ -277,9 +300,9 @@ def _check_splits(splits: dict[str, Examples], labels: bool, what: str) -> None:
         raise ValueError(f"{what} has no labels for {', '.join(without)}: pass labels=False.")
 
 
-def _arrays(split: Examples, binarize: Binarize | None) -> Arrays:
+def _arrays(split: Examples, binarize: Binarize | None, names: tuple[str, ...] | None) -> Arrays:
     extras = [] if split.labels is None else [split.labels]
-    return Arrays(split.images, *extras, divisor=split.divisor, binarize=binarize, share=True)
+    return Arrays(split.images, *extras, divisor=split.divisor, binarize=binarize, class_names=names, share=True)
 
 
 def _hold_out(

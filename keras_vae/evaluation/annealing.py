@@ -82,7 +82,7 @@ def annealed_importance_sampling(
     """
     refuse_annealing(vae)
     x, y = gather(data, num_examples)
-    condition = conditions.given(vae.condition, given(vae, y), len(x))
+    condition = conditions.given(vae.condition, given(vae, y, data), len(x))
     vae.decoder.likelihood.check(x)
     anneal = tf.function(_anneal, autograph=False)
     x = tf.constant(x, tf.float32)

@@ -77,7 +77,7 @@ def diagnose(vae: VAE, data: Any, history: Mapping[str, Any] | None = None, seed
     """
     found = latent_statistics(vae, data, seed)
     x, y = gather(data, SCALE_EXAMPLES)
-    return examine(vae, found, x, history, given(vae, y))
+    return examine(vae, found, x, history, given(vae, y, data))
 
 
 def examine(

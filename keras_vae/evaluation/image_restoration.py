@@ -97,7 +97,7 @@ def answers(vae: VAE, data: Any, n: int = 200, draws: int = 8, seed: int = 0) ->
         seed: of the draws.
     """
     x, y = gather(data, n)
-    condition = given(vae, y)
+    condition = given(vae, y, data)
     drawn = np.stack([vae.sample(len(x), seed=seed * draws + k, condition=condition) for k in range(draws)])
     return Answers(
         psnr=float(np.mean([_psnr(x, one) for one in drawn])),

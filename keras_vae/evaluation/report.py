@@ -71,7 +71,7 @@ def evaluate(
     for name, data in (("test", test), ("train", train)):
         if data is not None:
             x, y = gather(data, max_examples)
-            examples[name] = x, given(vae, y)
+            examples[name] = x, given(vae, y, data)
             found[name] = latent_statistics(vae, examples[name], seed)
             report[name] = _describe(vae, found[name])
     report["test"].update(log_likelihood=None, annealed_importance_sampling=None, aggregate_posterior=None)

@@ -49,6 +49,7 @@ def checked_batches(vae: VAE, data: Any) -> Iterator[tuple[np.ndarray, np.ndarra
     Raises:
         ValueError: for data that never end, of another shape, or outside the likelihood's support.
     """
+    conditions.check_names_of(vae.condition, data)
     holds_all = is_array(data) or isinstance(data, (tuple, list, Mapping))
     if holds_all:
         inputs.examples(vae, unpack(tuple(data) if isinstance(data, list) else data, conditional=True)[0])
@@ -59,8 +60,13 @@ def checked_batches(vae: VAE, data: Any) -> Iterator[tuple[np.ndarray, np.ndarra
             raise ValueError(f"Batch {number} of the data: {error}") from None
 
 
-def given(vae: VAE, labels: np.ndarray | None) -> np.ndarray | None:
-    """What stands beside the examples of `labelled_batches`, if the model is conditioned on it; else None."""
+def given(vae: VAE, labels: np.ndarray | None, data: Any = None) -> np.ndarray | None:
+    """What stands beside the examples of `labelled_batches`, if the model is conditioned on it; else None.
+
+    Raises:
+        ValueError: if the labels of `data`, where they come from, stand for other classes than the model's.
+    """
+    conditions.check_names_of(vae.condition, data)
     return None if vae.condition is None else labels
 
 

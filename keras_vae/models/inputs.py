@@ -128,6 +128,7 @@ def _parts(vae: Any, data: Any, condition: Any) -> Iterator[tuple[np.ndarray, tf
         return
     if condition is not None:
         raise ValueError("Data in batches bring their conditions with them: give condition=... with an array only.")
+    conditions.check_names_of(vae.condition, data)
     if isinstance(data, (Mapping, tuple)):
         x, c, _ = batches.unpack(data, vae.condition is not None)
         yield from _parts(vae, x, c)
@@ -158,6 +159,7 @@ def predict(vae: Any, run: Callable[..., np.ndarray], x: Any, args: Any, kwargs:
     Raises:
         ValueError: for data, or conditions, that the model cannot take.
     """
+    conditions.check_names_of(vae.condition, x)
     if isinstance(x, (tf.data.Dataset, keras.utils.PyDataset, types.GeneratorType)):
         # Keras gives each replica its part of a dataset, and can do so with that of the user only.
         if vae.distribute_strategy.num_replicas_in_sync > 1:
@@ -255,7 +257,8 @@ def arrays(vae: Any, x: Any, y: Any = None, weight: Any = None, class_weight: An
         raise ValueError("x is a tuple: give its parts by their names, fit(x, y, sample_weight=w).")
     is_conditional, pairs = vae.condition is not None, vae.targets
     batch = batches.split((x, y, weight), is_conditional, pairs)
-    named = {"x": batch.x, "condition": batch.condition, "target": batch.target}
+    given = batch.condition if vae.condition is None else vae.condition.numbers(batch.condition)
+    named = {"x": batch.x, "condition": given, "target": batch.target}
     found = {name: as_array(name, value) for name, value in named.items() if value is not None}
     if any(array.ndim == 0 for array in found.values()):
         raise ValueError("x, and what comes with it, must be arrays of examples, not single numbers.")

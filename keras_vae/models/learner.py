@@ -4,6 +4,7 @@ import contextlib
 import inspect
 import itertools
 import random
+import warnings
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
@@ -11,8 +12,9 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from keras_vae import internals
+from keras_vae import conditions, internals
 from keras_vae.data import batches
+from keras_vae.data.class_names import names_of
 from keras_vae.models import inputs
 from keras_vae.terms import Terms
 from keras_vae.training import data_guard, monitors, replicas, skipped_steps
@@ -146,6 +148,8 @@ def fit_options(vae: Any, args: Iterable[Any], kwargs: Mapping[str, Any]) -> dic
     # Of data that may never end, a fresh model is adapted to the first batches.
     limit = min(options.get("steps_per_epoch") or batches.MANY_BATCHES, batches.MANY_BATCHES)
     adapts = is_fresh(vae)
+    take_names(vae, options["x"])
+    conditions.check_names_of(vae.condition, options.get("validation_data"), "the validation data")
     seen, options["x"] = inputs.look_at(vae, options, limit if adapts else 1)
     if options.get("validation_data") is not None:
         _, options["validation_data"] = inputs.look_at(vae, {"x": options["validation_data"]})
@@ -186,6 +190,7 @@ def evaluate_options(vae: Any, args: Iterable[Any], kwargs: Mapping[str, Any]) -
     options.update(options.pop("kwargs", {}))
     if not options.get(internals.CACHED_EVALUATION):
         inputs.take_arrays(vae, options)
+        conditions.check_names_of(vae.condition, options["x"])
         _, x = inputs.look_at(vae, options)
         options["x"], options["steps"] = replicas.shard(vae.distribute_strategy, x, options.get("steps"))
     vae.data_guard.forget(data_guard.EVALUATION)
@@ -225,6 +230,28 @@ def require_compiled(vae: Any, method: str) -> None:
             "objective=objectives.ELBO()) of the decoder's likelihood: likelihoods.Normal for squared errors, "
             "likelihoods.Bernoulli for cross-entropies. Other numbers are logged by a callback of your own, of "
             "vae.reconstruct(x), or by an objective (Objective.metric_names)."
+        )
+
+
+def take_names(vae: Any, data: Any) -> None:
+    """Give the classes of a model the names that a dataset has for them, unless they have names.
+
+    Raises:
+        ValueError: for a dataset whose classes have other names than those of the model.
+    """
+    condition = vae.condition
+    if condition is None or condition.num_classes is None:
+        return
+    conditions.check_names_of(condition, data)
+    names = names_of(data)
+    if names is None or condition.names is not None:
+        return
+    if len(names) == condition.num_classes:
+        vae.name_classes(names)
+    else:
+        warnings.warn(
+            f"The data name {len(names)} classes, and the model has {condition.num_classes}: these get no names.",
+            stacklevel=4,
         )
 
 

@@ -1,5 +1,6 @@
 """Which parts make a VAE together: equal latent dimensions, supports inside each other, densities where needed."""
 
+import itertools
 from typing import Any
 
 from keras_vae.arguments import require_kind
@@ -65,7 +66,7 @@ def check_parts(encoder: Any, decoder: Any, prior: Any, objective: Any) -> None:
             'objectives.ImportanceWeighted(num_samples, estimator="iwae").'
         )
     conditions = {name: part.condition for name, part in given.items() if getattr(part, "condition", None) is not None}
-    if any(condition != next(iter(conditions.values())) for condition in conditions.values()):
+    if not all(a.agrees(b) for a, b in itertools.combinations(conditions.values(), 2)):
         named = ", ".join(f"{name} {condition}" for name, condition in conditions.items())
         raise ValueError(f"The parts of a model have one condition, or none; here: {named}.")
     if encoder.condition is not None and prior.uses_encoder:

@@ -4,7 +4,7 @@ import dataclasses
 import functools
 import random
 import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import keras
@@ -13,7 +13,7 @@ import tensorflow as tf
 from tensorflow_probability import distributions as tfd
 
 from keras_vae import conditions, internals, schedules, seeds
-from keras_vae.arguments import check_count, check_number
+from keras_vae.arguments import check_count, check_names, check_number
 from keras_vae.conditions import condition_for
 from keras_vae.data import batches
 from keras_vae.distributions.support import REAL
@@ -108,6 +108,9 @@ class VAE(Serializable, Inference, Stored, keras.Model):
         self.decoder = decoder
         self.prior = prior
         self.objective = objective
+        named = (part.condition.names for part in (decoder, encoder, prior) if part.condition is not None)
+        if names := next(filter(None, named), None):
+            self.name_classes(names)
         self.seed = random.randrange(2**31) if seed is None else check_count("seed", seed, at_least=0)
         self.gradient_skip_norm = (
             None if gradient_skip_norm is None else check_number("gradient_skip_norm", gradient_skip_norm, above=0)
@@ -168,6 +171,22 @@ class VAE(Serializable, Inference, Stored, keras.Model):
         """What the model is conditioned on, None for a model of p(x)."""
         found = (part.condition for part in (self.decoder, self.encoder, self.prior) if part.condition is not None)
         return next(found, None)
+
+    def name_classes(self, names: Sequence[str]) -> None:
+        """Give the classes of the label that the model is conditioned on names; `fit` takes those of the data.
+
+        `vae.condition.names` has them, a name stands for its label wherever a condition is given, and the model is
+        saved with them.
+
+        Args:
+            names: the name of label k at index k.
+
+        Raises:
+            ValueError: unless there is one for each class, and for a model that is not conditioned on a label.
+        """
+        if self.condition is None or self.condition.num_classes is None:
+            raise ValueError(f"Classes are of a label, and this model is conditioned on {self.condition}.")
+        conditions.rename(internals.layers_of(self), check_names("names", names, self.condition.num_classes))
 
     @property
     def num_levels(self) -> int:

@@ -13,9 +13,10 @@ from matplotlib import colormaps
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
+from keras_vae.data.class_names import names_of
 from keras_vae.evaluation.statistics import LatentStatistics, gather, given, latent_statistics, points
 from keras_vae.models.vae import VAE
-from keras_vae.pictures.tiles import DPI, FONT, PathLike, saved
+from keras_vae.pictures.tiles import DPI, FONT, PathLike, named, saved
 
 CURVES = ("elbo", "log_likelihood", "kl")
 
@@ -28,14 +29,15 @@ def latent_scatter(
     Args:
         vae: the model.
         data: a data set, with or without labels.
-        labels: [N], in place of the data's own. Up to 20 different integers or texts are classes, anything else is a
-            scale of colours.
+        labels: [N], in place of the data's own. Up to 20 different integers or texts are classes, in the legend by
+            name where the data or the model know it; anything else is a scale of colours.
         max_examples: number of points at most.
         path: PNG file to write.
     """
     x, own = gather(data, max_examples)
+    z, _ = points(vae, (x, given(vae, own, data)))
+    of_classes = None if labels is not None else names_of(data) or (vae.condition and vae.condition.names)
     labels = own if labels is None else np.asarray(labels)[: len(x)]
-    z, _ = points(vae, (x, given(vae, own)))
     figure = Figure(figsize=(6.4, 5.4), dpi=DPI, layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.add_subplot()
@@ -59,11 +61,18 @@ def latent_scatter(
         axes.scatter(first, second, s=size, linewidths=0, alpha=0.6)
     elif len(classes) <= 20 and labels.dtype.kind not in "f":
         colours = colormaps["tab10" if len(classes) <= 10 else "tab20"]
+        texts = [label.decode() if isinstance(label, bytes) else str(label) for label in classes]
+        if of_classes and labels.dtype.kind in "iu" and classes[0] >= 0 and classes[-1] < len(of_classes):
+            drawn_names = named(of_classes)
+            texts = [drawn_names[label] for label in classes]
         for index, label in enumerate(classes):
             member = labels == label
-            name = label.decode() if isinstance(label, bytes) else str(label)
-            axes.scatter(first[member], second[member], s=size, linewidths=0, color=colours(index), label=name)
-        figure.legend(loc="outside right upper", markerscale=3.0, fontsize=FONT, frameon=False)
+            axes.scatter(first[member], second[member], s=size, linewidths=0, color=colours(index), label=str(index))
+        legend = figure.legend(loc="outside right upper", markerscale=3.0, fontsize=FONT, frameon=False)
+        for entry, name in zip(legend.get_texts(), texts, strict=True):
+            # As a label, matplotlib would leave out what begins with an underscore, and set what has dollars as maths.
+            entry.set_parse_math(False)
+            entry.set_text(name)
     else:
         drawn = axes.scatter(first, second, s=size, linewidths=0, c=labels, cmap="viridis")
         figure.colorbar(drawn, ax=axes)

@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 
 from keras_vae import conditions, seeds
 from keras_vae.models.vae import VAE
-from keras_vae.pictures.tiles import PathLike, draw_tiles, saved
+from keras_vae.pictures.tiles import PathLike, draw_tiles, named, saved
 
 # Rows of the picture at most: very deep hierarchies show levels evenly apart.
 MAX_ROWS = 8
@@ -41,6 +41,8 @@ def fixed_levels(
     fixed, images = shared_draws(vae, columns, seed, condition)
     labels = [f"{number} of {vae.num_levels}" for number in fixed]
     title = "levels held fixed, from the top; along a row the others are drawn anew"
+    if condition is None and vae.condition is not None and vae.condition.names:
+        title = f"{named(vae.condition.names)[0]}: {title}"
     return saved(draw_tiles(images, labels, title=title, value_range=value_range), path)
 
 

@@ -19,8 +19,10 @@ from keras_vae.distributions.gaussian import marginals
 from keras_vae.evaluation.downstream import CodeDensity
 from keras_vae.evaluation.statistics import LatentStatistics, gather, given, is_deterministic, latent_statistics
 from keras_vae.models.vae import VAE
-from keras_vae.pictures.tiles import PathLike, draw_tiles, is_image, saved, tiled
+from keras_vae.pictures.tiles import PathLike, draw_tiles, is_image, named, saved, tiled
 
+# Classes in a picture of samples at most: more rows are too small to see.
+MOST_CLASSES = 32
 # Examples that decide the order of traversals.
 ORDERED_BY = 2000
 
@@ -37,24 +39,29 @@ def samples(
     """Draws from the model: means of p(x|z), z ~ p(z).
 
     A plain autoencoder has no codes where its prior is; the picture says so, and takes a density of its codes. Of a
-    model conditioned on a label, one row for each class, unless a condition is given.
+    model conditioned on a label, one row for each class, by name where it has one, unless a condition is given; of more
+    than 32 classes so many, evenly spread.
 
     Args:
         vae: the model.
         n: number of draws.
         seed: of the draws; the same seed gives the same picture.
         density: takes the place of the prior; what makes a plain autoencoder generate.
-        condition: of a conditional model, one for all or [n, ...]; of fewer, that many draws.
+        condition: of a conditional model, one for all or [n, ...]; of fewer, that many draws. A class may be given by
+            name.
         path: PNG file to write.
         value_range: values drawn as black and white.
     """
     n = check_count("n", n)
     if condition is None and vae.condition is not None and vae.condition.num_classes is not None:
-        classes = np.arange(vae.condition.num_classes)
+        number = vae.condition.num_classes
+        classes = np.unique(np.linspace(0, number - 1, min(number, MOST_CLASSES)).round().astype(int))
         columns = max(1, n // len(classes))
         images = vae.sample(len(classes) * columns, seed=seed, condition=np.repeat(classes, columns))
-        names = [str(label) for label in classes]
-        return saved(draw_tiles(tiled(images, columns), row_labels=names, value_range=value_range), path)
+        names, title = _class_labels(vae), f"{len(classes)} of {number} classes" if len(classes) < number else ""
+        rows = [names[label] for label in classes]
+        return saved(draw_tiles(tiled(images, columns), rows, title=title, value_range=value_range), path)
+    condition = condition if vae.condition is None else vae.condition.numbers(condition)
     if vae.condition is not None and np.ndim(condition) > len(vae.condition.shape):
         n, condition = min(n, len(condition)), condition[:n]
     images = vae.sample(n, seed=seed, condition=condition) if density is None else _decode(vae, density.sample(n, seed))
@@ -80,7 +87,7 @@ def reconstructions(
         value_range: values drawn as black and white.
     """
     x, y = gather(data, check_count("n", n))
-    reconstructed = vae.reconstruct(x, condition=given(vae, y))
+    reconstructed = vae.reconstruct(x, condition=given(vae, y, data))
     columns = min(len(x), 8)
     if not is_image(x.shape[1:]):
         tiles = tiled(x, columns)
@@ -116,7 +123,7 @@ def answers(
     if vae.condition is None:
         raise ValueError("Answers are drawn of conditional models, and this one has no condition: pictures.samples.")
     x, y = gather(data, check_count("n", n))
-    c = np.asarray(conditions.given(vae.condition, y, len(x)))
+    c = np.asarray(conditions.given(vae.condition, given(vae, y, data), len(x)))
     drawn = vae.sample(len(x) * draws, seed=seed, condition=np.repeat(c, draws, axis=0))
     tiles = [x[:, None], drawn.reshape(len(x), draws, *x.shape[1:])]
     columns, names = ["truth", *["answer"] * draws], []
@@ -129,7 +136,8 @@ def answers(
             enlarged = np.repeat(enlarged.mean(axis=-1, keepdims=True), x.shape[-1], axis=-1)
         tiles, columns = [enlarged[:, None], *tiles], ["given", *columns]
     elif c.ndim == 1:
-        names = [str(value) for value in c]
+        of_classes = _class_labels(vae)
+        names = [of_classes[value] for value in c]
     joined = np.concatenate(tiles, axis=1)
     return saved(draw_tiles(joined, row_labels=names, column_labels=columns, value_range=value_range), path)
 
@@ -159,7 +167,7 @@ def interpolations(
     if len(x) < 2:
         raise ValueError("An interpolation needs two examples, and the data have one.")
     n = len(x) // 2
-    condition = given(vae, y)
+    condition = given(vae, y, data)
     of_pairs = None if condition is None else condition[: 2 * n]
     ends = np.asarray(vae.encoder.posterior.point(vae.encode(x[: 2 * n], of_pairs)))
     at = np.linspace(0.0, 1.0, max(2, steps), dtype="float32")
@@ -167,7 +175,9 @@ def interpolations(
     between = [_decode(vae, line, None if condition is None else condition[row]) for row, line in enumerate(lines)]
     tiles = np.concatenate([x[:n, None], np.stack(between), x[n : 2 * n, None]], axis=1)
     labels = ["data", *(f"{t:.2g}" for t in at), "data"]
-    return saved(draw_tiles(tiles, column_labels=labels, value_range=value_range), path)
+    of_classes = _class_labels(vae)
+    rows = [of_classes[label] for label in condition[:n]] if of_classes and condition is not None else []
+    return saved(draw_tiles(tiles, rows, labels, value_range=value_range), path)
 
 
 def manifold(
@@ -226,7 +236,7 @@ def traversals(
         found: what `latent_statistics` found in the data, if that is known already.
     """
     x, y = gather(data, ORDERED_BY)
-    condition = given(vae, y)
+    condition = given(vae, y, data)
     found = found or latent_statistics(vae, (x, condition))
     first = None if condition is None else condition[:1]
     by_kl = found.kl_per_dim is not None
@@ -252,9 +262,19 @@ def traversals(
         z[row, :, start : start + size] = np.eye(size)[np.arange(steps) * size // steps]
         labels.append(f"1 of {size}")
     title = f"rows by {'KL in nats' if by_kl else 'variance of means'}; columns in standard deviations of the prior"
+    of_classes = _class_labels(vae)
+    if of_classes and first is not None:
+        title = f"{of_classes[first[0]]}: {title}"
     columns = [f"{a:+.1f}" if a else "0" for a in np.round(at, 1)]
     tiles = _decode(vae, z, None if first is None else first[0])
     return saved(draw_tiles(tiles, labels, columns, title, value_range=value_range), path)
+
+
+def _class_labels(vae: VAE) -> list[str]:
+    """What stands beside the pictures of each class: its name, or else its number; nothing without classes."""
+    if vae.condition is None or vae.condition.num_classes is None:
+        return []
+    return named(vae.condition.names or [str(label) for label in range(vae.condition.num_classes)])
 
 
 def _one_hots(vae: VAE) -> list[tuple[int, int]]:

@@ -1,5 +1,6 @@
 """Grids of images or curves as matplotlib figures without axes, and figures as PNG files: what pictures are made of."""
 
+import functools
 import io
 import math
 import os
@@ -7,8 +8,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import matplotlib
 import numpy as np
 import PIL.Image
+from matplotlib import font_manager
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
@@ -22,6 +25,8 @@ DPI = 100
 WIDTH, HEIGHT, GAP, LINE = 840, 1120, 2, 20
 FONT = 9
 CHARACTER = 7.8  # width of a character of that size, generously
+# Characters of a name that are drawn at most.
+LONGEST = 24
 
 
 def draw_tiles(
@@ -79,6 +84,26 @@ def tiled(examples: np.ndarray, columns: int) -> np.ndarray:
     grid = np.full((rows * columns, *examples.shape[1:]), np.nan, "float32")
     grid[: len(examples)] = examples
     return grid.reshape(rows, columns, *examples.shape[1:])
+
+
+def named(names: Sequence[str]) -> list[str]:
+    """The names of classes as they can be drawn, all different.
+
+    Of long ones the middle is left out. One with a character that the font lacks has its number instead:
+    `matplotlib.rcParams["font.family"]` may name a font that has it.
+    """
+    known = _characters(tuple(matplotlib.rcParams["font.family"]))
+    short = [name if len(name) <= LONGEST else f"{name[: LONGEST // 2]}…{name[1 - LONGEST // 2 :]}" for name in names]
+    return [
+        f"class {number}" if set(map(ord, text)) - known else f"{number} {text}" if short.count(text) > 1 else text
+        for number, text in enumerate(short)
+    ]
+
+
+@functools.cache
+def _characters(family: tuple[str, ...]) -> frozenset[int]:
+    font = font_manager.findfont(font_manager.FontProperties(family=list(family)))
+    return frozenset(font_manager.get_font(font).get_charmap())
 
 
 def _as_rgb(tiles: np.ndarray, value_range: tuple[float, float]) -> np.ndarray:
@@ -158,7 +183,9 @@ def _sheet(
     axes.set_axis_off()
 
     def at(x: float, y: float, label: str, align: str) -> None:
-        figure.text(x / total_width, 1.0 - y / total_height, label, ha=align, va="center", fontsize=FONT)
+        figure.text(
+            x / total_width, 1.0 - y / total_height, label, ha=align, va="center", fontsize=FONT, parse_math=False
+        )
 
     for index, label in enumerate(row_labels):
         at(left - 5, top + (index + 0.5) * height / len(row_labels), label, "right")

@@ -32,7 +32,7 @@ class JointPrior(Prior):
         self.num_examples = max(continuous.num_examples, discrete.num_examples)
         given = [part.condition for part in (continuous, discrete) if part.condition is not None]
         needs_all = any(part.uses_encoder or part.uses_codebook for part in (continuous, discrete))
-        if needs_all or (len(given) == 2 and given[0] != given[1]):
+        if needs_all or (len(given) == 2 and not given[0].agrees(given[1])):
             raise ValueError(
                 "The parts of a JointPrior have one condition, or none, and none is made of the encoder's "
                 "posteriors, which are of all of z, as a VampPrior is, or over the codes of one."

@@ -26,11 +26,27 @@ BYTES_PER_WEIGHT = 16
 
 
 def read(run: str | Path) -> Settings:
-    """The settings of a run folder.
+    """The settings of a run folder. One that was written before there was a `data.fit` has stretched its pictures.
 
     Raises:
         ConfigError: if its config.yaml is missing, damaged or of something else.
     """
+    found = _read(run)
+    if "fit" in found.data.model_fields_set:
+        return found
+    return found.model_copy(update={"data": found.data.model_copy(update={"fit": "stretch"})})
+
+
+def is_before_fit(run: str | Path) -> bool:
+    """Whether a run folder is from before there was a `data.fit`.
+
+    Raises:
+        ConfigError: as `read`.
+    """
+    return "fit" not in _read(run).data.model_fields_set
+
+
+def _read(run: str | Path) -> Settings:
     try:
         return load(Path(run) / "config.yaml")
     except ConfigError as error:

@@ -4,7 +4,7 @@ import contextlib
 import json
 import os
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +34,10 @@ def open_data(
     """
     condition = settings.data.condition
     source, data_dir = _places(settings, run, path)
+    names: Sequence[str] | None = settings.data.class_names
+    if names is None and run is not None and condition is not None and condition.name == "label":
+        # What a model has learnt as a label stays that: data that come in another order are numbered as it was.
+        names = _trained_names(run)
 
     def opened(labels: bool) -> data.Splits:
         return data.read_splits(
@@ -50,11 +54,16 @@ def open_data(
             condition=None if condition is None else condition.model_dump(exclude_none=True),
             value_range=settings.data.value_range,
             levels=settings.data.levels,
+            # Whoever trains is told how many pictures are cropped.
+            fit=None if settings.data.fit == "crop" else settings.data.fit,
+            class_names=names,
         )
 
     with _remarks(write):
         if condition is not None:
             return opened(labels=False)
+        if names is not None:
+            return opened(labels=True)
         # Whatever is wrong beyond missing labels is said by the second attempt.
         with contextlib.suppress(ValueError):
             return opened(labels=True)
@@ -139,11 +148,25 @@ def record(run: Path, settings: Settings, splits: data.Splits, path: Path | None
         "given": settings.data.path,
         "data_dir": None if data_dir is None else str(_absolute(data_dir)),
         "fingerprint": splits.fingerprint,
+        "class_names": None if splits.class_names is None else list(splits.class_names),
     }
     text = json.dumps(found)
     target = run / RECORD
     if not target.is_file() or target.read_text(encoding="utf-8") != text:
         files.write_text(target, text)
+
+
+def _trained_names(run: Path) -> list[str] | None:
+    """The classes of the data that a run was trained on, in the order of their labels; None if they have no names."""
+    recorded = _read(run)
+    found = recorded.get("class_names") or recorded.get("fingerprint", {}).get("classes")
+    return [str(name) for name in found] if isinstance(found, list) and found else None
+
+
+def fit_of_run(settings: Settings, run: Path) -> str:
+    """The settings' `data.fit`; that of a run from before there was a choice, which goes on, unless they choose."""
+    is_chosen = "fit" in settings.data.model_fields_set or not (run / "config.yaml").is_file()
+    return "stretch" if not is_chosen and build.is_before_fit(run) else settings.data.fit
 
 
 def _places(settings: Settings, run: Path | None, path: Path | None) -> tuple[str | Path, str | Path | None]:

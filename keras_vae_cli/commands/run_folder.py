@@ -160,6 +160,10 @@ def open_run(
             f"{settings.data.name or settings.data.path}, have the shape {given}: they are not of the same run."
         )
     is_same = run_data.check(run, splits, accept_changes, write)
+    if splits.class_names and vae.condition is not None and vae.condition.names is None:
+        # The model is from before its classes had names.
+        with contextlib.suppress(ValueError):
+            vae.name_classes(splits.class_names)
     if data_path is not None and is_same:
         run_data.record(run, settings, splits, data_path)
     return settings, vae, splits

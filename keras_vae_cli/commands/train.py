@@ -16,6 +16,7 @@ from rich.console import Console
 
 from keras_vae import data, files
 from keras_vae.callbacks import Checkpoints, SkippedSteps, TensorBoardPictures, TrainingDiverged
+from keras_vae.data.class_names import are_numbers, listed
 from keras_vae.models.vae import VAE
 from keras_vae.training import checkpoint_files
 from keras_vae.training.checkpoint_state import number
@@ -79,6 +80,8 @@ def _train(
     held: contextlib.ExitStack,
 ) -> None:
     chief = is_chief(strategy)
+    fit = from_chief(strategy, run_data.fit_of_run(settings, run) if chief else None)
+    settings = settings.model_copy(update={"data": settings.data.model_copy(update={"fit": fit})})
     if not chief:
         console.print("The chief writes all files and shows how training goes; this worker writes none.")
         console = run_folder.make_console(quiet=True)
@@ -351,9 +354,11 @@ def _describe(settings: Settings, splits: data.Splits) -> str:
     source = settings.data.name or settings.data.path
     shape = "x".join(str(n) for n in splits.train.event_shape)
     validation = f"{len(splits.validation):,} validation, " if splits.validation else ""
+    names = splits.class_names or ()
     return (
         f"{source}: {len(splits.train):,} training, {validation}{len(splits.test):,} test examples of shape {shape}"
         + ("" if settings.data.condition is None else f", given {settings.data.condition.name}")
+        + ("" if not names or are_numbers(names) else f"\n{len(names):,} classes: {listed(names)}")
     )
 
 
@@ -372,6 +377,7 @@ def _report(
         finished=True,
         date=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         units="nats per example",
+        class_names=None if splits.class_names is None else list(splits.class_names),
         training={
             "seconds": round(seconds, 1),
             "steps": number(session.vae.step),
@@ -386,6 +392,8 @@ def _report(
     given = ""
     if vae.condition is not None:
         given = ", condition=..." if vae.condition.num_classes is None else ", condition=0"
+        if vae.condition.names:
+            given = f", condition={json.dumps(vae.condition.names[0], ensure_ascii=False)}"
     console.print(
         f"Trained for {seconds:.0f} s. In {run}: {', '.join(sorted(path.name for path in run.glob('[!.]*')))}\n"
         f"Next:  {'    '.join(_command(name, run) for name in ('evaluate', 'plot', 'export'))}\n"

@@ -1,5 +1,7 @@
 """Conditional models from data to exports: batches, pictures, reports, run folders, interpolation."""
 
+import json
+
 import keras
 import numpy as np
 import parts
@@ -12,6 +14,7 @@ import keras_vae as kv
 from keras_vae import data, evaluation, export, likelihoods, networks, pictures, posteriors, priors
 from keras_vae.conditions import Image
 from keras_vae.evaluation import image_restoration
+from keras_vae.export import metadata
 from keras_vae.export.proof import fresh
 from keras_vae.export.proof.fresh import Call
 from keras_vae_cli.commands.train import train
@@ -123,8 +126,11 @@ def test_wrong_conditions_in_a_config_are_named(wrong, message):
 
 @pytest.mark.slow
 def test_an_export_takes_the_condition_and_answers_unknown_labels_with_nan(labelled, tmp_path):
+    names = ["cats | dogs", "```", "猫", "pets"]
+    labelled.name_classes(names)
     report = export.to_saved_model(labelled, tmp_path / "decoder")
-    assert report.ok and not report.left_out and report.facts["condition"] == "Label(4)"
+    assert report.ok and not report.left_out and report.facts["condition"].startswith("Label(4: 'cats | dogs'")
+    assert json.loads((report.path / "export.json").read_text())["class_names"] == names
     z = np.random.default_rng(0).normal(size=(3, parts.L)).astype("float32")
     asked = np.array([1, 7, 3], "int32")
     calls = [
@@ -140,8 +146,11 @@ def test_an_export_takes_the_condition_and_answers_unknown_labels_with_nan(label
     assert np.isnan(served.outputs["mean"][1]).all()
     assert np.abs(np.subtract(*sampled.outputs["z"])).max() > 1e-3  # one seed, two priors
     assert not missing.ok and uneven.status == "INVALID_ARGUMENT"
-    assert '"condition": 0' in (tmp_path / "decoder" / "SERVING.md").read_text()
+    guide = (tmp_path / "decoder" / "SERVING.md").read_text(encoding="utf-8")
+    assert '"condition": 0' in guide
+    assert json.loads(guide.partition("```json\n")[2].partition("\n```\n")[0]) == dict(zip("0123", names, strict=True))
     assert export.to_tflite(labelled, tmp_path / "decoder.tflite").ok
+    assert metadata.read((tmp_path / "decoder.tflite").read_bytes())["class_names"] == names
 
 
 def test_interpolation_is_as_good_as_its_noise_and_answers_differ():

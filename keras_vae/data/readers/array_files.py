@@ -3,14 +3,27 @@
 import math
 import zipfile
 import zlib
+from collections import Counter
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import IO
 
 import numpy as np
 
+from keras_vae.arguments import check_names
 from keras_vae.data import gray_levels
-from keras_vae.data.examples import Examples, Size, Source, checked_images, checked_labels, empty, resized_images
+from keras_vae.data.class_names import numbered
+from keras_vae.data.examples import (
+    Examples,
+    Fit,
+    Size,
+    Source,
+    checked_images,
+    checked_labels,
+    empty,
+    fit_of,
+    resized_images,
+)
 from keras_vae.data.gray_levels import Range
 
 IMAGE_KEYS = {
@@ -23,10 +36,16 @@ LABEL_KEYS = {
     "validation": ("y_validation", "y_val", "validation_labels", "val_labels"),
     "test": ("y_test", "test_labels", "labels_test"),
 }
+# Of these, `names` may be something else, such as those of files.
+NAME_KEYS = ("class_names", "label_names", "names")
 
 
 def load_arrays(
-    arrays: np.ndarray | Mapping[str, np.ndarray], resize: Size | None, labels: bool, value_range: Range = None
+    arrays: np.ndarray | Mapping[str, np.ndarray],
+    resize: Size | None,
+    labels: bool,
+    value_range: Range = None,
+    fit: Fit | None = None,
 ) -> Source:
     """Copies of the user's arrays: of images alone, or named like the members of an .npz file."""
     named = arrays if isinstance(arrays, Mapping) else {"images": arrays}
@@ -40,7 +59,7 @@ def load_arrays(
         np.copyto(copy, array)
         return copy
 
-    return _load(list(named), copied, "the given arrays", resize, labels, value_range)
+    return _load(list(named), copied, "the given arrays", resize, labels, value_range, fit)
 
 
 def by_name(given: tuple) -> dict[str, np.ndarray]:
@@ -68,7 +87,9 @@ def by_name(given: tuple) -> dict[str, np.ndarray]:
     return named
 
 
-def load_file(path: Path, resize: Size | None, labels: bool, value_range: Range = None) -> Source:
+def load_file(
+    path: Path, resize: Size | None, labels: bool, value_range: Range = None, fit: Fit | None = None
+) -> Source:
     """The arrays of an .npy or .npz file. Nothing is unpickled, and shapes are checked before memory is taken.
 
     Raises:
@@ -79,7 +100,7 @@ def load_file(path: Path, resize: Size | None, labels: bool, value_range: Range 
         if path.suffix.lower() == ".npy":
             with path.open("rb") as stream:
                 array = _read_npy(stream, shown)
-            return _load(["images"], lambda _: array, shown, resize, labels, value_range)
+            return _load(["images"], lambda _: array, shown, resize, labels, value_range, fit)
         with zipfile.ZipFile(path) as archive:
             members = {name.removesuffix(".npy"): name for name in archive.namelist() if name.endswith(".npy")}
 
@@ -87,7 +108,7 @@ def load_file(path: Path, resize: Size | None, labels: bool, value_range: Range 
                 with archive.open(members[key]) as stream:
                     return _read_npy(stream, f"{key!r} in {shown}")
 
-            return _load(list(members), member, shown, resize, labels, value_range)
+            return _load(list(members), member, shown, resize, labels, value_range, fit)
     # What zipfile raises of a damaged file; NotImplementedError is of an unknown compression.
     except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError) as error:
         raise ValueError(f"{shown} is damaged or no {path.suffix} file: {error}") from error
@@ -100,7 +121,10 @@ def _load(
     resize: Size | None,
     labels: bool,
     value_range: Range,
+    fit: Fit | None,
 ) -> Source:
+    of_classes = next((name for name in NAME_KEYS if name in keys), None)
+    keys = [key for key in keys if key not in NAME_KEYS]
     found: dict[str, np.ndarray] = {}
     called: dict[str, str] = {}
     of_images: dict[str, np.ndarray] = {}
@@ -117,21 +141,64 @@ def _load(
         checksums[split] = _checksums(array)
         label_key = next((name for name in LABEL_KEYS[split] if name in keys), None)
         if labels and label_key is not None:
-            of_images[split] = checked_labels(read(label_key), len(found[split]), f"{label_key!r} in {what}")
+            of_images[split] = _labels(read(label_key), len(found[split]), f"{label_key!r} in {what}")
     if "train" not in found:
         raise ValueError(
             f"None of the arrays in {what} is named as images: {sorted(keys)}. Name one of them "
             f"{', '.join(IMAGE_KEYS['train'])}; a test split {', '.join(IMAGE_KEYS['test'])}."
         )
+    of_images, class_names = _named(of_images, of_classes, read, what)
     # All splits are looked at before any is scaled: the same number means the same in each.
     scales = gray_levels.scales(found, value_range, what)
     splits = {}
+    how: Fit = "crop"
+    if resize is not None:
+        images_of = [array for array in found.values() if array.ndim == 4]  # vectors are refused below
+        how = fit_of(Counter(array.shape[1:3] for array in images_of for _ in array), resize, fit, what)
     for split in called:
         images, white = gray_levels.scaled(found.pop(split), scales[split], called[split])
         if resize is not None:
-            images = resized_images(images, resize, called[split], white)
+            images = resized_images(images, resize, called[split], white, how)
         splits[split] = Examples(images, of_images.get(split), white, checksums=checksums[split])
-    return Source(splits)
+    return Source(splits, class_names)
+
+
+def _labels(labels: np.ndarray, count: int, what: str) -> np.ndarray:
+    """Labels as `checked_labels` has them, or the names of classes, [N]."""
+    if labels.dtype.hasobject and labels.ndim and all(isinstance(label, str) for label in labels.ravel()):
+        labels = labels.astype(str)
+    if labels.dtype.kind != "U":
+        return checked_labels(labels, count, what)
+    if labels.shape not in ((count,), (count, 1)):
+        raise ValueError(f"{what} has shape {labels.shape}, but there are {count} images: one label for each, please.")
+    return labels.reshape(count)
+
+
+def _named(
+    labels: dict[str, np.ndarray], key: str | None, read: Callable[[str], np.ndarray], what: str
+) -> tuple[dict[str, np.ndarray], tuple[str, ...] | None]:
+    """Labels as numbers, and the names of the classes, if there are any.
+
+    Raises:
+        ValueError: for labels of which some are numbers and some names, and names that cannot be those of the labels.
+    """
+    texts = {split: array for split, array in labels.items() if array.dtype.kind == "U"}
+    if texts:
+        if len(texts) < len(labels):
+            raise ValueError(f"Some of the labels in {what} are numbers, and others names.")
+        return numbered(texts)
+    if key is None or not labels or any(array.ndim != 1 or array.dtype.kind not in "iu" for array in labels.values()):
+        return labels, None
+    largest = max(int(array.max()) for array in labels.values())
+    try:
+        names = check_names(f"{key!r} in {what}", read(key))
+        if largest >= len(names):
+            raise ValueError(f"{key!r} in {what} has {len(names)} names, and the largest label is {largest}.")
+    except ValueError:
+        if key == "names":
+            return labels, None
+        raise
+    return labels, names
 
 
 def _checksums(array: np.ndarray) -> np.ndarray:
@@ -147,8 +214,11 @@ def _read_npy(stream: IO[bytes], what: str) -> np.ndarray:
         shape, column_major, dtype = read_header(stream)
     except (ValueError, TypeError) as error:
         raise ValueError(f"{what} is damaged or no numpy array: {error}") from error
-    if dtype.hasobject or dtype.kind not in "buif":
-        raise ValueError(f"{what} has dtype {dtype}; arrays of plain numbers are read, and nothing is unpickled.")
+    if dtype.hasobject or dtype.kind not in "buifU" or dtype.itemsize == 0:
+        raise ValueError(
+            f"{what} has dtype {dtype}; arrays of plain numbers are read, and of texts as names of "
+            "classes, and nothing is unpickled."
+        )
     if any(n < 0 for n in shape):
         raise ValueError(f"{what} is damaged: its shape is {shape}.")
     array = empty(shape[::-1] if column_major else shape, dtype, what)

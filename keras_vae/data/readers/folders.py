@@ -12,8 +12,9 @@ from typing import Literal, NamedTuple, TypeVar
 
 import numpy as np
 
+from keras_vae.arguments import readable
 from keras_vae.data import gray_levels
-from keras_vae.data.examples import Examples, Size, Source, empty, resized
+from keras_vae.data.examples import Examples, Fit, Size, Source, empty, fit_of, resized
 from keras_vae.data.gray_levels import Range, Scale
 from keras_vae.data.readers.image_files import SUFFIXES, Header, decode, pillow_warnings, read_header
 
@@ -46,6 +47,7 @@ class _Storage(NamedTuple):
     channels: int
     white: int | None
     scales: dict[str, Scale]  # of each kind of file
+    fit: Fit = "crop"
 
     @property
     def dtype(self) -> type:
@@ -53,7 +55,12 @@ class _Storage(NamedTuple):
 
 
 def load_folder(
-    folder: Path, resize: Size | None, labels: bool, on_bad_file: OnBadFile, value_range: Range = None
+    folder: Path,
+    resize: Size | None,
+    labels: bool,
+    on_bad_file: OnBadFile,
+    value_range: Range = None,
+    fit: Fit | None = None,
 ) -> Source:
     """The image files under `folder`, upright, of one size, gray if all are gray and RGB otherwise, over white.
 
@@ -67,6 +74,7 @@ def load_folder(
         labels: whether to number the class folders, in the order of their names.
         on_bad_file: "skip" leaves unreadable files out, with a warning that counts them.
         value_range: (black, white); None for what the depth of the files says, see `gray_levels.scale_of_files`.
+        fit: how images of another shape get that size, see `examples.resized`; None for "crop", with a warning.
 
     Raises:
         FileNotFoundError: without any image file.
@@ -107,6 +115,8 @@ def load_folder(
         size = resize or _common_size([header.size for header in headers.values()], shown)
         channels = 1 if all(header.is_gray for header in headers.values()) else 3
         storage = _storage(headers, size, channels, value_range, fail, shown)
+        sizes = Counter(header.size for header in headers.values())
+        storage = storage._replace(fit=fit_of(sizes, size, fit, shown))
         readable = {name: [file for file in split if file in headers] for name, split in files.items()}
         splits = _decode_splits(readable, headers, storage, class_names, value_range, fail, shown)
     if "train" not in splits:
@@ -200,7 +210,8 @@ def _find(root: Path, fail: Callable[[_File, Exception], None], others: Counter[
             elif path.suffix.lower() in SUFFIXES:
                 parts = path.relative_to(root).parts
                 name = unicodedata.normalize("NFC", "/".join((prefix, *parts) if prefix else parts))
-                files.append(_File(path, parts[0] if len(parts) > 1 else None, name))
+                label = unicodedata.normalize("NFC", readable(parts[0])) if len(parts) > 1 else None
+                files.append(_File(path, label, name))
             elif path.suffix.lower() in OTHER_IMAGES:
                 others[path.suffix.lower()] += 1
     return sorted(files)
@@ -222,6 +233,14 @@ def _class_names(files: list[_File], shown: str) -> tuple[str, ...]:
         raise ValueError(
             f"Labels are the names of class folders, but all {len(files)} images in {shown} are in one, {names[0]!r}. "
             "Give the folder that holds the folders of all classes, or pass labels=False."
+        )
+    moved = [name for k, name in enumerate(names) if name.isdecimal() and int(name) < len(names) and int(name) != k]
+    if moved:
+        warnings.warn(
+            f"The class folders in {shown} have numbers for names, and are numbered in the order of these as texts: "
+            f"the label of {moved[0]!r} is {names.index(moved[0])}. Ask for a class by name, as in "
+            f'condition="{moved[0]}".',
+            stacklevel=3,
         )
     return names
 
@@ -357,7 +376,7 @@ def _stored(values: np.ndarray, scale: Scale, storage: _Storage) -> np.ndarray:
         # What lies outside is refused when the file's range is checked.
         values = np.clip((values - np.float64(scale.black)) / (scale.white - scale.black), 0.0, 1.0)
         values = values if storage.white is None else np.rint(values * storage.white)
-    image = resized(values.astype(storage.dtype, copy=False), storage.size)
+    image = resized(values.astype(storage.dtype, copy=False), storage.size, storage.fit)
     if storage.white != np.iinfo(np.uint8).max:  # the interpolation overshoots
         image = np.clip(image, 0, 1.0 if storage.white is None else storage.white)
     return np.broadcast_to(image, (*storage.size, storage.channels))

@@ -8,13 +8,25 @@ import re
 import socket
 import urllib.parse
 import urllib.request
+from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 
+from keras_vae.arguments import readable
 from keras_vae.data import gray_levels
-from keras_vae.data.examples import Examples, Size, Source, checked_images, checked_labels, empty, resized_images
+from keras_vae.data.examples import (
+    Examples,
+    Fit,
+    Size,
+    Source,
+    checked_images,
+    checked_labels,
+    empty,
+    fit_of,
+    resized_images,
+)
 from keras_vae.data.gray_levels import Range, Scale
 
 SPLITS = {"train": ("train",), "validation": ("validation", "valid", "val", "dev"), "test": ("test",)}
@@ -38,6 +50,7 @@ def load_named(
     data_dir: str | os.PathLike | None,
     download: bool,
     value_range: Range = None,
+    fit: Fit | None = None,
 ) -> Source:
     """The images of `digits`, `shapes` or a dataset of TensorFlow Datasets.
 
@@ -51,6 +64,7 @@ def load_named(
         data_dir: where its files are; None for $TFDS_DATA_DIR or the default of TFDS, and a cache of ours for ours.
         download: whether a dataset that is not there may be downloaded.
         value_range: (black, white); None for what the depth of the images says, see `gray_levels.scale_of_files`.
+        fit: how images of another shape get that size, see `examples.resized`; None for "crop", with a warning.
 
     Raises:
         ValueError: for an unknown name, a dataset without images or without labels that are asked for, or images of
@@ -60,10 +74,15 @@ def load_named(
     with _quiet(), _prepared(name, data_dir, download) as builder:
         image_key, label_keys = _keys(name, builder, labels)
         names = _split_names(name, builder)
+        sizes = Counter[Size]()
+        how = fit or "crop"
 
         def read(scale: Scale | None) -> tuple[dict[str, Examples], float, float]:
+            sizes.clear()
             found = {
-                split: _read(builder, own, image_key, label_keys, resize, scale, f"split {own!r} of {name!r}")
+                split: _read(
+                    builder, own, image_key, label_keys, resize, how, scale, sizes, f"split {own!r} of {name!r}"
+                )
                 for split, own in names.items()
             }
             ranges = [between for _, between in found.values()]
@@ -84,11 +103,12 @@ def load_named(
                 splits, _, _ = read(found)
             else:
                 splits = {split: _in_levels(examples, int(found.white)) for split, examples in splits.items()}
+        fit_of(sizes, images.shape[1:3], fit, f"{name!r}")
         class_names = None
         if len(label_keys) == 1:
             class_names = getattr(builder.info.features[label_keys[0]], "names", None)
         version = str(builder.info.full_name)
-    return Source(splits, tuple(class_names) if class_names else None, version)
+    return Source(splits, tuple(map(readable, class_names)) if class_names else None, version)
 
 
 def _in_levels(examples: Examples, white: int) -> Examples:
@@ -222,10 +242,15 @@ def _read(
     image_key: str,
     label_keys: tuple[str, ...],
     resize: Size | None,
+    fit: Fit,
     scale: Scale | None,
+    sizes: Counter[Size],
     what: str,
 ) -> tuple[Examples, tuple[float, float]]:
-    """The examples of a split, in numbers as they are stored or by `scale`, and the range of the stored ones."""
+    """The examples of a split, in numbers as they are stored or by `scale`, and the range of the stored ones.
+
+    The sizes that they had are counted in `sizes`.
+    """
 
     import tensorflow_datasets as tfds
 
@@ -259,7 +284,9 @@ def _read(
         if scale is not None:
             pixels, white = gray_levels.scaled(pixels, scale, what)
         is_whole = pixels.dtype.kind == "u"
-        pixels = resized_images(pixels, size, what, np.iinfo(pixels.dtype).max if is_whole and scale is None else white)
+        most = np.iinfo(pixels.dtype).max if is_whole and scale is None else white
+        sizes[pixels.shape[1:3]] += len(pixels)
+        pixels = resized_images(pixels, size, what, most, fit)
         if images is None:
             images = empty((count, *size, shape[2]), pixels.dtype, what)
         images[done : done + len(pixels)] = pixels

@@ -130,13 +130,13 @@ def test_resizing_keeps_images_on_their_levels():
     levels = RNG.integers(0, 256, (10, 8, 8, 1), np.uint8)
     on_grid = levels.astype(np.float32) / np.float32(255)
     for images in (levels, on_grid):
-        _, test = data.load({"train": images, "test": images}, 5, resize=(5, 6))
+        _, test = data.load({"train": images, "test": images}, 5, resize=(5, 6), fit="stretch")
         served = rows_of(test)
         assert served.shape == (10, 5, 6, 1)
         assert np.array_equal(served, np.rint(served * 255).astype(np.float32) / np.float32(255))
         assert served.mean() == pytest.approx(on_grid.mean(), abs=0.05)
     off_grid = RNG.random((10, 8, 8, 1)).astype(np.float32)
-    _, test = data.load({"train": off_grid, "test": off_grid}, 5, resize=(5, 6))
+    _, test = data.load({"train": off_grid, "test": off_grid}, 5, resize=(5, 6), fit="pad")
     assert np.abs(rows_of(test) * 255 - np.rint(rows_of(test) * 255)).max() > 0.1
     with pytest.raises(ValueError, match="holds vectors"):
         data.load(np.zeros((10, 4)), 5, resize=(2, 2))

@@ -107,7 +107,7 @@ def make(path: Path) -> Path:
 
 
 def test_files_of_different_sizes_get_the_most_frequent_one(tmp_path):
-    picture(tmp_path / "train/a.png", size=(5, 9), color=(100, 50, 0))
+    picture(tmp_path / "train/a.png", size=(12, 8), color=(100, 50, 0))
     for k in range(3):
         picture(tmp_path / f"train/b{k}.png", size=(6, 4), color=(100, 50, 0))
     with pytest.warns(UserWarning, match=r"8 images .* 2 different sizes. All are resized to 6x4 \(height x width\)"):

@@ -98,7 +98,7 @@ class DeepForTests(tfds.core.GeneratorBasedBuilder):
 def test_a_dataset_of_more_than_8_bits(tmp_path):
     tfds.disable_progress_bar()
     DeepForTests(data_dir=tmp_path).download_and_prepare()
-    for options in ({}, {"resize": (2, 3)}):
+    for options in ({}, {"resize": (2, 3), "fit": "stretch"}):
         with pytest.warns(UserWarning, match="images of 'deep_for_tests': 4095 is taken for white"):
             splits = data.read_splits("deep_for_tests", data_dir=tmp_path, **options)
         assert np.all(next(iter(splits.train.dataset(4))) == 1.0)
@@ -133,7 +133,10 @@ def test_a_dataset_of_tensorflow_datasets_by_name(tfds_folder, monkeypatch):
     with pytest.raises(ValueError, match=r"no images: its features are \['number'\]"):
         data.read_splits("numbers_for_tests", data_dir=tfds_folder)
     monkeypatch.setenv("TFDS_DATA_DIR", str(tfds_folder))
-    splits = data.read_splits("tiny_pictures_for_tests", labels=True, resize=(6, 5))
+    with pytest.warns(
+        UserWarning, match="14 of the 14 images in 'tiny_pictures_for_tests' have another shape than 6x5"
+    ):
+        splits = data.read_splits("tiny_pictures_for_tests", labels=True, resize=(6, 5))
     assert splits.class_names == ("plain", "fancy")
     assert (len(splits.train), len(splits.test)) == (10, 4)  # validation takes the place of test
     for split in (splits.train, splits.test):

@@ -178,6 +178,15 @@ SIZES = {
 }
 
 
+@pytest.mark.parametrize("names", [[1, 2], "ab", ["a"], ["a", "a"], ["a", "b\x1b[2J"], ["a", "b" * 10**6]])
+def test_names_of_classes_are_looked_at(saved, tmp_path, names):
+    edit = at(condition=part("Label", num_classes=2, names=names))
+    path = write(tmp_path / "vae.keras", edited(saved, edit), zipfile.ZIP_DEFLATED)
+    with pytest.raises(UnsafeFile, match="names") as error:
+        kv.load(path)
+    assert len(str(error.value)) < 500 and "\x1b" not in str(error.value)
+
+
 def test_sizes_are_computed_and_not_allocated(saved, tmp_path):
     for name, edit in SIZES.items():
         write(tmp_path / f"{name}.keras", edited(saved, edit), zipfile.ZIP_DEFLATED)
