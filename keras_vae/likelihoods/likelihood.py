@@ -20,6 +20,7 @@ import tensorflow as tf
 from tensorflow_probability import distributions as tfd
 
 from keras_vae.arguments import check_event_shape
+from keras_vae.conditions import Condition
 from keras_vae.distributions.head import Head
 from keras_vae.distributions.support import REAL, UNIT, Support
 from keras_vae.serialization import Serializable
@@ -45,6 +46,7 @@ class Likelihood(Serializable, keras.layers.Layer):
         levels: number of levels of discrete data, for bits/dim; None for densities.
         scale_bounds: of standard deviations that are learned and may come to lie at a bound; None where none does.
         advice: what may help if log p(x|z) is not finite.
+        needs_condition: whether it is one of p(x|z, c), whose `call` takes the features of the condition too.
     """
 
     support: Support = REAL
@@ -52,6 +54,7 @@ class Likelihood(Serializable, keras.layers.Layer):
     levels: int | None = None
     scale_bounds: Support | None = None
     advice: str = ""
+    needs_condition: bool = False
 
     def __init__(self, event_shape: Sequence[int], **kwargs: Any) -> None:
         super().__init__(**{**kwargs, "dtype": "float32"})
@@ -81,6 +84,24 @@ class Likelihood(Serializable, keras.layers.Layer):
             Array [..., C * n].
         """
         return None
+
+    def check_condition(self, condition: Condition | None) -> None:
+        """Refuse what the decoder is conditioned on, where the likelihood itself cannot do with it.
+
+        Raises:
+            ValueError: naming what would do.
+        """
+
+    def check_given(self, x: np.ndarray, given: np.ndarray) -> None:
+        """Refuse conditions that contradict the data, of a likelihood that has to do with them.
+
+        Args:
+            x: data [B, *event_shape], which are checked.
+            given: the features of their conditions, [B, ...].
+
+        Raises:
+            ValueError: naming the remedy.
+        """
 
     def adapt(self, spread: float) -> None:
         """Initialise weights of its own, if any, from the standard deviation of the data around their mean."""
