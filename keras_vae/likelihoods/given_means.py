@@ -350,14 +350,6 @@ class GivenMeans(GridLikelihood):
                 "likelihoods.DiscretizedLogistic(event_shape)."
             )
 
-    def call(self, params: tf.Tensor, given: tf.Tensor) -> tfd.Distribution:
-        """p(x|z, c) from the decoder's output [..., *params_shape] and c as [..., h, w, c], numbers in [0, 1]."""
-        return self.head([params, given]).tensor_distribution
-
-    def _split(self, inputs: list[tf.Tensor]) -> tfd.Distribution:
-        params, given = inputs
-        return self.distribution(*tf.split(params, 2, axis=-1), given)
-
     def distribution(self, offset: tf.Tensor, log_scale: tf.Tensor, given: tf.Tensor) -> tfd.Distribution:
         """The distribution of images with locations c + offset, [..., *event_shape], and c [..., h, w, c]."""
         scales = Support(1.0 / (32.0 * (self.levels - 1)), 10.0)

@@ -69,7 +69,8 @@ class Likelihood(Serializable, keras.layers.Layer):
     def distribution(self, *params: tf.Tensor) -> tfd.Distribution:
         """The distribution with n parameters, each [..., *event_shape]: batch [...], event `event_shape`.
 
-        A likelihood with weights of its own receives their values after the parameters.
+        A likelihood with weights of its own receives their values after the parameters, and one that needs the
+        condition the features of that at last.
         """
         raise TypeError(f"{type(self).__name__} must define distribution(*params).")
 
@@ -137,9 +138,15 @@ class Likelihood(Serializable, keras.layers.Layer):
         if bad is not None and np.any(bad):
             raise ValueError(self.refusal(float(np.mean(bad)), f"[{x.min():g}, {x.max():g}]"))
 
-    def call(self, params: tf.Tensor) -> tfd.Distribution:
-        """p(x|z) from the decoder's output [..., *params_shape]."""
-        return self.head([params, *(tf.convert_to_tensor(weight) for weight in self.weights)]).tensor_distribution
+    def call(self, params: tf.Tensor, given: tf.Tensor | None = None) -> tfd.Distribution:
+        """p(x|z) from the decoder's output [..., *params_shape].
+
+        Args:
+            params: the output.
+            given: of a likelihood that needs it, the features of the condition [..., *features_shape].
+        """
+        weights = [tf.convert_to_tensor(weight) for weight in self.weights]
+        return self.head([params, *weights, *([] if given is None else [given])]).tensor_distribution
 
     def check(self, x: Any, of_support: bool = True) -> None:
         """Refuse data [B, *event_shape] that this likelihood cannot have produced; all of them are looked at.
@@ -242,10 +249,10 @@ class Likelihood(Serializable, keras.layers.Layer):
         return tfd.Independent(distribution, len(self.event_shape))
 
     def _split(self, inputs: list[tf.Tensor]) -> tfd.Distribution:
-        params, *weights = inputs
+        params, *others = inputs
         if self.params_per_value == 1:
-            return self.distribution(params, *weights)
-        return self.distribution(*tf.split(params, self.params_per_value, axis=-1), *weights)
+            return self.distribution(params, *others)
+        return self.distribution(*tf.split(params, self.params_per_value, axis=-1), *others)
 
 
 def bits_per_dim(log_prob: Any, event_shape: Sequence[int]) -> Any:
