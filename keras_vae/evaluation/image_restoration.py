@@ -68,14 +68,15 @@ def interpolation(train: Any, test: Any, levels: int = 256, given_means: bool = 
         ValueError: for conditions that are no images.
     """
 
+    x, y = gather(train, FITTED)
+    predicted, c = _interpolated(x, y)
+
     def negative(log_scale: float) -> float:
         return -float(np.mean(_log_likelihood(x, predicted, c, math.exp(log_scale), levels, given_means)))
 
-    x, c = gather(train, FITTED)
-    predicted, c = _interpolated(x, c)
     scale = math.exp(float(minimize_scalar(negative, bounds=(-7.0, 1.0), method="bounded").x))
-    x, c = gather(test)
-    predicted, c = _interpolated(x, c)
+    x, y = gather(test)
+    predicted, c = _interpolated(x, y)
     found = float(np.mean(_log_likelihood(x, predicted, c, scale, levels, given_means)))
     moved = _with_means(predicted, c)
     return Interpolation(

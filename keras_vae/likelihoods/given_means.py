@@ -51,7 +51,7 @@ class LogisticGivenMean(tfd.Distribution):
         levels: number of levels.
     """
 
-    def __init__(self, loc: tf.Tensor, scale: tf.Tensor, given: tf.Tensor, weights: Sequence[float], levels: int):
+    def __init__(self, loc: tf.Tensor, scale: tf.Tensor, given: tf.Tensor, weights: Any, levels: int) -> None:
         parameters = {"loc": loc, "scale": scale, "given": given, "weights": weights, "levels": levels}
         self.loc, self.scale, self.given = loc, scale, given
         w = np.asarray(weights, "float64")

@@ -48,7 +48,7 @@ def joined_shape(shape: Sequence[int | None], given: Any) -> tuple[int | None, .
         count = features[-1] + sum(each[-1] for each in maps if each[1:3] == tuple(shape[1:3]))
     else:
         count = math.prod((maps[-1] if maps else features)[1:])
-    return (*shape[:-1], shape[-1] + count)  # type: ignore[operator]
+    return (*shape[:-1], shape[-1] + count)
 
 
 def _as_map(features: tf.Tensor, size: Sequence[int]) -> tf.Tensor:
