@@ -116,16 +116,22 @@ class Model(Section):
     posterior: dict[str, Any] = {"name": "MultivariateNormalDiag"}
     prior: dict[str, Any] = {"name": "StandardNormal"}
     decoder: dict[str, Any] = {"name": "mlp", "units": [256, 512]}
+    guide: dict[str, Any] | None = Field(
+        None, description="network by which the decoder looks at a condition that is an image"
+    )
     likelihood: dict[str, Any] = {"name": "Bernoulli"}
     objective: dict[str, Any] = {"name": "ELBO"}
     vae: dict[str, Any] = Field({"name": "VAE"}, description="how it is trained: VAE, FactorVAE, CascadeVAE")
 
     @pydantic.field_validator(
-        "encoder", "posterior", "prior", "decoder", "likelihood", "objective", "vae", mode="before"
+        "encoder", "posterior", "prior", "decoder", "guide", "likelihood", "objective", "vae", mode="before"
     )
     @classmethod
-    def _part(cls, value: Any, info: pydantic.ValidationInfo) -> dict[str, Any]:
-        kind: catalogue.Kind = "network" if info.field_name in ("encoder", "decoder") else info.field_name  # type: ignore[assignment]
+    def _part(cls, value: Any, info: pydantic.ValidationInfo) -> dict[str, Any] | None:
+        if value is None and info.field_name == "guide":
+            return None
+        networks = ("encoder", "decoder", "guide")
+        kind: catalogue.Kind = "network" if info.field_name in networks else info.field_name  # type: ignore[assignment]
         return check_part(kind, value)
 
 

@@ -71,6 +71,8 @@ LIKELIHOODS = {
     "categorical": lambda shape=SHAPE, levels=4: likelihoods.Categorical(shape, levels),
     "binomial": lambda shape=SHAPE, levels=4: likelihoods.Binomial(shape, total_count=levels - 1),
 }
+# Those of p(x|z, c), which say what c must be: tests/likelihoods/test_given_means.py has them in all combinations.
+GIVEN_LIKELIHOODS = {"given_means": lambda shape=SHAPE, levels=16: likelihoods.GivenMeans(shape, levels)}
 # Those of gray levels, whose number can be chosen.
 GRAY = ("logistic", "logistic_mixture", "categorical", "binomial")
 
@@ -121,7 +123,7 @@ VAES = {
 TABLES = {
     "posterior": POSTERIORS,
     "prior": PRIORS,
-    "likelihood": LIKELIHOODS,
+    "likelihood": {**LIKELIHOODS, **GIVEN_LIKELIHOODS},
     "objective": OBJECTIVES,
     "network": {name: functools.partial(make, [4, 3]) for name, make in NETWORKS.items()},
     "schedule": SCHEDULES,

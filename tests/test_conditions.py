@@ -282,3 +282,25 @@ def test_a_digit_on_demand_is_recognised_as_the_one_that_was_asked_for():
     drawn = vae.sample(len(asked), seed=0, condition=asked).reshape(-1, 64)
     assert classifier.score(drawn, asked) > 0.95
     assert np.std(drawn.reshape(10, 30, 64), axis=1).mean() > 0.03  # and they are not all alike
+
+
+@pytest.mark.parametrize("ladder", [False, True])
+def test_the_maps_of_a_guide_are_joined_to_what_has_their_size(ladder):
+    """By the number of channels that each layer sees: its own input, the image at its size, the map of its size."""
+    image, guide = Image((8, 8, 1)), networks.conv([5, 6])
+    likelihood = likelihoods.Bernoulli((8, 8, 3))
+    made = (
+        kv.LadderDecoder(networks.conv([4, 7]), likelihood, 2, image, guide)
+        if ladder
+        else kv.Decoder(networks.conv([4, 7]), likelihood, image, guide)
+    )
+    made.build((None, 3))
+    dense, _, first, second = made.body.steps
+    assert dense.kernel.shape[0] == 3 + 2 * 2 * 6
+    assert first.kernel.shape[-1] == 4 + 1 + 6 and second.kernel.shape[-1] == 4 + 1 + 5
+    assert made.body.mixing.kernel.shape[2] == 7 + 1
+    # One pixel in a corner changes what is far away, by way of the maps.
+    c = np.zeros((2, 8, 8, 1), "float32")
+    c[1, 0, 0] = 1.0
+    near, far = (np.asarray(made(np.zeros((2, 3), "float32"), c).mean()[:, k, k]) for k in (0, 7))
+    assert np.abs(np.subtract(*near)).max() > 1e-6 and np.abs(np.subtract(*far)).max() > 1e-6

@@ -2,6 +2,7 @@
 
 from keras_vae.distributions.support import Support
 from keras_vae.likelihoods.bernoulli import Bernoulli, ContinuousBernoulli
+from keras_vae.likelihoods.given_means import GivenMeans
 from keras_vae.likelihoods.grid import (
     Binomial,
     Categorical,
@@ -19,6 +20,7 @@ __all__ = [
     "ContinuousBernoulli",
     "DiscretizedLogistic",
     "DiscretizedLogisticMixture",
+    "GivenMeans",
     "GridLikelihood",
     "Likelihood",
     "Normal",

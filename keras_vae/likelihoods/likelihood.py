@@ -20,6 +20,7 @@ import tensorflow as tf
 from tensorflow_probability import distributions as tfd
 
 from keras_vae.arguments import check_event_shape
+from keras_vae.conditions import Condition
 from keras_vae.distributions.head import Head
 from keras_vae.distributions.support import REAL, UNIT, Support
 from keras_vae.serialization import Serializable
@@ -45,6 +46,7 @@ class Likelihood(Serializable, keras.layers.Layer):
         levels: number of levels of discrete data, for bits/dim; None for densities.
         scale_bounds: of standard deviations that are learned and may come to lie at a bound; None where none does.
         advice: what may help if log p(x|z) is not finite.
+        needs_condition: whether it is one of p(x|z, c), whose `call` takes the features of the condition too.
     """
 
     support: Support = REAL
@@ -52,6 +54,7 @@ class Likelihood(Serializable, keras.layers.Layer):
     levels: int | None = None
     scale_bounds: Support | None = None
     advice: str = ""
+    needs_condition: bool = False
 
     def __init__(self, event_shape: Sequence[int], **kwargs: Any) -> None:
         super().__init__(**{**kwargs, "dtype": "float32"})
@@ -66,7 +69,8 @@ class Likelihood(Serializable, keras.layers.Layer):
     def distribution(self, *params: tf.Tensor) -> tfd.Distribution:
         """The distribution with n parameters, each [..., *event_shape]: batch [...], event `event_shape`.
 
-        A likelihood with weights of its own receives their values after the parameters.
+        A likelihood with weights of its own receives their values after the parameters, and one that needs the
+        condition the features of that at last.
         """
         raise TypeError(f"{type(self).__name__} must define distribution(*params).")
 
@@ -81,6 +85,24 @@ class Likelihood(Serializable, keras.layers.Layer):
             Array [..., C * n].
         """
         return None
+
+    def check_condition(self, condition: Condition | None) -> None:
+        """Refuse what the decoder is conditioned on, where the likelihood itself cannot do with it.
+
+        Raises:
+            ValueError: naming what would do.
+        """
+
+    def check_given(self, x: np.ndarray, given: np.ndarray) -> None:
+        """Refuse conditions that contradict the data, of a likelihood that has to do with them.
+
+        Args:
+            x: data [B, *event_shape], which are checked.
+            given: the features of their conditions, [B, ...].
+
+        Raises:
+            ValueError: naming the remedy.
+        """
 
     def adapt(self, spread: float) -> None:
         """Initialise weights of its own, if any, from the standard deviation of the data around their mean."""
@@ -116,9 +138,15 @@ class Likelihood(Serializable, keras.layers.Layer):
         if bad is not None and np.any(bad):
             raise ValueError(self.refusal(float(np.mean(bad)), f"[{x.min():g}, {x.max():g}]"))
 
-    def call(self, params: tf.Tensor) -> tfd.Distribution:
-        """p(x|z) from the decoder's output [..., *params_shape]."""
-        return self.head([params, *(tf.convert_to_tensor(weight) for weight in self.weights)]).tensor_distribution
+    def call(self, params: tf.Tensor, given: tf.Tensor | None = None) -> tfd.Distribution:
+        """p(x|z) from the decoder's output [..., *params_shape].
+
+        Args:
+            params: the output.
+            given: of a likelihood that needs it, the features of the condition [..., *features_shape].
+        """
+        weights = [tf.convert_to_tensor(weight) for weight in self.weights]
+        return self.head([params, *weights, *([] if given is None else [given])]).tensor_distribution
 
     def check(self, x: Any, of_support: bool = True) -> None:
         """Refuse data [B, *event_shape] that this likelihood cannot have produced; all of them are looked at.
@@ -221,10 +249,10 @@ class Likelihood(Serializable, keras.layers.Layer):
         return tfd.Independent(distribution, len(self.event_shape))
 
     def _split(self, inputs: list[tf.Tensor]) -> tfd.Distribution:
-        params, *weights = inputs
+        params, *others = inputs
         if self.params_per_value == 1:
-            return self.distribution(params, *weights)
-        return self.distribution(*tf.split(params, self.params_per_value, axis=-1), *weights)
+            return self.distribution(params, *others)
+        return self.distribution(*tf.split(params, self.params_per_value, axis=-1), *others)
 
 
 def bits_per_dim(log_prob: Any, event_shape: Sequence[int]) -> Any:

@@ -40,6 +40,8 @@ class Decoder(Serializable, keras.Model):
         network: a recipe of `keras_vae.networks`, or any Keras layer or model of your own from z [B, L] to features.
         likelihood: a part of `keras_vae.likelihoods`.
         condition: a part of `keras_vae.conditions`, for p(x|z, c): the network sees it beside z.
+        guide: a convolutional recipe of `keras_vae.networks` that looks at a condition that is an image, as an encoder:
+            its map of each size is joined where the decoder's has that size, as in a U-Net. None for the image alone.
 
     Example:
 
@@ -57,15 +59,22 @@ class Decoder(Serializable, keras.Model):
         network: Network | keras.Layer,
         likelihood: Likelihood,
         condition: Condition | None = None,
+        guide: Network | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(autocast=False, **kwargs)
         check_network(network)
         require_kind("likelihood", likelihood, Likelihood, "a part of keras_vae.likelihoods")
         check_condition(condition)
+        likelihood.check_condition(condition)
+        if guide is not None:
+            require_kind("guide", guide, Network, "a recipe of keras_vae.networks, such as conv([32, 64])")
+            if condition is None or not condition.is_image:
+                raise ValueError(f"guide is a network that looks at an image: the condition is {condition}.")
         self.network = network
         self.likelihood = likelihood
         self.condition = condition
+        self.guide = guide
 
     quantize = model_files.refuse_quantization
 
@@ -91,7 +100,10 @@ class Decoder(Serializable, keras.Model):
         shape = self.likelihood.params_shape
         network = self.network
         body = network.decoder_body(shape, self.dtype_policy) if isinstance(network, Network) else network
-        self.body = conditioned(network, body, self.condition, at_the_end=True)
+        guide = None
+        if self.guide is not None and self.condition is not None:
+            guide = self.guide.encoder_body(self.condition.features_shape, self.dtype_policy)
+        self.body = conditioned(network, body, self.condition, at_the_end=True, guide=guide)
         z_shape: Any = (None, input_shape[-1])
         if self.condition is not None:
             z_shape = [z_shape, (None, *self.condition.features_shape)]
@@ -136,9 +148,17 @@ class Decoder(Serializable, keras.Model):
                 features = tf.tile(features, [times, *[1] * (features.shape.rank - 1)])
             seen = [seen, features]
         params = self.projection(self.body(seen, training=training))
-        if not is_flat:
+        return self._distribution(params, z, condition)
+
+    def _distribution(self, params: tf.Tensor, z: tf.Tensor, condition: tf.Tensor | None) -> tfd.Distribution:
+        """p(x|z) from parameters [N, *params_shape], for z [..., L] or [..., B, L] and conditions [B, ...]."""
+        if z.shape.rank != 2:
             params = tf.reshape(params, tf.concat([tf.shape(z)[:-1], params.shape[1:]], axis=0))
-        return self.likelihood(params)
+        if not self.likelihood.needs_condition:
+            return self.likelihood(params)
+        assert self.condition is not None
+        given = self.condition.features(condition)
+        return self.likelihood(params, given[0] if z.shape.rank == 1 else given)
 
     def connect(self, feature_shapes: Sequence[Sequence[int]]) -> None:
         """Make the weights that see the encoder's features, of these shapes from the top down; here none."""

@@ -38,6 +38,16 @@ def examples(vae: Any, x: Any) -> Any:
     return tf.cast(x, tf.float32) if tf.is_tensor(x) else array.astype("float32", copy=False)
 
 
+def _check_given(vae: Any, x: Any, given: tf.Tensor | None) -> None:
+    """Refuse conditions that a likelihood which has to do with them finds at odds with the data.
+
+    Raises:
+        ValueError: naming the remedy.
+    """
+    if vae.decoder.likelihood.needs_condition and not vae.targets:
+        vae.decoder.likelihood.check_given(np.asarray(x), np.asarray(vae.condition.features(given)))
+
+
 def check_dtype(x: Any) -> None:
     """Refuse a tensor of integers, or of anything else that is no number with a fraction.
 
@@ -124,7 +134,9 @@ def example_batches(vae: Any, data: Any, condition: Any, rows: int) -> Iterator[
 def _parts(vae: Any, data: Any, condition: Any) -> Iterator[tuple[np.ndarray, tf.Tensor | None]]:
     if not is_bulk(data):
         x = examples(vae, data)
-        yield x, conditions.given(vae.condition, condition, len(x))
+        given = conditions.given(vae.condition, condition, len(x))
+        _check_given(vae, x, given)
+        yield x, given
         return
     if condition is not None:
         raise ValueError("Data in batches bring their conditions with them: give condition=... with an array only.")
@@ -148,7 +160,9 @@ def _checked(vae: Any, number: int, batch: Any) -> tuple[np.ndarray, tf.Tensor |
     try:
         x, c, _ = batches.unpack(tuple(batch) if isinstance(batch, list) else batch, vae.condition is not None)
         x = examples(vae, np.asarray(x))
-        return x, conditions.given(vae.condition, c, len(x))
+        given = conditions.given(vae.condition, c, len(x))
+        _check_given(vae, x, given)
+        return x, given
     except ValueError as error:
         raise ValueError(f"Batch {number} of the data: {error}") from None
 
@@ -325,7 +339,8 @@ def look_at(vae: Any, options: Mapping[str, Any], limit: int = 1) -> tuple[list[
             refuse_ignored_images(images, _local(other))
     if values[3] is not None:
         _weights(values[3], len(images), may_be_zero=not holds_all)
-    conditions.given(vae.condition, values[1], len(images))
+    given = conditions.given(vae.condition, values[1], len(images))
+    _check_given(vae, images, given)
     if isinstance(x, keras.utils.PyDataset) and values[3] is not None and whole[1] is None:
         x = batches.WithY(x)
     return seen, x

@@ -59,7 +59,7 @@ class LadderEncoder(Encoder):
     @property
     def feature_shapes(self) -> list[tuple[int, ...]]:
         """Shapes of the features of the stages for one example, the topmost first; of a built encoder."""
-        given = None if self.condition is None else self.condition.features_shape
+        given = None if self.condition is None else self.body.given_shapes
         shape: Any = (None, *self.get_build_config()["input_shape"][1:])
         shapes: list[tuple[int, ...]] = []
         for stage in stages_of(self.body):
@@ -73,7 +73,7 @@ class LadderEncoder(Encoder):
         """q(z_1|x) and the features of the stages, the topmost first."""
         require(self, condition)
         features: list[tf.Tensor] = []
-        given = None if self.condition is None else self.condition.features(condition)
+        given = None if self.condition is None else self.body.see(self.condition.features(condition))
         for stage in stages_of(self.body):
             x = run_stage(stage, x, given, training)
             features.insert(0, x)
@@ -97,7 +97,7 @@ class LadderDecoder(Decoder):
         likelihood: a part of `keras_vae.likelihoods`.
         latents: after each stage, from the top down: the number of dimensions, or of channels of a map; 0 for a stage
             without a level. A single number puts a level of that size after every stage.
-        condition: as in `Decoder`.
+        condition, guide: as in `Decoder`.
 
     Raises:
         TypeError: for a network that is no recipe.
@@ -112,9 +112,10 @@ class LadderDecoder(Decoder):
         likelihood: Likelihood,
         latents: int | Sequence[int],
         condition: Condition | None = None,
+        guide: Network | None = None,
         **kwargs: Any,
     ) -> None:
-        super().__init__(network, likelihood, condition, **kwargs)
+        super().__init__(network, likelihood, condition, guide, **kwargs)
         require_kind("network", network, Network, RECIPE)
         self.latents = check_latents(latents)
         self.same_for_all = not isinstance(latents, (list, tuple))
@@ -125,7 +126,7 @@ class LadderDecoder(Decoder):
             return
         super().build(input_shape)
         shape: Any = (None, input_shape[-1])
-        given = None if self.condition is None else self.condition.features_shape
+        given = None if self.condition is None else self.body.given_shapes
         shapes = []
         for stage in stages_of(self.body):
             shape = shape_after(stage, shape, given)
@@ -227,6 +228,7 @@ class LadderDecoder(Decoder):
             given = self.condition.features(condition)
             if not is_flat:
                 given = _repeated(given, tf.shape(h)[0])
+            given = self.body.see(given)
         index_of = {stage: index for index, stage in enumerate(self.stages_of_levels)}
         for number, stage in enumerate(stages_of(self.body)):
             h = run_stage(stage, h, given, training)
@@ -234,9 +236,7 @@ class LadderDecoder(Decoder):
                 index = index_of[number]
                 h = self.levels[index].merge(h, at_level(index, h))
         params = self.projection(h if given is None else self.body.end(h, given))
-        if not is_flat:
-            params = tf.reshape(params, tf.concat([tf.shape(z)[:-1], params.shape[1:]], axis=0))
-        return self.likelihood(params)
+        return self._distribution(params, z, condition)
 
 
 def _repeated(values: tf.Tensor, rows: tf.Tensor) -> tf.Tensor:

@@ -1,13 +1,11 @@
 """A body cut into stages, between which the levels of a hierarchy stand."""
 
-import math
-from collections.abc import Sequence
 from typing import Any
 
 import keras
 import tensorflow as tf
 
-from keras_vae.networks.conditioned import is_projection, join
+from keras_vae.networks.conditioned import is_projection, join, joined_shape
 from keras_vae.networks.network import feature_shape
 
 Stage = list[tuple[keras.layers.Layer, bool]]
@@ -29,18 +27,15 @@ def _begins(layer: keras.Layer) -> bool:
     return is_projection(layer) or getattr(layer, "begins_stage", False)
 
 
-def run_stage(stage: Stage, x: tf.Tensor, given: tf.Tensor | None, training: bool | None) -> tf.Tensor:
+def run_stage(stage: Stage, x: tf.Tensor, given: Any, training: bool | None) -> tf.Tensor:
     """The output of a stage for x [B, ...], with what it is given joined to the layers that are conditioned."""
     for layer, joined in stage:
         x = layer(join(x, given) if joined else x, training=training)
     return x
 
 
-def shape_after(stage: Stage, shape: Any, given: Sequence[int] | None) -> Any:
-    """The shape after a stage, of inputs of `shape` and a condition of `given`."""
+def shape_after(stage: Stage, shape: Any, given: Any) -> Any:
+    """The shape after a stage, of inputs of `shape` and of what is given, as `joined_shape` takes it, or None."""
     for layer, joined in stage:
-        if joined and given is not None:
-            count = given[-1] if len(shape) == 4 else math.prod(given)
-            shape = (*shape[:-1], shape[-1] + count)
-        shape = (None, *feature_shape(layer, shape))
+        shape = (None, *feature_shape(layer, joined_shape(shape, given) if joined and given is not None else shape))
     return shape

@@ -74,13 +74,14 @@ def make_vae(settings: Settings, event_shape: tuple[int, ...], given: dict[str, 
 
     up, down = part("network", model.encoder), part("network", model.decoder)
     posterior, likelihood = part("posterior", model.posterior), part("likelihood", model.likelihood)
+    guide = None if model.guide is None else part("network", model.guide)
     encoder: Encoder
     decoder: Decoder
     if model.latents is None:
-        encoder, decoder = Encoder(up, posterior, condition), Decoder(down, likelihood, condition)
+        encoder, decoder = Encoder(up, posterior, condition), Decoder(down, likelihood, condition, guide)
     else:
         encoder = LadderEncoder(up, posterior, condition)
-        decoder = LadderDecoder(down, likelihood, model.latents, condition)
+        decoder = LadderDecoder(down, likelihood, model.latents, condition, guide)
     vae: VAE = make_part(
         "vae",
         model.vae,

@@ -203,10 +203,10 @@ def evaluate(
         read_report(run)  # a damaged one is better found before the work than after
         settings, vae, splits = open_run(run, console, data_path, accept_changes)
         batch_size = settings.data.batch_size
-        few = some(splits.train, MAX_TRAIN)
+        few, test = some(splits.train, MAX_TRAIN), some(splits.test, len(splits.test)).dataset(batch_size)
         found = evaluation.evaluate(
             vae,
-            some(splits.test, len(splits.test)).dataset(batch_size),
+            test,
             few.dataset(batch_size),
             history.columns(run / HISTORY, console.print),
             num_samples=num_samples,
@@ -217,10 +217,11 @@ def evaluate(
         )
         console.print(evaluation.report_table(found))
         if vae.condition is not None and vae.condition.is_image:
-            compared = image_restoration.compare(vae, few.dataset(batch_size), splits.test.dataset(batch_size))
+            compared = image_restoration.compare(vae, few.dataset(batch_size), test)
             found["restoration"] = compared
             for name, numbers in compared.items():
-                console.print(f"{name}: " + ", ".join(f"{key} {value:.4g}" for key, value in numbers.items()))
+                said = (f"{key} {value:.4g}" for key, value in numbers.items() if value is not None)
+                console.print(f"{name}: {', '.join(said)}")
         update_report(run, **found)
         console.print(f"Written to {run / REPORT}.")
 

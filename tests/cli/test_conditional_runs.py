@@ -173,3 +173,39 @@ def test_interpolation_is_as_good_as_its_noise_and_answers_differ():
     )
     report = image_restoration.compare(vae, (x, c), (x, c))
     assert report["answers"]["spread"] > 0 and report["answers"]["psnr_of_mean"] > report["answers"]["psnr"]
+
+
+@pytest.mark.parametrize("condition", ["gray", {"name": "low_resolution", "factor": 4}], ids=["gray", "low_resolution"])
+def test_the_baseline_of_given_means_knows_them_too(condition):
+    random = np.random.default_rng(0)
+    smooth = np.cumsum(np.cumsum(random.normal(size=(60, 8, 8, 3)), axis=1), axis=2)
+    smooth -= smooth.min(axis=(1, 2, 3), keepdims=True)
+    images = np.round(255 * smooth / smooth.max(axis=(1, 2, 3), keepdims=True)).astype("uint8")
+    splits = data.read_splits(images, condition=condition, test_split=0.5)
+    train, test = splits.train.dataset(10), splits.test.dataset(10)
+    plain = image_restoration.interpolation(train, test)
+    found = image_restoration.interpolation(train, test, given_means=True)
+    assert found.bits_per_dim < plain.bits_per_dim and found.psnr == plain.psnr
+    if condition == "gray":
+        assert found.consistency < 1e-6 and found.sharpness < 1 and found.psnr_consistent == pytest.approx(found.psnr)
+    else:
+        assert found.consistency > 1e-3 and found.psnr_consistent > found.psnr
+    x, c = (np.concatenate(parts) for parts in zip(*test.as_numpy_iterator(), strict=True))
+    assert image_restoration.sharpness(x, x) == 1 and image_restoration.sharpness(x, 0.5 * x) == pytest.approx(0.25)
+    assert image_restoration.consistency(x, c / 255) < 0.502 / 255
+    assert image_restoration.psnr(x, x + 0.1) == pytest.approx(20) == image_restoration.psnr_per_picture(x, x + 0.1)
+    image = Image(c.shape[1:])
+    vae = kv.VAE(
+        kv.Encoder(networks.mlp([4]), posteriors.MultivariateNormalDiag(2), image),
+        kv.Decoder(networks.mlp([4]), likelihoods.GivenMeans((8, 8, 3)), image),
+        priors.StandardNormal(2),
+    )
+    report = image_restoration.compare(vae, train, test)
+    assert report["answers"]["consistency"] < 1e-5
+    assert report["interpolation"]["bits_per_dim"] == pytest.approx(found.bits_per_dim)
+    mean = np.mean([vae.sample(len(x), seed=k, condition=c) for k in range(8)], axis=0)
+    gain = image_restoration.psnr(x, mean) - found.psnr
+    assert report["answers"]["gain"] == pytest.approx(gain, abs=1e-4)
+    assert report["answers"]["gain_over_consistent"] == pytest.approx(
+        gain + found.psnr - found.psnr_consistent, abs=1e-4
+    )
