@@ -14,7 +14,7 @@ between the stages of the decoder's network. A stage is a dense layer, a convolu
 
 import math
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Self
 
 import tensorflow as tf
 from tensorflow_probability import distributions as tfd
@@ -89,8 +89,12 @@ class LadderDecoder(Decoder):
 
         p(z|h) = N(mu, sigma^2),   q(z|h, e) = N(mu', sigma'^2),   h <- h + W z,
 
-    each of both by one hidden layer of the width of h and of the network's kind (its activation, or gated);
-    |log sigma| < 5. In a convolutional network a level is a map of the size of h, and so are the hidden layers (3x3).
+    each of both by one hidden layer of the width of h and of the network's kind (its activation, or gated). In a
+    convolutional network a level is a map of the size of h, and so are the hidden layers (3x3).
+
+    -5 < log sigma < 1/2: the scale of z is free, as W follows it, but not that of one draw beside another. An h a
+    little larger than any in training would else make a sigma that is much larger, which makes h larger: from level to
+    level such draws grew until their images were white and black.
 
     Args:
         network: a recipe of `keras_vae.networks`.
@@ -105,6 +109,8 @@ class LadderDecoder(Decoder):
     """
 
     needs_features = True
+    # Upper bound of log sigma. It was 5, as models that were saved then remember.
+    max_log_scale: float = 0.5
 
     def __init__(
         self,
@@ -142,12 +148,32 @@ class LadderDecoder(Decoder):
         is_gated = self.network.is_gated
         self.stages_of_levels = [stage for stage, size in enumerate(sizes) if size]
         self.levels = [
-            Level(sizes[stage], activation, is_gated, dtype=self.dtype_policy, name=f"level_{index + 2}")
+            Level(
+                sizes[stage],
+                activation,
+                is_gated,
+                self.max_log_scale,
+                dtype=self.dtype_policy,
+                name=f"level_{index + 2}",
+            )
             for index, stage in enumerate(self.stages_of_levels)
         ]
         self.level_shapes = [tuple(places[stage][1:]) for stage in self.stages_of_levels]
         for level, shape in zip(self.levels, self.level_shapes, strict=True):
             level.build((None, *shape))
+
+    def get_config(self) -> dict[str, Any]:
+        """The parts, and the bound of the scales."""
+        return {**super().get_config(), "max_log_scale": self.max_log_scale}
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> Self:
+        """A decoder with the parts of `config`."""
+        arguments = dict(config)
+        max_log_scale = arguments.pop("max_log_scale", 5.0)
+        decoder = super().from_config(arguments)
+        decoder.max_log_scale = float(max_log_scale)
+        return decoder
 
     def connect(self, feature_shapes: Sequence[Sequence[int]]) -> None:
         """Make the weights of the layers that see the encoder's features, of these shapes from the top down."""

@@ -10,6 +10,7 @@ from tensorflow_probability import distributions as tfd
 import keras_vae as kv
 from keras_vae import evaluation, likelihoods, networks, objectives, pictures, posteriors, priors
 from keras_vae.conditions import Label
+from keras_vae.distributions.scales import bounded
 from keras_vae.models.ladder import LadderDecoder, LadderEncoder
 from keras_vae.pictures.levels import shared_draws
 
@@ -163,3 +164,41 @@ def test_levels_may_be_conditional():
     x = parts.data(vae.decoder.likelihood, 4)
     assert vae.reconstruct(x, np.arange(4)).shape == x.shape
     assert np.abs(vae.sample(2, seed=0, condition=1) - vae.sample(2, seed=0, condition=2)).max() > 1e-5
+
+
+def far_out(decoder):
+    """Standard deviations at all levels of draws for z_1 far from any in training, under priors that see h."""
+    kernels = np.random.default_rng(0)
+    found = []
+    for level in decoder.levels:
+        params = level.prior_layers[-1].kernel
+        params.assign(kernels.normal(size=params.shape))
+        prior = level.prior
+        level.prior = lambda h, prior=prior: found.append(prior(h)) or found[-1]
+    image = decoder.draw(tf.constant(np.full((2, parts.L), 30.0, "float32")), decoder.noise(2, seed=0)).mean()
+    return np.concatenate([p.stddev().numpy().ravel() for p in found]), image
+
+
+def test_no_draw_runs_away_from_level_to_level():
+    """sigma is below exp(1/2) however far h lies from all in training: it was below exp(5), as of models saved then."""
+    decoder = make("conv").decoder
+    decoder.build((None, parts.L))
+    deviations, _ = far_out(decoder)
+    assert deviations.max() == pytest.approx(np.exp(0.5), rel=1e-3) and deviations.min() >= 0.999 * np.exp(-5.0)
+    assert keras.saving.deserialize_keras_object(keras.saving.serialize_keras_object(decoder)).max_log_scale == 0.5
+    config = decoder.get_config()
+    del config["max_log_scale"]
+    before = LadderDecoder.from_config(config)
+    before.build((None, parts.L))
+    assert far_out(before)[0].max() > 20
+    assert LadderDecoder.from_config(before.get_config()).max_log_scale == 5.0
+
+
+def test_the_bound_of_the_scales_is_felt_far_out_alone():
+    raw = tf.constant([-60.0, -1.0, -0.01, 0.0, 0.01, 0.2, 60.0])
+    with tf.GradientTape() as tape:
+        tape.watch(raw)
+        found = bounded(raw, 0.5, below=5.0)
+    np.testing.assert_allclose(found, [-5.0, -5 * np.tanh(0.2), -0.01, 0.0, 0.01, 0.5 * np.tanh(0.4), 0.5], atol=2e-5)
+    np.testing.assert_allclose(tape.gradient(found, raw)[2:5], 1.0, atol=1e-3)
+    np.testing.assert_allclose(bounded(raw, 5.0, below=5.0), bounded(raw, 5.0))
