@@ -23,9 +23,6 @@ from keras_vae.pictures.tiles import PathLike, draw_tiles, is_image, saved, tile
 
 # Examples that decide the order of traversals.
 ORDERED_BY = 2000
-# Of the samples of a hierarchy, unless told otherwise.
-TEMPERATURE = 0.85
-COLDER = "draws nearer to the means of their priors than p(z) has them"
 
 
 def samples(
@@ -36,7 +33,6 @@ def samples(
     value_range: tuple[float, float] = (0.0, 1.0),
     density: CodeDensity | None = None,
     condition: Any = None,
-    temperature: float | None = None,
 ) -> Figure:
     """Draws from the model: means of p(x|z), z ~ p(z).
 
@@ -49,37 +45,26 @@ def samples(
         seed: of the draws; the same seed gives the same picture.
         density: takes the place of the prior; what makes a plain autoencoder generate.
         condition: of a conditional model, one for all or [n, ...]; of fewer, that many draws.
-        temperature: as in `VAE.sample`; None takes `temperature_of` the model. Another one than 1 is said above.
         path: PNG file to write.
         value_range: values drawn as black and white.
     """
     n = check_count("n", n)
-    temperature = temperature_of(vae) if temperature is None else temperature
-    title = "" if temperature == 1.0 else f"temperature {temperature:g}: {COLDER}"
     if condition is None and vae.condition is not None and vae.condition.num_classes is not None:
         classes = np.arange(vae.condition.num_classes)
         columns = max(1, n // len(classes))
-        of_rows = np.repeat(classes, columns)
-        images = vae.sample(len(of_rows), seed=seed, condition=of_rows, temperature=temperature)
+        images = vae.sample(len(classes) * columns, seed=seed, condition=np.repeat(classes, columns))
         names = [str(label) for label in classes]
-        return saved(draw_tiles(tiled(images, columns), names, title=title, value_range=value_range), path)
+        return saved(draw_tiles(tiled(images, columns), row_labels=names, value_range=value_range), path)
     if vae.condition is not None and np.ndim(condition) > len(vae.condition.shape):
         n, condition = min(n, len(condition)), condition[:n]
-    if density is None:
-        images = vae.sample(n, seed=seed, condition=condition, temperature=temperature)
-    else:
-        images = _decode(vae, density.sample(n, seed))
+    images = vae.sample(n, seed=seed, condition=condition) if density is None else _decode(vae, density.sample(n, seed))
     tiles = tiled(images, math.ceil(math.sqrt(n)))
+    title = ""
     if is_deterministic(vae):
         title = (
             "z from the prior, which nothing ties to the codes" if density is None else "z from a density of the codes"
         )
     return saved(draw_tiles(tiles, title=title, value_range=value_range), path)
-
-
-def temperature_of(vae: VAE) -> float:
-    """At which samples are shown: 0.85 of a hierarchy, whose many levels each add to what is unlikely, else 1."""
-    return TEMPERATURE if vae.num_levels > 1 else 1.0
 
 
 def reconstructions(

@@ -4,7 +4,6 @@ import keras
 import numpy as np
 import parts
 import pytest
-import small_models
 import tensorflow as tf
 from tensorflow_probability import distributions as tfd
 
@@ -54,18 +53,6 @@ def test_at_temperature_zero_all_draws_are_the_mean():
     np.testing.assert_allclose(cold, np.repeat(cold[:1], 3, axis=0), atol=1e-6)
     np.testing.assert_allclose(cold[:1], vae.decode(np.zeros((1, parts.L))).mean(), atol=1e-6)
     assert np.abs(vae.sample(3, seed=0) - cold).max() > 1e-4
-
-
-def test_pictures_of_a_hierarchy_say_at_which_temperature_they_are(monkeypatch):
-    vae, asked = make("mlp"), []
-    sample = vae.sample
-    monkeypatch.setattr(
-        vae, "sample", lambda n, **options: asked.append(options["temperature"]) or sample(n, **options)
-    )
-    assert pictures.samples(vae, 4).texts[0].get_text().startswith("temperature 0.85: ")
-    assert not pictures.samples(vae, 4, temperature=1.0).texts
-    assert asked == [0.85, 1.0]
-    assert pictures.temperature_of(small_models.make_vae()) == 1.0
 
 
 @pytest.mark.parametrize("condition", [None, Label(4)], ids=["plain", "label"])
