@@ -111,6 +111,9 @@ class LadderDecoder(Decoder):
     needs_features = True
     # Upper bound of log sigma. It was 5, as models that were saved then remember.
     max_log_scale: float = 0.5
+    # Whether a level sees the features of its own height and width. It was once those of as many stages from the top,
+    # as models that were saved then remember: of a convolutional network, half of the levels saw smaller ones.
+    by_size: bool = True
 
     def __init__(
         self,
@@ -163,22 +166,32 @@ class LadderDecoder(Decoder):
             level.build((None, *shape))
 
     def get_config(self) -> dict[str, Any]:
-        """The parts, and the bound of the scales."""
-        return {**super().get_config(), "max_log_scale": self.max_log_scale}
+        """The parts, the bound of the scales, and which features a level sees."""
+        return {**super().get_config(), "max_log_scale": self.max_log_scale, "by_size": self.by_size}
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> Self:
         """A decoder with the parts of `config`."""
         arguments = dict(config)
-        max_log_scale = arguments.pop("max_log_scale", 5.0)
+        max_log_scale, by_size = arguments.pop("max_log_scale", 5.0), arguments.pop("by_size", False)
         decoder = super().from_config(arguments)
-        decoder.max_log_scale = float(max_log_scale)
+        decoder.max_log_scale, decoder.by_size = float(max_log_scale), bool(by_size)
         return decoder
 
     def connect(self, feature_shapes: Sequence[Sequence[int]]) -> None:
         """Make the weights of the layers that see the encoder's features, of these shapes from the top down."""
-        for level, stage, shape in zip(self.levels, self.stages_of_levels, self.level_shapes, strict=True):
-            level.build_posterior(shape, feature_shapes[min(stage, len(feature_shapes) - 1)])
+        self.seen = [
+            self._seen(stage, shape, feature_shapes)
+            for stage, shape in zip(self.stages_of_levels, self.level_shapes, strict=True)
+        ]
+        for level, shape, seen in zip(self.levels, self.level_shapes, self.seen, strict=True):
+            level.build_posterior(shape, feature_shapes[seen])
+
+    def _seen(self, stage: int, shape: Sequence[int], feature_shapes: Sequence[Sequence[int]]) -> int:
+        """The number, from the top, of the encoder's stage whose features are for a level of this shape."""
+        alike = [number for number, features in enumerate(feature_shapes) if features[:-1] == shape[:-1]]
+        is_map = len(shape) == 3
+        return alike[0] if self.by_size and is_map and alike else min(stage, len(feature_shapes) - 1)
 
     @property
     def noise_sizes(self) -> list[int]:
@@ -233,8 +246,7 @@ class LadderDecoder(Decoder):
 
         def at_level(index: int, h: tf.Tensor) -> tf.Tensor:
             level = self.levels[index]
-            e = features[min(self.stages_of_levels[index], len(features) - 1)]
-            p, q = level.prior(h), level.posterior(h, _repeated(e, tf.shape(h)[0]))
+            p, q = level.prior(h), level.posterior(h, _repeated(features[self.seen[index]], tf.shape(h)[0]))
             drawn = q.mean() if seed is None else q.sample(seed=fold_in(seed, index + 1))
             q, p = (_in_batch(distribution, batch) for distribution in (q, p))
             groups.append(latent_group(q, p, tf.reshape(drawn, tf.concat([batch, [drawn.shape[-1]]], axis=0))))

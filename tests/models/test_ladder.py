@@ -102,7 +102,7 @@ def test_two_linear_levels_have_the_likelihood_of_the_gaussian_that_they_are():
     )
     p = level.prior(tf.zeros((1, 3)))
     mean, scale = np.asarray(p.mean(), "float64")[0], np.asarray(p.stddev(), "float64")[0]
-    np.testing.assert_allclose(scale, np.exp(5 * np.tanh(np.array([0.4, -0.5]) / 5)), rtol=1e-5)
+    np.testing.assert_allclose(scale, np.exp([0.5 * np.tanh(0.4 / 0.5), 5 * np.tanh(-0.5 / 5)]), rtol=1e-5)
     loc = ((a + mean @ V + v) @ M + m) @ W + w
     factor = np.concatenate([A, scale[:, None] * V]) @ M @ W
     exact = tfd.MultivariateNormalTriL(loc, np.linalg.cholesky(factor.T @ factor + t**2 * np.eye(5)))
@@ -186,8 +186,7 @@ def test_no_draw_runs_away_from_level_to_level():
     deviations, _ = far_out(decoder)
     assert deviations.max() == pytest.approx(np.exp(0.5), rel=1e-3) and deviations.min() >= 0.999 * np.exp(-5.0)
     assert keras.saving.deserialize_keras_object(keras.saving.serialize_keras_object(decoder)).max_log_scale == 0.5
-    config = decoder.get_config()
-    del config["max_log_scale"]
+    config = {name: value for name, value in decoder.get_config().items() if name != "max_log_scale"}
     before = LadderDecoder.from_config(config)
     before.build((None, parts.L))
     assert far_out(before)[0].max() > 20
@@ -202,3 +201,25 @@ def test_the_bound_of_the_scales_is_felt_far_out_alone():
     np.testing.assert_allclose(found, [-5.0, -5 * np.tanh(0.2), -0.01, 0.0, 0.01, 0.5 * np.tanh(0.4), 0.5], atol=2e-5)
     np.testing.assert_allclose(tape.gradient(found, raw)[2:5], 1.0, atol=1e-3)
     np.testing.assert_allclose(bounded(raw, 5.0, below=5.0), bounded(raw, 5.0))
+
+
+def test_levels_see_the_features_of_their_own_size():
+    """16x16, in four halvings with blocks: topmost of the encoder's stages first, two of each size."""
+    network, likelihood = networks.residual([4, 5, 6, 7]), likelihoods.DiscretizedLogistic((16, 16, 3))
+    encoder = LadderEncoder(network, posteriors.MultivariateNormalDiag(2))
+    decoder = LadderDecoder(networks.residual([7, 6, 5, 4]), likelihood, 2)
+    vae = kv.VAE(encoder, decoder, priors.StandardNormal(2), seed=0)
+    vae.build()
+    assert [shape[0] for shape in decoder.level_shapes] == [1, 2, 2, 4, 4, 8, 8, 16]
+    # Those of 16x16 are the data's own.
+    assert [encoder.feature_shapes[number][0] for number in decoder.seen] == [1, 2, 2, 4, 4, 8, 8, 8]
+    # Behind the blocks of that size.
+    assert decoder.seen == [0, 2, 2, 4, 4, 6, 6, 7]
+    x = np.round(np.random.default_rng(0).random((3, 16, 16, 3)) * 255).astype("float32") / 255
+    assert np.isfinite(vae.log_prob(x, 3)).all()
+    config = {name: value for name, value in decoder.get_config().items() if name != "by_size"}
+    before = LadderDecoder.from_config(config)
+    before.build((None, 2))
+    before.connect(encoder.feature_shapes)
+    assert before.seen == [0, 1, 2, 3, 4, 5, 6, 7]
+    assert LadderDecoder.from_config(before.get_config()).by_size is False
