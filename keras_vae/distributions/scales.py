@@ -14,9 +14,10 @@ def positive(raw: tf.Tensor) -> tf.Tensor:
     return tf.nn.softplus(raw + math.log(math.e - 1.0)) + MIN_SCALE
 
 
-def bounded(raw: tf.Tensor, limit: float) -> tf.Tensor:
-    """limit tanh(raw / limit): within [-limit, limit], and the identity near zero."""
-    return limit * tf.tanh(raw / limit)
+def bounded(raw: tf.Tensor, limit: float, below: float | None = None) -> tf.Tensor:
+    """limit tanh(raw / limit): within [-limit, limit], the identity near zero; `below` bounds negatives."""
+    found = limit * tf.tanh(raw / limit)
+    return found if below is None else tf.where(raw > 0.0, found, bounded(raw, below))
 
 
 _HINGE = 0.1  # how far from a bound, in log-scale, the smooth clip begins to bend

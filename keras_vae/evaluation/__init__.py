@@ -3,6 +3,7 @@
 evaluation.log_likelihood(vae, test, num_samples=5000)      # importance-weighted log p(x)
 evaluation.annealed_importance_sampling(vae, test)          # the same number by an independent way, on a subset
 evaluation.evaluate(vae, test, train)                       # everything, JSON-ready
+evaluation.kid(test, vae.sample(2000, seed=0))              # do samples look like the data?
 """
 
 from keras_vae.evaluation.annealing import AnnealedEstimate, annealed_importance_sampling
@@ -11,8 +12,10 @@ from keras_vae.evaluation.downstream import CodeDensity, augment
 from keras_vae.evaluation.importance import LogLikelihood, log_likelihood
 from keras_vae.evaluation.probes import Clustering, Probe, cluster, linear_probe, probe_table
 from keras_vae.evaluation.report import evaluate, report_table
+from keras_vae.evaluation.sample_quality import KID, image_features, kid
 
 __all__ = [
+    "KID",
     "AnnealedEstimate",
     "Clustering",
     "CodeDensity",
@@ -24,6 +27,8 @@ __all__ = [
     "cluster",
     "diagnose",
     "evaluate",
+    "image_features",
+    "kid",
     "linear_probe",
     "log_likelihood",
     "probe_table",

@@ -14,7 +14,7 @@ between the stages of the decoder's network. A stage is a dense layer, a convolu
 
 import math
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Self
 
 import tensorflow as tf
 from tensorflow_probability import distributions as tfd
@@ -89,8 +89,12 @@ class LadderDecoder(Decoder):
 
         p(z|h) = N(mu, sigma^2),   q(z|h, e) = N(mu', sigma'^2),   h <- h + W z,
 
-    each of both by one hidden layer of the width of h and of the network's kind (its activation, or gated);
-    |log sigma| < 5. In a convolutional network a level is a map of the size of h, and so are the hidden layers (3x3).
+    each of both by one hidden layer of the width of h and of the network's kind (its activation, or gated). In a
+    convolutional network a level is a map of the size of h, and so are the hidden layers (3x3).
+
+    -5 < log sigma < 1/2: the scale of z is free, as W follows it, but not that of one draw beside another. An h a
+    little larger than any in training would else make a sigma that is much larger, which makes h larger: from level to
+    level such draws grew until their images were white and black.
 
     Args:
         network: a recipe of `keras_vae.networks`.
@@ -105,6 +109,11 @@ class LadderDecoder(Decoder):
     """
 
     needs_features = True
+    # Upper bound of log sigma. It was 5, as models that were saved then remember.
+    max_log_scale: float = 0.5
+    # Whether a level sees the features of its own height and width. It was once those of as many stages from the top,
+    # as models that were saved then remember: of a convolutional network, half of the levels saw smaller ones.
+    by_size: bool = True
 
     def __init__(
         self,
@@ -143,17 +152,47 @@ class LadderDecoder(Decoder):
         is_gated = self.network.is_gated
         self.stages_of_levels = [stage for stage, size in enumerate(sizes) if size]
         self.levels = [
-            Level(sizes[stage], activation, is_gated, dtype=self.dtype_policy, name=f"level_{index + 2}")
+            Level(
+                sizes[stage],
+                activation,
+                is_gated,
+                self.max_log_scale,
+                dtype=self.dtype_policy,
+                name=f"level_{index + 2}",
+            )
             for index, stage in enumerate(self.stages_of_levels)
         ]
         self.level_shapes = [tuple(places[stage][1:]) for stage in self.stages_of_levels]
         for level, shape in zip(self.levels, self.level_shapes, strict=True):
             level.build((None, *shape))
 
+    def get_config(self) -> dict[str, Any]:
+        """The parts, the bound of the scales, and which features a level sees."""
+        return {**super().get_config(), "max_log_scale": self.max_log_scale, "by_size": self.by_size}
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> Self:
+        """A decoder with the parts of `config`."""
+        arguments = dict(config)
+        max_log_scale, by_size = arguments.pop("max_log_scale", 5.0), arguments.pop("by_size", False)
+        decoder = super().from_config(arguments)
+        decoder.max_log_scale, decoder.by_size = float(max_log_scale), bool(by_size)
+        return decoder
+
     def connect(self, feature_shapes: Sequence[Sequence[int]]) -> None:
         """Make the weights of the layers that see the encoder's features, of these shapes from the top down."""
-        for level, stage, shape in zip(self.levels, self.stages_of_levels, self.level_shapes, strict=True):
-            level.build_posterior(shape, feature_shapes[min(stage, len(feature_shapes) - 1)])
+        self.seen = [
+            self._seen(stage, shape, feature_shapes)
+            for stage, shape in zip(self.stages_of_levels, self.level_shapes, strict=True)
+        ]
+        for level, shape, seen in zip(self.levels, self.level_shapes, self.seen, strict=True):
+            level.build_posterior(shape, feature_shapes[seen])
+
+    def _seen(self, stage: int, shape: Sequence[int], feature_shapes: Sequence[Sequence[int]]) -> int:
+        """The number, from the top, of the encoder's stage whose features are for a level of this shape."""
+        alike = [number for number, features in enumerate(feature_shapes) if features[:-1] == shape[:-1]]
+        is_map = len(shape) == 3
+        return alike[0] if self.by_size and is_map and alike else min(stage, len(feature_shapes) - 1)
 
     @property
     def noise_sizes(self) -> list[int]:
@@ -208,8 +247,7 @@ class LadderDecoder(Decoder):
 
         def at_level(index: int, h: tf.Tensor) -> tf.Tensor:
             level = self.levels[index]
-            e = features[min(self.stages_of_levels[index], len(features) - 1)]
-            p, q = level.prior(h), level.posterior(h, _repeated(e, tf.shape(h)[0]))
+            p, q = level.prior(h), level.posterior(h, _repeated(features[self.seen[index]], tf.shape(h)[0]))
             drawn = q.mean() if seed is None else q.sample(seed=fold_in(seed, index + 1))
             q, p = (_in_batch(distribution, batch) for distribution in (q, p))
             groups.append(latent_group(q, p, tf.reshape(drawn, tf.concat([batch, [drawn.shape[-1]]], axis=0))))

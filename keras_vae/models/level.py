@@ -13,8 +13,8 @@ from keras_vae.networks.conditioned import join
 from keras_vae.networks.dense import GatedDense
 from keras_vae.networks.network import CHANNELS_LAST
 
-# |log sigma| of all levels below the top.
-MAX_LOG_SCALE = 5.0
+# Of all levels below the top, log sigma is above -5.
+MIN_LOG_SCALE = -5.0
 
 
 class Level(keras.layers.Layer):
@@ -24,10 +24,14 @@ class Level(keras.layers.Layer):
         latents: dimensions, or channels where h is a map.
         activation: of the hidden layers.
         is_gated: whether these are `GatedDense`; not of a map.
+        max_log_scale: log sigma is below it.
     """
 
-    def __init__(self, latents: int, activation: str, is_gated: bool = False, **kwargs: Any) -> None:
+    def __init__(
+        self, latents: int, activation: str, is_gated: bool = False, max_log_scale: float = 0.5, **kwargs: Any
+    ) -> None:
         super().__init__(autocast=False, **kwargs)
+        self.max_log_scale = max_log_scale
         self.latents, self.activation, self.is_gated = latents, activation, is_gated
 
     def build(self, input_shape: Sequence[int | None]) -> None:
@@ -88,5 +92,5 @@ class Level(keras.layers.Layer):
         hidden, params = layers
         loc, raw = tf.split(params(hidden(inputs)), 2, axis=-1)
         size = self.latents * math.prod(self.map_shape)
-        scale = tf.exp(bounded(raw, MAX_LOG_SCALE))
+        scale = tf.exp(bounded(raw, self.max_log_scale, below=-MIN_LOG_SCALE))
         return tfd.MultivariateNormalDiag(tf.reshape(loc, [-1, size]), tf.reshape(scale, [-1, size]))

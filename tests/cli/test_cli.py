@@ -14,7 +14,8 @@ import yaml
 from PIL import Image
 from processes import bound_by_permissions
 
-import keras_vae  # noqa: F401 - load_model finds the classes of imported packages only
+import keras_vae as kv
+from keras_vae import data
 
 SMALL = ["--set", "train.epochs=2", "model.latent_dim=2", "model.encoder.units=[16]", "model.decoder.units=[16]"]
 NO_EXPORT = ["export.formats=[]"]
@@ -188,7 +189,7 @@ def test_a_folder_of_pictures(tmp_path):
         Image.fromarray(pixels).save(tmp_path / "pictures" / f"{index}.png")
     (tmp_path / "pictures" / "broken.jpg").write_bytes(b"not a picture")
     changes = ["data.path=pictures", "data.resize=[13, 9]", "data.batch_size=8", "model.latent_dim=3", "train.epochs=1"]
-    networks = ["model.encoder.filters=[4, 4]", "model.decoder.filters=[4, 4]", *NO_EXPORT]
+    networks = ["model.encoder.filters=[4, 4]", "model.decoder.filters=[4, 4]", "model.latents=null", *NO_EXPORT]
     result = command("train", "image_folder", "--set", *changes, *networks, "--run", "run", cwd=tmp_path)
     assert result.returncode == 0, result.stderr
     assert "13x9x3" in result.stdout
@@ -210,3 +211,19 @@ def test_mnist_by_name(tmp_path):
     result = command("train", "mnist", *SMALL, "train.epochs=1", *NO_EXPORT, "--run", tmp_path / "run")
     assert result.returncode == 0, result.stderr
     assert "57,000 training, 3,000 validation, 10,000 test examples of shape 28x28x1" in result.stdout
+
+
+@pytest.mark.slow
+def test_averaged_weights_are_kept_and_not_worse_where_training_is_short(ended, tmp_path):
+    """90 steps, averaged over 10,000 if Keras had its way: the model would be the one at the start."""
+    elbo = {}
+    for momentum in ("null", "0.9999"):
+        run = tmp_path / momentum
+        options = ["train.epochs=10", f"train.ema_momentum={momentum}", "export.formats=[]"]
+        assert ended("train", "digits", "--run", run, "--set", *options)[0] == 0
+        elbo[momentum] = json.loads((run / "report.json").read_text())["training"]["test_elbo"]
+        # The file holds the weights that were judged.
+        test = data.load("digits", binarize="dynamic")[-1]
+        found = kv.load(run / "vae.keras").evaluate(test, return_dict=True, verbose=0)["elbo"]
+        assert found == pytest.approx(elbo[momentum], abs=0.5)
+    assert elbo["0.9999"] > elbo["null"] - 0.5

@@ -15,7 +15,14 @@ from keras_vae_cli.commands.build import read
 from keras_vae_cli.main import main
 
 SET = ["model.latent_dim=2", "model.encoder={name: mlp, units: [4]}", "model.decoder={name: mlp, units: [4]}"]
-SET += ["train.epochs=1", "train.checkpoint_seconds=0", "data.batch_size=8", "export.formats=[]", "data.resize=null"]
+SET += [
+    "model.latents=null",
+    "train.epochs=1",
+    "train.checkpoint_seconds=0",
+    "data.batch_size=8",
+    "export.formats=[]",
+    "data.resize=null",
+]
 TRAIN = ["train", "image_folder", "--data", "pictures", "--run", "run", "--set", *SET]
 
 

@@ -10,6 +10,7 @@ from tensorflow_probability import distributions as tfd
 import keras_vae as kv
 from keras_vae import evaluation, likelihoods, networks, objectives, pictures, posteriors, priors
 from keras_vae.conditions import Label
+from keras_vae.distributions.scales import bounded
 from keras_vae.models.ladder import LadderDecoder, LadderEncoder
 from keras_vae.pictures.levels import shared_draws
 
@@ -101,7 +102,7 @@ def test_two_linear_levels_have_the_likelihood_of_the_gaussian_that_they_are():
     )
     p = level.prior(tf.zeros((1, 3)))
     mean, scale = np.asarray(p.mean(), "float64")[0], np.asarray(p.stddev(), "float64")[0]
-    np.testing.assert_allclose(scale, np.exp(5 * np.tanh(np.array([0.4, -0.5]) / 5)), rtol=1e-5)
+    np.testing.assert_allclose(scale, np.exp([0.5 * np.tanh(0.4 / 0.5), 5 * np.tanh(-0.5 / 5)]), rtol=1e-5)
     loc = ((a + mean @ V + v) @ M + m) @ W + w
     factor = np.concatenate([A, scale[:, None] * V]) @ M @ W
     exact = tfd.MultivariateNormalTriL(loc, np.linalg.cholesky(factor.T @ factor + t**2 * np.eye(5)))
@@ -163,3 +164,85 @@ def test_levels_may_be_conditional():
     x = parts.data(vae.decoder.likelihood, 4)
     assert vae.reconstruct(x, np.arange(4)).shape == x.shape
     assert np.abs(vae.sample(2, seed=0, condition=1) - vae.sample(2, seed=0, condition=2)).max() > 1e-5
+
+
+def far_out(decoder):
+    """Standard deviations at all levels of draws for z_1 far from any in training, under priors that see h."""
+    kernels = np.random.default_rng(0)
+    found = []
+    for level in decoder.levels:
+        params = level.prior_layers[-1].kernel
+        params.assign(kernels.normal(size=params.shape))
+        prior = level.prior
+        level.prior = lambda h, prior=prior: found.append(prior(h)) or found[-1]
+    image = decoder.draw(tf.constant(np.full((2, parts.L), 30.0, "float32")), decoder.noise(2, seed=0)).mean()
+    return np.concatenate([p.stddev().numpy().ravel() for p in found]), image
+
+
+def test_no_draw_runs_away_from_level_to_level():
+    """sigma is below exp(1/2) however far h lies from all in training: it was below exp(5), as of models saved then."""
+    decoder = make("conv").decoder
+    decoder.build((None, parts.L))
+    deviations, _ = far_out(decoder)
+    assert deviations.max() == pytest.approx(np.exp(0.5), rel=1e-3) and deviations.min() >= 0.999 * np.exp(-5.0)
+    assert keras.saving.deserialize_keras_object(keras.saving.serialize_keras_object(decoder)).max_log_scale == 0.5
+    config = {name: value for name, value in decoder.get_config().items() if name != "max_log_scale"}
+    before = LadderDecoder.from_config(config)
+    before.build((None, parts.L))
+    assert far_out(before)[0].max() > 20
+    assert LadderDecoder.from_config(before.get_config()).max_log_scale == 5.0
+
+
+def test_the_bound_of_the_scales_is_felt_far_out_alone():
+    raw = tf.constant([-60.0, -1.0, -0.01, 0.0, 0.01, 0.2, 60.0])
+    with tf.GradientTape() as tape:
+        tape.watch(raw)
+        found = bounded(raw, 0.5, below=5.0)
+    np.testing.assert_allclose(found, [-5.0, -5 * np.tanh(0.2), -0.01, 0.0, 0.01, 0.5 * np.tanh(0.4), 0.5], atol=2e-5)
+    np.testing.assert_allclose(tape.gradient(found, raw)[2:5], 1.0, atol=1e-3)
+    np.testing.assert_allclose(bounded(raw, 5.0, below=5.0), bounded(raw, 5.0))
+
+
+def test_levels_see_the_features_of_their_own_size():
+    """16x16, in four halvings with blocks: topmost of the encoder's stages first, two of each size."""
+    network, likelihood = networks.residual([4, 5, 6, 7]), likelihoods.DiscretizedLogistic((16, 16, 3))
+    encoder = LadderEncoder(network, posteriors.MultivariateNormalDiag(2))
+    decoder = LadderDecoder(networks.residual([7, 6, 5, 4]), likelihood, 2)
+    vae = kv.VAE(encoder, decoder, priors.StandardNormal(2), seed=0)
+    vae.build()
+    assert [shape[0] for shape in decoder.level_shapes] == [1, 2, 2, 4, 4, 8, 8, 16]
+    # Those of 16x16 are the data's own.
+    assert [encoder.feature_shapes[number][0] for number in decoder.seen] == [1, 2, 2, 4, 4, 8, 8, 8]
+    # Behind the blocks of that size.
+    assert decoder.seen == [0, 2, 2, 4, 4, 6, 6, 7]
+    x = np.round(np.random.default_rng(0).random((3, 16, 16, 3)) * 255).astype("float32") / 255
+    assert np.isfinite(vae.log_prob(x, 3)).all()
+    config = {name: value for name, value in decoder.get_config().items() if name != "by_size"}
+    before = LadderDecoder.from_config(config)
+    before.build((None, 2))
+    before.connect(encoder.feature_shapes)
+    assert before.seen == [0, 1, 2, 3, 4, 5, 6, 7]
+    assert LadderDecoder.from_config(before.get_config()).by_size is False
+
+
+@pytest.mark.slow
+def test_no_sample_of_a_young_hierarchy_is_black_or_white():
+    """Coloured blobs, none of whose values are at an end of the range: with log sigma < 5, 7 of 500 samples were."""
+    random, at = np.random.default_rng(0), (np.arange(16) + 0.5) / 16
+    place, size = random.uniform(0.2, 0.8, (2, 1000, 1, 1, 1)), random.uniform(0.08, 0.3, (1000, 1, 1, 1))
+    distance = (at[:, None, None] - place[0]) ** 2 + (at[None, :, None] - place[1]) ** 2
+    blob, (colour, ground) = np.exp(-distance / (2 * size**2)), random.uniform(0.2, 0.8, (2, 1000, 1, 1, 3))
+    x = blob * colour + (1 - blob) * ground + 0.03 * random.normal(size=(1000, 16, 16, 3))
+    x = (np.round(x.clip(0.05, 0.95) * 255) / 255).astype("float32")
+    keras.utils.set_random_seed(0)
+    vae = kv.VAE(
+        LadderEncoder(networks.residual([12, 16, 24]), posteriors.MultivariateNormalDiag(8)),
+        LadderDecoder(networks.residual([24, 16, 12]), likelihoods.DiscretizedLogistic((16, 16, 3)), 8),
+        priors.StandardNormal(8),
+        objectives.ELBO(kl_weight=0.2),
+        seed=0,
+    )
+    vae.compile(keras.optimizers.Adam(2e-3))
+    vae.fit(x, batch_size=32, epochs=6, verbose=0)
+    samples = vae.sample(500, seed=0)
+    assert ((samples < 0.02) | (samples > 0.98)).mean(axis=(1, 2, 3)).max() < 0.05
