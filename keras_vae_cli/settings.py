@@ -135,6 +135,20 @@ GIVEN_ELSEWHERE = {
 }
 
 
+class Pretraining(Section):
+    """A first phase of training with another objective, in a run folder of its own: RUN/pretraining."""
+
+    epochs: PositiveInt
+    objective: dict[str, Any] = {"name": "Reconstruction"}
+    learning_rate: PositiveFloat | None = Field(None, description="as of the training, unless given")
+    final_learning_rate: PositiveFloat | None = Field(None, description="as of the training, unless given")
+
+    @pydantic.field_validator("objective", mode="before")
+    @classmethod
+    def _objective(cls, value: Any) -> dict[str, Any]:
+        return check_part("objective", value)
+
+
 class Train(Section):
     """How the model is trained."""
 
@@ -151,6 +165,9 @@ class Train(Section):
     steps_per_execution: PositiveInt | None = Field(None, description="at most; a divisor of an epoch's steps is taken")
     start_from: Name | None = Field(
         None, description="a run folder, or .keras file, of a model of the same shape: training begins at its weights"
+    )
+    pretraining: Pretraining | None = Field(
+        None, description="a first phase; a prior that can, such as NormalMixture, then starts from its codes"
     )
     early_stopping: PositiveInt | None = Field(None, description="epochs without a better validation ELBO or bound")
     reduce_on_plateau: PositiveInt | None = Field(
@@ -182,6 +199,12 @@ class Train(Section):
             raise ValueError("give either final_learning_rate or reduce_on_plateau: both set the learning rate")
         return self
 
+    @pydantic.model_validator(mode="after")
+    def _one_start(self) -> "Train":
+        if self.start_from is not None and self.pretraining is not None:
+            raise ValueError("give either start_from or pretraining: both say at which weights training begins")
+        return self
+
 
 class Export(Section):
     """What is exported when training has ended."""
@@ -197,6 +220,23 @@ class Settings(Section):
     model: Model = Model()
     train: Train = Train()
     export: Export = Export()
+
+    @property
+    def first_phase(self) -> "Settings":
+        """Those of the pretraining, as a training of its own that exports nothing."""
+        first = self.train.pretraining
+        if first is None:
+            raise ValueError("These settings have no pretraining.")
+        rates = {
+            name: getattr(first, name) or getattr(self.train, name) for name in ("learning_rate", "final_learning_rate")
+        }
+        return self.model_copy(
+            update={
+                "model": self.model.model_copy(update={"objective": first.objective, "vae": {"name": "VAE"}}),
+                "train": self.train.model_copy(update={"epochs": first.epochs, "pretraining": None, **rates}),
+                "export": Export(formats=[]),
+            }
+        )
 
     def as_yaml(self) -> str:
         """Every value, the defaults included."""
