@@ -94,7 +94,7 @@ class Checkpoints(FitCallback):
         self.folder, self.best_path = Path(folder), None if best is None else Path(best)
         self.seconds, self.every, self.report = seconds, steps, write
         self.run, self.signals = run, tuple(signals)
-        self.best_value = math.nan
+        self.best_value = -math.inf
         self.best_yardstick: tuple[float, ...] = ()
         self.best_epoch: int | None = None
         self.best_weights: list[np.ndarray] | None = None
