@@ -173,8 +173,8 @@ class _Session:
         train = self.settings.train
         if position is None and (train.start_from is not None or train.pretraining is not None):
             if self.is_chief:
-                first = self.run / run_folder.PRETRAINING
-                self._start_from(first if train.start_from is None else Path(train.start_from))
+                pretrained = self.run / run_folder.PRETRAINING
+                self._start_from(pretrained if train.start_from is None else Path(train.start_from))
                 if train.pretraining is not None and self.vae.prior.adapts_to_codes:
                     self._adapt_to_codes()
             parts = (self.vae.encoder, self.vae.decoder, self.vae.prior)
