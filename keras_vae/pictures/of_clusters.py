@@ -44,7 +44,12 @@ def clusters(
             f"{type(vae.prior).__name__} has no clusters: train a model with priors.NormalMixture(latent_dim, "
             "num_components)."
         )
-    n = check_count("n", n)
+    tiles, rows, columns = _grid(vae, data, check_count("n", n), seed)
+    return saved(draw_tiles(tiles, rows, columns, value_range=value_range), path)
+
+
+def _grid(vae: VAE, data: Any, n: int, seed: int) -> tuple[np.ndarray, list[str], list[str]]:
+    """The tiles [R, 2 n + 2, *event_shape], and the labels of rows and columns."""
     x, y = gather(data)
     z, _ = points(vae, x if y is None else (x, y))
     p = vae.prior.distribution(encoder=vae.encoder)
@@ -64,4 +69,4 @@ def clusters(
         tiles[row, n + 2 : n + 2 + len(nearest)] = x[nearest]
     rows = [f"{component}  {weights[component]:.1%}" for component in order]
     columns = ["mean", *["draw"] * n, "", *["data"] * n]
-    return saved(draw_tiles(tiles, rows, columns, value_range=value_range), path)
+    return tiles, rows, columns
