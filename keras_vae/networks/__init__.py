@@ -2,7 +2,7 @@
 
 from keras_vae.networks.convolutional import Conv, Residual, conv, residual
 from keras_vae.networks.dense import MLP, GatedMLP, gated_mlp, mlp
-from keras_vae.networks.distorted import Distorted, distorted
+from keras_vae.networks.distortion import Distorted, distorted
 from keras_vae.networks.network import Network
 
 __all__ = [

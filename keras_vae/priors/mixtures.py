@@ -87,8 +87,8 @@ class NormalMixture(Prior):
         from sklearn.mixture import GaussianMixture
 
         codes = check_codes(codes, self.latent_dim, at_least=2 * self.num_components)
-        random = np.random.default_rng(seed)
-        chosen = random.permutation(len(codes))[: self.MOST_CODES]
+        if len(codes) > self.MOST_CODES:
+            codes = codes[np.random.default_rng(seed).choice(len(codes), self.MOST_CODES, replace=False)]
         fitted = GaussianMixture(
             self.num_components,
             covariance_type="diag",
@@ -100,7 +100,7 @@ class NormalMixture(Prior):
         with warnings.catch_warnings():
             # What EM has come to after 500 steps will do for a start.
             warnings.simplefilter("ignore", ConvergenceWarning)
-            fitted.fit(codes[chosen])
+            fitted.fit(codes)
         self.logits.assign(np.log(np.maximum(fitted.weights_, LEAST_WEIGHT)))
         self.loc.assign(fitted.means_)
         self.raw_scale.assign(raw_of(np.sqrt(fitted.covariances_)))

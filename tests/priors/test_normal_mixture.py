@@ -3,13 +3,12 @@
 import keras
 import numpy as np
 import pytest
-import small_models
 import tensorflow as tf
 from scipy.stats import multivariate_normal
 from sklearn.mixture import GaussianMixture
 
 import keras_vae as kv
-from keras_vae import priors
+from keras_vae import likelihoods, networks, objectives, posteriors, priors
 
 
 def heaps(n=600, seed=0):
@@ -96,7 +95,13 @@ def test_the_recipe_of_the_docstring_finds_clusters_that_the_prior_alone_does_no
     label = random.integers(3, size=300)
     bright = np.repeat(np.eye(3), 12, axis=1).reshape(3, 6, 6, 1)[label]
     x = (random.random(bright.shape) < 0.1 + 0.8 * bright).astype("float32")
-    vae = small_models.make((6, 6, 1), prior=priors.NormalMixture(4, 3), objective=kv.objectives.ELBO(kl_weight=0.0))
+    vae = kv.VAE(
+        kv.Encoder(networks.mlp([32]), posteriors.MultivariateNormalDiag(4)),
+        kv.Decoder(networks.mlp([32]), likelihoods.Bernoulli((6, 6, 1))),
+        priors.NormalMixture(4, 3),
+        objectives.ELBO(kl_weight=0.0),
+        seed=0,
+    )
     vae.compile(keras.optimizers.Adam(5e-3))
     vae.fit(x, epochs=10, batch_size=50, verbose=0)
     vae.prior.adapt_to_codes(vae.encode(x).mean())

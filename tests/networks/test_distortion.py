@@ -8,7 +8,7 @@ from scipy.ndimage import affine_transform
 
 import keras_vae as kv
 from keras_vae import likelihoods, networks, posteriors, priors
-from keras_vae.networks.distorted import Distortion
+from keras_vae.networks.distortion import Distortion
 
 
 def blob(height=15, width=21):
