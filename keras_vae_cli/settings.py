@@ -140,13 +140,14 @@ class Pretraining(Section):
 
     epochs: PositiveInt
     objective: dict[str, Any] = {"name": "Reconstruction"}
+    prior: dict[str, Any] | None = Field(None, description="as of the model, unless given")
     learning_rate: PositiveFloat | None = Field(None, description="as of the training, unless given")
     final_learning_rate: PositiveFloat | None = Field(None, description="as of the training, unless given")
 
-    @pydantic.field_validator("objective", mode="before")
+    @pydantic.field_validator("objective", "prior", mode="before")
     @classmethod
-    def _objective(cls, value: Any) -> dict[str, Any]:
-        return check_part("objective", value)
+    def _part(cls, value: Any, info: pydantic.ValidationInfo) -> dict[str, Any] | None:
+        return None if value is None else check_part(info.field_name, value)  # type: ignore[arg-type]
 
 
 class Train(Section):
@@ -230,9 +231,10 @@ class Settings(Section):
         rates = {
             name: getattr(first, name) or getattr(self.train, name) for name in ("learning_rate", "final_learning_rate")
         }
+        parts = {"objective": first.objective, "prior": first.prior or self.model.prior, "vae": {"name": "VAE"}}
         return self.model_copy(
             update={
-                "model": self.model.model_copy(update={"objective": first.objective, "vae": {"name": "VAE"}}),
+                "model": self.model.model_copy(update=parts),
                 "train": self.train.model_copy(update={"epochs": first.epochs, "pretraining": None, **rates}),
                 "export": Export(formats=[]),
             }

@@ -8,7 +8,7 @@ import math
 import shlex
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +34,8 @@ from keras_vae_cli.settings import Settings
 REDUCTION = 0.5
 # Images in each picture for TensorBoard, and how many times in a run they are drawn.
 PICTURES, PICTURES_TIMES = 16, 5
+# What a training takes over where it starts from the weights of another.
+PARTS = ("encoder", "decoder", "prior")
 # Training examples from whose codes a prior starts.
 CODES = 20_000
 # Those that end training, after what was learned was saved: Ctrl-C, a scheduler's, and that of a closed terminal.
@@ -172,12 +174,14 @@ class _Session:
         """Train, from the checkpoint that was restored if there was one."""
         train = self.settings.train
         if position is None and (train.start_from is not None or train.pretraining is not None):
-            if self.is_chief:
-                pretrained = self.run / run_folder.PRETRAINING
-                self._start_from(pretrained if train.start_from is None else Path(train.start_from))
-                if train.pretraining is not None and self.vae.prior.adapts_to_codes:
+            if self.is_chief and train.start_from is not None:
+                self._start_from(Path(train.start_from))
+            elif self.is_chief:
+                adapts = self.vae.prior.adapts_to_codes
+                self._start_from(self.run / run_folder.PRETRAINING, PARTS[:2] if adapts else PARTS)
+                if adapts:
                     self._adapt_to_codes()
-            parts = (self.vae.encoder, self.vae.decoder, self.vae.prior)
+            parts = [getattr(self.vae, name) for name in PARTS]
             follow_chief(self.vae.distribute_strategy, [weight for part in parts for weight in part.weights])
             self.vae.adapted.assign(1)
         elif position is None:
@@ -199,9 +203,9 @@ class _Session:
             verbose=0,
         )
 
-    def _start_from(self, path: Path) -> None:
+    def _start_from(self, path: Path, names: Sequence[str] = PARTS) -> None:
         other = run_folder.load_model(path)
-        for name in ("encoder", "decoder", "prior"):
+        for name in names:
             mine, theirs = (getattr(vae, name) for vae in (self.vae, other))
             shapes = [[tuple(weight.shape) for weight in part.weights] for part in (mine, theirs)]
             if shapes[0] != shapes[1]:

@@ -6,9 +6,11 @@ import pytest
 import tensorflow as tf
 from scipy.stats import multivariate_normal
 from sklearn.mixture import GaussianMixture
+from tensorflow_probability import distributions as tfd
 
 import keras_vae as kv
 from keras_vae import likelihoods, networks, objectives, posteriors, priors
+from keras_vae.terms import latent_group
 
 
 def heaps(n=600, seed=0):
@@ -113,3 +115,24 @@ def test_the_recipe_of_the_docstring_finds_clusters_that_the_prior_alone_does_no
     counts = np.zeros((3, 3), int)
     np.add.at(counts, (label, cluster), 1)
     assert sorted(counts.argmax(axis=1)) == [0, 1, 2] and counts.max(axis=1).sum() > 290
+
+
+@pytest.mark.parametrize(("spread", "gap"), [(8.0, 1e-2), (0.7, 1.0)])
+def test_the_sampled_kl_lies_below_the_closed_form_of_vade(spread, gap):
+    """KL(q || p) <= sum_c g_c KL(q || p_c) + KL(g || w) for any g; equal where one component has all of q."""
+    prior = priors.NormalMixture(2, 3)
+    prior.loc.assign(spread * np.array([[0.0, 1.0], [1.0, -0.5], [-1.0, -0.5]]))
+    prior.raw_scale.assign([[0.0, 0.3], [-0.5, 0.2], [0.4, -0.2]])
+    prior.logits.assign([0.5, 0.0, -0.5])
+    loc, scale = prior.loc[0] + 0.3, tf.constant([0.5, 0.8])
+    q, p = tfd.MultivariateNormalDiag(loc[None], scale[None]), prior.distribution()
+    group = latent_group(q, p, q.sample(200_000, seed=[0, 1]))
+    assert not group.kl_is_exact
+    weights = tf.nn.softmax(prior.logits).numpy()
+    each = tfd.kl_divergence(q, p.components_distribution).numpy()
+    # The best g of all, at which the bound is -log sum_c w_c exp(-KL(q || p_c)).
+    best = -np.log(np.sum(weights * np.exp(-each)))
+    responsible = prior.responsibilities(loc).numpy()
+    vade = np.sum(responsible * (each + np.log(np.maximum(responsible, 1e-30) / weights)))
+    assert group.kl[0] - 0.005 < best <= vade + 1e-5
+    assert vade - group.kl[0] < gap
