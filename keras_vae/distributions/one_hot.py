@@ -45,6 +45,13 @@ class OneHot(tfd.Distribution):
     def _parameter_properties(cls, dtype: tf.DType, num_classes: int | None = None) -> dict:
         return {"logits": tfp.util.ParameterProperties(event_ndims=1)}
 
+    num_places = 1
+
+    @property
+    def class_probabilities(self) -> tf.Tensor:
+        """pi, [..., S]."""
+        return tf.nn.softmax(self.logits)
+
     def _event_shape(self) -> tf.TensorShape:
         return self.logits.shape[-1:]
 
@@ -66,7 +73,7 @@ class OneHot(tfd.Distribution):
         return tf.reduce_sum(z * tf.nn.log_softmax(self.logits), axis=-1)
 
     def _mean(self) -> tf.Tensor:
-        return tf.nn.softmax(self.logits)
+        return self.class_probabilities
 
     def _variance(self) -> tf.Tensor:
         return self._mean() * (1.0 - self._mean())
