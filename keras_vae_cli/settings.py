@@ -114,7 +114,9 @@ class Model(Section):
     decoder: dict[str, Any] = {"name": "mlp", "units": [256, 512]}
     likelihood: dict[str, Any] = {"name": "Bernoulli"}
     objective: dict[str, Any] = {"name": "ELBO"}
-    vae: dict[str, Any] = Field({"name": "VAE"}, description="how it is trained: VAE, FactorVAE, CascadeVAE")
+    vae: dict[str, Any] = Field(
+        {"name": "VAE"}, description="how it is trained: VAE, FactorVAE, CascadeVAE, SmoothCodeVAE"
+    )
 
     @pydantic.field_validator(
         "encoder", "posterior", "prior", "decoder", "likelihood", "objective", "vae", mode="before"

@@ -21,19 +21,29 @@ class OneHot(tfd.Distribution):
         logits: [..., S].
         temperature: a positive scalar, or None for exact draws.
         straight_through: whether relaxed draws are rounded to one-hots.
+        gradient: a factor on the gradient of relaxed draws.
     """
 
     def __init__(
-        self, logits: tf.Tensor, temperature: tf.Tensor | float | None = None, straight_through: bool = False
+        self,
+        logits: tf.Tensor,
+        temperature: tf.Tensor | float | None = None,
+        straight_through: bool = False,
+        gradient: tf.Tensor | float = 1.0,
     ) -> None:
         self.logits = tf.convert_to_tensor(logits)
-        self.temperature, self.straight_through = temperature, straight_through
+        self.temperature, self.straight_through, self.gradient = temperature, straight_through, gradient
         super().__init__(
             dtype=self.logits.dtype,
             reparameterization_type=tfd.NOT_REPARAMETERIZED if temperature is None else tfd.FULLY_REPARAMETERIZED,
             validate_args=False,
             allow_nan_stats=True,
-            parameters={"logits": self.logits, "temperature": temperature, "straight_through": straight_through},
+            parameters={
+                "logits": self.logits,
+                "temperature": temperature,
+                "straight_through": straight_through,
+                "gradient": gradient,
+            },
         )
 
     @classmethod
@@ -67,7 +77,8 @@ class OneHot(tfd.Distribution):
         if self.temperature is None:
             return hard
         soft = tf.nn.softmax(perturbed / self.temperature)
-        return hard + soft - tf.stop_gradient(soft) if self.straight_through else soft
+        value = hard if self.straight_through else soft
+        return tf.stop_gradient(value) + self.gradient * (soft - tf.stop_gradient(soft))
 
     def _log_prob(self, z: tf.Tensor) -> tf.Tensor:
         return tf.reduce_sum(z * tf.nn.log_softmax(self.logits), axis=-1)
