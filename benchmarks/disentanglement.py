@@ -17,17 +17,16 @@ from typing import Any
 
 import numpy as np
 
-METHODS = ("beta", "tc", "factor", "dip", "cascade_continuous", "cascade")
+METHODS = ("beta", "tc", "factor", "dip", "info", "capacity", "cascade_continuous", "cascade", "joint")
 # Enough for every measure, and a minute for all of them.
 MAX_EXAMPLES = 10_000
 
 
-def measure(run: Path) -> dict[str, float]:
-    """All scores of a finished run, on all of its data; `shape_accuracy` of its discrete code, if it has one."""
+def columns_and_factors(run: Path) -> tuple[np.ndarray, np.ndarray]:
+    """Of a finished run and all of its data: the points of q(z|x), a class as one column, and the factors."""
     import keras
 
     from keras_vae import data, disentanglement
-    from keras_vae.evaluation.aggregate import aggregate_posterior
     from keras_vae.evaluation.statistics import points as points_of
     from keras_vae_cli.commands import build
 
@@ -39,8 +38,21 @@ def measure(run: Path) -> dict[str, float]:
         z, y = points_of(vae, split.subset(range(min(len(split), MAX_EXAMPLES))).dataset(256))
         points.append(z)
         labels.append(y)
-    z, factors = np.concatenate(points), np.concatenate(labels)
-    columns = disentanglement.with_indices(z, vae.prior.blocks)
+    return disentanglement.with_indices(np.concatenate(points), vae.prior.blocks), np.concatenate(labels)
+
+
+def measure(run: Path) -> dict[str, float]:
+    """All scores of a finished run, on all of its data; `shape_accuracy` of its discrete code, if it has one."""
+    import keras
+
+    from keras_vae import data, disentanglement
+    from keras_vae.evaluation.aggregate import aggregate_posterior
+    from keras_vae_cli.commands import build
+
+    settings = build.read(run)
+    vae = keras.saving.load_model(run / "vae.keras", compile=False)
+    splits = data.read_splits(settings.data.name, labels=True, seed=settings.train.seed)
+    columns, factors = columns_and_factors(run)
     found = disentanglement.scores(columns, factors)
     if any(kind == "one-hot" for kind, _ in vae.prior.blocks):
         found["shape_accuracy"] = disentanglement.unsupervised_accuracy(columns[:, -1], factors[:, 0])

@@ -40,7 +40,17 @@ from keras_vae import (
     schedules,
 )
 from keras_vae._version import __version__
-from keras_vae.models import VAE, CascadeVAE, Decoder, Encoder, FactorVAE, LadderDecoder, LadderEncoder, load
+from keras_vae.models import (
+    VAE,
+    CascadeVAE,
+    Decoder,
+    Encoder,
+    FactorVAE,
+    LadderDecoder,
+    LadderEncoder,
+    SmoothCodeVAE,
+    load,
+)
 from keras_vae.serialization import register
 
 __all__ = [
@@ -51,6 +61,7 @@ __all__ = [
     "FactorVAE",
     "LadderDecoder",
     "LadderEncoder",
+    "SmoothCodeVAE",
     "__version__",
     "callbacks",
     "conditions",

@@ -121,7 +121,9 @@ class Model(Section):
     )
     likelihood: dict[str, Any] = {"name": "Bernoulli"}
     objective: dict[str, Any] = {"name": "ELBO"}
-    vae: dict[str, Any] = Field({"name": "VAE"}, description="how it is trained: VAE, FactorVAE, CascadeVAE")
+    vae: dict[str, Any] = Field(
+        {"name": "VAE"}, description="how it is trained: VAE, FactorVAE, CascadeVAE, SmoothCodeVAE"
+    )
 
     @pydantic.field_validator(
         "encoder", "posterior", "prior", "decoder", "guide", "likelihood", "objective", "vae", mode="before"

@@ -30,7 +30,7 @@ POSTERIORS = {
     ),
     "one_hot": lambda dim=L: posteriors.RelaxedOneHot(dim, temperature=Linear(4, 1.0, 0.5)),
     "joint": lambda dim=L: posteriors.JointPosterior(
-        posteriors.MultivariateNormalDiag(1), posteriors.RelaxedOneHot(dim - 1, straight_through=True)
+        posteriors.MultivariateNormalDiag(1), posteriors.RelaxedOneHot(dim - 1, straight_through=True, detached_steps=1)
     ),
     "quantized": lambda dim=L: posteriors.VectorQuantized(dim, grid=(1, dim), num_codes=4),
 }
@@ -118,6 +118,7 @@ VAES = {
     "plain": lambda: vae(kv.VAE, gradient_skip_norm=100.0),
     "factor": lambda: vae(kv.FactorVAE, tc_weight=2.0, discriminator_units=(8, 4)),
     "cascade": lambda: vae(kv.CascadeVAE, num_classes=4, switch_on=3),
+    "smooth_code": lambda: vae(kv.SmoothCodeVAE, "joint", smoothness_weight=Linear(4, 0.0, 3.0), radius=0.5),
 }
 
 # By the kinds of `keras_vae_cli.catalogue`: every part that a config can name has a line, or test_serialization fails.
@@ -132,12 +133,12 @@ TABLES = {
 }
 
 
-def vae(kind: type[kv.VAE], **options) -> kv.VAE:
+def vae(kind: type[kv.VAE], posterior: str = "diag", **options) -> kv.VAE:
     """A model of this kind, of the plainest parts."""
     made = kind(
-        encoder("mlp", [8], POSTERIORS["diag"]()),
+        encoder("mlp", [8], POSTERIORS[posterior]()),
         decoder("mlp", [8], LIKELIHOODS["normal"]()),
-        PRIORS["standard_normal"](),
+        PRIORS[PRIOR_OF.get(posterior, "standard_normal")](),
         seed=1,
         **options,
     )

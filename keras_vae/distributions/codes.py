@@ -44,6 +44,16 @@ class Quantized(tfd.Distribution):
         usage = tf.reduce_sum(tf.one_hot(self.indices, int(self.codebook.shape[0])), axis=-2)
         return {"commitment": tf.reduce_sum(tf.square(distance), axis=[-2, -1]), "usage": usage}
 
+    @property
+    def num_places(self) -> int:
+        """N."""
+        return int(self.features.shape[-2])
+
+    @property
+    def class_probabilities(self) -> tf.Tensor:
+        """The share of the places of each example that hold each code, [..., S]."""
+        return tf.reduce_mean(tf.one_hot(self.indices, int(self.codebook.shape[0])), axis=-2)
+
     @classmethod
     def _parameter_properties(cls, dtype: tf.DType, num_classes: int | None = None) -> dict:
         return {}

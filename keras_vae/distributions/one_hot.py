@@ -21,19 +21,29 @@ class OneHot(tfd.Distribution):
         logits: [..., S].
         temperature: a positive scalar, or None for exact draws.
         straight_through: whether relaxed draws are rounded to one-hots.
+        gradient: a factor on the gradient of relaxed draws.
     """
 
     def __init__(
-        self, logits: tf.Tensor, temperature: tf.Tensor | float | None = None, straight_through: bool = False
+        self,
+        logits: tf.Tensor,
+        temperature: tf.Tensor | float | None = None,
+        straight_through: bool = False,
+        gradient: tf.Tensor | float = 1.0,
     ) -> None:
         self.logits = tf.convert_to_tensor(logits)
-        self.temperature, self.straight_through = temperature, straight_through
+        self.temperature, self.straight_through, self.gradient = temperature, straight_through, gradient
         super().__init__(
             dtype=self.logits.dtype,
             reparameterization_type=tfd.NOT_REPARAMETERIZED if temperature is None else tfd.FULLY_REPARAMETERIZED,
             validate_args=False,
             allow_nan_stats=True,
-            parameters={"logits": self.logits, "temperature": temperature, "straight_through": straight_through},
+            parameters={
+                "logits": self.logits,
+                "temperature": temperature,
+                "straight_through": straight_through,
+                "gradient": gradient,
+            },
         )
 
     @classmethod
@@ -44,6 +54,13 @@ class OneHot(tfd.Distribution):
     @classmethod
     def _parameter_properties(cls, dtype: tf.DType, num_classes: int | None = None) -> dict:
         return {"logits": tfp.util.ParameterProperties(event_ndims=1)}
+
+    num_places = 1
+
+    @property
+    def class_probabilities(self) -> tf.Tensor:
+        """pi, [..., S]."""
+        return tf.nn.softmax(self.logits)
 
     def _event_shape(self) -> tf.TensorShape:
         return self.logits.shape[-1:]
@@ -60,13 +77,14 @@ class OneHot(tfd.Distribution):
         if self.temperature is None:
             return hard
         soft = tf.nn.softmax(perturbed / self.temperature)
-        return hard + soft - tf.stop_gradient(soft) if self.straight_through else soft
+        value = hard if self.straight_through else soft
+        return tf.stop_gradient(value) + self.gradient * (soft - tf.stop_gradient(soft))
 
     def _log_prob(self, z: tf.Tensor) -> tf.Tensor:
         return tf.reduce_sum(z * tf.nn.log_softmax(self.logits), axis=-1)
 
     def _mean(self) -> tf.Tensor:
-        return tf.nn.softmax(self.logits)
+        return self.class_probabilities
 
     def _variance(self) -> tf.Tensor:
         return self._mean() * (1.0 - self._mean())

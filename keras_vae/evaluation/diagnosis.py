@@ -13,7 +13,15 @@ import keras
 import numpy as np
 import tensorflow_probability as tfp
 
-from keras_vae.evaluation.statistics import LatentStatistics, gather, given, is_deterministic, latent_statistics
+from keras_vae.evaluation.statistics import (
+    CodeStatistics,
+    LatentStatistics,
+    gather,
+    given,
+    is_deterministic,
+    is_flat,
+    latent_statistics,
+)
 from keras_vae.models.vae import VAE
 
 tfd = tfp.distributions
@@ -24,6 +32,14 @@ MOVED = 0.01
 COLLAPSED_NATS = 0.1
 # A dimension with less than this many nats is not used.
 UNUSED_NATS = 0.01
+# A class with a smaller part of an equal share than this is not used, where there are so many draws for each.
+UNUSED_SHARE, FEW_DRAWS = 0.1, 10
+# Of the classes of a code, so many are tried in place of an example's own.
+MOST_CLASSES = 10
+REVIVE = (
+    "Hold its information, and not its KL, at a capacity that is there from the start (objectives.JointCapacity), with "
+    "batches of several examples for each class; and lower the weight of the KL."
+)
 # A scale within this factor of its bound has hit it.
 NEAR_BOUND = 1.05
 # The validation ELBO is too far below the training ELBO if it lies lower by more than this part of the KL, which is
@@ -40,8 +56,8 @@ class Finding:
     """One thing that is wrong.
 
     Attributes:
-        name: of the kind: "posterior_collapse", "unused_dimensions", "scale_at_bound", "train_validation_gap" or
-            "nonfinite".
+        name: of the kind: "posterior_collapse", "unused_dimensions", "constant_code", "ignored_code", "unused_classes",
+            "scale_at_bound", "train_validation_gap" or "nonfinite".
         value: the number that shows it.
         message: what it is, with the number and its unit.
         remedy: what helps.
@@ -98,7 +114,7 @@ def examine(
     if not is_deterministic(vae) and found.num_examples > 1:
         findings += _collapse(found)
         if len(found.rates) > 1 or not findings:
-            findings += _unused(found)
+            findings += _unused(found) + _codes(vae, found, x, condition)
     findings += _scale_at_bound(vae, x, condition)
     findings += _gap(vae.monitor, found, history)
     return findings
@@ -120,7 +136,8 @@ def _collapse(found: LatentStatistics) -> list[Finding]:
         ),
     )
     size = len(used)
-    if found.rate < COLLAPSED_NATS or not used.any():
+    # A code that does not move has a KL, and is a finding of its own.
+    if found.rate < COLLAPSED_NATS or not (used.any() or found.codes):
         return [
             Finding(
                 "posterior_collapse",
@@ -160,6 +177,9 @@ def _unused(found: LatentStatistics) -> list[Finding]:
     unused = ~_used(found) if found.kl_per_dim is None else ~_used(found) & (found.kl_per_dim < UNUSED_NATS)
     # A level that is not used at all is a finding of its own.
     unused &= ~np.isin(found.levels, _collapsed(found))
+    # So is a class.
+    for code in found.codes:
+        unused[code.first : code.first + code.size] = False
     if not unused.any():
         return []
     one_level = len(found.rates) == 1
@@ -181,6 +201,77 @@ def _unused(found: LatentStatistics) -> list[Finding]:
             is_harmful=False,
         )
     ]
+
+
+def _codes(vae: VAE, found: LatentStatistics, x: np.ndarray, condition: np.ndarray | None) -> list[Finding]:
+    """What is wrong with discrete codes: one-hots, and codebooks."""
+    findings = []
+    for code in found.codes:
+        size = code.num_classes
+        constant = math.log(code.perplexity) < COLLAPSED_NATS
+        if constant:
+            findings.append(
+                Finding(
+                    "constant_code",
+                    code.perplexity,
+                    f"{code.shares.max():.1%} of the data have one class of the {size} of the code (perplexity "
+                    f"{code.perplexity:.2f}): it says nothing, although its KL may be as large as log {size} = "
+                    f"{math.log(size):.2f} nats.",
+                    f"{REVIVE} Of a codebook: a larger revive_below.",
+                )
+            )
+        elif code.information < COLLAPSED_NATS:
+            findings.append(
+                Finding(
+                    "ignored_code",
+                    code.information,
+                    f"The code of {size} classes is drawn alike whatever x: it carries {code.information:.3g} of at "
+                    f"most {math.log(size):.2f} nats.",
+                    REVIVE,
+                )
+            )
+        elif (loss := _loss_of_swapping(vae, code, x, condition)) < COLLAPSED_NATS:
+            findings.append(
+                Finding(
+                    "ignored_code",
+                    loss,
+                    f"The decoder ignores the code of {size} classes: with other classes log p(x|z) is {loss:.3g} nats "
+                    "lower.",
+                    f"Give the continuous latents less to carry: fewer, or a smaller capacity. {REVIVE}",
+                )
+            )
+        unused = int((code.shares < UNUSED_SHARE / size).sum())
+        if unused and not constant and code.num_draws >= FEW_DRAWS * size:
+            findings.append(
+                Finding(
+                    "unused_classes",
+                    float(unused),
+                    f"{unused} of the {size} classes of the code are hardly ever used (perplexity "
+                    f"{code.perplexity:.1f}).",
+                    f"Fewer classes would do. If you want them used: {REVIVE[0].lower()}{REVIVE[1:]} Of a codebook: a "
+                    "larger revive_below.",
+                    # With so many in vain, the code did not come into use.
+                    is_harmful=2 * unused > size,
+                )
+            )
+    return findings
+
+
+def _loss_of_swapping(vae: VAE, code: CodeStatistics, x: np.ndarray, condition: np.ndarray | None) -> float:
+    """Nats per example that log p(x|z) falls by where another class takes the place of the most probable one.
+
+    Infinite where the decoder is not asked: of what is no one-hot, of a hierarchy, and of a model with targets.
+    """
+    if code.size != code.num_classes or not is_flat(vae) or vae.targets:
+        return math.inf
+    z = np.array(vae.encode(x, condition).mean())
+    columns = slice(code.first, code.first + code.size)
+    own = np.eye(code.size, dtype="float32")[z[:, columns].argmax(axis=-1)]
+    found = []
+    for shift in range(min(code.size, MOST_CLASSES)):
+        z[:, columns] = np.roll(own, shift, axis=-1)
+        found.append(float(np.mean(vae.decode(z, condition).log_prob(x))))
+    return found[0] - float(np.mean(found[1:]))
 
 
 def _scale_at_bound(vae: VAE, x: np.ndarray, condition: np.ndarray | None) -> list[Finding]:

@@ -7,7 +7,7 @@ batches, with or without labels.
 import dataclasses
 import itertools
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -23,6 +23,8 @@ from keras_vae.terms import LatentGroup
 BATCH, MOST = 256, 4096
 # A latent dimension is active if the variance of its posterior mean over the data exceeds this (Burda et al. 2016).
 ACTIVE = 0.01
+# What `measure` gives of a discrete code, by the dimension at which it begins.
+CODE = "code_"
 
 
 def labelled_batches(data: Any, batch_size: int = BATCH) -> Iterator[tuple[np.ndarray, np.ndarray | None]]:
@@ -107,6 +109,41 @@ def points(vae: VAE, data: Any) -> tuple[np.ndarray, np.ndarray | None]:
 
 
 @dataclasses.dataclass(frozen=True)
+class CodeStatistics:
+    """How the data use a discrete code: a one-hot, or a grid of entries of a codebook.
+
+    Attributes:
+        first: dimension of the latents at which it begins.
+        size: number of dimensions.
+        shares: q(d), the share of each of the S classes over the data and the places of the grid, [S].
+        information: I(x; d) = H(q(d)) - E_x H(q(d|x)), in nats; of a grid, that of a place.
+        num_draws: number of examples times places.
+    """
+
+    first: int
+    size: int
+    shares: np.ndarray
+    information: float
+    num_draws: int
+
+    @property
+    def num_classes(self) -> int:
+        """S."""
+        return len(self.shares)
+
+    @property
+    def perplexity(self) -> float:
+        """exp H(q(d)): 1 if one class is used, S if all are used alike."""
+        return math.exp(entropy(self.shares))
+
+
+def entropy(probabilities: np.ndarray) -> float:
+    """H = -sum_k p_k log p_k in nats, of p [S]."""
+    used = probabilities[probabilities > 0]
+    return float(-np.sum(used * np.log(used)))
+
+
+@dataclasses.dataclass(frozen=True)
 class LatentStatistics:
     """One pass over a data set with one draw from q(z|x) for each example, in nats per example.
 
@@ -127,6 +164,7 @@ class LatentStatistics:
         points: posterior points, [N, L].
         levels: level of each dimension, int [L]: 1 at the top, and everywhere in a model that is no hierarchy.
         rates: mean KL of each level, from the top down; their sum is `rate`.
+        codes: the discrete codes among the latents.
     """
 
     num_examples: int
@@ -142,6 +180,7 @@ class LatentStatistics:
     points: np.ndarray
     levels: np.ndarray
     rates: np.ndarray
+    codes: tuple[CodeStatistics, ...] = ()
 
     @property
     def active(self) -> np.ndarray:
@@ -182,6 +221,7 @@ def measure(vae: VAE, seed: int = 0) -> Measure:
             ],
             axis=-1,
         )
+        values |= _codes(terms.groups, points)
         exact = all(group.kl_is_exact for group in terms.groups)
         return {**values, "exact": tf.fill(tf.shape(terms.kl), float(exact))}
 
@@ -223,6 +263,7 @@ def latent_statistics(vae: VAE, data: Any, seed: int = 0, run: Measure | None = 
         points=values["points"],
         levels=values["level"][0].astype(int),
         rates=values["rates"].mean(axis=0),
+        codes=tuple(_code_statistics(rows, len(elbo)) for name, rows in values.items() if name.startswith(CODE)),
     )
 
 
@@ -267,6 +308,27 @@ def refuse_conditional(vae: VAE, what: str) -> None:
 
 def _point(vae: VAE, q: tfd.Distribution, num_groups: int) -> tf.Tensor:
     return vae.encoder.posterior.point(q) if num_groups == 1 else q.mean()
+
+
+def _codes(groups: Sequence[LatentGroup], points: Sequence[tf.Tensor]) -> dict[str, tf.Tensor]:
+    """For each discrete code one row [1, 4 + S]: where it begins, its size, its places, and sums over the batch."""
+    rows, first = {}, 0
+    for group, point in zip(groups, points, strict=True):
+        size = int(point.shape[-1])
+        if hasattr(group.q, "class_probabilities"):
+            shares, uncertainty = _averaged(group.q.class_probabilities), tf.reduce_sum(group.q.entropy())
+            sums = tf.concat([[first, size, group.q.num_places, uncertainty], tf.reduce_sum(shares, axis=0)], axis=0)
+            rows[f"{CODE}{first}"] = sums[tf.newaxis]
+        first += size
+    return rows
+
+
+def _code_statistics(rows: np.ndarray, num_examples: int) -> CodeStatistics:
+    """Of the rows of all batches, [batches, 4 + S]."""
+    first, size, places = rows[0, :3].astype(int)
+    uncertainty, shares = rows[:, 3].sum() / num_examples, rows[:, 4:].sum(axis=0) / num_examples
+    information = entropy(shares) - float(uncertainty)
+    return CodeStatistics(int(first), int(size), shares, information, num_examples * int(places))
 
 
 def _is_below(group: LatentGroup) -> bool:

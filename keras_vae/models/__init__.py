@@ -1,6 +1,7 @@
 """Models: encoder, decoder, hierarchies, and the VAE that is made of them."""
 
 from keras_vae.models.cascade_vae import CascadeVAE
+from keras_vae.models.codes import SmoothCodeVAE
 from keras_vae.models.decoder import Decoder
 from keras_vae.models.encoder import Encoder
 from keras_vae.models.factor_vae import FactorVAE
@@ -8,4 +9,14 @@ from keras_vae.models.ladder import LadderDecoder, LadderEncoder
 from keras_vae.models.storage.untrusted import load
 from keras_vae.models.vae import VAE
 
-__all__ = ["VAE", "CascadeVAE", "Decoder", "Encoder", "FactorVAE", "LadderDecoder", "LadderEncoder", "load"]
+__all__ = [
+    "VAE",
+    "CascadeVAE",
+    "Decoder",
+    "Encoder",
+    "FactorVAE",
+    "LadderDecoder",
+    "LadderEncoder",
+    "SmoothCodeVAE",
+    "load",
+]

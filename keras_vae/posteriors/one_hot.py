@@ -27,6 +27,8 @@ class RelaxedOneHot(Posterior):
         temperature: a number or a schedule of the step, such as `schedules.Linear(20_000, 1.0, 0.5)`. Low is close to
             discrete and noisy in its gradients.
         straight_through: whether draws in training are one-hots too, with the gradient of the relaxed draw.
+        detached_steps: for so many steps draws pass no gradient on: the decoder reads the code, but the likelihood has
+            no say in what it is, which its KL and other terms of the loss decide.
 
     Raises:
         ValueError: for fewer than two classes, or a temperature that is not positive.
@@ -41,10 +43,12 @@ class RelaxedOneHot(Posterior):
         num_classes: int,
         temperature: float | Schedule = 0.67,
         straight_through: bool = False,
+        detached_steps: int = 0,
         **kwargs: Any,
     ) -> None:
         super().__init__(check_count("num_classes", num_classes, at_least=2), **kwargs)
         self.num_classes, self.temperature, self.straight_through = num_classes, temperature, straight_through
+        self.detached_steps = check_count("detached_steps", detached_steps, at_least=0)
 
     has_marginals = False
 
@@ -71,4 +75,5 @@ class RelaxedOneHot(Posterior):
         if not training:
             return super().call(features)
         temperature = schedules.at_step(self.temperature, self.step)
-        return OneHot(self.projection(features), temperature, self.straight_through)
+        gradient = 1.0 if not self.detached_steps else tf.cast(self.step >= self.detached_steps, tf.float32)
+        return OneHot(self.projection(features), temperature, self.straight_through, gradient)

@@ -19,6 +19,7 @@ from rich.console import Console
 from keras_vae import data, files
 from keras_vae.callbacks import Checkpoints, SkippedSteps, TensorBoardPictures, TrainingDiverged
 from keras_vae.data.class_names import are_numbers, listed
+from keras_vae.evaluation import Finding, diagnose
 from keras_vae.evaluation.statistics import points
 from keras_vae.models.vae import VAE
 from keras_vae.training import checkpoint_files, monitors
@@ -39,6 +40,8 @@ PICTURES, PICTURES_TIMES = 16, 5
 PARTS = ("encoder", "decoder", "prior")
 # Training examples from whose codes a prior starts.
 CODES = 20_000
+# Test images by which a finished model is diagnosed: enough for what is wrong, and seconds.
+DIAGNOSED, DIAGNOSED_AT_ONCE = 2000, 256
 # Those that end training, after what was learned was saved: Ctrl-C, a scheduler's, and that of a closed terminal.
 SIGNALS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
 
@@ -427,6 +430,7 @@ def _report(
     test = vae.evaluate(splits.test.dataset(settings.data.batch_size), return_dict=True, verbose=0)
     best = session.checkpoints.best_epoch
     console.print(f"test: elbo {test['elbo']:.2f}  log_likelihood {test['log_likelihood']:.2f}  kl {test['kl']:.2f}")
+    findings = _diagnose(vae, splits, run, console)
     run_folder.draw(run, vae, splits.test, console)
     if settings.export.formats:
         run_folder.export_again(run)
@@ -445,6 +449,7 @@ def _report(
             "test_elbo": test["elbo"],
             "test_log_likelihood": test["log_likelihood"],
             "test_kl": test["kl"],
+            "findings": [finding.as_dict() for finding in findings],
         },
     )
     given = ""
@@ -458,6 +463,16 @@ def _report(
         f"In Python:  import keras_vae as kv; vae = kv.load({str(run / run_folder.MODEL)!r}); "
         f"vae.sample(16, seed=0{given})"
     )
+    # Last, where nobody overlooks it.
+    for finding in findings:
+        if finding.is_harmful:
+            console.print(f"! {finding}", style="bold red")
+
+
+def _diagnose(vae: VAE, splits: data.Splits, run: Path, console: Console) -> list[Finding]:
+    """What is wrong with the model, by some of the test data."""
+    few = run_folder.some(splits.test, DIAGNOSED).dataset(DIAGNOSED_AT_ONCE)
+    return diagnose(vae, few, history.columns(run / run_folder.HISTORY, console.print))
 
 
 def _command(name: str, run: Path) -> str:

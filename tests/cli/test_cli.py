@@ -72,6 +72,15 @@ def test_the_default_job_leaves_a_run_folder(run):
     assert list((folder / "export").rglob("*.tflite"))
 
 
+def test_a_run_that_collapsed_says_so_at_its_end(tmp_path, ended):
+    objective = "model.objective={name: ELBO, kl_weight: 1000}"
+    code, out, _ = ended("train", *SMALL, *NO_EXPORT, objective, "train.epochs=4", "--run", tmp_path / "run")
+    assert code == 0
+    assert out.strip().splitlines()[-1].startswith("! posterior collapse: KL(q(z|x) || p(z)) is ")
+    (finding,) = json.loads((tmp_path / "run/report.json").read_text())["training"]["findings"]
+    assert finding["name"] == "posterior_collapse" and finding["is_harmful"]
+
+
 def test_a_finished_run_is_left_alone(run, ended):
     folder, _ = run
     before = {p: p.stat().st_mtime_ns for p in folder.rglob("*") if p.is_file()}

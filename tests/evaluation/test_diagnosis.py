@@ -178,3 +178,95 @@ def test_autoencoders_do_not_collapse():
     )
     x = np.random.default_rng(0).normal(size=(50, 6)).astype("float32")
     assert evaluation.diagnose(vae, x, {"elbo": [-5.0, -3.0], "val_elbo": [-9.0, -8.0]}) == []
+
+
+PATTERNS = np.repeat(np.eye(3, dtype="float32"), 2, axis=1)
+
+
+def with_code(logits, shown=8.0, moved=2.0) -> kv.VAE:
+    """Three patterns of six pixels, whose class the code has by logits [3 patterns, 3 classes], made by hand."""
+    vae = kv.VAE(
+        kv.Encoder(
+            networks.mlp([]),
+            posteriors.JointPosterior(posteriors.MultivariateNormalDiag(2), posteriors.RelaxedOneHot(3)),
+        ),
+        kv.Decoder(networks.mlp([]), likelihoods.Bernoulli((6,))),
+        priors.JointPrior(priors.StandardNormal(2), priors.UniformOneHot(3)),
+        objectives.JointCapacity(1.0, 1.0),
+        seed=0,
+    )
+    vae.build()
+    posterior, (kernel, bias) = vae.encoder.posterior, vae.decoder.trainable_variables
+    # A pattern has two pixels.
+    posterior.discrete.projection.kernel.assign(np.repeat(np.asarray(logits, "float32"), 2, axis=0) / 2)
+    posterior.continuous.projection.kernel.assign(np.repeat(moved * np.eye(3, 4, dtype="float32"), 2, axis=0) / 2)
+    kernel.assign(np.concatenate([0.1 * np.ones((2, 6)), shown * PATTERNS]))
+    bias.assign(np.full(6, -shown / 2))
+    return vae
+
+
+@pytest.mark.parametrize(
+    ("logits", "shown", "expected", "harmful"),
+    [
+        (20 * np.eye(3), 8.0, None, False),
+        ([[20, 0, 0]] * 3, 8.0, "constant_code", True),
+        (np.zeros((3, 3)), 8.0, "ignored_code", True),
+        (20 * np.eye(3), 0.0, "ignored_code", True),
+        ([[20, 0, 0], [0, 20, 0], [0, 20, 0]], 8.0, "unused_classes", False),
+    ],
+    ids=["healthy", "constant", "same for all", "decoder does not look", "a class too many"],
+)
+def test_a_code_that_says_nothing_is_found(logits, shown, expected, harmful):
+    # Sorted by class, as files often are.
+    x = np.repeat(PATTERNS, 100, axis=0)
+    vae = with_code(logits, shown)
+    findings = evaluation.diagnose(vae, x)
+    assert names(findings) == ([] if expected is None else [expected])
+    for finding in findings:
+        assert finding.is_harmful is harmful
+        assert "of the 3" in finding.message or "of 3 classes" in finding.message
+        json.dumps(finding.as_dict(), allow_nan=False)
+
+
+def test_a_code_that_is_alone_and_constant_is_not_called_collapsed():
+    vae = kv.VAE(
+        kv.Encoder(networks.mlp([]), posteriors.RelaxedOneHot(3)),
+        kv.Decoder(networks.mlp([]), likelihoods.Bernoulli((6,))),
+        priors.UniformOneHot(3),
+        seed=0,
+    )
+    vae.build()
+    projection = vae.encoder.posterior.projection
+    projection.kernel.assign(np.zeros((6, 3)))
+    projection.bias.assign([0.0, 20.0, 0.0])
+    (finding,) = evaluation.diagnose(vae, np.repeat(PATTERNS, 50, axis=0))
+    assert finding.name == "constant_code" and finding.value == pytest.approx(1.0)
+    # Its KL is all of log 3: it would not stand out.
+    assert evaluation.evaluate(vae, PATTERNS, num_samples=2, verbose=False)["test"]["rate"] == pytest.approx(
+        np.log(3), rel=1e-3
+    )
+
+
+def test_a_codebook_of_which_little_is_used_is_found():
+    posterior = posteriors.VectorQuantized(8, grid=(2, 2), num_codes=16)
+    vae = kv.VAE(
+        kv.Encoder(networks.mlp([]), posterior),
+        kv.Decoder(networks.mlp([]), likelihoods.Normal((8,), scale=0.5)),
+        priors.AutoregressiveCodes(8, grid=(2, 2), num_codes=16),
+        objectives.CommittedELBO(),
+        seed=0,
+    )
+    vae.build()
+    # Two features at each of four places, and an encoder that hands them on.
+    posterior.projection.kernel.assign(np.eye(2))
+    x = np.random.default_rng(0).normal(size=(300, 8)).astype("float32")
+    codes = x.reshape(-1, 2)[:16]
+    posterior.counts.assign(np.ones(16))
+    posterior.sums.assign(codes)
+    assert "unused_classes" not in names(evaluation.diagnose(vae, x))
+    posterior.sums.assign(np.concatenate([codes[:4], np.full((12, 2), 50.0)]))
+    (finding,) = [found for found in evaluation.diagnose(vae, x) if found.name == "unused_classes"]
+    assert finding.value == 12 and finding.is_harmful and "revive_below" in finding.remedy
+    posterior.sums.assign(np.full((16, 2), 50.0) * np.arange(1, 17)[:, None])
+    (finding,) = [found for found in evaluation.diagnose(vae, x) if found.name == "constant_code"]
+    assert finding.value == pytest.approx(1.0)

@@ -5,8 +5,8 @@ import math
 import keras
 import numpy as np
 import pytest
+import scipy
 import tensorflow as tf
-from scipy.stats import chisquare
 from tensorflow_probability import distributions as tfd
 
 import keras_vae as kv
@@ -25,7 +25,7 @@ def test_exact_draws_are_one_hots_with_the_right_frequencies():
     z = OneHot(LOGITS).sample(4000, seed=[0, 1]).numpy()
     assert set(np.unique(z)) == {0.0, 1.0} and np.all(z.sum(axis=-1) == 1)
     for counts, pi in zip(z.sum(axis=0), PI, strict=True):
-        assert chisquare(counts, 4000 * pi).pvalue > 1e-3
+        assert scipy.stats.chisquare(counts, 4000 * pi).pvalue > 1e-3
 
 
 def test_the_kl_to_a_uniform_categorical_has_its_closed_form():
@@ -70,7 +70,7 @@ def test_straight_through_draws_are_one_hots_with_the_gradient_of_relaxed_ones()
 def test_the_exported_draw_has_the_right_frequencies():
     seeds = np.stack([np.arange(3000), np.zeros(3000)], axis=1).astype("int32")
     counts = draw(OneHot(LOGITS[0]), tf.constant(seeds)).numpy().sum(axis=0)
-    assert chisquare(counts, 3000 * PI[0]).pvalue > 1e-3
+    assert scipy.stats.chisquare(counts, 3000 * PI[0]).pvalue > 1e-3
     p = priors.JointPrior(priors.StandardNormal(2), priors.UniformOneHot(3)).distribution()
     z = draw(p, tf.constant(seeds)).numpy()
     assert z.shape == (3000, 5) and np.all(z[:, 2:].sum(axis=1) == 1)
@@ -163,9 +163,15 @@ def test_joint_capacity_holds_either_kl_at_its_own(tmp_path):
     terms = vae.infer(x, seed=0, training=True)
     loss, extra = objective(terms, tf.constant(0, tf.int64))
     z, d = (float(tf.reduce_mean(group.kl)) for group in terms.groups)
-    expected = 10 * (abs(z - 1.0) + abs(d - math.log(3))) - float(tf.reduce_mean(terms.log_likelihood))
-    assert float(loss) == pytest.approx(expected, rel=1e-5)
+    # KL_d = I(x; d) + KL(q(d) || p(d)), the latter log S - H(q(d)) of the mean of the batch.
+    pi = scipy.special.softmax(terms.groups[1].q.logits.numpy().astype("float64"), axis=-1)
+    marginal = math.log(3) - scipy.stats.entropy(pi.mean(axis=0))
+    information = scipy.stats.entropy(pi.mean(axis=0)) - scipy.stats.entropy(pi, axis=-1).mean()
+    distance = abs(z - 1.0) + abs(information - math.log(3)) + marginal
+    assert float(loss) == pytest.approx(10 * distance - float(tf.reduce_mean(terms.log_likelihood)), rel=1e-5)
     assert (float(extra["kl_continuous"]), float(extra["kl_discrete"])) == pytest.approx((z, d))
+    assert float(extra["information_discrete"]) == pytest.approx(information, abs=1e-6)
+    assert d == pytest.approx(information + marginal, abs=1e-6)
     vae.compile(keras.optimizers.Adam(1e-3))
     assert {"kl_continuous", "kl_discrete"} <= set(vae.fit(x, verbose=0).history)
     vae.save(tmp_path / "vae.keras")
@@ -173,6 +179,34 @@ def test_joint_capacity_holds_either_kl_at_its_own(tmp_path):
     np.testing.assert_array_equal(loaded.sample(3, seed=1), vae.sample(3, seed=1))
     with pytest.raises(ValueError, match="two groups of latents"):
         objective(Terms(terms.log_likelihood, terms.groups[:1], terms.likelihood), tf.constant(0))
+    with pytest.raises(ValueError, match="no classes"):
+        objective(Terms(terms.log_likelihood, terms.groups[::-1], terms.likelihood), tf.constant(0))
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+def test_a_constant_code_does_not_fulfil_the_capacity_of_a_joint_model(weighted):
+    """Its KL is log S like that of a code that says all it can, which had been enough."""
+    objective = objectives.JointCapacity(0.0, 2.0, kl_weight=10.0)
+    weight = tf.constant([1.0, 1.0, 1.0, 3.0]) if weighted else None
+    p, nothing = OneHot(tf.zeros(4)), tf.zeros([1, 4])
+    z = tfd.MultivariateNormalDiag(tf.zeros([4, 2]), tf.ones([4, 2]))
+    found = {}
+    for name, classes in {"constant": [2, 2, 2, 2], "informative": [0, 1, 2, 3]}.items():
+        code = tf.one_hot([classes], 4)
+        groups = latent_groups(
+            Joint([z, OneHot.certain(code[0])]),
+            Joint([tfd.MultivariateNormalDiag(tf.zeros(2), tf.ones(2)), p]),
+            tf.concat([tf.zeros([1, 4, 2]), code], axis=-1),
+            densities=(True, True),
+        )
+        terms = Terms(nothing, groups, None, sample_weight=weight)
+        found[name], numbers = objective(terms, tf.constant(0))
+        assert float(numbers["kl_discrete"]) == pytest.approx(math.log(4))
+    shares = np.array([1, 1, 1, 3]) / 6 if weighted else np.full(4, 0.25)
+    # C_d = log 4, not 2; a code that is certain says H(q(d)).
+    lacking = math.log(4) - scipy.stats.entropy(shares)
+    assert float(found["informative"]) == pytest.approx(10 * 2 * lacking, abs=1e-4)
+    assert float(found["constant"]) == pytest.approx(10 * 2 * math.log(4), rel=1e-4)
 
 
 def test_what_cannot_be_is_refused():

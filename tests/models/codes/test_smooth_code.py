@@ -1,0 +1,108 @@
+"""A code that does not change within a neighbourhood of x."""
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from scipy.special import expit, rel_entr
+
+import keras_vae as kv
+from keras_vae import disentanglement, likelihoods, networks, objectives, posteriors, priors
+from keras_vae.models.ladder import LadderDecoder, LadderEncoder
+
+DIMS = 3
+
+
+def model(kind=kv.SmoothCodeVAE, units=(), classes=2, detached_steps=0, objective=None, **options) -> kv.VAE:
+    discrete = posteriors.RelaxedOneHot(classes, detached_steps=detached_steps)
+    return kind(
+        kv.Encoder(networks.mlp(units), posteriors.JointPosterior(posteriors.MultivariateNormalDiag(1), discrete)),
+        kv.Decoder(networks.mlp(units), likelihoods.Normal((DIMS,), scale=0.5)),
+        priors.JointPrior(priors.StandardNormal(1), priors.UniformOneHot(classes)),
+        objective,
+        seed=0,
+        **options,
+    )
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+def test_of_a_linear_code_the_worst_direction_is_that_of_its_slope(weighted):
+    """Of two classes with logits W x: the log-odds move by R |w_1 - w_0|, up or down as the random start leads."""
+    radius, x = 0.7, np.random.default_rng(0).normal(size=(4, DIMS)).astype("float32")
+    weight = tf.constant([1.0, 2.0, 0.0, 1.0]) if weighted else None
+    vae = model(smoothness_weight=0.0, radius=radius)
+    vae.build()
+    kernel = np.array([[0.3, -1.0], [0.5, 0.2], [-0.4, 0.9]], "float32")
+    vae.encoder.posterior.discrete.projection.kernel.assign(kernel)
+    found = []
+    for smoothness_weight in (0.0, 3.0):
+        vae.smoothness_weight = smoothness_weight
+        found.append(float(vae.compute_objective(x, None, weight, tf.constant([1, 2]), training=True)[1]))
+    slope = kernel[:, 1] - kernel[:, 0]
+    odds = x @ slope
+    moved = odds + radius * np.linalg.norm(slope) * np.array([[1.0], [-1.0]])
+    p, q = np.stack([expit(odds), expit(-odds)]), np.stack([expit(moved), expit(-moved)])
+    up, down = rel_entr(p[:, None], q).sum(axis=0)
+    either = [up[0], down[0]], [up[1], down[1]], [up[2], down[2]], [up[3], down[3]]
+    shares = np.array([1, 2, 0, 1]) / 4 if weighted else np.full(4, 0.25)
+    possible = [float(shares @ values) for values in np.stack(np.meshgrid(*either), axis=-1).reshape(-1, 4)]
+    assert min(abs((found[1] - found[0]) / 3.0 - value) for value in possible) < 1e-4
+
+
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_it_finds_what_lies_apart(seed):
+    """Two long stripes: to cut them across says as much, and is what the largest variance suggests."""
+    random = np.random.default_rng(seed)
+    y = random.integers(2, size=600)
+    x = np.stack([random.uniform(-2.5, 2.5, 600), 2.0 * y - 1.0, np.zeros(600)], axis=1)
+    x = (x + random.normal(scale=0.1, size=x.shape)).astype("float32")
+    keras.utils.set_random_seed(seed)
+    vae = model(
+        units=[32],
+        detached_steps=400,
+        objective=objectives.JointCapacity(0.0, 1.0, kl_weight=3.0),
+        smoothness_weight=10.0,
+        radius=0.8,
+    )
+    vae.compile(keras.optimizers.Adam(5e-3))
+    vae.fit(x, batch_size=100, epochs=60, verbose=0)
+    code = np.asarray(vae.encoder.posterior.point(vae.encode(x)))[:, 1:].argmax(axis=1)
+    assert disentanglement.unsupervised_accuracy(code, y) > 0.95
+
+
+def test_a_detached_code_has_no_gradient_from_the_likelihood():
+    x = np.random.default_rng(0).normal(size=(4, DIMS)).astype("float32")
+    vae = model(kv.VAE, detached_steps=2)
+    vae.build()
+    kernel = vae.encoder.posterior.discrete.projection.kernel
+    draws, gradients = [], []
+    for step in (0, 1, 2):
+        vae.step.assign(step)
+        with tf.GradientTape() as tape:
+            terms = vae.infer(x, seed=0, training=True)
+            value = tf.reduce_mean(terms.log_likelihood)
+        draws.append(terms.groups[1].z)
+        gradients.append(float(tf.norm(tape.gradient(value, kernel.value))))
+    assert gradients[0] == gradients[1] == 0.0 < gradients[2]
+    np.testing.assert_array_equal(draws[0], draws[2])
+
+
+def test_what_has_no_code_is_refused():
+    parts = (
+        kv.Encoder(networks.mlp([4]), posteriors.MultivariateNormalDiag(2)),
+        kv.Decoder(networks.mlp([4]), likelihoods.Normal((DIMS,))),
+        priors.StandardNormal(2),
+    )
+    with pytest.raises(ValueError, match=r"discrete code, .* RelaxedOneHot"):
+        kv.SmoothCodeVAE(*parts)
+    ladder = (
+        LadderEncoder(networks.mlp([4, 4]), posteriors.RelaxedOneHot(2)),
+        LadderDecoder(networks.mlp([4, 4]), likelihoods.Normal((DIMS,)), latents=2),
+        priors.UniformOneHot(2),
+    )
+    with pytest.raises(ValueError, match="one level"):
+        kv.SmoothCodeVAE(*ladder)
+    with pytest.raises(ValueError, match="radius"):
+        model(radius=0.0)
+    with pytest.raises(ValueError, match="smoothness_weight"):
+        model(smoothness_weight=-1.0)
