@@ -10,7 +10,7 @@ from keras_vae.evaluation.annealing import AnnealedEstimate, annealed_importance
 from keras_vae.evaluation.diagnosis import Finding, diagnose
 from keras_vae.evaluation.downstream import CodeDensity, augment
 from keras_vae.evaluation.importance import LogLikelihood, log_likelihood
-from keras_vae.evaluation.probes import Clustering, Probe, cluster, linear_probe, probe_table
+from keras_vae.evaluation.probes import Clustering, Probe, cluster, directions, linear_probe, probe_table
 from keras_vae.evaluation.report import evaluate, report_table
 from keras_vae.evaluation.sample_quality import KID, image_features, kid
 
@@ -26,6 +26,7 @@ __all__ = [
     "augment",
     "cluster",
     "diagnose",
+    "directions",
     "evaluate",
     "image_features",
     "kid",

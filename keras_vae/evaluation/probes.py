@@ -1,11 +1,12 @@
-"""What the codes know of the labels: linear probes and clusters.
+"""What the codes know of labels and measurements: linear probes, clusters and directions.
 
 evaluation.linear_probe(vae, train, test)              # are the codes good features?
 evaluation.cluster(vae, test)                          # do the components of the prior find the classes?
+evaluation.directions(vae, test, {"smile": teeth})     # where in z is what one can measure in the data?
 """
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -173,6 +174,44 @@ def cluster(vae: VAE, data: Any) -> Clustering:
     num_clusters = int(log_weights.shape[-1])
     accuracy = unsupervised_accuracy(clusters, y, one_to_one=False)
     return Clustering(accuracy, clusters, num_clusters, len(np.unique(clusters)))
+
+
+def directions(vae: VAE, data: Any, measured: Mapping[str, Any]) -> dict[str, np.ndarray]:
+    """Directions in z along which measured properties of the data vary, for `pictures.traversals(directions=...)`.
+
+    Least squares of the codes on the measurements, z = c + sum_k d_k m_k + rest, each m_k in units of its standard
+    deviation: d_k is how far the mean code moves when the k-th measurement grows by one of these and the others stay.
+    (The weights of a regression the other way round, of m on z, would point where m is told best from the rest, and
+    the images there need not look like it: Haufe et al. 2014, "On the interpretation of weight vectors".)
+
+    Args:
+        vae: the model; of a hierarchy, z is that of its top level.
+        data: a finite data set.
+        measured: a name and one number for each example, [N]; a label of two classes as 0 and 1.
+
+    Returns:
+        [L] for each name.
+
+    Raises:
+        ValueError: for another number of measurements than examples, and for measurements that do not vary, are not
+            finite, or follow from each other.
+    """
+    z, _ = points(vae, data)
+    if not measured:
+        raise ValueError("Nothing is measured: give a name and one number for each example.")
+    columns = []
+    for name, values in measured.items():
+        column = np.asarray(values, "float64")
+        if column.shape != (len(z),):
+            raise ValueError(f"{name!r} must be one number for each of the {len(z)} examples, not {column.shape}.")
+        if not np.isfinite(column).all() or not column.std() > 0:
+            raise ValueError(f"{name!r} must be finite, and not the same for all examples.")
+        columns.append((column - column.mean()) / column.std())
+    units = np.stack(columns, axis=1)
+    found, _, rank, _ = np.linalg.lstsq(units, z - z.mean(axis=0), rcond=1e-6)
+    if rank < len(columns):
+        raise ValueError(f"{', '.join(map(repr, measured))}: one of these follows from the others. Leave it out.")
+    return {name: direction.astype("float32") for name, direction in zip(measured, found, strict=True)}
 
 
 def _with_labels(data: Any, name: str, limit: int | None) -> tuple[np.ndarray, np.ndarray]:

@@ -4,10 +4,11 @@ import math
 from typing import Any
 
 import keras
+import numpy as np
 import tensorflow as tf
 from tensorflow_probability import distributions as tfd
 
-from keras_vae.arguments import require_kind
+from keras_vae.arguments import check_choice, require_kind
 from keras_vae.conditions import Condition, check_condition, require
 from keras_vae.distributions.support import REAL, Support
 from keras_vae.models.storage import model_files
@@ -104,22 +105,29 @@ class Encoder(Serializable, keras.Model):
         """q(z|x), and what the lower levels of a hierarchy need of x: here nothing, None."""
         return self(x, condition=condition, training=training), None
 
-    def features_model(self, trainable: bool = True) -> keras.Model:
-        """The encoder as an ordinary Keras model, data [B, *event_shape] -> features [B, L], to stack a head on.
+    def features_model(self, trainable: bool = True, layer: str = "codes", standardize: Any = None) -> keras.Model:
+        """The encoder as an ordinary Keras model, data [B, *event_shape] -> features, to stack a head on.
 
-            model = keras.Sequential([vae.encoder.features_model(), keras.layers.Dense(10, activation="softmax")])
+            features = vae.encoder.features_model(layer="features", standardize=x)
+            model = keras.Sequential([features, keras.layers.Dense(10, activation="softmax")])
             model.compile(optimizer="adam", loss="sparse_categorical_crossentropy", metrics=["accuracy"])
             model.fit(x, y)
 
-        The features are the point of q(z|x): its mean. The weights are a copy: fine-tuning leaves the VAE as it was.
-        Data that are not finite, or lie outside the range of the VAE's likelihood, are refused.
+        The weights are a copy: fine-tuning leaves the VAE as it was. Data that are not finite, or lie outside the range
+        of the VAE's likelihood, are refused.
 
         Args:
             trainable: False freezes the copy, for training the head alone.
+            layer: "codes", the point of q(z|x), its mean, [B, L]; "features", what the posterior's projection sees,
+                [B, F], which know more of the data than fits into the code.
+            standardize: data, with or without labels, over which each output then has mean 0 and variance 1. One
+                whose variance is below a hundredth of the average is divided by a tenth of the average deviation: a
+                latent that carries nothing, or a unit that hardly ever fires, would be noise of the size of the others.
 
         Raises:
-            ValueError: for an encoder that has no weights yet, or is conditional.
+            ValueError: for an encoder that has no weights yet, or is conditional, and another layer.
         """
+        check_choice("layer", layer, ("codes", "features"))
         if self.condition is not None:
             raise ValueError(f"This encoder is conditioned on {self.condition}: features are of the data alone.")
         if not self.built:
@@ -132,11 +140,23 @@ class Encoder(Serializable, keras.Model):
         ends = vars(self).get("__support__", REAL)
         looked_at = DataWithin(*(end if math.isfinite(end) else None for end in ends))
         flat = keras.layers.Flatten(CHANNELS_LAST, dtype="float32")
-        model = keras.Sequential(
-            [keras.Input(shape), looked_at, copy.body, flat, PosteriorPoint(copy.posterior)], name="features"
-        )
+        layers = [keras.Input(shape), looked_at, copy.body, flat]
+        if layer == "codes":
+            layers.append(PosteriorPoint(copy.posterior))
+        model = keras.Sequential(layers, name="features")
+        if standardize is not None:
+            model.add(_standardized(model.predict(standardize, verbose=0)))
         model.trainable = trainable
         return model
+
+
+def _standardized(features: np.ndarray) -> keras.layers.Normalization:
+    """To mean 0 and variance 1 over `features` [N, F], but no output enlarged more than ten times the average one."""
+    variance = features.var(axis=0)
+    floor = 0.01 * variance.mean() or 1.0
+    return keras.layers.Normalization(
+        mean=features.mean(axis=0), variance=np.maximum(variance, floor), dtype="float32", name="standardized"
+    )
 
 
 @register

@@ -6,6 +6,7 @@ or in colour; what is no image is drawn as curves. Values are clipped to `value_
 """
 
 import math
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -217,6 +218,8 @@ def traversals(
     path: PathLike | None = None,
     value_range: tuple[float, float] = (0.0, 1.0),
     found: LatentStatistics | None = None,
+    names: Mapping[int, str] | None = None,
+    directions: Mapping[str, Any] | None = None,
 ) -> Figure:
     """What each latent dimension does: one row each, from -span to +span standard deviations of the prior.
 
@@ -224,6 +227,11 @@ def traversals(
     dimension over the data, which stands beside them in nats; where the KL does not split into dimensions, by the
     variance of the posterior's mean. A one-hot in z has one row, in which its classes follow each other. Of a
     hierarchy the rows are those of the top level, the levels below at the means of their priors.
+
+    With `directions`, the rows are these instead: from -span to +span times a vector, beside the first example's z.
+
+        turn = evaluation.directions(vae, test, {"head turns": measured})
+        pictures.traversals(vae, test, span=2, directions=turn)
 
     Args:
         vae: the model.
@@ -234,12 +242,65 @@ def traversals(
         path: PNG file to write.
         value_range: values drawn as black and white.
         found: what `latent_statistics` found in the data, if that is known already.
+        names: of dimensions, beside their numbers.
+        directions: a name and a vector [L] for each row, such as `evaluation.directions` gives.
+
+    Raises:
+        ValueError: for names of dimensions that the model does not have, directions of another size than z, and
+            directions in a z that is not all of real numbers.
     """
     x, y = gather(data, ORDERED_BY)
     condition = given(vae, y, data)
-    found = found or latent_statistics(vae, (x, condition))
     first = None if condition is None else condition[:1]
-    by_kl = found.kl_per_dim is not None
+    size = vae.prior.latent_dim
+    names = dict(names or {})
+    if not set(names) <= set(range(size)):
+        raise ValueError(f"The dimensions of this model are 0 ... {size - 1}, and names are given to {sorted(names)}.")
+    if directions is not None:
+        z, at, labels = _along(vae, x[:1], first, directions, span, steps)
+        title = "columns: multiples of the row's direction"
+    else:
+        found = found or latent_statistics(vae, (x, condition))
+        z, at, labels = _by_dimension(vae, found, first, span, steps, max_dims, names)
+        by = "variance of means" if found.kl_per_dim is None else "KL in nats"
+        title = f"rows by {by}; columns in standard deviations of the prior"
+    of_classes = _class_labels(vae)
+    if of_classes and first is not None:
+        title = f"{of_classes[first[0]]}: {title}"
+    columns = [f"{a:+.1f}" if a else "0" for a in np.round(at, 1)]
+    tiles = _decode(vae, z, None if first is None else first[0])
+    return saved(draw_tiles(tiles, labels, columns, title, value_range=value_range), path)
+
+
+def _along(
+    vae: VAE, x: np.ndarray, condition: Any, directions: Mapping[str, Any], span: float, steps: int
+) -> tuple[np.ndarray, np.ndarray, list[str]]:
+    """z [rows, steps, L] along each direction from the point of x [1, ...], the multiples, and the names."""
+    size = vae.prior.latent_dim
+    if _one_hots(vae):
+        raise ValueError("Directions lead through real numbers, and a part of this model's z is a one-hot.")
+    if not directions:
+        raise ValueError("There are no directions: give a name and a vector for each row.")
+    for name, direction in directions.items():
+        if np.shape(direction) != (size,):
+            raise ValueError(f"The direction {name!r} must be a vector [{size}], as z is, not {np.shape(direction)}.")
+    origin = np.asarray(vae.encoder.posterior.point(vae.encode(x, condition)))[0, :size]
+    at = np.linspace(-span, span, steps)
+    vectors = np.stack([np.asarray(direction, "float32") for direction in directions.values()])
+    z = np.clip(origin + at[:, None] * vectors[:, None, :], *vae.prior.bounds)
+    return z.astype("float32"), at, list(directions)
+
+
+def _by_dimension(
+    vae: VAE,
+    found: LatentStatistics,
+    first: np.ndarray | None,
+    span: float,
+    steps: int,
+    max_dims: int,
+    names: Mapping[int, str],
+) -> tuple[np.ndarray, np.ndarray, list[str]]:
+    """z [rows, steps, L] for each dimension, the steps, and labels."""
     worth = found.variance_of_means if found.kl_per_dim is None else found.kl_per_dim
     # Of a hierarchy, z is that of the top level: its groups come first.
     worth = worth[: vae.prior.latent_dim]
@@ -257,17 +318,12 @@ def traversals(
     z = np.tile(origin, (len(order) + len(one_hots), steps, 1))
     for row, dim in enumerate(order):
         z[row, :, dim] = np.clip(mean[dim] + at * deviation[dim], low[dim], high[dim])
-    labels = [f"z{dim}  {worth[dim]:.2f}" for dim in order]
+    labels = [f"{names[dim]} (z{dim})" if dim in names else f"z{dim}" for dim in order]
+    labels = [f"{label}  {worth[dim]:.2f}" for label, dim in zip(labels, order, strict=True)]
     for row, (start, size) in enumerate(one_hots, start=len(order)):
         z[row, :, start : start + size] = np.eye(size)[np.arange(steps) * size // steps]
         labels.append(f"1 of {size}")
-    title = f"rows by {'KL in nats' if by_kl else 'variance of means'}; columns in standard deviations of the prior"
-    of_classes = _class_labels(vae)
-    if of_classes and first is not None:
-        title = f"{of_classes[first[0]]}: {title}"
-    columns = [f"{a:+.1f}" if a else "0" for a in np.round(at, 1)]
-    tiles = _decode(vae, z, None if first is None else first[0])
-    return saved(draw_tiles(tiles, labels, columns, title, value_range=value_range), path)
+    return z, at, labels
 
 
 def _class_labels(vae: VAE) -> list[str]:

@@ -44,6 +44,7 @@ class Flow(Posterior):
     """
 
     has_marginals = False
+    START = 0.1
 
     def __init__(
         self,
@@ -81,8 +82,8 @@ class Flow(Posterior):
 
     @property
     def initial_factors(self) -> np.ndarray:
-        """Those of the base, then ones for the context."""
-        return np.concatenate([self.base.initial_factors, np.ones(self.context_size, "float32")])
+        """Those of the base, then small ones for the context, of which the flow knows nothing yet."""
+        return np.concatenate([self.base.initial_factors, np.full(self.context_size, self.START, "float32")])
 
     def distribution(self, params: tf.Tensor) -> tfd.Distribution:
         """f(u; h), u ~ base, from [B, params_size]."""

@@ -36,10 +36,11 @@ class ScaledColumns(keras.initializers.Initializer):
     Args:
         factors: one for each column of the kernel, or what gives them: it is asked when a kernel is made, and not
             before, for of a layer whose sizes are only looked at they would be as large as memory.
+        fan_out: number of columns that Glorot's formula counts; all of them unless given.
     """
 
-    def __init__(self, factors: Any) -> None:
-        self.factors = factors
+    def __init__(self, factors: Any, fan_out: int | None = None) -> None:
+        self.factors, self.fan_out = factors, fan_out
         self.glorot = keras.initializers.GlorotUniform()
 
     def _given(self) -> np.ndarray:
@@ -47,11 +48,13 @@ class ScaledColumns(keras.initializers.Initializer):
 
     def __call__(self, shape: tuple[int, ...], dtype: Any = None) -> Any:
         """A kernel [inputs, columns]."""
-        return self.glorot(shape, dtype) * self._given()
+        inputs, columns = shape
+        counted = math.sqrt((inputs + columns) / (inputs + (self.fan_out or columns)))
+        return self.glorot(shape, dtype) * (counted * self._given())
 
     def get_config(self) -> dict[str, Any]:
-        """The factors."""
-        return {"factors": self._given().tolist()}
+        """The factors, and how many columns count."""
+        return {"factors": self._given().tolist(), "fan_out": self.fan_out}
 
 
 class Posterior(Serializable, keras.layers.Layer):
@@ -167,7 +170,11 @@ class Posterior(Serializable, keras.layers.Layer):
             return
         self.projection = keras.layers.Dense(
             int(self.params_size),
-            kernel_initializer=ScaledColumns(lambda: self.initial_factors),
+            # Further columns must not make the start of location and scale smaller than it is of a diagonal posterior:
+            # codes that start close together are slow to part.
+            kernel_initializer=ScaledColumns(
+                lambda: self.initial_factors, min(int(self.params_size), 2 * self.latent_dim)
+            ),
             dtype="float32",
             name="projection",
         )
