@@ -94,6 +94,14 @@ def test_losses_of_other_weights_are_not_compared(tmp_path):
     assert keeper.best_epoch == 4 + loss[4:].argmin()
 
 
+def test_a_callback_that_watches_a_loss_knows_its_direction():
+    vae = make_vae(objective=objectives.ELBO(kl_weight=3.0), seed=0)
+    vae.compile("adam")
+    watch = [keras.callbacks.EarlyStopping(monitor=f"val_{name}") for name in ("loss", "elbo", "kl")]
+    vae.fit(digits(50), validation_data=digits(50), epochs=1, verbose=0, callbacks=watch)
+    assert [callback.mode for callback in watch] == ["min", "max", "min"]
+
+
 def test_a_warm_up_does_not_hide_a_better_elbo(tmp_path):
     keras.utils.set_random_seed(0)
     vae = make_vae(objective=objectives.ELBO(kl_weight=schedules.Linear(1000)), seed=0)
