@@ -21,8 +21,8 @@ class Distorted(Network):
     Guo et al. 2018, "Deep embedded clustering with data augmentation". The ELBO in training is one for q(z|x') with
     another x' each time; in validation x' is x.
 
-    What lies outside of the image is taken to be as its border is. Draws are those of a `keras.random.SeedGenerator`, as
-    of Keras's own random layers. XLA cannot compile it.
+    What lies outside of the image is taken to be as its border is. Draws are those of a `keras.random.SeedGenerator`,
+    as in Keras's own random layers. XLA cannot compile it.
 
     Args:
         network: what sees the distorted image.
