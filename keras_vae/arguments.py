@@ -207,8 +207,8 @@ def check_codes(value: Any, latent_dim: int, at_least: int) -> np.ndarray:
     codes = np.asarray(value, "float64")
     if codes.ndim != 2 or codes.shape[1] != latent_dim or len(codes) < at_least:
         raise ValueError(
-            f"codes must be an array [N, {latent_dim}] of at least {at_least} codes, such as vae.encode(x).mean(), and "
-            f"not of shape {codes.shape}."
+            f"codes must be an array [N, {latent_dim}] of at least {at_least} codes, such as vae.encode(x).sample(), "
+            f"and not of shape {codes.shape}."
         )
     if not np.isfinite(codes).all():
         raise ValueError("codes must be finite numbers, and some are not: has the encoder been trained to NaN?")

@@ -22,7 +22,7 @@ class Distorted(Network):
     another x' each time; in validation x' is x.
 
     What lies outside of the image is taken to be as its border is. Draws are those of a `keras.random.SeedGenerator`,
-    whose state is part of the model.
+    as in Keras's own random layers. XLA cannot compile it.
 
     Args:
         network: what sees the distorted image.

@@ -33,7 +33,7 @@ class NormalMixture(Prior):
         vae = kv.VAE(encoder, decoder, priors.NormalMixture(10, 10), objectives.ELBO(kl_weight=0.0))
         vae.compile(keras.optimizers.Adam(1e-3))
         vae.fit(x, epochs=20)                                    # an autoencoder
-        vae.prior.adapt_to_codes(vae.encode(x).mean())
+        vae.prior.adapt_to_codes(vae.encode(x).sample())
         vae.objective.kl_weight = 1.0
         vae.fit(x, epochs=20)
         cluster = vae.prior.responsibilities(vae.encode(x).mean()).numpy().argmax(axis=-1)
@@ -77,7 +77,7 @@ class NormalMixture(Prior):
         Each begins with a k-means of its own. Of more than 20,000 codes as many are drawn.
 
         Args:
-            codes: [N, L], means of q(z|x) as a rule.
+            codes: [N, L], draws from q(z|x) for the training examples.
             seed: of the fits.
 
         Raises:

@@ -13,14 +13,15 @@ from pathlib import Path
 from typing import Any
 
 import keras
+import numpy as np
 import tensorflow as tf
 from rich.console import Console
 
-from keras_vae import data, files
+from keras_vae import data, files, seeds
 from keras_vae.callbacks import Checkpoints, SkippedSteps, TensorBoardPictures, TrainingDiverged
 from keras_vae.data.class_names import are_numbers, listed
 from keras_vae.evaluation import Finding, diagnose
-from keras_vae.evaluation.statistics import points
+from keras_vae.evaluation.statistics import checked_batches, given
 from keras_vae.models.vae import VAE
 from keras_vae.training import checkpoint_files, monitors
 from keras_vae.training.checkpoint_state import number
@@ -223,9 +224,13 @@ class _Session:
         self.console.print(f"starting from the weights of {path}")
 
     def _adapt_to_codes(self) -> None:
-        shown = run_folder.some(self.splits.train, CODES)
-        codes, _ = points(self.vae, shown.dataset(self.settings.data.batch_size))
-        self.vae.prior.adapt_to_codes(codes, self.settings.train.seed)
+        # Draws and not means: it is draws whose density the prior is there to be.
+        shown, seed = run_folder.some(self.splits.train, CODES), self.settings.train.seed
+        draws = []
+        for index, (x, y) in enumerate(checked_batches(self.vae, shown.dataset(self.settings.data.batch_size))):
+            draws.append(self.vae.encode(x, given(self.vae, y)).sample(seed=seeds.fold_in(seed, index)))
+        codes = np.concatenate(draws)
+        self.vae.prior.adapt_to_codes(codes, seed)
         self.console.print(f"{type(self.vae.prior).__name__} starts from the codes of {len(codes):,} training examples")
 
     def _callbacks(self, first: int) -> list[keras.callbacks.Callback]:

@@ -74,6 +74,9 @@ def allowed(row):
     """Whether the parts in `row` can be part of a VAE."""
     if row.get("prior") == "vamp" and row.get("condition", "unconditional") != "unconditional":
         return False
+    if row.get("network") == "distorted" and row.get("mode") == "xla":
+        # Its layer says so: `supports_jit`.
+        return False
     names = ("posterior", "prior", "objective")
     return fits(*(row.get(name) for name in names), parts.is_ladder(row.get("network", "")))
 

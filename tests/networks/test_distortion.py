@@ -11,10 +11,10 @@ from keras_vae import likelihoods, networks, posteriors, priors
 from keras_vae.networks.distortion import Distortion
 
 
-def blob(height=15, width=21):
-    """A smooth picture, so that ways of interpolation agree, with nothing at the border."""
+def blob(height=15, width=21, centre=(6.0, 12.0), widths=(2.5, 3.0)):
+    """A smooth picture [1, H, W, 1], so that ways of interpolation agree, with nothing at the border."""
     y, x = np.mgrid[:height, :width].astype("float32")
-    return np.exp(-(((y - 6.0) / 2.5) ** 2) - ((x - 12.0) / 3.0) ** 2)[np.newaxis, ..., np.newaxis]
+    return np.exp(-(((y - centre[0]) / widths[0]) ** 2) - ((x - centre[1]) / widths[1]) ** 2)[None, ..., None]
 
 
 def moments(picture):
@@ -43,8 +43,8 @@ def test_without_training_images_are_as_they_are():
 )
 def test_each_limit_does_one_thing_and_no_more_than_it_says(limits, expected):
     keras.utils.set_random_seed(0)
-    x = np.repeat(blob(31, 31), 64, axis=0)
-    x = np.roll(x, (9, 3), axis=(1, 2))  # in the middle, about which is turned and zoomed
+    # In the middle, about which is turned and zoomed.
+    x = np.repeat(blob(41, 41, (20.0, 20.0), (4.5, 6.0)), 64, axis=0)
     distorted = Distortion(*limits)(x, training=True).numpy()[..., 0]
     before = moments(x[0, ..., 0])
     found = [moments(picture) for picture in distorted]
@@ -52,11 +52,11 @@ def test_each_limit_does_one_thing_and_no_more_than_it_says(limits, expected):
     areas = np.array([np.sqrt(np.linalg.det(c)) for *_, c in found]) / np.sqrt(np.linalg.det(before[2]))
     if expected == "moved":
         assert 2.5 < np.abs(shifts).max() < 3.01 and np.abs(shifts.mean(axis=0)).max() < 1.0
-        np.testing.assert_allclose(areas, 1.0, atol=0.02)
+        np.testing.assert_allclose(areas, 1.0, atol=0.05)
         return
     np.testing.assert_allclose(shifts, 0.0, atol=0.05)
     if expected == "zoomed":
-        assert 1.1 < areas.max() < 1.7 and 0.5 < areas.min() < 0.9
+        assert 1.2 < areas.max() < 2.1 and 0.55 < areas.min() < 0.85
     else:
         np.testing.assert_allclose(areas, 1.0, atol=0.05)
     if expected == "turned":
