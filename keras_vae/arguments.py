@@ -193,6 +193,23 @@ def check_value_range(value: Any) -> tuple[float, float] | None:
     return float(ends[0]), float(ends[1])
 
 
+def check_codes(value: Any, latent_dim: int, at_least: int) -> np.ndarray:
+    """Codes of a trained encoder as float64 [N, L].
+
+    Raises:
+        ValueError: for another shape, too few of them, and for numbers that are not finite.
+    """
+    codes = np.asarray(value, "float64")
+    if codes.ndim != 2 or codes.shape[1] != latent_dim or len(codes) < at_least:
+        raise ValueError(
+            f"codes must be an array [N, {latent_dim}] of at least {at_least} codes, such as vae.encode(x).mean(), and "
+            f"not of shape {codes.shape}."
+        )
+    if not np.isfinite(codes).all():
+        raise ValueError("codes must be finite numbers, and some are not: has the encoder been trained to NaN?")
+    return codes
+
+
 def check_activation(value: Any) -> str:
     """The name of an activation, if Keras knows it.
 

@@ -111,6 +111,18 @@ def adopt(owner: Any) -> None:
             vars(value)["__adopted__"] = True
 
 
+def weights_at(owner: Any, step: int) -> tuple[float, ...]:
+    """The values of all weights of an owner at a step, in the order of their names."""
+    at = tf.constant(step, tf.int64)
+    return tuple(float(at_step(getattr(owner, name), at)) for name, _ in sorted(_weights(owner), key=lambda w: w[0]))
+
+
+def final(weight: "float | Schedule") -> float:
+    """What a number or schedule comes to: the `end` of a schedule that has one, else its value after 2^31 steps."""
+    end = getattr(weight, "end", None)
+    return float(at_step(weight, tf.constant(2**31 - 1, tf.int64)) if end is None else end)
+
+
 def is_adopted(owner: Any) -> bool:
     """Whether a model reads the numbers of this object."""
     return "__adopted__" in vars(owner)

@@ -137,6 +137,21 @@ GIVEN_ELSEWHERE = {
 }
 
 
+class Pretraining(Section):
+    """A first phase of training with another objective, in a run folder of its own: RUN/pretraining."""
+
+    epochs: PositiveInt
+    objective: dict[str, Any] = {"name": "Reconstruction"}
+    prior: dict[str, Any] | None = Field(None, description="as of the model, unless given")
+    learning_rate: PositiveFloat | None = Field(None, description="as of the training, unless given")
+    final_learning_rate: PositiveFloat | None = Field(None, description="as of the training, unless given")
+
+    @pydantic.field_validator("objective", "prior", mode="before")
+    @classmethod
+    def _part(cls, value: Any, info: pydantic.ValidationInfo) -> dict[str, Any] | None:
+        return None if value is None else check_part(info.field_name, value)  # type: ignore[arg-type]
+
+
 class Train(Section):
     """How the model is trained."""
 
@@ -153,6 +168,9 @@ class Train(Section):
     steps_per_execution: PositiveInt | None = Field(None, description="at most; a divisor of an epoch's steps is taken")
     start_from: Name | None = Field(
         None, description="a run folder, or .keras file, of a model of the same shape: training begins at its weights"
+    )
+    pretraining: Pretraining | None = Field(
+        None, description="a first phase; a prior that can, such as NormalMixture, then starts from its codes"
     )
     early_stopping: PositiveInt | None = Field(None, description="epochs without a better validation ELBO or bound")
     reduce_on_plateau: PositiveInt | None = Field(
@@ -184,6 +202,12 @@ class Train(Section):
             raise ValueError("give either final_learning_rate or reduce_on_plateau: both set the learning rate")
         return self
 
+    @pydantic.model_validator(mode="after")
+    def _one_start(self) -> "Train":
+        if self.start_from is not None and self.pretraining is not None:
+            raise ValueError("give either start_from or pretraining: both say at which weights training begins")
+        return self
+
 
 class Export(Section):
     """What is exported when training has ended."""
@@ -199,6 +223,24 @@ class Settings(Section):
     model: Model = Model()
     train: Train = Train()
     export: Export = Export()
+
+    @property
+    def first_phase(self) -> "Settings":
+        """Those of the pretraining, as a training of its own that exports nothing."""
+        first = self.train.pretraining
+        if first is None:
+            raise ValueError("These settings have no pretraining.")
+        rates = {
+            name: getattr(first, name) or getattr(self.train, name) for name in ("learning_rate", "final_learning_rate")
+        }
+        parts = {"objective": first.objective, "prior": first.prior or self.model.prior, "vae": {"name": "VAE"}}
+        return self.model_copy(
+            update={
+                "model": self.model.model_copy(update=parts),
+                "train": self.train.model_copy(update={"epochs": first.epochs, "pretraining": None, **rates}),
+                "export": Export(formats=[]),
+            }
+        )
 
     def as_yaml(self) -> str:
         """Every value, the defaults included."""

@@ -107,6 +107,7 @@ NETWORKS = {
     "gated_mlp": lambda sizes: networks.gated_mlp(sizes),
     "conv": lambda sizes: networks.conv(sizes, activation=SMOOTH),
     "residual": lambda sizes: networks.residual(sizes),
+    "distorted": lambda sizes: networks.distorted(networks.mlp(sizes), shift=0.3, rotation=5.0, shear=0.1, zoom=0.05),
     "ladder_mlp": lambda sizes: networks.mlp(sizes),
     "ladder_conv": lambda sizes: networks.conv(sizes, activation=SMOOTH),
 }

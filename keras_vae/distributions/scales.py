@@ -2,6 +2,7 @@
 
 import math
 
+import numpy as np
 import tensorflow as tf
 
 from keras_vae.distributions.support import Support
@@ -12,6 +13,14 @@ MIN_SCALE = 1e-5
 def positive(raw: tf.Tensor) -> tf.Tensor:
     """softplus(raw + log(e - 1)) + 1e-5: a positive scale that is one at raw = 0 and grows linearly."""
     return tf.nn.softplus(raw + math.log(math.e - 1.0)) + MIN_SCALE
+
+
+def raw_of(scale: np.ndarray) -> np.ndarray:
+    """The raw numbers, float32, of which `positive` makes these scales, or 1.1e-5 if they are smaller."""
+    above = np.maximum(np.asarray(scale, "float64") - MIN_SCALE, 0.1 * MIN_SCALE)
+    # log(exp(s) - 1) without an overflow.
+    raw: np.ndarray = above + np.log(-np.expm1(-above)) - math.log(math.e - 1.0)
+    return raw.astype("float32")
 
 
 def bounded(raw: tf.Tensor, limit: float) -> tf.Tensor:

@@ -116,7 +116,7 @@ def examine(
         if len(found.rates) > 1 or not findings:
             findings += _unused(found) + _codes(vae, found, x, condition)
     findings += _scale_at_bound(vae, x, condition)
-    findings += _gap(vae.objective.monitor, found, history)
+    findings += _gap(vae.monitor, found, history)
     return findings
 
 
@@ -310,8 +310,9 @@ def _scale_at_bound(vae: VAE, x: np.ndarray, condition: np.ndarray | None) -> li
 
 
 def _gap(monitor: str, found: LatentStatistics, history: Mapping[str, Any]) -> list[Finding]:
-    # A history may be of something else than what the objective maximises; the ELBO is in all of them.
-    monitor = monitor if f"val_{monitor}" in history else "elbo"
+    # A history may be of something else than what the objective maximises; the ELBO is in all of them, and in nats
+    # whatever a loss weighs.
+    monitor = monitor if f"val_{monitor}" in history and monitor != "loss" else "elbo"
     name = "ELBO" if monitor == "elbo" else monitor.replace("_", " ")
     train, validation = _numbers(history.get(monitor, [])), _numbers(history.get(f"val_{monitor}", []))
     if not len(train) or not len(validation):

@@ -139,6 +139,11 @@ class CascadeVAE(VAE):
         codes = [self._code(x[rows], point[rows][tf.newaxis], assigned=False) for rows in each]
         return Joint([q, OneHot.certain(tf.concat(codes, axis=0))])
 
+    def weights_at(self, step: int) -> tuple[float, ...]:
+        """As in `VAE`, by the clock of the cascade, and whether the code is on."""
+        clock = int(self._clock(tf.constant(step, tf.int64)))
+        return (*super().weights_at(clock), float(self.num_classes is not None and step >= self.switch_on))
+
     def objective_step(self) -> tf.Tensor:
         """The clock of the cascade, which stands still in the stage that begins with the switch-on."""
         return self._clock(self._step())

@@ -107,6 +107,19 @@ class FactorVAE(VAE):
         others = {id(variable) for variable in getattr(self, "discriminator_state", ())}
         return [variable for variable in super().non_trainable_variables if id(variable) not in others]
 
+    @property
+    def monitor(self) -> str:
+        """The loss, of which the ELBO is only a part."""
+        return "loss"
+
+    def weights_at(self, step: int) -> tuple[float, ...]:
+        """As in `VAE`, and the weight of the total correlation."""
+        return (*super().weights_at(step), *schedules.weights_at(self, step))
+
+    def yardstick(self) -> tuple[float, ...]:
+        """The step: the loss holds what a discriminator makes of the codes, each time another one. The last counts."""
+        return (float(self._step()),)
+
     def compute_objective(self, *args: Any, **kwargs: Any) -> tuple[Terms, tf.Tensor, dict[str, tf.Tensor]]:
         """As in `VAE`, with the term of the discriminator."""
         terms, loss, extra = super().compute_objective(*args, **kwargs)

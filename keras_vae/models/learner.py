@@ -138,7 +138,7 @@ def fit_options(vae: Any, args: Iterable[Any], kwargs: Mapping[str, Any]) -> dic
     inputs.take_arrays(vae, options, options.get("class_weight"))
     inputs.take_validation(vae, options)
     is_validated = options.get("validation_data") is not None or bool(options.get("validation_split"))
-    best = ("elbo", "log_likelihood", vae.objective.monitor)
+    best = ("elbo", "log_likelihood", vae.monitor)
     monitors.settle(options["callbacks"], [*vae.get_metrics_result(), "regularization"], best, is_validated)
     keepers = [callback for callback in options["callbacks"] if isinstance(callback, FitCallback)]
     for keeper in keepers:

@@ -73,10 +73,10 @@ def check_parts(encoder: Any, decoder: Any, prior: Any, objective: Any) -> None:
             f"{type(prior).__name__} is made of posteriors q(z|u), and those of a conditional encoder need a "
             "condition for each u: give priors.ConditionalNormal, or leave the condition out of the encoder."
         )
-    if objective.monitor not in (*LOGGED, *objective.metric_names):
+    if objective.monitor not in ("loss", *LOGGED, *objective.metric_names):
         raise ValueError(
             f"{type(objective).__name__} chooses the best model by {objective.monitor!r}, which is not logged: monitor "
-            f"one of {', '.join((*LOGGED, *objective.metric_names))}, or add the name to metric_names."
+            f"one of {', '.join(('loss', *LOGGED, *objective.metric_names))}, or add the name to metric_names."
         )
     missing = objective.needs - {"pathwise"} - posterior.extras
     if missing:

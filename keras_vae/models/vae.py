@@ -439,6 +439,19 @@ class VAE(Serializable, Inference, Stored, keras.Model):
         learner.adapt(self, data)
 
     @property
+    def monitor(self) -> str:
+        """The logged number by whose validation value the best model is chosen; of "loss" less is better."""
+        return self.objective.monitor
+
+    def weights_at(self, step: int) -> tuple[float, ...]:
+        """The numbers in the loss that may change while `fit` runs, as they are at a step."""
+        return self.objective.weights_at(step, self.encoder.latent_dim)
+
+    def yardstick(self) -> tuple[float, ...]:
+        """What must be equal for two values of `monitor` to be compared: nothing, or what the loss weighs by now."""
+        return self.weights_at(int(self._step())) if self.monitor == "loss" else ()
+
+    @property
     def learns_from_pairs(self) -> bool:
         """Whether y means something: the condition, or the target."""
         return self.condition is not None or self.targets

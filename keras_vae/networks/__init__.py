@@ -2,6 +2,19 @@
 
 from keras_vae.networks.convolutional import Conv, Residual, conv, residual
 from keras_vae.networks.dense import MLP, GatedMLP, gated_mlp, mlp
+from keras_vae.networks.distortion import Distorted, distorted
 from keras_vae.networks.network import Network
 
-__all__ = ["MLP", "Conv", "GatedMLP", "Network", "Residual", "conv", "gated_mlp", "mlp", "residual"]
+__all__ = [
+    "MLP",
+    "Conv",
+    "Distorted",
+    "GatedMLP",
+    "Network",
+    "Residual",
+    "conv",
+    "distorted",
+    "gated_mlp",
+    "mlp",
+    "residual",
+]

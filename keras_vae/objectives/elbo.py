@@ -55,6 +55,11 @@ class ELBO(Objective):
         if callable(kl_weight):
             self.metric_names = ("kl_weight",)
 
+    @property
+    def monitor(self) -> str:  # type: ignore[override]
+        """The ELBO, if that is what the loss comes to: with a weight of one at the end, and no free bits."""
+        return "elbo" if schedules.final(self.kl_weight) == 1.0 and self.free_bits == 0.0 else "loss"
+
     def __call__(self, terms: Terms, step: tf.Tensor) -> tuple[tf.Tensor, dict[str, tf.Tensor]]:
         """The loss, and the current weight if it follows a schedule."""
         weight = schedules.at_step(self.kl_weight, step)
@@ -87,6 +92,10 @@ class CommittedELBO(ELBO):
     Without it the features may run away from their codes. The KL, -log p(codes), trains the prior alone. Logs
     `commitment`, without its weight, and `perplexity`, exp of the entropy of the codes' frequencies in a batch.
 
+    The best model is that of the best log p(x|z): of the ELBO under a uniform prior of the codes, whose KL is the same
+    for all models. Under the prior that is learned the ELBO falls while more codes come into use, for each of which it
+    pays, and a model of few codes would be kept.
+
     Args:
         commitment_weight: beta, a number or a schedule of the step; 0.25 in van den Oord et al. 2017, of a likelihood
             of unit variance.
@@ -97,6 +106,7 @@ class CommittedELBO(ELBO):
     """
 
     commitment_weight = Weight()
+    monitor = "log_likelihood"
     needs = frozenset({"commitment", "usage"})
 
     def __init__(self, commitment_weight: float | Schedule = 0.25, kl_weight: float | Schedule = 1.0) -> None:

@@ -49,6 +49,11 @@ class InformationCascade(Objective):
         count = self.released + tf.cast(step, tf.int64) // self.stage
         return tf.clip_by_value(count, 0, latent_dim)
 
+    def weights_at(self, step: int, latent_dim: int) -> tuple[float, ...]:
+        """As of any objective, and how many latents are released."""
+        released = self.num_released(tf.constant(step, tf.int64), latent_dim)
+        return (*super().weights_at(step, latent_dim), float(released))
+
     def __call__(self, terms: Terms, step: tf.Tensor) -> tuple[tf.Tensor, dict[str, tf.Tensor]]:
         """The loss, and the number of released latents."""
         kl = terms.groups[0].kl_per_dim

@@ -6,6 +6,7 @@ An objective of your own is a subclass with one method that returns the loss, a 
 
 import tensorflow as tf
 
+from keras_vae import schedules
 from keras_vae.schedules import Adoptable
 from keras_vae.serialization import Serializable
 from keras_vae.terms import Terms
@@ -25,7 +26,8 @@ class Objective(Adoptable, Serializable):
         needs: names of optional terms: "pathwise", which the model computes in training, see `Terms.pathwise`; others
             must be among the `extras` of the posterior.
         metric_names: names of the extra numbers that a call returns.
-        monitor: the logged number by whose validation value the best model is chosen; the greater, the better.
+        monitor: the logged number by whose validation value the best model is chosen: what the loss is there to
+            improve. Of "loss" less is better, of any other number more.
         uses_prior: False for a loss of log p(x|z) alone, which leaves the prior as it is, and under which the posterior
             needs no density.
         uses_marginals: True for a loss that needs the marginals of q(z|x) over single dimensions.
@@ -37,7 +39,7 @@ class Objective(Adoptable, Serializable):
     num_samples: int = 1
     needs: frozenset[str] = frozenset()
     metric_names: tuple[str, ...] = ()
-    monitor: str = "elbo"
+    monitor: str = "loss"
     uses_prior: bool = True
     uses_marginals: bool = False
     is_of_one_level: bool = False
@@ -51,3 +53,12 @@ class Objective(Adoptable, Serializable):
             step: the model's step, an int64 scalar.
         """
         raise TypeError(f"{type(self).__name__} must define __call__(terms, step).")
+
+    def weights_at(self, step: int, latent_dim: int) -> tuple[float, ...]:
+        """The numbers in the formula that may change while `fit` runs, at a step: losses under others do not compare.
+
+        Args:
+            step: the model's.
+            latent_dim: number of latent dimensions of the model.
+        """
+        return schedules.weights_at(self, step)

@@ -19,6 +19,7 @@ class Reconstruction(Objective):
     """
 
     uses_prior = False
+    monitor = "log_likelihood"
 
     def __init__(self, num_samples: int = 1) -> None:
         self.num_samples = check_count("num_samples", num_samples)

@@ -12,6 +12,7 @@ from keras_vae.evaluation.statistics import gather, is_deterministic, is_flat, l
 from keras_vae.models.vae import VAE
 from keras_vae.pictures.charts import CURVES, kl_per_dimension, latent_scatter, read_history, training_curves
 from keras_vae.pictures.levels import fixed_levels
+from keras_vae.pictures.of_clusters import clusters
 from keras_vae.pictures.of_models import answers, interpolations, manifold, reconstructions, samples, traversals
 from keras_vae.pictures.tiles import PathLike
 
@@ -59,6 +60,8 @@ def all_pictures(
             draw("interpolations", interpolations, vae, data, value_range=value_range)
         else:
             write("interpolations are not drawn: they need two examples, and the data have one.")
+        if vae.prior.num_clusters > 1:
+            draw("clusters", clusters, vae, data, seed=seed, value_range=value_range)
         draw("latent_scatter", latent_scatter, vae, data, labels)
         if vae.prior.latent_dim == 2 and vae.condition is None:
             draw("manifold", manifold, vae, value_range=value_range)

@@ -1,5 +1,6 @@
 """Mixtures of Gaussians, and of posteriors at learned pseudo-inputs (VampPrior)."""
 
+import warnings
 from typing import Any
 
 import keras
@@ -7,13 +8,16 @@ import numpy as np
 import tensorflow as tf
 from tensorflow_probability import distributions as tfd
 
-from keras_vae.arguments import check_count
+from keras_vae.arguments import check_codes, check_count
 from keras_vae.data.batches import Summary
 from keras_vae.distributions.head import Head
 from keras_vae.distributions.mixtures import mixture
-from keras_vae.distributions.scales import positive
+from keras_vae.distributions.scales import positive, raw_of
 from keras_vae.priors.prior import Prior
 from keras_vae.serialization import register
+
+# So that a component that EM left without a code has a logarithm.
+LEAST_WEIGHT = 1e-6
 
 
 @register
@@ -21,16 +25,30 @@ class NormalMixture(Prior):
     """p(z) = sum_m w_m N(z; mu_m, diag(s_m^2)): a mixture of Gaussians whose weights, means and scales are learned.
 
     It starts near the standard normal: equal weights, means drawn with a standard deviation of one half, scales of one.
-    Used for clustering by Jiang et al. 2017, "Variational deep embedding". The KL to it is sampled.
+    The KL to it is sampled.
+
+    Its components are clusters of the data if it starts from those of an encoder that was trained before (Jiang et al.
+    2017, "Variational deep embedding"); from its own start it divides the data otherwise.
+
+        vae = kv.VAE(encoder, decoder, priors.NormalMixture(10, 10), objectives.ELBO(kl_weight=0.0))
+        vae.compile(keras.optimizers.Adam(1e-3))
+        vae.fit(x, epochs=20)                                    # an autoencoder
+        vae.prior.adapt_to_codes(vae.encode(x).mean())
+        vae.objective.kl_weight = 1.0
+        vae.fit(x, epochs=20)
+        cluster = vae.prior.responsibilities(vae.encode(x).mean()).numpy().argmax(axis=-1)
 
     Args:
         latent_dim: L.
         num_components: M.
     """
 
+    adapts_to_codes = True
+    STARTS, MOST_CODES = 10, 20_000  # of the fit to codes, which needs no more of them
+
     def __init__(self, latent_dim: int, num_components: int, **kwargs: Any) -> None:
         super().__init__(latent_dim, **kwargs)
-        self.num_components = check_count("num_components", num_components)
+        self.num_components = self.num_clusters = check_count("num_components", num_components)
         self.head = Head(self._mixture, convert_to_tensor_fn=tfd.Distribution.mean)
         shape = (self.num_components, self.latent_dim)
         spread = keras.initializers.RandomNormal(stddev=0.5)
@@ -52,6 +70,46 @@ class NormalMixture(Prior):
         """The mixture, batch [], event [L]."""
         weights = [tf.convert_to_tensor(w) for w in (self.logits, self.loc, self.raw_scale)]
         return self.head(weights).tensor_distribution
+
+    def adapt_to_codes(self, codes: Any, seed: int = 0) -> None:
+        """Become the mixture of diagonal Gaussians that scikit-learn fits to codes: the likeliest of ten fits by EM.
+
+        Each begins with a k-means of its own. Of more than 20,000 codes as many are drawn.
+
+        Args:
+            codes: [N, L], means of q(z|x) as a rule.
+            seed: of the fits.
+
+        Raises:
+            ValueError: for codes of another shape, fewer than 2 M, or such as are not finite.
+        """
+        from sklearn.exceptions import ConvergenceWarning
+        from sklearn.mixture import GaussianMixture
+
+        codes = check_codes(codes, self.latent_dim, at_least=2 * self.num_components)
+        if len(codes) > self.MOST_CODES:
+            codes = codes[np.random.default_rng(seed).choice(len(codes), self.MOST_CODES, replace=False)]
+        fitted = GaussianMixture(
+            self.num_components,
+            covariance_type="diag",
+            n_init=self.STARTS,
+            max_iter=500,
+            reg_covar=1e-6 * float(codes.var()),
+            random_state=seed,
+        )
+        with warnings.catch_warnings():
+            # What EM has come to after 500 steps will do for a start.
+            warnings.simplefilter("ignore", ConvergenceWarning)
+            fitted.fit(codes)
+        self.logits.assign(np.log(np.maximum(fitted.weights_, LEAST_WEIGHT)))
+        self.loc.assign(fitted.means_)
+        self.raw_scale.assign(raw_of(np.sqrt(fitted.covariances_)))
+
+    def responsibilities(self, z: Any) -> tf.Tensor:
+        """p(m|z) = w_m N(z; mu_m, diag(s_m^2)) / p(z), [..., M], of z [..., L]: its argmax is the cluster of z."""
+        z = tf.convert_to_tensor(z, tf.float32)
+        probabilities: tf.Tensor = self.distribution().posterior_marginal(z).probs_parameter()
+        return probabilities
 
 
 @register

@@ -33,6 +33,8 @@ class Prior(Serializable, keras.layers.Layer):
         uses_encoder: whether it is made of the encoder's posteriors.
         uses_codebook: whether it is over the codes of the encoder's posterior.
         num_examples: number of examples that `adapt` wants to see.
+        num_clusters: number of its components that stand for clusters, with `responsibilities`; 0 for none.
+        adapts_to_codes: whether it can take its start from the codes of a trained encoder.
         condition: what it is conditioned on.
     """
 
@@ -40,6 +42,8 @@ class Prior(Serializable, keras.layers.Layer):
     uses_encoder: bool = False
     uses_codebook: bool = False
     num_examples: int = 0
+    num_clusters: int = 0
+    adapts_to_codes: bool = False
     condition: Condition | None = None
 
     def __init__(self, latent_dim: int, **kwargs: Any) -> None:
@@ -82,3 +86,13 @@ class Prior(Serializable, keras.layers.Layer):
 
     def adapt(self, data: Summary) -> None:
         """Initialise weights from the data, where that means something, given `num_examples` of them or all."""
+
+    def adapt_to_codes(self, codes: np.ndarray, seed: int = 0) -> None:
+        """Take the start from the codes [N, L] of a trained encoder, where `adapts_to_codes` says that it can.
+
+        Raises:
+            ValueError: where it cannot.
+        """
+        raise ValueError(
+            f"{type(self).__name__} takes no start from codes. priors.NormalMixture({self.latent_dim}, ...) does."
+        )

@@ -16,7 +16,7 @@ import tensorflow as tf
 from keras_vae import files
 from keras_vae.arguments import check_count, check_number
 from keras_vae.data.batches import is_array, serve_arrays
-from keras_vae.training import checkpoint_files, checkpoint_state
+from keras_vae.training import checkpoint_files, checkpoint_state, monitors
 from keras_vae.training.callback import FitCallback
 from keras_vae.training.replicas import arrays_from_chief, from_chief, is_chief, is_multi_worker
 from keras_vae.training.signals import HeldBack
@@ -66,8 +66,9 @@ class Checkpoints(FitCallback):
 
     Args:
         folder: of the checkpoints; the last two are kept.
-        best: file of the best model by the validation value of the objective's `monitor`, the ELBO or a tighter bound
-            (of the current one if there is no validation), replaced at each checkpoint where it is another one.
+        best: file of the best model by the validation value of the model's `monitor` (of the current one if there is no
+            validation), replaced at each checkpoint where it is another one. Values are compared with those of the same
+            `yardstick`; when that has changed, the newer model takes the place of the older.
         seconds: least time between checkpoints; None counts only steps.
         steps: least number of steps between checkpoints; None counts only seconds.
         write: what prints a line.
@@ -94,6 +95,7 @@ class Checkpoints(FitCallback):
         self.seconds, self.every, self.report = seconds, steps, write
         self.run, self.signals = run, tuple(signals)
         self.best_value = -math.inf
+        self.best_yardstick: tuple[float, ...] = ()
         self.best_epoch: int | None = None
         self.best_weights: list[np.ndarray] | None = None
         self.saved: Position | None = None
@@ -144,6 +146,7 @@ class Checkpoints(FitCallback):
             vae.seed, vae.train_function, vae.test_function = state["seed"], None, None
         # Until the bound of several samples could decide, the best value was always an ELBO, and called so.
         self.best_value = state["best_value"] if "best_value" in state else state["best_elbo"]
+        self.best_yardstick = tuple(state.get("best_yardstick", ()))
         self.best_epoch = state["best_epoch"]
         self.best_weights = checkpoint_state.list_of(arrays, "best")
         self._best_is_new = self.best_weights is not None
@@ -272,10 +275,15 @@ class Checkpoints(FitCallback):
         """Keep the weights, averaged ones if they are on, if they are the best so far."""
         if self._is_validation_cut:
             return
-        value = float((logs or {}).get(self.model.objective.monitor, math.nan))
-        if value > self.best_value:
-            self.best_value, self.best_epoch = value, self._epoch
+        value, yardstick = float((logs or {}).get(self.model.monitor, math.nan)), self.model.yardstick()
+        if math.isfinite(value) and (self.best_epoch is None or self._is_better(value, yardstick)):
+            self.best_value, self.best_yardstick, self.best_epoch = value, yardstick, self._epoch
             self.best_weights, self._best_is_new = self.model.get_weights(), True
+
+    def _is_better(self, value: float, yardstick: tuple[float, ...]) -> bool:
+        if yardstick != self.best_yardstick:
+            return True
+        return value > self.best_value if monitors.more_is_better(self.model.monitor) else value < self.best_value
 
     def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
         """Save, if it is time; always when training ends."""
@@ -335,6 +343,7 @@ class Checkpoints(FitCallback):
             "run": self.run,
             "stopped": bool(self.model.stop_training) and not self.is_cut,
             "best_value": self.best_value,
+            "best_yardstick": list(self.best_yardstick),
             "best_epoch": self.best_epoch,
             "shapes": {name: list(variable.shape) for name, variable in variables.items()},
             "callbacks": {name: checkpoint_state.plain_state(callback) for name, callback in self._others.items()},

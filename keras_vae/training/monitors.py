@@ -13,6 +13,11 @@ ADDED = ("skipped_steps", "learning_rate")
 KNOWN = ("keras", "keras_vae")
 
 
+def more_is_better(monitor: str) -> bool:
+    """Of what a model names as its `monitor`: of all but its loss."""
+    return monitor != "loss"
+
+
 def settle(
     callbacks: Iterable[keras.callbacks.Callback], names: Collection[str], best: Collection[str], is_validated: bool
 ) -> None:

@@ -64,7 +64,7 @@ class TrainingProgress(FitCallback):
         self.offset = 0
         done = epoch + 1
         if done == 1 or done % self._every == 0 or done == self.epochs or self.model.stop_training:
-            numbers = describe(logs or {}, self.model.objective.monitor)
+            numbers = describe(logs or {}, self.model.monitor)
             self.console.print(f"epoch {done:>{len(str(self.epochs))}}/{self.epochs}  {numbers}")
 
     def on_train_end(self, logs: dict | None = None) -> None:

@@ -26,6 +26,7 @@ from keras_vae_cli.settings import Settings
 
 CONFIG, MODEL, HISTORY, REPORT, IDENTITY = "config.yaml", "vae.keras", "history.csv", "report.json", "run.json"
 PICTURES, CHECKPOINTS, TENSORBOARD, EXPORT = "pictures", "checkpoints", "tensorboard", "export"
+PRETRAINING = "pretraining"
 # Pictures look at no more than this many test examples, the gap to training at no more than this many training ones.
 SHOWN, MAX_TRAIN = 2000, 10_000
 RESTORE = "Put back a copy (the folder's checkpoints hold some), or train anew in another folder."

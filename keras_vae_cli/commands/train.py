@@ -4,11 +4,13 @@ import contextlib
 import datetime
 import difflib
 import json
+import math
 import shlex
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import keras
 import tensorflow as tf
@@ -17,8 +19,9 @@ from rich.console import Console
 from keras_vae import data, files
 from keras_vae.callbacks import Checkpoints, SkippedSteps, TensorBoardPictures, TrainingDiverged
 from keras_vae.evaluation import Finding, diagnose
+from keras_vae.evaluation.statistics import points
 from keras_vae.models.vae import VAE
-from keras_vae.training import checkpoint_files
+from keras_vae.training import checkpoint_files, monitors
 from keras_vae.training.checkpoint_state import number
 from keras_vae.training.checkpoints import Position
 from keras_vae.training.replicas import follow_chief, from_chief, is_chief
@@ -34,6 +37,10 @@ REDUCTION = 0.5
 PICTURES, PICTURES_TIMES = 16, 5
 # Test images by which a finished model is diagnosed: enough for what is wrong, and seconds.
 DIAGNOSED, DIAGNOSED_AT_ONCE = 2000, 256
+# What a training takes over where it starts from the weights of another.
+PARTS = ("encoder", "decoder", "prior")
+# Training examples from whose codes a prior starts.
+CODES = 20_000
 # Those that end training, after what was learned was saved: Ctrl-C, a scheduler's, and that of a closed terminal.
 SIGNALS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
 
@@ -91,6 +98,12 @@ def _train(
     changed = _difference(from_chief(strategy, settings.as_yaml()), settings.as_yaml())
     if changed:
         raise ConfigError(f"The settings of this worker are not those of the chief:\n{changed}")
+    first = run / run_folder.PRETRAINING
+    begins = settings.train.pretraining is not None and not (_is_finished(first) or _epochs_done(run) is not None)
+    if from_chief(strategy, begins):
+        console.print(f"Pretraining, in {first}:")
+        _train(settings.first_phase, first, console, accept_changes, data_path, strategy, held)
+        console.print("Training:")
     started = time.monotonic()
     keras.config.set_dtype_policy(settings.train.precision)
     build.make_optimizer(settings.train, 1)  # what it refuses is better said before the data are read
@@ -162,10 +175,16 @@ class _Session:
 
     def fit(self, position: Position | None) -> None:
         """Train, from the checkpoint that was restored if there was one."""
-        if position is None and self.settings.train.start_from is not None:
-            if self.is_chief:
-                self._start_from(Path(self.settings.train.start_from))
-            parts = (self.vae.encoder, self.vae.decoder, self.vae.prior)
+        train = self.settings.train
+        if position is None and (train.start_from is not None or train.pretraining is not None):
+            if self.is_chief and train.start_from is not None:
+                self._start_from(Path(train.start_from))
+            elif self.is_chief:
+                adapts = self.vae.prior.adapts_to_codes
+                self._start_from(self.run / run_folder.PRETRAINING, PARTS[:2] if adapts else PARTS)
+                if adapts:
+                    self._adapt_to_codes()
+            parts = [getattr(self.vae, name) for name in PARTS]
             follow_chief(self.vae.distribute_strategy, [weight for part in parts for weight in part.weights])
             self.vae.adapted.assign(1)
         elif position is None:
@@ -187,9 +206,9 @@ class _Session:
             verbose=0,
         )
 
-    def _start_from(self, path: Path) -> None:
+    def _start_from(self, path: Path, names: Sequence[str] = PARTS) -> None:
         other = run_folder.load_model(path)
-        for name in ("encoder", "decoder", "prior"):
+        for name in names:
             mine, theirs = (getattr(vae, name) for vae in (self.vae, other))
             shapes = [[tuple(weight.shape) for weight in part.weights] for part in (mine, theirs)]
             if shapes[0] != shapes[1]:
@@ -200,15 +219,26 @@ class _Session:
             mine.set_weights(theirs.get_weights())
         self.console.print(f"starting from the weights of {path}")
 
+    def _adapt_to_codes(self) -> None:
+        shown = run_folder.some(self.splits.train, CODES)
+        codes, _ = points(self.vae, shown.dataset(self.settings.data.batch_size))
+        self.vae.prior.adapt_to_codes(codes, self.settings.train.seed)
+        self.console.print(f"{type(self.vae.prior).__name__} starts from the codes of {len(codes):,} training examples")
+
     def _callbacks(self, first: int) -> list[keras.callbacks.Callback]:
         train, callbacks = self.settings.train, keras.callbacks
-        monitored = {"monitor": f"val_{self.vae.objective.monitor}", "mode": "max"}
+        monitor = self.vae.monitor
+        monitored: dict[str, Any] = {
+            "monitor": f"val_{monitor}",
+            "mode": "max" if monitors.more_is_better(monitor) else "min",
+        }
+        monitored["start_from_epoch"] = settled_after(self.vae, train.epochs, self.steps)
         shown = self.splits.validation or self.splits.train
         found: list[keras.callbacks.Callback] = [SkippedSteps(always=True)]
         if self.splits.validation and train.early_stopping is not None:
             found.append(callbacks.EarlyStopping(**monitored, patience=train.early_stopping))
         if self.splits.validation and train.reduce_on_plateau is not None:
-            found.append(callbacks.ReduceLROnPlateau(**monitored, patience=train.reduce_on_plateau, factor=REDUCTION))
+            found.append(PatientPlateau(**monitored, patience=train.reduce_on_plateau, factor=REDUCTION))
         if self.is_chief:
             found += [
                 history.HistoryFile(self.run / run_folder.HISTORY),
@@ -251,6 +281,34 @@ class _Session:
         """Write the best model, and load that as anyone would."""
         self.checkpoints.save_best(self.run / run_folder.MODEL)
         return run_folder.load_model(self.run)
+
+
+class PatientPlateau(keras.callbacks.ReduceLROnPlateau):
+    """Keras's, with its `EarlyStopping`'s `start_from_epoch`: what was before has no say."""
+
+    def __init__(self, start_from_epoch: int = 0, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.start_from_epoch = start_from_epoch
+
+    def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
+        """Watch, and forget what was seen too early."""
+        if epoch <= self.start_from_epoch:
+            self.best, self.wait = math.inf if self.mode == "min" else -math.inf, 0
+        super().on_epoch_end(epoch, logs)
+
+
+def settled_after(vae: VAE, epochs: int, steps: int) -> int:
+    """Epochs after which the numbers in the loss stay as they are: patience begins there. 0 if they never do.
+
+    Args:
+        vae: a model that has not been trained.
+        epochs: of the training.
+        steps: of an epoch.
+    """
+    final = vae.weights_at(epochs * steps)
+    changing = [epoch for epoch in range(epochs) if vae.weights_at(epoch * steps) != final]
+    settled = changing[-1] + 1 if changing else 0
+    return settled if settled < epochs else 0
 
 
 def _claim(
@@ -381,7 +439,7 @@ def _report(
             "steps": number(session.vae.step),
             "weights": vae.count_params(),
             "best_epoch": None if best is None else best + 1,
-            f"validation_{vae.objective.monitor}": None if best is None else session.checkpoints.best_value,
+            f"validation_{vae.monitor}": None if best is None else session.checkpoints.best_value,
             "test_elbo": test["elbo"],
             "test_log_likelihood": test["log_likelihood"],
             "test_kl": test["kl"],

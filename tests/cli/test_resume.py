@@ -216,3 +216,31 @@ def test_a_learning_rate_that_is_too_high_stops_with_advice_and_leaves_a_finite_
     changed = train(*arguments, "--accept-changes")
     assert changed.returncode == 0, changed.stderr
     assert "+  learning_rate: 0.001" in changed.stdout
+
+
+@pytest.mark.slow
+def test_killed_in_either_phase_a_pretrained_run_ends_with_the_same_weights(start, tmp_path):
+    """The second phase begins at the first one's weights and with the mixture of its codes, whenever that is."""
+    whole, cut = tmp_path / "whole", tmp_path / "cut"
+    settings = [
+        *["--set", *SMALL, "model.prior={name: NormalMixture, num_components: 3}"],
+        "model.encoder={name: distorted, network: {name: mlp, units: [16]}, shift: 1.0}",
+        *["train.pretraining={epochs: 8}", "train.epochs=8", "train.checkpoint_steps=4"],
+    ]
+    finished = train(*settings, "--run", whole)
+    assert finished.returncode == 0, finished.stderr
+    assert "NormalMixture starts from the codes of 1,455 training examples" in finished.stdout
+    first = cut / "pretraining"
+    for phase, other in ((first, cut), (cut, first)):
+        process = start(*settings, "--run", cut)
+        wait_for(lambda: len(checkpoints(phase)) > 1, process)  # noqa: B023
+        process.kill()
+        process.communicate()
+        assert (other / "report.json").is_file() == (phase == cut)
+    result = train(*settings, "--run", cut)
+    assert result.returncode == 0 and "resumed from step" in result.stdout, result.stdout + result.stderr
+    assert "Pretraining" not in result.stdout
+    for a, b in zip(weights(whole), weights(cut), strict=True):
+        np.testing.assert_array_equal(a, b)
+    for history in ("history.csv", "pretraining/history.csv"):
+        assert (whole / history).read_text() == (cut / history).read_text()

@@ -73,6 +73,46 @@ def test_training_starts_from_the_weights_of_another_run(run, capsys):
         train.train(settings.load(run / "more.yaml", ["train.start_from=nowhere"]), run / "third")
 
 
+PRETRAINED = f"""
+data: {{name: digits, binarize: threshold}}
+model: {MODEL[:-1]}, prior: {{name: NormalMixture, num_components: 5}}}}
+train: {{epochs: 1, learning_rate: 1.0e-9, pretraining: {{epochs: 4, learning_rate: 0.01}}}}
+export: {{formats: []}}
+"""
+
+
+def test_pretraining_is_a_run_of_its_own_from_whose_codes_the_prior_starts(tmp_path, capsys):
+    (tmp_path / "clusters.yaml").write_text(PRETRAINED)
+    made, run = settings.load(tmp_path / "clusters.yaml"), tmp_path / "run"
+    train.train(made, run)
+    first, second = run_folder.load_model(run / "pretraining"), run_folder.load_model(run)
+    for name in ("encoder", "decoder"):
+        for a, b in zip(getattr(first, name).get_weights(), getattr(second, name).get_weights(), strict=True):
+            np.testing.assert_allclose(a, b, atol=1e-6)
+    # The objective of the first phase has trained no prior; that of the second starts where the codes are.
+    again = build.make_vae(made, (8, 8, 1)).prior
+    x = np.concatenate(list(run_folder.open_data(made).train.dataset(500).map(lambda x, y: x)))
+    again.adapt_to_codes(first.encode(x).mean())
+    z = first.encode(x[:50]).mean()
+    found, expected = (np.asarray(p.distribution().log_prob(z)) for p in (second.prior, again))
+    np.testing.assert_allclose(found, expected, atol=1e-3)
+    assert expected.mean() > np.mean(first.prior.distribution().log_prob(z))
+    report = run_folder.read_report(run / "pretraining")["training"]
+    assert report["validation_log_likelihood"] is not None and report["steps"] == 4 * 12
+    assert "validation_elbo" in run_folder.read_report(run)["training"]
+    assert (run / "pictures" / "clusters.png").is_file()
+    capsys.readouterr()
+    train.train(made, run)
+    assert "is finished: nothing to do" in capsys.readouterr().out
+
+
+def test_a_start_is_given_once():
+    with pytest.raises(ConfigError, match="give either start_from or pretraining"):
+        settings.load(None, ["train.start_from=somewhere", "train.pretraining={epochs: 2}"])
+    with pytest.raises(ConfigError, match=r"train.pretraining.objective: .*no objective is called 'Elbow'"):
+        settings.load(None, ["train.pretraining={epochs: 2, objective: Elbow}"])
+
+
 def other_run(run):
     """The same with the name of another run, as if its model had been copied into this folder."""
     checkpoint_state.save(build.make_vae(build.read(run), (8, 8, 1)), run / "vae.keras", "another")

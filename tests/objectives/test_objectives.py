@@ -225,7 +225,9 @@ def test_what_chooses_the_best_model_must_be_logged():
     class Unlogged(objectives.ELBO):
         monitor = "bound"
 
-    with pytest.raises(ValueError, match="by 'bound', which is not logged: monitor one of elbo, log_likelihood, kl"):
+    with pytest.raises(
+        ValueError, match="by 'bound', which is not logged: monitor one of loss, elbo, log_likelihood, kl"
+    ):
         kv.VAE(
             kv.Encoder(networks.mlp([4]), posteriors.MultivariateNormalDiag(2)),
             kv.Decoder(networks.mlp([4]), likelihoods.Bernoulli((4,))),

@@ -8,7 +8,7 @@ import tensorflow as tf
 
 import keras_vae as kv
 from keras_vae import evaluation, likelihoods, networks, objectives, pictures, posteriors, priors
-from keras_vae.pictures import of_models, tiles
+from keras_vae.pictures import of_clusters, of_models, tiles
 
 
 def make(shape, latent_dim=2, posterior=None, prior=None, objective=None, likelihood=None) -> kv.VAE:
@@ -141,6 +141,40 @@ def test_manifold_of_other_priors():
     # An untrained flow is the identity: its grid is that of its base.
     flow = make((4,), prior=priors.RealNVP(2, num_layers=2, units=(4,)))
     np.testing.assert_allclose(of_models._prior_grid(flow, levels)[1, 1], [0.674, -0.674], atol=0.01)
+
+
+def test_clusters_show_each_component_with_its_draws_and_its_examples():
+    vae = make((6, 5, 1), prior=priors.NormalMixture(2, 3))
+    x = np.random.default_rng(0).random((40, 6, 5, 1)).astype("float32")
+    z = vae.encode(x).mean().numpy()
+    order = np.argsort(z[:, 0])
+    # The first example alone is the smallest component's, the last ones are the largest one's.
+    vae.prior.loc.assign(np.stack([z[order[0]], z[order[20]], z[order[-1]]]))
+    vae.prior.raw_scale.assign(np.full((3, 2), -12.0))
+    vae.prior.logits.assign([0.0, 1.0, 2.0])
+    shown, rows, columns = of_clusters._grid(vae, x, 4, seed=0)
+    assert rows == ["2  66.5%", "1  24.5%", "0  9.0%"]
+    assert columns == ["mean", *["draw"] * 4, "", *["data"] * 4]
+    members = vae.prior.responsibilities(z).numpy().argmax(axis=-1)
+    for row, component in enumerate((2, 1, 0)):
+        np.testing.assert_allclose(shown[row, 0], vae.decode(vae.prior.loc[component][None]).mean()[0], atol=1e-5)
+        np.testing.assert_allclose(shown[row, 1], shown[row, 0], atol=0.01)
+        assert np.isnan(shown[row, 5]).all()
+        # The example at the mean of the component comes first, and those of others never.
+        np.testing.assert_array_equal(shown[row, 6], x[order[[0, 20, -1][component]]])
+        there = [i for i in range(6, 10) if not np.isnan(shown[row, i]).any()]
+        assert len(there) == min(4, (members == component).sum())
+        for i in there:
+            (example,) = np.flatnonzero((x == shown[row, i]).all(axis=(1, 2, 3)))
+            assert members[example] == component
+
+
+def test_clusters_of_a_prior_without_any_are_refused(tmp_path):
+    with pytest.raises(ValueError, match=r"StandardNormal has no clusters: .* priors\.NormalMixture"):
+        pictures.clusters(make((6, 5, 1)), np.zeros((4, 6, 5, 1)))
+    mixture = make((6, 5, 1), latent_dim=3, prior=priors.NormalMixture(3, 3))
+    written = pictures.all_pictures(mixture, np.ones((4, 6, 5, 1), "float32"), directory=tmp_path)
+    assert tmp_path / "clusters.png" in written
 
 
 def test_traversals_are_ordered_and_labelled(tmp_path):
