@@ -51,7 +51,7 @@ def test_of_a_linear_code_the_worst_direction_is_that_of_its_slope(weighted):
 
 @pytest.mark.parametrize("seed", [0, 1, 2])
 def test_it_finds_what_lies_apart(seed):
-    """Two stripes, longer than they lie apart: to cut them across says as much, and is what the largest variance suggests."""
+    """Two stripes, longer than they lie apart: to cut them across says as much."""
     random = np.random.default_rng(seed)
     y = random.integers(2, size=600)
     x = np.stack([random.uniform(-1.5, 1.5, 600), 2.0 * y - 1.0, np.zeros(600)], axis=1)
