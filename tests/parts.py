@@ -116,7 +116,7 @@ VAES = {
     "plain": lambda: vae(kv.VAE, gradient_skip_norm=100.0),
     "factor": lambda: vae(kv.FactorVAE, tc_weight=2.0, discriminator_units=(8, 4)),
     "cascade": lambda: vae(kv.CascadeVAE, num_classes=4, switch_on=3),
-    "smooth_code": lambda: vae(kv.SmoothCodeVAE, "joint", smoothness_weight=Linear(4, 0.0, 3.0), radius=0.5, shift=1.0),
+    "smooth_code": lambda: vae(kv.SmoothCodeVAE, "joint", smoothness_weight=Linear(4, 0.0, 3.0), radius=0.5),
 }
 
 # By the kinds of `keras_vae_cli.catalogue`: every part that a config can name has a line, or test_serialization fails.

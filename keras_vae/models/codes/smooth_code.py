@@ -12,8 +12,6 @@ from keras_vae.distributions.joint import leaves
 from keras_vae.models.decoder import Decoder
 from keras_vae.models.encoder import Encoder
 from keras_vae.models.vae import VAE
-from keras_vae.networks.dense import mlp
-from keras_vae.networks.distortion import Distorted, Distortion
 from keras_vae.objectives.objective import Objective
 from keras_vae.priors.prior import Prior
 from keras_vae.schedules import Schedule, Weight
@@ -28,7 +26,7 @@ TINY = 1e-12
 
 @register
 class SmoothCodeVAE(VAE):
-    """loss = objective + w E_x KL(q(d|x) || q(d|T(x) + r)), where r of length R changes the code most.
+    """loss = objective + w E_x KL(q(d|x) || q(d|x + r)), where r of length R changes the code most.
 
     A code that says all it can, log S nats, may cut the data anywhere. The term keeps its borders out of where data
     are, so that it finds what lies apart. r is found by one step of a power iteration, which is the gradient of the
@@ -38,9 +36,8 @@ class SmoothCodeVAE(VAE):
     has that half, and `posteriors.RelaxedOneHot(detached_steps=...)` lets the code find its classes before it serves
     the likelihood, which knows many other ways to use one.
 
-    T is a random distortion of images, in training: moved, turned, sheared and zoomed by what makes no other class of
-    them, as in Guo et al. 2018, "Deep embedded clustering with data augmentation". None unless told. The likelihood and
-    the other latents are of x as it is, and may say where and how large a thing is.
+    What makes no other class of an image can be told by an encoder that draws a distortion anew in each pass, as
+    `networks.distorted` does: the two codes are then of two views of x. Digits take it (`keras-vae train mnist_joint`).
 
     Args:
         encoder: q(z, d|x), of which a block is a one-hot.
@@ -51,15 +48,10 @@ class SmoothCodeVAE(VAE):
         smoothness_weight: w, a number or a schedule of the step. From the start it may hold the code at uniform:
             `schedules.Linear(500, 0.0, 30.0)`.
         radius: R, in units of the Euclidean length of x: what changes no class. Of binary MNIST, 2.
-        shift: of T, in pixels, at most; with the next three as in `networks.distorted`.
-        rotation: degrees, at most.
-        shear: pixels that a row moves for each row, at most.
-        zoom: share, at most, by which height and width change.
         gradient_skip_norm: as in `VAE`.
 
     Raises:
-        ValueError: as in `VAE`, for a hierarchy, without a one-hot, for a wrong weight, radius or distortion, and for a
-            distortion of data that are no images.
+        ValueError: as in `VAE`, for a hierarchy, without a one-hot, and for a wrong weight or radius.
     """
 
     smoothness_weight = Weight()
@@ -73,10 +65,6 @@ class SmoothCodeVAE(VAE):
         seed: int | None = None,
         smoothness_weight: float | Schedule = 30.0,
         radius: float = 2.0,
-        shift: float = 0.0,
-        rotation: float = 0.0,
-        shear: float = 0.0,
-        zoom: float = 0.0,
         gradient_skip_norm: float | None = None,
         **kwargs: Any,
     ) -> None:
@@ -91,13 +79,6 @@ class SmoothCodeVAE(VAE):
         check_weight("smoothness_weight", smoothness_weight)
         self.smoothness_weight = smoothness_weight
         self.radius = check_number("radius", radius, above=0)
-        self.distortion: Distortion | None = None
-        if any((shift, rotation, shear, zoom)):
-            recipe = Distorted(mlp([]), shift, rotation, shear, zoom)
-            if len(decoder.event_shape) != 3:
-                raise ValueError(f"Only images [height, width, channels] are distorted, not {decoder.event_shape}.")
-            self.distortion = Distortion(recipe.shift, recipe.rotation, recipe.shear, recipe.zoom, dtype="float32")
-            self.supports_jit = False
 
     def compute_objective(
         self,
@@ -120,15 +101,14 @@ class SmoothCodeVAE(VAE):
             codes = [part for part in q if hasattr(part, "class_probabilities")]
             return tf.add_n([tfd.kl_divergence(p, part) for p, part in zip(fixed, codes, strict=True)])
 
-        seen = x if self.distortion is None else self.distortion(x, training=training)
         replica = tf.distribute.get_replica_context().replica_id_in_sync_group
         direction = tf.random.stateless_normal(tf.shape(x), seeds.fold_in(seed, DIRECTIONS, replica))
-        probe = tf.stop_gradient(seen + 0.5 * self.radius * _of_length_one(direction))
+        probe = tf.stop_gradient(x + 0.5 * self.radius * _of_length_one(direction))
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             tape.watch(probe)
             divergence = change(probe)
         worst = _of_length_one(tf.stop_gradient(tape.gradient(divergence, probe)))
-        smoothness = terms.mean(change(seen + self.radius * worst))
+        smoothness = terms.mean(change(x + self.radius * worst))
         return terms, loss + schedules.at_step(self.smoothness_weight, self._step()) * smoothness, extra
 
 
