@@ -36,6 +36,9 @@ class SmoothCodeVAE(VAE):
     has that half, and `posteriors.RelaxedOneHot(detached_steps=...)` lets the code find its classes before it serves
     the likelihood, which knows many other ways to use one.
 
+    What makes no other class of an image can be told by an encoder that draws a distortion anew in each pass, as
+    `networks.distorted` does: the two codes are then of two views of x. Digits take it (`keras-vae train mnist_joint`).
+
     Args:
         encoder: q(z, d|x), of which a block is a one-hot.
         decoder: p(x|z, d).
