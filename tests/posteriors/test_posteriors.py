@@ -364,10 +364,9 @@ START_PRIORS = {
     "quantized": lambda dim: priors.AutoregressiveCodes(dim, grid=(2, 2), num_codes=32, units=16, num_layers=1),
 }
 START_OBJECTIVES = {"deterministic": objectives.Reconstruction(), "quantized": objectives.CommittedELBO()}
-# Nats that a first step behind the diagonal one may cost, by the mean of 100 steps and of the last 25. What is discrete
-# holds less, and is asked for a part of what the diagonal one learns beyond the mean image.
-ALLOWED = {"kumaraswamy": (2.0, 1.0)}
-SHARES = {"one_hot": 0.2, "joint": 0.4, "quantized": 0.3}
+# Nats behind the diagonal one, in the mean of all steps and of the last quarter; (1, 0.5) where nothing is said. The
+# codes of a quantized one cost 4 log 32 nats until their prior has learned.
+ALLOWED = {"kumaraswamy": (2.0, 0.5), "quantized": (14.0, 7.0)}
 
 
 def test_every_posterior_has_a_start():
@@ -400,10 +399,6 @@ def first_steps():
 @pytest.mark.parametrize("name", [name for name in STARTS if name != "diag"])
 def test_it_starts_as_the_diagonal_one_and_is_not_held_there(name, first_steps):
     diagonal, found = first_steps("diag"), first_steps(name)
-    print(name, np.round(diagonal, 2), np.round(found, 2))
-    if name in SHARES:
-        assert found[-1] - diagonal[0] > SHARES[name] * (diagonal[-1] - diagonal[0])
-        return
     whole, last = ALLOWED.get(name, (1.0, 0.5))
     assert np.mean(found) > np.mean(diagonal) - whole
     assert found[-1] > diagonal[-1] - last
@@ -449,7 +444,7 @@ def test_kumaraswamy_has_its_place_and_width_where_the_projection_says(logit, lo
 
 def test_a_wide_kumaraswamy_is_uniform():
     q = posteriors.Kumaraswamy(1).distribution(tf.constant([[0.0, 20.0]]))
-    assert tfd.kl_divergence(q.distribution, tfd.Uniform(0.0, 1.0)).numpy() < 1e-3
+    assert tfd.kl_divergence(q.distribution, tfd.Uniform(0.0, 1.0)).numpy() < 5e-3
 
 
 @pytest.mark.parametrize("name", GAUSSIANS)
