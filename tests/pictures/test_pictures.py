@@ -171,7 +171,7 @@ def test_traversals_have_names(tmp_path):
     figure = pictures.traversals(vae, x, steps=3, names={1: "smile"})
     labels = [text.get_text() for text in figure.texts[:3]]
     assert sum(label.startswith("smile (z1)") for label in labels) == 1
-    with pytest.raises(ValueError, match="dimensions of this model are 0 ... 2"):
+    with pytest.raises(ValueError, match=r"dimensions of this model are 0 \.\.\. 2"):
         pictures.traversals(vae, x, names={3: "smile"})
 
 
@@ -184,7 +184,7 @@ def test_traversals_lead_along_directions(tmp_path):
     )
     words = [text.get_text() for text in figure.texts]
     assert words[:5] == ["turn", "smile", "-2.0", "0", "+2.0"]
-    z, at, _ = of_models._along(vae, x[:1], None, {"turn": turn}, 2.0, 3)
+    z, _, _ = of_models._along(vae, x[:1], None, {"turn": turn}, 2.0, 3)
     origin = np.asarray(vae.encode(x[:1]).mean())[0]
     np.testing.assert_allclose(z[0], [origin - 2 * turn, origin, origin + 2 * turn], rtol=1e-5)
     for wrong in ({"turn": [1.0, 2.0]}, {}):
