@@ -20,9 +20,9 @@ class Flow(Posterior):
     """z = f(u; h), u ~ base(x): log q(z|x) = log base(u|x) - log |det df/du|.
 
     f is a chain of layers u_i exp(s_i(u, h)) + t_i(u, h), h a projection of the features if there is one; it starts as
-    the identity, so that training starts from the base. Draws come with their log-density in one pass; the log-density of any other z
-    takes L - 1 passes for each "iaf" layer, one for each "coupling" layer. `point` is f of the base's point: the mean
-    of a flow has no closed form. The KL to any prior is sampled.
+    the identity, so that training starts from the base. Draws come with their log-density in one pass; the log-density
+    of any other z takes L - 1 passes for each "iaf" layer, one for each "coupling" layer. `point` is f of the base's
+    point: the mean of a flow has no closed form. The KL to any prior is sampled.
 
     Args:
         base_posterior: a posterior on the whole real line, diagonal or with full covariance; only its distribution is

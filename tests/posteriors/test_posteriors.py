@@ -15,7 +15,7 @@ from tensorflow_probability import distributions as tfd
 
 import keras_vae as kv
 from keras_vae import flows, likelihoods, networks, objectives, posteriors, priors, terms
-from keras_vae.distributions import bijectors, operators, support
+from keras_vae.distributions import operators, support
 from keras_vae.distributions.kumaraswamy import IntervalKumaraswamy
 from keras_vae.distributions.operators import Orthogonal
 from keras_vae.distributions.support import Support
@@ -416,15 +416,6 @@ def test_place_and_scale_start_as_widely_as_those_of_a_diagonal_posterior(name):
     assert whole.shape[1] >= count
     limit = math.sqrt(6 / (64 + count))
     assert 0.98 * limit < whole.max() <= limit
-
-
-@pytest.mark.parametrize("kind", bijectors.KINDS)
-def test_a_flow_starts_as_its_base(kind):
-    flow = flows.Flow(posteriors.MultivariateNormalDiag(16), kind=kind)
-    flow.build((None, 8))
-    q = flow(tf.random.stateless_normal([4, 8], [0, 0]))
-    z, log_q = q.experimental_sample_and_log_prob(3, seed=[0, 1])
-    np.testing.assert_allclose(log_q, q.distribution.log_prob(z), rtol=1e-5)
 
 
 @pytest.mark.parametrize("logit", [-2.3, -1.0, 0.0, 1.0, 1.9])
