@@ -145,7 +145,9 @@ class Encoder(Serializable, keras.Model):
             layers.append(PosteriorPoint(copy.posterior))
         model = keras.Sequential(layers, name="features")
         if standardize is not None:
-            model.add(_standardized(model.predict(standardize, verbose=0)))
+            # In a model of its own: `add` does not make Keras forget the function that `predict` has compiled.
+            layers.append(_standardized(model.predict(standardize, verbose=0)))
+            model = keras.Sequential(layers, name="features")
         model.trainable = trainable
         return model
 
