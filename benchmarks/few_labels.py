@@ -6,7 +6,8 @@
 For each seed 600 images have labels, 60 of each class; the models that are trained first see all 60,000 images and no
 label. The network from scratch is the encoder's, 784-512-256. It gets the best of dropout 0 and 0.5 and of every tenth
 epoch up to 60 *by its accuracy on the test images*, which is more than any choice by validation could give it, and so
-do its augmented fellows. The classifiers on features are trained once, as docs/evaluation.md says.
+do its augmented fellows. The classifiers on features are trained once. No way gains three points yet: see
+docs/evaluation.md.
 """
 
 import argparse
