@@ -3,8 +3,8 @@
     python benchmarks/posteriors.py
     python benchmarks/posteriors.py --epochs 2 5 20 --seeds 0 --only diag tril
 
-The posteriors take turns within each seed. Beside the ELBO of the test data stands log p(x) of the first 2,000, with 100
-importance samples and at the last of the epochs. Differences are from the diagonal posterior of the same seed.
+The posteriors take turns within each seed. Beside the ELBO of the test data stands log p(x) of the first 2,000, with
+100 importance samples and at the last of the epochs. Differences are from the diagonal posterior of the same seed.
 """
 
 import argparse

@@ -24,7 +24,9 @@ POSTERIORS = {
     "low_rank": lambda dim=L: posteriors.MultivariateNormalLowRank(dim, rank=1),
     "kumaraswamy": lambda dim=L: posteriors.Kumaraswamy(dim, low=-1.0, high=2.0),
     "deterministic": lambda dim=L: posteriors.Deterministic(dim),
-    "iaf": lambda dim=L: flows.Flow(posteriors.MultivariateNormalDiag(dim), kind="iaf", num_layers=1, units=(8,)),
+    "iaf": lambda dim=L: flows.Flow(
+        posteriors.MultivariateNormalDiag(dim), kind="iaf", num_layers=1, units=(8,), context_size=4
+    ),
     "coupling": lambda dim=L: flows.Flow(
         posteriors.MultivariateNormalTriL(dim), kind="coupling", num_layers=2, units=(8,)
     ),

@@ -11,6 +11,7 @@ import keras_vae as kv
 from keras_vae import likelihoods, networks, posteriors, priors
 from keras_vae.conditions import Label
 from keras_vae.distributions import scales
+from keras_vae.posteriors.gaussian import PACE
 
 
 def make_vae(network=networks.mlp, sizes=(32,), event_shape=(8, 8, 1), latent_dim=4, likelihood=None, **options):
@@ -59,5 +60,5 @@ def raw_scale(scale):
 def raw_triangle(factor):
     """The raw numbers of which `MultivariateNormalTriL` makes this Cholesky factor."""
     sigma = np.diag(factor)
-    lower = np.tril(factor, -1) / sigma[:, None] * math.sqrt(len(factor))
+    lower = np.tril(factor, -1) / sigma[:, None] * math.sqrt(len(factor)) / PACE
     return tfp.math.fill_triangular_inverse(lower + np.diag(raw_scale(sigma)))

@@ -123,6 +123,7 @@ class Encoder(Serializable, keras.Model):
             standardize: data, with or without labels, over which each output then has mean 0 and variance 1. One
                 whose variance is below a hundredth of the average is divided by a tenth of the average deviation: a
                 latent that carries nothing, or a unit that hardly ever fires, would be noise of the size of the others.
+                The codes of a VAE with many such latents are better left as they are.
 
         Raises:
             ValueError: for an encoder that has no weights yet, or is conditional, and another layer.
@@ -145,7 +146,9 @@ class Encoder(Serializable, keras.Model):
             layers.append(PosteriorPoint(copy.posterior))
         model = keras.Sequential(layers, name="features")
         if standardize is not None:
-            model.add(_standardized(model.predict(standardize, verbose=0)))
+            # In a model of its own: `add` does not make Keras forget the function that `predict` has compiled.
+            layers.append(_standardized(model.predict(standardize, verbose=0)))
+            model = keras.Sequential(layers, name="features")
         model.trainable = trainable
         return model
 

@@ -19,10 +19,10 @@ from keras_vae.serialization import register
 class Flow(Posterior):
     """z = f(u; h), u ~ base(x): log q(z|x) = log base(u|x) - log |det df/du|.
 
-    f is a chain of layers u_i exp(s_i(u, h)) + t_i(u, h), h a projection of the features; it starts as the identity, so
-    that training starts from the base. Draws come with their log-density in one pass; the log-density of any other z
-    takes L - 1 passes for each "iaf" layer, one for each "coupling" layer. `point` is f of the base's point: the mean
-    of a flow has no closed form. The KL to any prior is sampled.
+    f is a chain of layers u_i exp(s_i(u, h)) + t_i(u, h), h a projection of the features if there is one; it starts as
+    the identity, so that training starts from the base. Draws come with their log-density in one pass; the log-density
+    of any other z takes L - 1 passes for each "iaf" layer, one for each "coupling" layer. `point` is f of the base's
+    point: the mean of a flow has no closed form. The KL to any prior is sampled.
 
     Args:
         base_posterior: a posterior on the whole real line, diagonal or with full covariance; only its distribution is
@@ -31,7 +31,8 @@ class Flow(Posterior):
             "coupling" (Dinh et al. 2017, "Density estimation using Real NVP").
         num_layers: number of layers.
         units: widths of the hidden layers of each layer's network.
-        context_size: size of h; 0 leaves it out: the same f for all x.
+        context_size: size of h, a projection of the features that f then depends on too. 0, the default, leaves it out:
+            the same f for all x, which learns faster; see `benchmarks/posteriors.py`.
 
     Raises:
         TypeError: if the base is not a posterior.
@@ -52,7 +53,7 @@ class Flow(Posterior):
         kind: str = "iaf",
         num_layers: int = 2,
         units: Sequence[int] = (128, 128),
-        context_size: int = 64,
+        context_size: int = 0,
         **kwargs: Any,
     ) -> None:
         described = "a posterior such as posteriors.MultivariateNormalDiag(16)"

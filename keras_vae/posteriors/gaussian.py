@@ -15,6 +15,10 @@ from keras_vae.distributions.scales import bounded, positive
 from keras_vae.posteriors.posterior import Posterior
 from keras_vae.serialization import register
 
+# Adam moves all parameters at one pace. Those of correlations, of which there are many and of which nothing is known at
+# first, would be noise in z that the decoder learns to do without: what they are multiplied by makes them slower.
+PACE = 0.1
+
 
 @register
 class MultivariateNormalDiag(Posterior):
@@ -40,10 +44,10 @@ class MultivariateNormalDiag(Posterior):
 class MultivariateNormalTriL(Posterior):
     """q(z|x) = N(z; mu, A A^T) with a full covariance, A lower triangular: its Cholesky factor.
 
-    A = diag(sigma) (I + N / sqrt(L)): mu and N, which is strictly lower triangular, are linear in the features, and
-    sigma is a softplus as in `MultivariateNormalDiag`. N is measured in units of sigma, and starts at zero: it would
-    otherwise add to a dimension that the decoder reads exactly the noise of all before it. The posterior of Kingma and
-    Welling 2019, "An introduction to variational autoencoders", section 2.5.1.
+    A = diag(sigma) (I + 0.1 N / sqrt(L)): mu and N, which is strictly lower triangular, are linear in the features, and
+    sigma is a softplus as in `MultivariateNormalDiag`. N is measured in units of sigma, starts at zero and is slow to
+    grow: it would otherwise add to a dimension that the decoder reads exactly the noise of all before it. The posterior
+    of Kingma and Welling 2019, "An introduction to variational autoencoders", section 2.5.1.
     """
 
     @property
@@ -63,7 +67,7 @@ class MultivariateNormalTriL(Posterior):
         triangle = tfp.math.fill_triangular(raw)
         diagonal = positive(tf.linalg.diag_part(triangle))
         # Not by set_diag, whose gradient XLA cannot compile for batches of unknown size.
-        lower = triangle * (1.0 - tf.eye(self.latent_dim)) / math.sqrt(self.latent_dim)
+        lower = PACE / math.sqrt(self.latent_dim) * triangle * (1.0 - tf.eye(self.latent_dim))
         scale_tril = diagonal[..., tf.newaxis] * lower + tf.linalg.diag(diagonal)
         return tfd.MultivariateNormalTriL(loc, scale_tril)
 
@@ -73,10 +77,10 @@ class MultivariateNormalEigen(Posterior):
     """q(z|x) = N(z; mu, Q D Q^T) with a full covariance in terms of its eigenvectors Q and eigenvalues D.
 
     z = mu + A eps, A = Q D^(1/2). Q is orthogonal by construction, a product of L - 1 Householder reflections
-    H_i = I - 2 v_i v_i^T / |v_i|^2 whose axes v_i are zero above their i-th entry, one at it, and linear in the
-    features below: the form in which LAPACK keeps the Q of a QR decomposition. It reaches every covariance, with as
-    many numbers as a covariance has, L (L + 1) / 2. Reflections in posteriors are due to Tomczak and Welling 2016,
-    "Improving variational auto-encoders using Householder flow".
+    H_i = I - 2 v_i v_i^T / |v_i|^2 whose axes v_i are zero above their i-th entry, one at it, and below a tenth of what
+    is linear in the features: the form in which LAPACK keeps the Q of a QR decomposition. It reaches every covariance,
+    with as many numbers as a covariance has, L (L + 1) / 2. Reflections in posteriors are due to Tomczak and Welling
+    2016, "Improving variational auto-encoders using Householder flow".
     """
 
     @property
@@ -95,7 +99,7 @@ class MultivariateNormalEigen(Posterior):
         loc, raw_scale, raw_axes = params[..., :size], params[..., size : 2 * size], params[..., 2 * size :]
         scale = tf.linalg.LinearOperatorDiag(positive(raw_scale), is_non_singular=True)
         if size > 1:
-            rotation = Orthogonal(operators.householder_product(raw_axes))
+            rotation = Orthogonal(operators.householder_product(PACE * raw_axes))
             scale = tf.linalg.LinearOperatorComposition([rotation, scale], is_non_singular=True)
         return tfd.MultivariateNormalLinearOperator(loc, scale)
 
@@ -107,7 +111,8 @@ class MultivariateNormalLowRank(Posterior):
     (rank + 2) L parameters in place of the (L + 3) L / 2 of a full covariance. It is the *scale* A that is diagonal
     plus low rank, as in `tfd.MultivariateNormalDiagPlusLowRank`; the distribution whose *covariance* is (Rezende et al.
     2014, "Stochastic backpropagation and approximate inference", is of that kind) has no closed-form KL in TFP. The
-    entries of V stay in [-10, 10], which keeps the factorisation of I + V^T V safe in float32.
+    entries of V, a tenth of what is linear in the features, stay in [-10, 10], which keeps the factorisation of
+    I + V^T V safe in float32. They start small, but not at zero, where V V^T has no gradient.
 
     Args:
         latent_dim: L.
@@ -118,7 +123,6 @@ class MultivariateNormalLowRank(Posterior):
     """
 
     MAX_FACTOR = 10.0
-    START = 0.1
 
     def __init__(self, latent_dim: int, rank: int, **kwargs: Any) -> None:
         super().__init__(latent_dim, **kwargs)
@@ -130,18 +134,12 @@ class MultivariateNormalLowRank(Posterior):
         """(rank + 2) L: location, raw scale, factor."""
         return (self.rank + 2) * self.latent_dim
 
-    @property
-    def initial_factors(self) -> np.ndarray:
-        """Small for V, but not zero, where V V^T has no gradient."""
-        sizes = [2 * self.latent_dim, self.rank * self.latent_dim]
-        return np.repeat([1.0, self.START], sizes).astype("float32")
-
     def distribution(self, params: tf.Tensor) -> tfd.Distribution:
         """N(mu, A A^T) from [B, params_size]."""
         size = self.latent_dim
         loc, raw_scale, raw_factor = params[..., :size], params[..., size : 2 * size], params[..., 2 * size :]
         scale = positive(raw_scale)
-        factor = tf.reshape(raw_factor, tf.concat([tf.shape(loc), [self.rank]], axis=0))
+        factor = tf.reshape(PACE * raw_factor, tf.concat([tf.shape(loc), [self.rank]], axis=0))
         factor = bounded(factor, self.MAX_FACTOR) * tf.sqrt(scale)[..., tf.newaxis]
         # Declared positive definite, which TFP's own class is not, it is factorised by Cholesky: XLA has no LU.
         base = tf.linalg.LinearOperatorDiag(scale, is_non_singular=True, is_positive_definite=True)

@@ -126,6 +126,58 @@ def test_features_of_a_users_own_network():
     np.testing.assert_allclose(model(x), encoder(x).mean(), atol=1e-6)
 
 
+def test_features_before_the_projection_standardised(trained, labelled, tmp_path):
+    x, y = labelled
+    model = trained.encoder.features_model(layer="features", standardize=(tf.data.Dataset.from_tensors((x, y))))
+    found = model.predict(x, verbose=0)
+    seen = np.asarray(trained.encoder.features(x))
+    assert found.shape == seen.shape == (1797, 128)
+    deviation = seen.std(axis=0)
+    alive = deviation**2 > 0.01 * np.mean(deviation**2)
+    assert alive.sum() > 20
+    np.testing.assert_allclose(found.mean(axis=0), 0.0, atol=1e-4)
+    np.testing.assert_allclose(found[:, alive].std(axis=0), 1.0, rtol=1e-3)
+    # Units that hardly fire are not blown up to the size of the others.
+    assert not alive.all()
+    assert found[:, ~alive].std(axis=0).max() < 1.001
+    model.save(tmp_path / "features.keras")
+    loaded = keras.saving.load_model(tmp_path / "features.keras")
+    np.testing.assert_allclose(loaded.predict(x[:50], verbose=0), found[:50], atol=1e-5)
+    codes = trained.encoder.features_model(standardize=x).predict(x, verbose=0)
+    means = np.asarray(trained.encode(x).mean())
+    scale = np.sqrt(np.maximum(means.var(axis=0), 0.01 * means.var(axis=0).mean()))
+    np.testing.assert_allclose(codes, (means - means.mean(axis=0)) / scale, atol=1e-3)
+    with pytest.raises(ValueError, match="'codes', 'features'"):
+        trained.encoder.features_model(layer="logits")
+
+
+def test_directions_are_found_in_a_linear_world():
+    """x is z up to a rotation, so that the code moves with a measurement as x does."""
+    vae = kv.VAE(
+        kv.Encoder(networks.mlp([]), posteriors.MultivariateNormalDiag(3)),
+        kv.Decoder(networks.mlp([]), likelihoods.Normal((3,))),
+        priors.StandardNormal(3),
+        seed=0,
+    )
+    vae.build()
+    kernel = np.zeros((3, 6), "float32")
+    kernel[:, :3] = np.linalg.qr(np.random.default_rng(0).normal(size=(3, 3)))[0]
+    vae.encoder.posterior.projection.kernel.assign(kernel)
+    x = np.random.default_rng(1).normal(size=(500, 3)).astype("float32")
+    x[:, 1] += x[:, 0]  # both grow together; the directions must tell them apart
+    found = evaluation.directions(vae, x, {"first": x[:, 0], "second": 5.0 * x[:, 1], "third": x[:, 2]})
+    for k, name in enumerate(found):
+        np.testing.assert_allclose(found[name], x[:, k].std() * kernel[k, :3], rtol=1e-3, atol=1e-4)
+    for measured, message in [
+        ({}, "Nothing is measured"),
+        ({"a": x[:5, 0]}, "one number for each of the 500"),
+        ({"a": np.ones(500)}, "the same for all"),
+        ({"a": x[:, 0], "b": 2.0 * x[:, 0]}, "follows from the others"),
+    ]:
+        with pytest.raises(ValueError, match=message):
+            evaluation.directions(vae, x, measured)
+
+
 @pytest.mark.exhaustive
 @pytest.mark.skipif("TFDS_DATA_DIR" not in os.environ, reason="needs MNIST: set TFDS_DATA_DIR")
 def test_fine_tuning_beats_training_from_scratch_at_one_percent_of_mnist():

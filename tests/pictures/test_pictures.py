@@ -199,6 +199,36 @@ def test_traversals_stay_inside_an_interval():
     assert [text.get_text() for text in figure.texts][2:5] == ["-1.7", "0", "+1.7"]
 
 
+def test_traversals_have_names(tmp_path):
+    vae = make((6, 5, 1), latent_dim=3)
+    x = np.random.default_rng(0).random((5, 6, 5, 1)).astype("float32")
+    figure = pictures.traversals(vae, x, steps=3, names={1: "smile"})
+    labels = [text.get_text() for text in figure.texts[:3]]
+    assert sum(label.startswith("smile (z1)") for label in labels) == 1
+    with pytest.raises(ValueError, match=r"dimensions of this model are 0 \.\.\. 2"):
+        pictures.traversals(vae, x, names={3: "smile"})
+
+
+def test_traversals_lead_along_directions(tmp_path):
+    vae = make((6, 5, 1), latent_dim=3)
+    x = np.random.default_rng(0).random((5, 6, 5, 1)).astype("float32")
+    turn, smile = np.array([1.0, -2.0, 0.5], "float32"), np.zeros(3, "float32")
+    figure = pictures.traversals(
+        vae, x, steps=3, span=2.0, directions={"turn": turn, "smile": smile}, path=tmp_path / "t.png"
+    )
+    words = [text.get_text() for text in figure.texts]
+    assert words[:5] == ["turn", "smile", "-2.0", "0", "+2.0"]
+    z, _, _ = of_models._along(vae, x[:1], None, {"turn": turn}, 2.0, 3)
+    origin = np.asarray(vae.encode(x[:1]).mean())[0]
+    np.testing.assert_allclose(z[0], [origin - 2 * turn, origin, origin + 2 * turn], rtol=1e-5)
+    for wrong in ({"turn": [1.0, 2.0]}, {}):
+        with pytest.raises(ValueError, match="direction"):
+            pictures.traversals(vae, x, directions=wrong)
+    bounded = make((4,), posterior=posteriors.Kumaraswamy(2), prior=priors.Uniform(2))
+    z, _, _ = of_models._along(bounded, np.zeros((1, 4), "float32"), None, {"up": [9.0, -9.0]}, 1.0, 3)
+    np.testing.assert_array_equal(z[0, 2], [1.0, 0.0])
+
+
 def test_interpolations_run_from_data_to_data(tmp_path):
     vae = make((6, 5, 1))
     x = np.random.default_rng(0).random((4, 6, 5, 1)).astype("float32")
