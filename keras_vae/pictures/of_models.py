@@ -104,8 +104,8 @@ def answers(
 ) -> Figure:
     """What a conditional model answers: a row has a condition, the truth, and draws, means of p(x|z, c), z ~ p(z|c).
 
-    Of conditions that are images, it has bicubic interpolation too, where they are smaller, and the mean of all draws, 16
-    at least.
+    Of conditions that are images, it has bicubic interpolation too, where they are smaller, and the mean of all draws,
+    16 at least.
 
     Args:
         vae: a conditional model.
