@@ -122,7 +122,7 @@ class Answers:
     consistency: float | None
 
 
-def answers(vae: VAE, data: Any, n: int = ANSWERED, draws: int = 8, seed: int = 0) -> Answers:
+def answers(vae: VAE, data: Any, n: int = ANSWERED, draws: int = 16, seed: int = 0) -> Answers:
     """How far the answers of a model conditioned on images are from the truth, and from each other.
 
     Args:

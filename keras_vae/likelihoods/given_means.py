@@ -10,14 +10,12 @@ import tensorflow_probability as tfp
 from tensorflow_probability import distributions as tfd
 
 from keras_vae.arguments import check_count, require_image
-from keras_vae.conditions import Condition
+from keras_vae.data.image_conditions import LUMA
 from keras_vae.distributions.scales import bounded, bounded_exp
 from keras_vae.distributions.support import Support
 from keras_vae.likelihoods.grid import GridLikelihood
 from keras_vae.serialization import register
 
-# ITU-R BT.601: the weights of red, green and blue in the brightness.
-LUMA = (0.299, 0.587, 0.114)
 # Float32 tells apart all means of so many levels.
 MOST_LEVELS = 256
 # In levels. A mean that is rounded is half a level off at most; what is decided first keeps a hair more distance, so
@@ -185,7 +183,7 @@ class Groups:
         height, width, self._channels = self._event_shape = tuple(event_shape)
         self._h, self._w, self._c = (int(size) for size in given_shape)
         self._block, mixed = (height // self._h, width // self._w), self._channels // self._c
-        of_channels = np.array(LUMA if mixed == len(LUMA) else [1.0 / mixed] * mixed)
+        of_channels = np.array(LUMA if mixed == len(LUMA) else [1.0] * mixed, "float64")
         area = math.prod(self._block)
         self.shape = (self._h, self._w, self._c, area * mixed)
         weights = np.tile(of_channels / of_channels.sum() / area, area)
@@ -313,7 +311,7 @@ class GivenMeans(GridLikelihood):
         super().__init__(event_shape, levels, **kwargs)
         require_image(self.event_shape)
 
-    def check_condition(self, condition: Condition | None) -> None:
+    def check_condition(self, condition: Any) -> None:
         """Refuse a condition that cannot hold means of the data.
 
         Raises:

@@ -20,7 +20,6 @@ import tensorflow as tf
 from tensorflow_probability import distributions as tfd
 
 from keras_vae.arguments import check_event_shape
-from keras_vae.conditions import Condition
 from keras_vae.distributions.head import Head
 from keras_vae.distributions.support import REAL, UNIT, Support
 from keras_vae.serialization import Serializable
@@ -86,7 +85,7 @@ class Likelihood(Serializable, keras.layers.Layer):
         """
         return None
 
-    def check_condition(self, condition: Condition | None) -> None:
+    def check_condition(self, condition: Any) -> None:
         """Refuse what the decoder is conditioned on, where the likelihood itself cannot do with it.
 
         Raises:

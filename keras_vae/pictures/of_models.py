@@ -16,6 +16,7 @@ from tensorflow_probability import distributions as tfd
 
 from keras_vae import conditions, seeds
 from keras_vae.arguments import check_count
+from keras_vae.data.examples import resized
 from keras_vae.distributions.gaussian import marginals
 from keras_vae.evaluation.downstream import CodeDensity
 from keras_vae.evaluation.statistics import LatentStatistics, gather, given, is_deterministic, latent_statistics
@@ -24,6 +25,8 @@ from keras_vae.pictures.tiles import PathLike, draw_tiles, is_image, named, save
 
 # Classes in a picture of samples at most: more rows are too small to see.
 MOST_CLASSES = 32
+# Answers whose mean is drawn beside them, at least.
+AVERAGED = 16
 # Examples that decide the order of traversals.
 ORDERED_BY = 2000
 
@@ -109,6 +112,9 @@ def answers(
 ) -> Figure:
     """What a conditional model answers: a row has a condition, the truth, and draws, means of p(x|z, c), z ~ p(z|c).
 
+    Of conditions that are images, it has bicubic interpolation too, where they are smaller, and the mean of all draws,
+    16 at least.
+
     Args:
         vae: a conditional model.
         data: a data set with conditions; its first `n` examples.
@@ -125,16 +131,24 @@ def answers(
         raise ValueError("Answers are drawn of conditional models, and this one has no condition: pictures.samples.")
     x, y = gather(data, check_count("n", n))
     c = np.asarray(conditions.given(vae.condition, given(vae, y, data), len(x)))
-    drawn = vae.sample(len(x) * draws, seed=seed, condition=np.repeat(c, draws, axis=0))
-    tiles = [x[:, None], drawn.reshape(len(x), draws, *x.shape[1:])]
+    restores = vae.condition.is_image and is_image(x.shape[1:])
+    made = max(draws, AVERAGED) if restores else draws
+    drawn = vae.sample(len(x) * made, seed=seed, condition=np.repeat(c, made, axis=0))
+    drawn = drawn.reshape(len(x), made, *x.shape[1:])
+    tiles = [x[:, None], drawn[:, :draws]]
     columns, names = ["truth", *["answer"] * draws], []
-    if vae.condition.is_image and is_image(x.shape[1:]):
+    if restores:
         shown = np.asarray(vae.condition.features(tf.constant(c)))
         rows, across = (np.arange(want) * have // want for want, have in zip(x.shape[1:3], c.shape[1:3], strict=True))
         # Drawn in the size and with the channels of the data.
         enlarged = shown[:, rows][:, :, across]
         if enlarged.shape[-1] != x.shape[-1]:
             enlarged = np.repeat(enlarged.mean(axis=-1, keepdims=True), x.shape[-1], axis=-1)
+        tiles, columns = [*tiles, drawn.mean(axis=1, keepdims=True)], [*columns, "mean"]
+        if c.shape[1:3] != x.shape[1:3]:
+            smooth = np.stack([resized(image, x.shape[1:3]) for image in shown])
+            smooth = smooth if smooth.shape[-1] == x.shape[-1] else np.repeat(smooth[..., :1], x.shape[-1], axis=-1)
+            tiles, columns = [np.clip(smooth, 0.0, 1.0)[:, None], *tiles], ["bicubic", *columns]
         tiles, columns = [enlarged[:, None], *tiles], ["given", *columns]
     elif c.ndim == 1:
         of_classes = _class_labels(vae)

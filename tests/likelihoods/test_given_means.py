@@ -9,10 +9,12 @@ import pytest
 import tensorflow as tf
 
 import keras_vae as kv
-from keras_vae import likelihoods, networks, posteriors, priors
+from keras_vae import export, likelihoods, networks, posteriors, priors
 from keras_vae.conditions import Image, Label
 from keras_vae.data.examples import Examples
 from keras_vae.data.image_conditions import LUMA, derive
+from keras_vae.export.proof import fresh
+from keras_vae.export.proof.fresh import Call
 from keras_vae.likelihoods.given_means import Groups, ImageGivenMeans
 
 # Images so small that all of them can be counted, and of what the condition holds the means: brightness, blocks of one
@@ -151,15 +153,14 @@ def model(kind="gray", network="conv", levels=256, **options):
     return vae, x, c[kind]
 
 
-@pytest.mark.parametrize("precision", ["float32", pytest.param("mixed_float16", marks=pytest.mark.slow)])
 @pytest.mark.parametrize(
-    ("kind", "network", "guided"),
+    ("kind", "network", "guided", "precision"),
     [
-        ("gray", "conv", True),
-        pytest.param("gray", "mlp", True, marks=pytest.mark.slow),
-        pytest.param("low_resolution", "residual", True, marks=pytest.mark.slow),
-        ("low_resolution", "ladder_conv", True),
-        pytest.param("gray", "ladder_conv", False, marks=pytest.mark.slow),
+        ("gray", "conv", True, "float32"),
+        ("low_resolution", "ladder_conv", True, "float32"),
+        pytest.param("gray", "mlp", True, "mixed_float16", marks=pytest.mark.slow),
+        pytest.param("low_resolution", "residual", True, "mixed_bfloat16", marks=pytest.mark.slow),
+        pytest.param("gray", "ladder_conv", False, "float32", marks=pytest.mark.slow),
     ],
 )
 def test_models_train_answer_save_and_load(kind, network, guided, precision, tmp_path):
@@ -219,3 +220,18 @@ def test_wrong_arguments_are_refused():
         kv.Decoder(networks.mlp([4]), likelihoods.Bernoulli((8, 8, 3)), Image((8, 8, 1)), guide="conv")
     with pytest.raises(ValueError, match="guide is a network that looks at an image"):
         kv.Decoder(networks.mlp([4]), likelihoods.Bernoulli((8, 8, 3)), Label(3), guide=networks.conv([4]))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["gray", "low_resolution"])
+def test_exports_take_the_condition_and_answer_as_the_model(kind, tmp_path):
+    vae, x, c = model(kind, guided=True)
+    vae.fit(x, c, epochs=1, verbose=0)
+    report = export.to_saved_model(vae, tmp_path / "decoder")
+    assert report.ok and not report.left_out
+    assert export.to_tflite(vae, tmp_path / "decoder.tflite").ok
+    given = c[:3].astype("float32") / 255
+    call = Call("sample", {"seed": np.zeros((3, 2), "int32"), "condition": given})
+    (answer,) = fresh.run(report.path, [call]).results
+    np.testing.assert_allclose(answer.outputs["mean"], vae.decode(answer.outputs["z"], given).mean(), atol=1e-5)
+    vae.decoder.likelihood.check_given(answer.outputs["mean"], given)
