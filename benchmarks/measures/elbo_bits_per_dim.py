@@ -2,8 +2,6 @@
 
 from pathlib import Path
 
-from measures import test_elbo
-
 from keras_vae_cli.commands import run_folder
 
 
@@ -13,7 +11,8 @@ def measure(run: Path) -> float:
     Raises:
         ValueError: of a model of continuous values: their density is no number of bits.
     """
-    bits = run_folder.load_model(run).decoder.likelihood.bits_per_dim(test_elbo.measure(run))
+    elbo = run_folder.read_report(run)["training"]["test_elbo"]
+    bits = run_folder.load_model(run).decoder.likelihood.bits_per_dim(elbo)
     if bits is None:
         raise ValueError(f"{run} is of continuous values, and has no bits per dimension: promise test_elbo.")
     return float(bits)
