@@ -168,8 +168,8 @@ class Label(Condition):
             return places[text]
         if not places:
             raise ValueError(
-                f"The condition is {self}, whose classes have no names, so {text!r} is none of them: give an int from "
-                f"0 to {self.num_classes - 1}, or name the classes, vae.name_classes([...])."
+                f"The condition is {self}: labels are ints, and the classes have no names such as {text!r}. Give an "
+                f"int from 0 to {self.num_classes - 1}, or name the classes, vae.name_classes([...])."
             )
         folded = {name.casefold().strip(): name for name in places}
         near = difflib.get_close_matches(text.casefold().strip(), folded, n=3, cutoff=0.6)

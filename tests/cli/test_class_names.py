@@ -83,7 +83,7 @@ def test_new_data_are_numbered_as_the_model_was(home, ended):
     assert code != 0 and "the class 'Kreise groß' is gone" in errors
     code, output, errors = ended("evaluate", "run", "--data", "fewer", "--num-samples", "2", "--accept-changes")
     assert code == 0, errors
-    brightness, labels = labels_of(run_data.open_data(read("run"), home / "run", home / "fewer"))
+    brightness, labels = labels_of(run_data.open_data(read("run"), home / "run", home / "fewer", print))
     assert set(labels) == {1, 2}
     np.testing.assert_allclose(brightness, 100 * labels, atol=1)
     write(home / "other", (NAMES[0], "Sterne"))
@@ -94,7 +94,7 @@ def test_new_data_are_numbered_as_the_model_was(home, ended):
     code, output, errors = ended(*more)
     assert code == 0, output + errors
     assert json.loads((home / "run/data.json").read_text())["class_names"] == list(NAMES)
-    _, labels = labels_of(run_data.open_data(read("run"), home / "run"))
+    _, labels = labels_of(run_data.open_data(read("run"), home / "run", write=print))
     assert set(labels) == {1, 2} and kv.load("run/vae.keras").condition.names == NAMES
 
 
