@@ -139,6 +139,7 @@ def test_a_config_that_cannot_be_made_is_wrong_and_the_others_are_looked_at(quic
     assert len(rows) == 2 and all("no prior is called 'Gold'" in row for row in rows)
 
 
+@pytest.mark.usefixtures("own_cache")
 def test_stand_ins_are_of_the_same_shape(quick, tmp_path):
     shapes = {}
     for name in ("mnist", "frey_manifold", "shapes_beta", "image_folder", "digits"):
@@ -160,8 +161,8 @@ def test_stand_ins_are_of_the_same_shape(quick, tmp_path):
 def test_what_is_dead_and_averages_that_are_noise_are_seen(quick, tmp_path):
     for name in ("dead", "alive"):
         (tmp_path / name).mkdir()
-    (fault,) = quick.look("digits", tmp_path / "dead", ["model.objective={name: ELBO, kl_weight: 10000.0}"]).faults
-    assert fault.startswith("the posterior is the prior: a KL of ")
+    dead = quick.look("digits", tmp_path / "dead", ["model.objective={name: ELBO, kl_weight: 10000.0}"])
+    assert any(fault.startswith("the posterior is the prior: a KL of ") for fault in dead.faults)
     checked = quick.look("digits", tmp_path / "alive", ["train.ema_momentum=0.99"])
     assert checked.faults == [] and checked.last > checked.first and checked.kl > 1.0
     path = tmp_path / "alive" / "run" / "history.csv"
