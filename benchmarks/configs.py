@@ -30,6 +30,7 @@ from typing import Any
 import measure
 import promises
 import report
+import rows
 from promises import Promise
 
 from keras_vae_cli import settings
@@ -41,7 +42,6 @@ PICTURES = "my_pictures"
 MADE_HERE = ("digits", "shapes")
 # Exports promise other things, and have their own tests.
 ALWAYS = ["export.formats=[]"]
-PUBLISHED = report.RESULTS / "configs.json"
 
 
 def needs(config: settings.Settings, given: dict[str, Path], fetch: bool) -> tuple[list[str], str | None]:
@@ -86,61 +86,6 @@ def is_finished(run: Path) -> bool:
         return False
 
 
-class Results:
-    """RUNS/results.json: what was measured, and the minutes that trainings took. Each change is written at once."""
-
-    def __init__(self, runs: Path) -> None:
-        self.runs, self.path = runs, runs / "results.json"
-        self.rows: list[dict[str, Any]] = []
-        self.minutes: dict[str, dict[str, float]] = {}
-        self.read()
-
-    def read(self) -> None:
-        """What stands there now: another process may have added to it."""
-        if self.path.exists():
-            found = json.loads(self.path.read_text(encoding="utf-8"))
-            self.rows, self.minutes = found["rows"], found["minutes"]
-
-    def find(self, name: str, metric: str, seed: int, overrides: Sequence[str]) -> dict[str, Any] | None:
-        """The row of a measurement of such a run; None if there is none."""
-        key = {"config": name, "metric": metric, "seed": seed, "set": list(overrides)}
-        return next((row for row in self.rows if key.items() <= row.items()), None)
-
-    def add(self, row: dict[str, Any]) -> None:
-        """Add a row, in the place of one of the same run and measure."""
-        self.read()
-        self.rows = replaced(self.rows, [row])
-        self._write()
-
-    def add_minutes(self, run: Path, processor: float, clock: float) -> None:
-        """Add what a training took to what it had taken before it was interrupted."""
-        self.read()
-        spent = self.minutes.setdefault(str(run.relative_to(self.runs)), {"processor": 0.0, "clock": 0.0})
-        spent["processor"] += processor
-        spent["clock"] += clock
-        self._write()
-
-    def _write(self) -> None:
-        write(self.path, json.dumps({"rows": self.rows, "minutes": self.minutes}, indent=1) + "\n")
-
-
-def replaced(rows: list[dict[str, Any]], new: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The rows with the new ones in the place of those of the same config, measure, sign and seed."""
-
-    def key(row: dict[str, Any]) -> tuple[Any, ...]:
-        return row["config"], row["metric"], row["sign"], row["seed"]
-
-    taken = {key(row) for row in new}
-    return [row for row in rows if key(row) not in taken] + new
-
-
-def write(path: Path, text: str) -> None:
-    """Replace a file as a whole."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.with_suffix(".new").write_text(text, encoding="utf-8")
-    path.with_suffix(".new").replace(path)
-
-
 def child(command: Sequence[str], log: Path) -> int:
     """Run a command, what it prints appended to `log`. What ends this process ends it too, after it has saved."""
     log.parent.mkdir(parents=True, exist_ok=True)
@@ -165,7 +110,7 @@ class Failed(Exception):
     """A training or a measurement that came to no end."""
 
 
-def train(name: str, seed: int, options: argparse.Namespace, results: Results) -> tuple[Path, list[str]]:
+def train(name: str, seed: int, options: argparse.Namespace, results: rows.Results) -> tuple[Path, list[str]]:
     """The folder of the finished run, and what was overridden; trained if it is not there yet.
 
     Raises:
@@ -230,7 +175,7 @@ def commit() -> str:
     return (answers[0] or "no commit") + (" with changes" if answers[1] else "")
 
 
-def keep(name: str, promise: Promise, seed: int, options: argparse.Namespace, results: Results) -> dict[str, Any]:
+def keep(name: str, promise: Promise, seed: int, options: argparse.Namespace, results: rows.Results) -> dict[str, Any]:
     """The row of one promise and seed: trained and measured if that was not done before.
 
     Raises:
@@ -259,48 +204,6 @@ def keep(name: str, promise: Promise, seed: int, options: argparse.Namespace, re
     return row
 
 
-def markdown(rows: list[dict[str, Any]], remarks: Sequence[tuple[str, str]] = ()) -> str:
-    """A table: a line for each config and promise, all seeds in it, and a line for each remark on a config."""
-    lines = ["| config | promise | measured | seeds | | processor, min | clock, min | on | date, commit |"]
-    lines.append("|" + " --- |" * 9)
-    groups: dict[tuple[str, str], list[dict[str, Any]]] = {}
-    for row in rows:
-        groups.setdefault((row["config"], row["promise"]), []).append(row)
-    for (name, promise), found in groups.items():
-        found.sort(key=lambda row: row["seed"])
-        cells = [name, promise]
-        cells += [", ".join(f"{row['value']:.4g}" for row in found), ", ".join(str(row["seed"]) for row in found)]
-        cells.append("met" if all(row["met"] for row in found) else "**NOT met**")
-        for kind in ("processor_minutes", "minutes"):
-            known = [row[kind] for row in found if row[kind] is not None]
-            cells.append(f"{sum(known) / len(known):.1f}" if known else "")
-        cells.append(found[0]["data"])
-        cells.append(", ".join(dict.fromkeys(f"{row['date']} {row['commit']}" for row in found)))
-        lines.append("| " + " | ".join(cells) + " |")
-    lines += [f"| {name} | {remark} |" + "  |" * 7 for name, remark in remarks]
-    return "\n".join(lines) + "\n"
-
-
-def page(rows: list[dict[str, Any]], remarks: Sequence[tuple[str, str]] = ()) -> str:
-    """The table with a heading, and what it was made with."""
-    made = dict.fromkeys(
-        f"{row['machine']}; " + ", ".join(f"{package} {version}" for package, version in row["versions"].items())
-        for row in rows
-    )
-    text = "# What the configs promise, and what was measured\n\n`python benchmarks/configs.py` writes this file. "
-    text += "A promise is met if every seed meets it. Minutes are those of one training, the mean over the seeds.\n\n"
-    return text + markdown(rows, remarks) + "".join(f"\n{line}.\n" for line in made)
-
-
-def publish(rows: list[dict[str, Any]]) -> None:
-    """Put rows into benchmarks/results/, where those of other configs stay: without the places of this machine."""
-    known = json.loads(PUBLISHED.read_text(encoding="utf-8")) if PUBLISHED.exists() else []
-    all_rows = replaced(known, [{key: value for key, value in row.items() if key != "set"} for row in rows])
-    all_rows.sort(key=lambda row: (promises.names().index(row["config"]), row["metric"], row["seed"]))
-    write(PUBLISHED, json.dumps(all_rows, indent=1) + "\n")
-    write(PUBLISHED.with_suffix(".md"), page(all_rows))
-
-
 def run_all(names: Sequence[str], options: argparse.Namespace) -> int:
     """Train and measure what is not there yet, print the table, and return the exit code."""
     remarks: list[tuple[str, str]] = []
@@ -324,7 +227,7 @@ def run_all(names: Sequence[str], options: argparse.Namespace) -> int:
             wanted[name] = made
     for name, remark in remarks:
         print(f"{name}: {remark}", flush=True)
-    results, rows = Results(options.runs), []
+    results, found = rows.Results(options.runs), []
     for name, made in wanted.items():
         for promise in made:
             for seed in options.seeds or promise.seeds:
@@ -335,16 +238,16 @@ def run_all(names: Sequence[str], options: argparse.Namespace) -> int:
                     remarks.append((name, f"{promise}, seed {seed}: failed: {error}"))
                     print(f"{name}, seed {seed}: {promise}: failed: {error}", flush=True)
                     continue
-                rows.append(row)
+                found.append(row)
                 is_bad |= not row["met"]
                 verdict = "met" if row["met"] else "NOT met"
                 print(f"{name}, seed {seed}: {promise}: {row['value']:.5g}: {verdict}", flush=True)
     if options.set:
         print(f"\nA trial, no measurement of the configs: --set {' '.join(options.set)}")
-    print(f"\n{markdown(rows, remarks)}")
-    write(options.runs / "results.md", page(rows, remarks))
+    print(f"\n{rows.markdown(found, remarks)}")
+    rows.write(options.runs / "results.md", rows.page(found, remarks))
     if options.write:
-        publish(rows)
+        rows.publish(found)
     return 1 if is_bad else 3 if lacks_data else 0
 
 
