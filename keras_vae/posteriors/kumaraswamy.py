@@ -9,6 +9,7 @@ from keras_vae.arguments import check_interval
 from keras_vae.distributions.kumaraswamy import IntervalKumaraswamy
 from keras_vae.distributions.scales import bounded
 from keras_vae.distributions.support import UNIT, Support
+from keras_vae.distributions.tails.tail import POLYNOMIAL, Tail, Tails
 from keras_vae.posteriors.posterior import Posterior
 from keras_vae.serialization import register
 
@@ -31,7 +32,7 @@ class Kumaraswamy(Posterior):
         ValueError: unless low < high, both finite.
     """
 
-    support = UNIT
+    support, tails = UNIT, Tails(Tail(POLYNOMIAL, 1.01), Tail(POLYNOMIAL, 1.0))
     MAX_LOG = (4.6, 13.8)  # of a - 1 and b - 1
 
     def __init__(self, latent_dim: int, low: float = 0.0, high: float = 1.0, **kwargs: Any) -> None:

@@ -12,6 +12,8 @@ from keras_vae.data.batches import Summary
 from keras_vae.distributions.head import Head
 from keras_vae.distributions.mixtures import mixture
 from keras_vae.distributions.scales import positive
+from keras_vae.distributions.support import REAL
+from keras_vae.distributions.tails.tail import GAUSSIAN
 from keras_vae.priors.prior import Prior
 from keras_vae.serialization import register
 
@@ -27,6 +29,8 @@ class NormalMixture(Prior):
         latent_dim: L.
         num_components: M.
     """
+
+    support, tails = REAL, GAUSSIAN
 
     def __init__(self, latent_dim: int, num_components: int, **kwargs: Any) -> None:
         super().__init__(latent_dim, **kwargs)
@@ -69,6 +73,7 @@ class VampPrior(Prior):
         num_pseudo_inputs: M.
     """
 
+    support, tails = REAL, None  # those of the posterior, whatever they are
     uses_encoder = True
     NOISE = 0.01  # of pseudo-inputs that repeat an example, in units of the range of each value
 
