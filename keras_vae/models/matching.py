@@ -117,7 +117,7 @@ def check_tails(posterior: Posterior, prior: Prior, tell_unknown: bool = False) 
         prior.supports,
         posterior.tails_of_blocks,
         prior.tails_of_blocks,
-        strict=True,
+        strict=False,  # a subclass may have put blocks behind those of the posterior
     )
     for kind, has_density, inner, outer, q, p in blocks:
         if kind != "continuous" or not has_density or prior.uses_encoder:

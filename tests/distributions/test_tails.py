@@ -4,6 +4,7 @@ import itertools
 
 import numpy as np
 import pytest
+import tensorflow as tf
 import tensorflow_probability as tfp
 
 from keras_vae.distributions.support import REAL, Support
@@ -22,7 +23,7 @@ FAMILIES = {
     "Chi": lambda: tfd.Chi(THREE),
     "Chi2": lambda: tfd.Chi2(THREE),
     "ContinuousBernoulli": lambda: tfd.ContinuousBernoulli(probs=f(0.3)),
-    "DoublesidedMaxwell": lambda: tfd.DoublesidedMaxwell(ZERO, ONE),
+    "DoublesidedMaxwell": lambda: tfd.DoublesidedMaxwell(np.float32(0.0), np.float32(1.0)),
     "ExpGamma": lambda: tfd.ExpGamma(TWO, ONE),
     "ExpInverseGamma": lambda: tfd.ExpInverseGamma(TWO, ONE),
     "Exponential": lambda: tfd.Exponential(TWO),
@@ -80,7 +81,7 @@ def growth(d, end, high):
     """Slope of log(-log p) and of -log p against log u, far out, at one end."""
     far = np.array([1e3, 1e4]) if np.isinf(end) else np.array([1e5, 1e7])
     z = (far if high else -far) if np.isinf(end) else end + (-1 if high else 1) / far
-    g = -np.asarray(d.log_prob(z))
+    g = -np.asarray(d.log_prob(z.astype(tf.as_dtype(d.dtype).as_numpy_dtype)), "float64")
     return np.diff(np.log(np.abs(g)))[0] / np.diff(np.log(far))[0], np.diff(g)[0] / np.diff(np.log(far))[0], g
 
 
