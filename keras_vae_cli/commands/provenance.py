@@ -39,7 +39,7 @@ def provenance(settings: Settings, **options: Any) -> dict[str, Any]:
         "changed": changed,
         "versions": {
             "python": platform.python_version(),
-            "keras_vae": importlib.metadata.version(NAME),
+            "keras_vae": keras_vae.__version__,
             "tensorflow": tf.__version__,
             "keras": keras.__version__,
             "tensorflow_probability": tfp.__version__,
