@@ -41,7 +41,7 @@ ESTIMATORS = {
 # With a smaller effective sample size an importance-weighted estimate rests on single draws.
 FEW = 10.0
 # Draws of each step that refines a proposal, and its first step size, in deviations of q.
-REFINING_DRAWS, REFINING_RATE = 8, 0.05
+REFINING_DRAWS, REFINING_RATE = 8, 0.1
 LogWeights = Callable[[int, tf.Tensor], tf.Tensor]
 
 
