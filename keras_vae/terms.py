@@ -97,6 +97,14 @@ class Terms:
         return tf.math.divide_no_nan(total, tf.reduce_sum(self.sample_weight))
 
 
+def drawn(q: tfd.Distribution, num_samples: int, seed: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    """Draws of q in one pass with their log-densities: z [K, B, L], log q(z) [K, B]."""
+    z, log_q = q.experimental_sample_and_log_prob(num_samples, seed=seed)
+    if z.shape.rank is None or z.shape[-1] is None:  # some of TFP's distributions lose it inside a graph
+        z = tf.ensure_shape(z, [None, None, *q.event_shape])
+    return z, log_q
+
+
 def latent_group(
     q: tfd.Distribution,
     p: tfd.Distribution,

@@ -101,6 +101,7 @@ def evaluate(
     seed: Annotated[int, Whole] = 0,
     limit: Annotated[int | None, Whole, Parameter(validator=validators.Number(gte=1))] = None,
     annealed: Annotated[bool, Parameter(negative="")] = False,
+    refine_steps: Annotated[int, Whole, Parameter(validator=validators.Number(gte=0))] = 0,
     data: Annotated[Path | None, Place] = None,
     accept_changes: bool = False,
 ) -> None:
@@ -118,6 +119,8 @@ def evaluate(
         Use only so many of the test images.
     annealed
         Also estimate by annealed importance sampling, on 64 images: an independent check that takes minutes.
+    refine_steps
+        Fit the proposals of the importance samples to each image by so many steps, such as 300.
     data
         Where the data are, if they have moved since the run was trained.
     accept_changes
@@ -128,7 +131,8 @@ def evaluate(
         from keras_vae_cli.commands import run_folder
 
     options = {"num_samples": num_samples, "seed": seed, "limit": limit, "annealed": annealed}
-    _hand_over(run_folder.evaluate, run, **options, data_path=data, accept_changes=accept_changes)
+    options |= {"refine_steps": refine_steps, "data_path": data, "accept_changes": accept_changes}
+    _hand_over(run_folder.evaluate, run, **options)
 
 
 @app.command

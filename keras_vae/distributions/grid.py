@@ -13,6 +13,8 @@ import tensorflow_probability as tfp
 from scipy.special import gammaln
 from tensorflow_probability import distributions as tfd
 
+from keras_vae.distributions.one_hot import times_log
+
 ParameterProperties = tfp.util.ParameterProperties
 # Up to this number of levels, the mean of a quantized logistic is summed level by level.
 SUMMED_LEVELS = 32
@@ -185,7 +187,8 @@ class GridBinomial(Grid):
         # Of many trials, the log-probability is the small difference of numbers of the size of n.
         k, logits = (tf.cast(t, exact_type(self.total_count + 1)) for t in (k, self.logits))
         log_choose = tf.gather(tf.cast(log_binomial_coefficients(self.total_count), k.dtype), tf.cast(k, tf.int32))
-        log_prob = log_choose - k * tf.nn.softplus(-logits) - (self._top - k) * tf.nn.softplus(logits)
+        rest = self._top - k
+        log_prob = log_choose - times_log(k, tf.nn.softplus(-logits)) - times_log(rest, tf.nn.softplus(logits))
         return tf.cast(log_prob, tf.float32)
 
     def _sample_levels(self, n: tf.Tensor, seed: Any) -> tf.Tensor:

@@ -9,13 +9,20 @@ CERTAIN = 1e4
 MIN_UNIFORM = 2.0**-24
 
 
+def times_log(weight: tf.Tensor, log: tf.Tensor) -> tf.Tensor:
+    """weight * log with 0 log 0 = 0, and a gradient of 0 there, where that of a product would be NaN."""
+    nothing = tf.equal(weight, 0.0) & ~tf.math.is_finite(log)
+    return tf.where(nothing, 0.0, weight * tf.where(nothing, 0.0, log))
+
+
 class OneHot(tfd.Distribution):
     """One of S classes, as a one-hot vector: P(e_k) = pi_k, pi = softmax(logits).
 
     With a temperature, draws are relaxed, softmax((logits + g) / temperature) with g standard Gumbel, and so have a
     gradient: Jang et al. 2017, "Categorical reparameterization with Gumbel-softmax"; Maddison et al. 2017, "The
     concrete distribution". Straight-through draws are the one-hot of the largest component, with the gradient of the
-    relaxed draw. For a relaxed z, `log_prob` is sum_k z_k log pi_k, the log-probability at the corners of the simplex.
+    relaxed draw. A logit of -inf is a class of probability 0, and 0 log 0 = 0. For a relaxed z, `log_prob` is
+    sum_k z_k log pi_k, the log-probability at the corners of the simplex.
 
     Args:
         logits: [..., S].
@@ -81,7 +88,7 @@ class OneHot(tfd.Distribution):
         return tf.stop_gradient(value) + self.gradient * (soft - tf.stop_gradient(soft))
 
     def _log_prob(self, z: tf.Tensor) -> tf.Tensor:
-        return tf.reduce_sum(z * tf.nn.log_softmax(self.logits), axis=-1)
+        return tf.reduce_sum(times_log(z, tf.nn.log_softmax(self.logits)), axis=-1)
 
     def _mean(self) -> tf.Tensor:
         return self.class_probabilities
@@ -93,10 +100,10 @@ class OneHot(tfd.Distribution):
         return tf.one_hot(tf.argmax(self.logits, axis=-1), self.logits.shape[-1], dtype=self.dtype)
 
     def _entropy(self) -> tf.Tensor:
-        return -tf.reduce_sum(self._mean() * tf.nn.log_softmax(self.logits), axis=-1)
+        return -tf.reduce_sum(times_log(self._mean(), tf.nn.log_softmax(self.logits)), axis=-1)
 
 
 @tfd.RegisterKL(OneHot, OneHot)
 def _kl_one_hot(q: OneHot, p: OneHot, name: str | None = None) -> tf.Tensor:
     ratio = tf.nn.log_softmax(q.logits) - tf.nn.log_softmax(p.logits)
-    return tf.reduce_sum(tf.nn.softmax(q.logits) * ratio, axis=-1)
+    return tf.reduce_sum(times_log(tf.nn.softmax(q.logits), ratio), axis=-1)

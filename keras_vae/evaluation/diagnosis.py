@@ -21,6 +21,7 @@ from keras_vae.evaluation.statistics import (
     is_deterministic,
     is_flat,
     latent_statistics,
+    tail_of_log_ratio,
 )
 from keras_vae.models.vae import VAE
 
@@ -47,6 +48,9 @@ NEAR_BOUND = 1.05
 GAP_OF_KL, FALL_OF_KL, GAP_NATS = 0.5, 0.1, 1.0
 # Standard errors of the mean over the examples that a gap may have: other examples of the same kind differ by as much.
 GAP_ERRORS = 3.0
+# With a tail index from this on, log q - log p is said to have no mean; 1 is the limit, and the estimate has an error
+# of some 0.07. It is taken of so many examples.
+HEAVY_TAIL, TAIL_EXAMPLES = 0.95, 20
 # Scales are looked at for this many examples.
 SCALE_EXAMPLES = 256
 
@@ -57,7 +61,7 @@ class Finding:
 
     Attributes:
         name: of the kind: "posterior_collapse", "unused_dimensions", "constant_code", "ignored_code", "unused_classes",
-            "scale_at_bound", "train_validation_gap" or "nonfinite".
+            "scale_at_bound", "kl_without_mean", "train_validation_gap" or "nonfinite".
         value: the number that shows it.
         message: what it is, with the number and its unit.
         remedy: what helps.
@@ -115,6 +119,7 @@ def examine(
         findings += _collapse(found)
         if len(found.rates) > 1 or not findings:
             findings += _unused(found) + _codes(vae, found, x, condition)
+    findings += _heavy_tails(vae, x, condition)
     findings += _scale_at_bound(vae, x, condition)
     findings += _gap(vae.monitor, found, history)
     return findings
@@ -272,6 +277,23 @@ def _loss_of_swapping(vae: VAE, code: CodeStatistics, x: np.ndarray, condition: 
         z[:, columns] = np.roll(own, shift, axis=-1)
         found.append(float(np.mean(vae.decode(z, condition).log_prob(x))))
     return found[0] - float(np.mean(found[1:]))
+
+
+def _heavy_tails(vae: VAE, x: np.ndarray, condition: np.ndarray | None) -> list[Finding]:
+    few = slice(TAIL_EXAMPLES)
+    index = tail_of_log_ratio(vae, x[few], None if condition is None else condition[few])
+    if index is None or index < HEAVY_TAIL:
+        return []
+    return [
+        Finding(
+            "kl_without_mean",
+            index,
+            f"The KL is a mean over draws of log q(z|x) - log p(z), whose large values fall like t^(-{1 / index:.2f}): "
+            "by that it has no mean, KL(q || p) is infinite, and the number is an accident of the draws.",
+            "Take a posterior whose tails the prior can carry, such as MultivariateNormalDiag, or a prior of heavier "
+            "ones, and declare the tails of parts of your own (posteriors.Tails).",
+        )
+    ]
 
 
 def _scale_at_bound(vae: VAE, x: np.ndarray, condition: np.ndarray | None) -> list[Finding]:

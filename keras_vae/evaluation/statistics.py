@@ -18,13 +18,15 @@ from keras_vae import conditions, seeds
 from keras_vae.data.batches import is_array, is_endless, unpack, whole_batches
 from keras_vae.models import inputs
 from keras_vae.models.vae import VAE
-from keras_vae.terms import LatentGroup
+from keras_vae.terms import LatentGroup, drawn
 
 BATCH, MOST = 256, 4096
 # A latent dimension is active if the variance of its posterior mean over the data exceeds this (Burda et al. 2016).
 ACTIVE = 0.01
 # What `measure` gives of a discrete code, by the dimension at which it begins.
 CODE = "code_"
+# Draws whose largest, one in so many, tell how fast a tail falls.
+TAIL_DRAWS, TAIL_SHARE = 20_000, 100
 
 
 def labelled_batches(data: Any, batch_size: int = BATCH) -> Iterator[tuple[np.ndarray, np.ndarray | None]]:
@@ -265,6 +267,35 @@ def latent_statistics(vae: VAE, data: Any, seed: int = 0, run: Measure | None = 
         rates=values["rates"].mean(axis=0),
         codes=tuple(_code_statistics(rows, len(elbo)) for name, rows in values.items() if name.startswith(CODE)),
     )
+
+
+def tail_of_log_ratio(vae: VAE, x: np.ndarray, condition: np.ndarray | None = None, seed: int = 0) -> float | None:
+    """Hill's estimate of the tail index k of log q(z) - log p(z), z ~ q(z|x), whose mean is a sampled KL.
+
+    Its probability of exceeding t falls like t^(-1 / k): for k >= 1 there is no mean, and KL(q || p) is infinite,
+    whatever a mean over draws says; for k >= 1/2 there is no variance. Tails that fall faster give a small k. Of the
+    top level of a hierarchy.
+
+    Args:
+        vae: the model.
+        x: a few examples, [B, *event_shape], whose ratios are pooled, each less its median and by its spread.
+        condition: theirs, of a conditional model.
+        seed: of the draws.
+
+    Returns:
+        k; None where all KLs have a closed form, or q is certain or has no density.
+    """
+    if is_deterministic(vae) or any(vae.certainties) or not vae.encodes_all or vae.kl_is_exact:
+        return None
+    q = vae.encode(x, condition)
+    c = conditions.condition_for(vae.prior, conditions.given(vae.condition, condition, len(x)))
+    p = vae.prior.distribution(encoder=vae.encoder, condition=c)
+    z, log_q = drawn(q, TAIL_DRAWS // len(x), seeds.as_pair(seed))
+    ratio = np.asarray(log_q - p.log_prob(z), "float64")
+    quarter, median, three = np.quantile(ratio, [0.25, 0.5, 0.75], axis=0)
+    pooled = np.sort(((ratio - median) / np.maximum(three - quarter, 1e-9)).ravel())
+    top = len(pooled) // TAIL_SHARE
+    return float(np.mean(np.log(pooled[-top:] / pooled[-top - 1])))
 
 
 def standard_error(values: np.ndarray) -> float:

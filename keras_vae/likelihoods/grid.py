@@ -67,6 +67,7 @@ class DiscretizedLogistic(GridLikelihood):
     """
 
     params_per_value = 2
+    has_spread = True
     INITIAL_SCALE = 0.1
 
     def distribution(self, loc: tf.Tensor, log_scale: tf.Tensor) -> tfd.Distribution:

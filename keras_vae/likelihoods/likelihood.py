@@ -44,6 +44,7 @@ class Likelihood(Serializable, keras.layers.Layer):
         params_per_value: n.
         levels: number of levels of discrete data, for bits/dim; None for densities.
         scale_bounds: of standard deviations that are learned and may come to lie at a bound; None where none does.
+        has_spread: whether a scale that is learned says how far the data lie from the mean: it is drawn.
         advice: what may help if log p(x|z) is not finite.
         needs_condition: whether it is one of p(x|z, c), whose `call` takes the features of the condition too.
     """
@@ -52,6 +53,7 @@ class Likelihood(Serializable, keras.layers.Layer):
     params_per_value: int = 1
     levels: int | None = None
     scale_bounds: Support | None = None
+    has_spread: bool = False
     advice: str = ""
     needs_condition: bool = False
 

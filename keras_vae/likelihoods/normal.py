@@ -36,7 +36,7 @@ class Normal(Likelihood):
             scale = check_number("scale", scale, above=0, hint=', "learned" or "per_pixel"')
         self.scale = scale
         if scale in ("learned", "per_pixel"):
-            self.scale_bounds = self.SCALES
+            self.scale_bounds, self.has_spread = self.SCALES, True
             self.advice = "The learned scale may be at its bound, as constant pixels bring it: fix it (scale=0.1)."
         self.params_per_value = 2 if scale == "per_pixel" else 1
         if scale == "learned":

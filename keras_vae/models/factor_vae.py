@@ -152,7 +152,7 @@ class FactorVAE(VAE):
         if is_stand_in is not None:
             count = tf.where(is_stand_in, 0.0, count)
         q = self.encoder(x, condition=condition_for(self.encoder, condition), training=False)
-        z = tf.stop_gradient(q.sample(seed=seed))
+        z = tf.ensure_shape(tf.stop_gradient(q.sample(seed=seed)), [None, self.prior.latent_dim])
         shuffled = permute_dimensions(z, seed)
         variables = self.discriminator.trainable_variables
         with tf.GradientTape() as tape:

@@ -1,13 +1,18 @@
-"""Which parts make a VAE together: equal latent dimensions, supports inside each other, densities where needed."""
+"""Which parts make a VAE together: equal latent dimensions, supports and tails that fit, densities where needed."""
 
 import itertools
+import math
+import warnings
+from inspect import getattr_static
 from typing import Any
 
 from keras_vae.arguments import require_kind
+from keras_vae.distributions.tails.lookup import SURFACES, UNKNOWN, LookedUp, surface
+from keras_vae.distributions.tails.tail import HEAVIEST
 from keras_vae.models.decoder import Decoder
 from keras_vae.models.encoder import Encoder
 from keras_vae.objectives.objective import LOGGED, Objective
-from keras_vae.posteriors.posterior import fitting
+from keras_vae.posteriors.posterior import Posterior, fitting
 from keras_vae.priors.prior import Prior
 
 
@@ -43,6 +48,7 @@ def check_parts(encoder: Any, decoder: Any, prior: Any, objective: Any) -> None:
                 f"support of the prior {type(prior).__name__}, {outer}: KL(q || p) would be infinite. Posteriors "
                 f"that fit: {', '.join(fitting(outer))}."
             )
+    check_tails(posterior, prior)
     if not posterior.has_density and objective.uses_prior:
         raise ValueError(
             f"A {type(posterior).__name__} posterior has no density, so that log q(z|x) and KL(q || p), of which "
@@ -90,6 +96,93 @@ def check_parts(encoder: Any, decoder: Any, prior: Any, objective: Any) -> None:
             f"{type(objective).__name__} needs the marginals of q(z|x) over single dimensions, which have no closed "
             f"form for {type(posterior).__name__}: use a Gaussian posterior, such as MultivariateNormalDiag."
         )
+
+
+def check_tails(posterior: Posterior, prior: Prior, tell_unknown: bool = False) -> None:
+    """Refuse a posterior whose tails the prior cannot carry: E_q[-log p], and with it KL(q || p), is then infinite.
+
+    Args:
+        posterior: of which q is.
+        prior: p.
+        tell_unknown: whether to warn where nobody knows the tails; those of a prior may be known once it is built.
+
+    Raises:
+        ValueError: naming both tails.
+    """
+    _check_distribution(posterior)
+    _check_surfaces(posterior, prior)
+    blocks = zip(
+        (kind for kind, _ in posterior.blocks),
+        posterior.densities,
+        posterior.supports,
+        prior.supports,
+        posterior.tails_of_blocks,
+        prior.tails_of_blocks,
+        strict=False,  # a subclass may have put blocks behind those of the posterior
+    )
+    for kind, has_density, inner, outer, q, p in blocks:
+        if kind != "continuous" or not has_density or prior.uses_encoder:
+            continue
+        for end in ("low", "high"):
+            if getattr(inner, end) != getattr(outer, end):
+                continue  # inside of the support of p, log p is finite
+            tail, carrier = getattr(q, end, None), getattr(p, end, None)
+            at, u = _named(end, getattr(outer, end))
+            if carrier is not None and carrier.carries(tail or HEAVIEST):
+                continue
+            if tail is not None and carrier is not None:
+                raise ValueError(
+                    f"The tail of the posterior {type(posterior).__name__} at {at} is too heavy for the prior "
+                    f"{type(prior).__name__}: with u = {u}, q has {tail} and p {carrier}, so that E_q[-log p(z)] and "
+                    "KL(q || p) are infinite. Bound what makes q heavy (the df of a Student t above 2 for a Gaussian "
+                    "prior), take a posterior of lighter tails such as MultivariateNormalDiag, or a prior of heavier "
+                    "ones. If this part's tails are others than TFP's classes say, declare them: tails = "
+                    "posteriors.Tails.power(2)."
+                )
+            if tell_unknown:
+                part = posterior if tail is None else prior
+                warnings.warn(
+                    f"Nothing is known of the tails of {type(part).__name__}, so that KL(q || p) may be infinite "
+                    "without a sign of it: Cauchy against normal is. Declare them beside distribution(), such as "
+                    "tails = posteriors.Tails.power(2) for tails as a Gaussian's, and support if it is not the whole "
+                    "line; evaluation.diagnose looks at the draws.",
+                    stacklevel=2,
+                )
+                return
+
+
+def _check_distribution(posterior: Posterior) -> None:
+    """Refuse a distribution of a user's own that draws without a gradient, or that is no vector of L numbers."""
+    found = posterior.region if isinstance(getattr_static(posterior, "tails"), LookedUp) else UNKNOWN
+    if found.undrawn and posterior.has_density:
+        raise ValueError(
+            f"Draws of the {found.undrawn} of {type(posterior).__name__} have no gradient (TFP calls it "
+            "NOT_REPARAMETERIZED), so that the encoder would learn from a wrong one. Take a distribution that is "
+            "FULLY_REPARAMETERIZED, such as Normal, Laplace, StudentT, LogNormal, Beta or Kumaraswamy; a mixture with "
+            "reparameterize=True; for classes, posteriors.RelaxedOneHot."
+        )
+    shape = (posterior.latent_dim,)
+    if found.event_shape not in (None, shape, (None,)):
+        raise ValueError(
+            f"The distribution of {type(posterior).__name__} has event shape {found.event_shape}, and that of one z is "
+            f"{shape}: wrap independent numbers as tfd.Independent(distribution, 1)."
+        )
+
+
+def _check_surfaces(posterior: Posterior, prior: Prior) -> None:
+    q, p = (surface(part) for part in (posterior, prior))
+    if q != p and not prior.uses_encoder:
+        part, found = (posterior, q) if q else (prior, p)
+        raise ValueError(
+            f"{type(part).__name__} is a distribution on {SURFACES[found]} ({found}), which fills no part of the "
+            "space of the other: densities of the two cannot be compared, and KL(q || p) is infinite. Give both "
+            f"posterior and prior a {found}, or take a posterior on the whole line, such as MultivariateNormalDiag."
+        )
+
+
+def _named(end: str, value: float) -> tuple[str, str]:
+    at = "infinity" if value == math.inf else "-infinity" if value == -math.inf else f"{value:g}"
+    return at, "|z|" if math.isinf(value) else f"1 / |z - {value:g}|"
 
 
 def _described(blocks: tuple[tuple[str, int], ...]) -> str:

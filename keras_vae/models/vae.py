@@ -21,14 +21,14 @@ from keras_vae.models import inference, inputs, learner
 from keras_vae.models.decoder import Decoder
 from keras_vae.models.encoder import Encoder
 from keras_vae.models.inference import Inference
-from keras_vae.models.matching import check_parts
+from keras_vae.models.matching import check_parts, check_tails
 from keras_vae.models.storage.stored import Stored
 from keras_vae.objectives.elbo import ELBO
 from keras_vae.objectives.objective import LOGGED, Objective
 from keras_vae.priors.prior import Prior
 from keras_vae.seeds import Seed
 from keras_vae.serialization import Serializable, register
-from keras_vae.terms import Terms, latent_groups, pathwise
+from keras_vae.terms import Terms, drawn, latent_groups, pathwise
 from keras_vae.training import data_guard, replicas, step_guard, steps_per_call
 
 # A model that several threads call for the first time is built by one of them.
@@ -72,9 +72,9 @@ class VAE(Serializable, Inference, Stored, keras.Model):
             y. `fit` and its kin then take (x, y), or {"image": x, "target": y}, with "condition" too if there is one.
 
     Raises:
-        ValueError: if posterior and prior differ in `latent_dim`, or the support of the posterior is not inside the
-            prior's, where KL(q || p) is infinite; for a `Deterministic` posterior with another objective than
-            `Reconstruction`.
+        ValueError: if posterior and prior differ in `latent_dim`; where KL(q || p) is infinite, because the support of
+            the posterior is not inside the prior's or its tails are heavier than the prior's can carry; for a
+            `Deterministic` posterior with another objective than `Reconstruction`.
 
     Attributes:
         encodes_all: whether `encode` gives q(z|x) of all of z: a subclass whose `infer` adds latents that have no
@@ -151,6 +151,7 @@ class VAE(Serializable, Inference, Stored, keras.Model):
         self.decoder.build((None, self.prior.latent_dim))
         self.prior.build(shape)
         self.decoder.connect(self.encoder.feature_shapes)
+        check_tails(self.encoder.posterior, self.prior, tell_unknown=True)
 
     def _ensure_built(self) -> None:
         if not self.built:
@@ -243,7 +244,7 @@ class VAE(Serializable, Inference, Stored, keras.Model):
             # At the very tensor that a flow gave: it remembers where that came from, and inverts nothing.
             z, log_q = point[tf.newaxis], q.log_prob(point)[tf.newaxis]
         else:
-            z, log_q = q.experimental_sample_and_log_prob(num_samples, seed=seeds.as_pair(seed))
+            z, log_q = drawn(q, num_samples, seeds.as_pair(seed))
 
         extras, densities = getattr(q, "extras", {}), self.encoder.posterior.densities
 

@@ -14,7 +14,8 @@ from keras_vae.pictures.charts import CURVES, kl_per_dimension, latent_scatter, 
 from keras_vae.pictures.levels import fixed_levels
 from keras_vae.pictures.of_clusters import clusters
 from keras_vae.pictures.of_models import answers, interpolations, manifold, reconstructions, samples, traversals
-from keras_vae.pictures.tiles import PathLike
+from keras_vae.pictures.spread import spread
+from keras_vae.pictures.tiles import PathLike, is_image
 
 
 def all_pictures(
@@ -50,6 +51,9 @@ def all_pictures(
 
     shown = gather(data, 64)[1] if vae.condition is not None and vae.condition.num_classes is None else None
     draw("samples", samples, vae, seed=seed, value_range=value_range, condition=shown)
+    if vae.decoder.likelihood.has_spread and is_image(vae.decoder.event_shape):
+        some = None if vae.condition is None else gather(data, 8)[1]
+        draw("spread", spread, vae, 8 if some is None else len(some), seed, value_range=value_range, condition=some)
     if vae.condition is not None:
         draw("answers", answers, vae, data, seed=seed, value_range=value_range)
     draw("reconstructions", reconstructions, vae, data, value_range=value_range)

@@ -2,6 +2,7 @@
 
 from keras_vae.distributions.scales import positive
 from keras_vae.distributions.support import Support
+from keras_vae.distributions.tails.tail import Tails
 from keras_vae.posteriors.deterministic import Deterministic
 from keras_vae.posteriors.flows import Flow
 from keras_vae.posteriors.gaussian import (
@@ -28,6 +29,7 @@ __all__ = [
     "Posterior",
     "RelaxedOneHot",
     "Support",
+    "Tails",
     "VectorQuantized",
     "positive",
 ]

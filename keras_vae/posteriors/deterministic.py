@@ -3,6 +3,8 @@
 import tensorflow as tf
 from tensorflow_probability import distributions as tfd
 
+from keras_vae.distributions.support import REAL
+from keras_vae.distributions.tails.tail import NONE
 from keras_vae.posteriors.posterior import Posterior
 from keras_vae.serialization import register
 
@@ -15,6 +17,7 @@ class Deterministic(Posterior):
     `kl` is reported as zero and `elbo` is the log-likelihood of the reconstruction, no bound on log p(x).
     """
 
+    support, tails = REAL, NONE
     has_density = False
     is_certain = True
     has_marginals = False

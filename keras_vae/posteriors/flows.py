@@ -70,6 +70,8 @@ class Flow(Posterior):
         check_count("num_layers", num_layers)
         check_count("context_size", context_size, at_least=0)
         self.base, self.context_size = base, context_size
+        # Each layer grows no faster than linearly.
+        self.support, self.tails = base.support, base.tails
         # What the head converts to is not used, and must not use the weights: a Keras 2 layer complains of those.
         self.head = Head(self.distribution, convert_to_tensor_fn=lambda q: base.point(q.distribution))
         self.layers = bijectors.conditioners(

@@ -12,6 +12,8 @@ from keras_vae.arguments import check_count
 from keras_vae.distributions import operators
 from keras_vae.distributions.operators import LowRankUpdate, Orthogonal
 from keras_vae.distributions.scales import bounded, positive
+from keras_vae.distributions.support import REAL
+from keras_vae.distributions.tails.tail import GAUSSIAN
 from keras_vae.posteriors.posterior import Posterior
 from keras_vae.serialization import register
 
@@ -28,6 +30,8 @@ class MultivariateNormalDiag(Posterior):
     Against the standard normal, KL(q || p) = 1/2 sum_i (sigma_i^2 + mu_i^2 - 1 - log sigma_i^2) nats. Lectures often
     give 1/2 sum_i (1 + log sigma_i^2 - mu_i^2 - sigma_i^2) under that name: that is -KL, as it stands in the ELBO.
     """
+
+    support, tails = REAL, GAUSSIAN
 
     @property
     def params_size(self) -> int:
@@ -49,6 +53,8 @@ class MultivariateNormalTriL(Posterior):
     grow: it would otherwise add to a dimension that the decoder reads exactly the noise of all before it. The posterior
     of Kingma and Welling 2019, "An introduction to variational autoencoders", section 2.5.1.
     """
+
+    support, tails = REAL, GAUSSIAN
 
     @property
     def params_size(self) -> int:
@@ -82,6 +88,8 @@ class MultivariateNormalEigen(Posterior):
     with as many numbers as a covariance has, L (L + 1) / 2. Reflections in posteriors are due to Tomczak and Welling
     2016, "Improving variational auto-encoders using Householder flow".
     """
+
+    support, tails = REAL, GAUSSIAN
 
     @property
     def params_size(self) -> int:
@@ -122,6 +130,7 @@ class MultivariateNormalLowRank(Posterior):
         ValueError: for a rank that is not an int from 1 to L.
     """
 
+    support, tails = REAL, GAUSSIAN
     MAX_FACTOR = 10.0
 
     def __init__(self, latent_dim: int, rank: int, **kwargs: Any) -> None:

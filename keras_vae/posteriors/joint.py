@@ -17,6 +17,7 @@ from tensorflow_probability import distributions as tfd
 
 from keras_vae.distributions.joint import Joint
 from keras_vae.distributions.support import Support, union
+from keras_vae.distributions.tails.tail import Tails, heavier
 from keras_vae.posteriors.posterior import Posterior
 from keras_vae.serialization import register
 
@@ -36,6 +37,7 @@ class JointPosterior(Posterior):
         super().__init__(continuous.latent_dim + discrete.latent_dim, **kwargs)
         self.continuous, self.discrete = continuous, discrete
         self.support = union(continuous.support, discrete.support)
+        self.tails = heavier(continuous.tails, discrete.tails)
         self.has_density = continuous.has_density and discrete.has_density
         self.is_certain = continuous.is_certain and discrete.is_certain
         self.extras = continuous.extras | discrete.extras
@@ -51,6 +53,11 @@ class JointPosterior(Posterior):
     def supports(self) -> tuple[Support, ...]:
         """Those of both."""
         return (*self.continuous.supports, *self.discrete.supports)
+
+    @property
+    def tails_of_blocks(self) -> tuple[Tails | None, ...]:
+        """Those of both."""
+        return (*self.continuous.tails_of_blocks, *self.discrete.tails_of_blocks)
 
     @property
     def densities(self) -> tuple[bool, ...]:

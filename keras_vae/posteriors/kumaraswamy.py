@@ -11,6 +11,7 @@ from keras_vae.arguments import check_interval
 from keras_vae.distributions.kumaraswamy import IntervalKumaraswamy
 from keras_vae.distributions.scales import bounded, bounded_exp
 from keras_vae.distributions.support import UNIT, Support
+from keras_vae.distributions.tails.tail import EVEN
 from keras_vae.posteriors.posterior import Posterior
 from keras_vae.serialization import register
 
@@ -42,7 +43,8 @@ class Kumaraswamy(Posterior):
         ValueError: unless low < high, both finite.
     """
 
-    support = UNIT
+    # Near the low end the density goes like (z - low)^(a - 1), and a may come near 1.
+    support, tails = UNIT, EVEN
     MAX_LOGIT, MAX_LOG_WIDTH = 4.0, 4.6
     MIN_WIDTH = 0.01
     # a log(1 / m) <= 9.5 + MAX_LOGIT, so that b stays below 10^6.

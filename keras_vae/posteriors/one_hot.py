@@ -9,6 +9,7 @@ from keras_vae import schedules
 from keras_vae.arguments import check_count
 from keras_vae.distributions.one_hot import OneHot
 from keras_vae.distributions.support import UNIT
+from keras_vae.distributions.tails.tail import NONE
 from keras_vae.posteriors.posterior import Posterior
 from keras_vae.schedules import Schedule, Weight
 from keras_vae.serialization import register
@@ -34,7 +35,7 @@ class RelaxedOneHot(Posterior):
         ValueError: for fewer than two classes, or a temperature that is not positive.
     """
 
-    support = UNIT
+    support, tails = UNIT, NONE
     # At zero draws have no gradient.
     temperature = Weight(positive=True)
 

@@ -26,7 +26,13 @@ from keras_vae import schedules
 from keras_vae.arguments import check_count
 from keras_vae.distributions.head import Head
 from keras_vae.distributions.support import REAL, Support
+from keras_vae.distributions.tails.lookup import UNKNOWN, LookedUp, Region, looked_up, undeclare
+from keras_vae.distributions.tails.tail import Tails
+from keras_vae.posteriors.points import centre
 from keras_vae.serialization import Serializable, register
+
+# Where tails are looked up, raw parameters reach from minus this to this; of more parameters they are not.
+FAR, LOOKED_AT = 10.0, 2**20
 
 
 @register
@@ -68,7 +74,9 @@ class Posterior(Serializable, keras.layers.Layer):
     What a posterior is, it declares; nobody asks for its class.
 
     Attributes:
-        support: of every component of z; of several blocks, the smallest interval that holds all.
+        support: of every component of z; of several blocks, the smallest interval that holds all. A class with a
+            `distribution` of its own that declares none has that of the distribution, as far as TFP knows it.
+        tails: how fast log q(z|x) falls at both ends, at its heaviest; None where nobody knows. Looked up likewise.
         has_density: whether log q(z|x) exists, as a density or as the probability of a code. Without one there is no
             KL and no bound on log p(x): a plain autoencoder.
         is_certain: whether q(z|x) is a point mass, so that all draws are equal.
@@ -79,13 +87,18 @@ class Posterior(Serializable, keras.layers.Layer):
         extras: names of the `Terms.extras` that its distributions bring.
     """
 
-    support: Support = REAL
+    support: Any = LookedUp(lambda region: region.support or REAL)
+    tails: Any = LookedUp(lambda region: region.heaviest)
     has_density: bool = True
     is_certain: bool = False
     has_marginals: bool = True
     num_codes: int | None = None
     indices_shape: tuple[int, ...] = ()
     extras: frozenset[str] = frozenset()
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        undeclare(cls, Posterior)
 
     def __init__(self, latent_dim: int, **kwargs: Any) -> None:
         super().__init__(**{**kwargs, "dtype": "float32"})
@@ -102,6 +115,21 @@ class Posterior(Serializable, keras.layers.Layer):
     def supports(self) -> tuple[Support, ...]:
         """`support` of each block: it must lie inside that of the prior's."""
         return (self.support,) * len(self.blocks)
+
+    @property
+    def tails_of_blocks(self) -> tuple[Tails | None, ...]:
+        """`tails` of each block."""
+        return (self.tails,) * len(self.blocks)
+
+    @property
+    def region(self) -> Region:
+        """Where TFP says that the distribution lies, and how its tails fall, for some parameters that are far apart."""
+        size = int(self.params_size)
+        if size > LOOKED_AT:
+            return UNKNOWN
+        spread = np.random.default_rng(0).normal(scale=FAR / 3, size=(4, size))
+        params = np.concatenate([np.full((1, size), value) for value in (0.0, -FAR, FAR)] + [spread])
+        return looked_up(self, lambda: self.distribution(tf.constant(params, tf.float32)))
 
     @property
     def densities(self) -> tuple[bool, ...]:
@@ -161,8 +189,8 @@ class Posterior(Serializable, keras.layers.Layer):
         return np.ones(int(self.params_size), "float32")
 
     def point(self, q: tfd.Distribution) -> tf.Tensor:
-        """One deterministic z for each example, [B, L]: the mean."""
-        return q.mean()
+        """One deterministic z for each example, [B, L]: the mean, or where there is none what `points.centre` finds."""
+        return centre(q, self.tails is None or self.tails.have_mean(self.support))
 
     def build(self, input_shape: tuple) -> None:
         """Make the projection from features of shape [B, F]."""

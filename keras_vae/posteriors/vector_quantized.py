@@ -19,6 +19,8 @@ from tensorflow_probability import distributions as tfd
 from keras_vae import seeds
 from keras_vae.arguments import check_count, check_grid, check_number
 from keras_vae.distributions.codes import TINY, Quantized, lookup, nearest
+from keras_vae.distributions.support import REAL
+from keras_vae.distributions.tails.tail import NONE
 from keras_vae.posteriors.posterior import Posterior
 from keras_vae.serialization import register
 
@@ -48,6 +50,7 @@ class VectorQuantized(Posterior):
         ValueError: for sizes that do not fit together, and numbers out of range.
     """
 
+    support, tails = REAL, NONE
     num_codes: int
     is_certain = True
     has_marginals = False

@@ -1,6 +1,7 @@
 """Priors p(z), or p(z|c): layers that own their weights and give a distribution of z."""
 
 from keras_vae.distributions.support import Support
+from keras_vae.distributions.tails.tail import Tails
 from keras_vae.priors.codes import AutoregressiveCodes
 from keras_vae.priors.joint import JointPrior
 from keras_vae.priors.mixtures import NormalMixture, VampPrior
@@ -19,6 +20,7 @@ __all__ = [
     "RealNVP",
     "StandardNormal",
     "Support",
+    "Tails",
     "Uniform",
     "UniformOneHot",
     "VampPrior",

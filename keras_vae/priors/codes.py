@@ -10,6 +10,8 @@ from tensorflow_probability import distributions as tfd
 
 from keras_vae.arguments import check_count, check_grid
 from keras_vae.distributions.codes import Codes
+from keras_vae.distributions.support import REAL
+from keras_vae.distributions.tails.tail import NONE
 from keras_vae.posteriors.vector_quantized import blocks
 from keras_vae.priors.prior import Prior
 from keras_vae.serialization import register
@@ -37,6 +39,7 @@ class AutoregressiveCodes(Prior):
         ValueError: for sizes that do not fit together.
     """
 
+    support, tails = REAL, NONE
     uses_codebook = True
 
     def __init__(

@@ -9,6 +9,7 @@ from keras_vae.conditions import condition_for, require
 from keras_vae.data.batches import Summary
 from keras_vae.distributions.joint import Joint
 from keras_vae.distributions.support import Support, union
+from keras_vae.distributions.tails.tail import Tails, heavier
 from keras_vae.priors.prior import Prior
 from keras_vae.serialization import register
 
@@ -29,6 +30,7 @@ class JointPrior(Prior):
         super().__init__(continuous.latent_dim + discrete.latent_dim, **kwargs)
         self.continuous, self.discrete = continuous, discrete
         self.support = union(continuous.support, discrete.support)
+        self.tails = heavier(continuous.tails, discrete.tails)
         self.num_examples = max(continuous.num_examples, discrete.num_examples)
         given = [part.condition for part in (continuous, discrete) if part.condition is not None]
         needs_all = any(part.uses_encoder or part.uses_codebook for part in (continuous, discrete))
@@ -48,6 +50,11 @@ class JointPrior(Prior):
     def supports(self) -> tuple[Support, ...]:
         """Those of both."""
         return (*self.continuous.supports, *self.discrete.supports)
+
+    @property
+    def tails_of_blocks(self) -> tuple[Tails | None, ...]:
+        """Those of both."""
+        return (*self.continuous.tails_of_blocks, *self.discrete.tails_of_blocks)
 
     @property
     def draw_size(self) -> int:

@@ -13,6 +13,8 @@ from keras_vae.data.batches import Summary
 from keras_vae.distributions.head import Head
 from keras_vae.distributions.mixtures import mixture
 from keras_vae.distributions.scales import positive, raw_of
+from keras_vae.distributions.support import REAL
+from keras_vae.distributions.tails.tail import GAUSSIAN
 from keras_vae.priors.prior import Prior
 from keras_vae.serialization import register
 
@@ -43,6 +45,7 @@ class NormalMixture(Prior):
         num_components: M.
     """
 
+    support, tails = REAL, GAUSSIAN
     adapts_to_codes = True
     STARTS, MOST_CODES = 10, 20_000  # of the fit to codes, which needs no more of them
 
@@ -127,6 +130,7 @@ class VampPrior(Prior):
         num_pseudo_inputs: M.
     """
 
+    support, tails = REAL, None  # those of the posterior, whatever they are
     uses_encoder = True
     NOISE = 0.01  # of pseudo-inputs that repeat an example, in units of the range of each value
 

@@ -10,6 +10,8 @@ from tensorflow_probability import distributions as tfd
 from keras_vae.conditions import Condition, check_condition, require
 from keras_vae.distributions.head import Head
 from keras_vae.distributions.scales import positive
+from keras_vae.distributions.support import REAL
+from keras_vae.distributions.tails.tail import GAUSSIAN
 from keras_vae.networks.dense import mlp
 from keras_vae.networks.network import CHANNELS_LAST, Network, check_network, feature_shape
 from keras_vae.priors.prior import Prior
@@ -19,6 +21,8 @@ from keras_vae.serialization import register
 @register
 class StandardNormal(Prior):
     """p(z) = N(z; 0, I)."""
+
+    support, tails = REAL, GAUSSIAN
 
     def __init__(self, latent_dim: int, **kwargs: Any) -> None:
         super().__init__(latent_dim, **kwargs)
@@ -43,6 +47,8 @@ class ConditionalNormal(Prior):
         network: a recipe of `keras_vae.networks` or a Keras layer, from the condition's features (the one-hot class,
             the vector, the image) to features; None for none, so that mu and log sigma are linear: of a label, a table.
     """
+
+    support, tails = REAL, GAUSSIAN
 
     def __init__(
         self, latent_dim: int, condition: Condition, network: Network | keras.Layer | None = None, **kwargs: Any

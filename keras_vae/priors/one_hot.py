@@ -8,6 +8,7 @@ from tensorflow_probability import distributions as tfd
 from keras_vae.arguments import check_count
 from keras_vae.distributions.one_hot import OneHot
 from keras_vae.distributions.support import UNIT
+from keras_vae.distributions.tails.tail import NONE
 from keras_vae.priors.prior import Prior
 from keras_vae.serialization import register
 
@@ -20,7 +21,7 @@ class UniformOneHot(Prior):
         num_classes: S.
     """
 
-    support = UNIT
+    support, tails = UNIT, NONE
 
     def __init__(self, num_classes: int, **kwargs: Any) -> None:
         super().__init__(check_count("num_classes", num_classes, at_least=2), **kwargs)

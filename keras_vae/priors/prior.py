@@ -19,7 +19,12 @@ from keras_vae.arguments import check_count
 from keras_vae.conditions import Condition
 from keras_vae.data.batches import Summary
 from keras_vae.distributions.support import REAL, Support
+from keras_vae.distributions.tails.lookup import UNKNOWN, LookedUp, Region, looked_up, undeclare
+from keras_vae.distributions.tails.tail import Tails
 from keras_vae.serialization import Serializable
+
+# Of more dimensions tails are not looked up.
+LOOKED_AT = 2**20
 
 
 class Prior(Serializable, keras.layers.Layer):
@@ -29,7 +34,9 @@ class Prior(Serializable, keras.layers.Layer):
         latent_dim: number L of latent dimensions.
 
     Attributes:
-        support: of every component of z; of several blocks, the smallest interval that holds all.
+        support: of every component of z; of several blocks, the smallest interval that holds all. A class with a
+            `distribution` of its own that declares none has that of the distribution, as far as TFP knows it.
+        tails: how fast log p(z) falls at both ends, at its lightest; None where that is not known. Looked up likewise.
         uses_encoder: whether it is made of the encoder's posteriors.
         uses_codebook: whether it is over the codes of the encoder's posterior.
         num_examples: number of examples that `adapt` wants to see.
@@ -38,13 +45,18 @@ class Prior(Serializable, keras.layers.Layer):
         condition: what it is conditioned on.
     """
 
-    support: Support = REAL
+    support: Any = LookedUp(lambda region: region.support or REAL)
+    tails: Any = LookedUp(lambda region: region.lightest)
     uses_encoder: bool = False
     uses_codebook: bool = False
     num_examples: int = 0
     num_clusters: int = 0
     adapts_to_codes: bool = False
     condition: Condition | None = None
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        undeclare(cls, Prior)
 
     def __init__(self, latent_dim: int, **kwargs: Any) -> None:
         super().__init__(**{**kwargs, "dtype": "float32"})
@@ -59,6 +71,19 @@ class Prior(Serializable, keras.layers.Layer):
     def supports(self) -> tuple[Support, ...]:
         """`support` of each block."""
         return (self.support,) * len(self.blocks)
+
+    @property
+    def tails_of_blocks(self) -> tuple[Tails | None, ...]:
+        """`tails` of each block."""
+        return (self.tails,) * len(self.blocks)
+
+    @property
+    def region(self) -> Region:
+        """Where TFP says that the distribution lies, and how its tails fall; unknown until it has its weights."""
+        if self.uses_encoder or self.latent_dim > LOOKED_AT:
+            return UNKNOWN
+        condition = None if self.condition is None else tf.constant(self.condition.zeros(1))
+        return looked_up(self, lambda: self.distribution(condition=condition))
 
     @property
     def bounds(self) -> tuple[np.ndarray, np.ndarray]:

@@ -10,6 +10,8 @@ from tensorflow_probability import distributions as tfd
 from keras_vae.arguments import check_count, check_sizes
 from keras_vae.distributions import bijectors
 from keras_vae.distributions.head import Head
+from keras_vae.distributions.support import REAL
+from keras_vae.distributions.tails.tail import GAUSSIAN
 from keras_vae.priors.prior import Prior
 from keras_vae.serialization import register
 
@@ -26,6 +28,8 @@ class RealNVP(Prior):
         num_layers: number of coupling layers; four let every half and every other dimension change once.
         units: widths of the hidden layers of each layer's network.
     """
+
+    support, tails = REAL, GAUSSIAN
 
     def __init__(self, latent_dim: int, num_layers: int = 8, units: Sequence[int] = (128, 128), **kwargs: Any) -> None:
         super().__init__(latent_dim, **kwargs)

@@ -8,6 +8,7 @@ from tensorflow_probability import distributions as tfd
 from keras_vae.arguments import check_interval
 from keras_vae.distributions.head import Head
 from keras_vae.distributions.support import UNIT, Support
+from keras_vae.distributions.tails.tail import EVEN
 from keras_vae.priors.prior import Prior
 from keras_vae.serialization import register
 
@@ -27,7 +28,7 @@ class Uniform(Prior):
         ValueError: unless low < high, both finite.
     """
 
-    support = UNIT
+    support, tails = UNIT, EVEN
 
     def __init__(self, latent_dim: int, low: float = 0.0, high: float = 1.0, **kwargs: Any) -> None:
         super().__init__(latent_dim, **kwargs)

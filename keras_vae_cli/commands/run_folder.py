@@ -20,6 +20,7 @@ from keras_vae.training.checkpoint_state import run_of
 from keras_vae_cli.commands import history, run_data
 from keras_vae_cli.commands.build import read
 from keras_vae_cli.commands.export import FORMATS, export_run
+from keras_vae_cli.commands.provenance import in_a_line, provenance
 from keras_vae_cli.commands.run_data import open_data
 from keras_vae_cli.errors import ConfigError
 from keras_vae_cli.settings import Settings
@@ -198,6 +199,7 @@ def evaluate(
     annealed: bool = False,
     data_path: Path | None = None,
     accept_changes: bool = False,
+    refine_steps: int = 0,
 ) -> None:
     """Evaluate the model of a run on its test data, and add what is found to RUN/report.json; see `open_run`."""
     with opened(run) as console:
@@ -215,6 +217,7 @@ def evaluate(
             annealed=annealed,
             seed=seed,
             verbose=console.is_terminal,
+            refine_steps=refine_steps,
         )
         console.print(evaluation.report_table(found))
         if vae.condition is not None and vae.condition.is_image:
@@ -223,7 +226,11 @@ def evaluate(
             for name, numbers in compared.items():
                 said = (f"{key} {value:.4g}" for key, value in numbers.items() if value is not None)
                 console.print(f"{name}: {', '.join(said)}")
-        update_report(run, **found)
+        made_by = provenance(
+            settings, seed=seed, num_samples=num_samples, limit=limit, annealed=annealed, refine_steps=refine_steps
+        )
+        console.print(in_a_line(made_by))
+        update_report(run, **found, evaluated_by=made_by)
         console.print(f"Written to {run / REPORT}.")
 
 

@@ -30,6 +30,7 @@ from keras_vae.training.replicas import follow_chief, from_chief, is_chief
 from keras_vae.training.steps_per_call import largest_divisor
 from keras_vae_cli.commands import build, history, run_data, run_folder, workers
 from keras_vae_cli.commands.progress import TrainingProgress
+from keras_vae_cli.commands.provenance import in_a_line, provenance
 from keras_vae_cli.errors import ConfigError
 from keras_vae_cli.settings import Settings
 
@@ -439,6 +440,8 @@ def _report(
     run_folder.draw(run, vae, splits.test, console)
     if settings.export.formats:
         run_folder.export_again(run)
+    made_by = provenance(settings)
+    console.print(in_a_line(made_by))
     run_folder.update_report(
         run,
         finished=True,
@@ -456,6 +459,7 @@ def _report(
             "test_kl": test["kl"],
             "findings": [finding.as_dict() for finding in findings],
         },
+        trained_by=made_by,
     )
     given = ""
     if vae.condition is not None:

@@ -7,6 +7,7 @@ import os
 
 import keras
 import numpy as np
+import parts
 import pytest
 import rich.console
 import tensorflow as tf
@@ -140,8 +141,8 @@ def test_memory_does_not_grow_with_the_samples(model, x, monkeypatch):
     sizes = set()
     inner = _log_weights
 
-    def spy(vae, data, condition):
-        log_weights = inner(vae, data, condition)
+    def spy(*arguments):
+        log_weights = inner(*arguments)
 
         def count(num, seed):
             sizes.add(num)
@@ -265,11 +266,44 @@ def test_report_is_json_and_a_table(model, x):
 
 def test_the_table_says_when_few_draws_carry_the_estimate(model, x):
     report = evaluation.evaluate(model, x[:10], num_samples=5, verbose=False)
-    for size, is_said in ((1.3, True), (100.0, False)):
-        report["test"]["log_likelihood"]["effective_sample_size"] = size
+    found = report["test"]["log_likelihood"]
+    assert not found["is_bound"]
+    for size, is_bound in ((1.3, True), (100.0, False)):
+        found.update(effective_sample_size=size, is_bound=is_bound)
         out = io.StringIO()
         rich.console.Console(file=out, width=200).print(evaluation.report_table(report))
-        assert ("about 1.3 carry the estimate" in out.getvalue()) == is_said
+        assert ("about 1.3 carry the estimate" in out.getvalue()) == is_bound
+        assert ("importance samples, at least" in out.getvalue()) == is_bound
+        with_error = f"{found['mean']:,.2f} ± {found['standard_error']:.2f}"
+        assert (with_error in out.getvalue()) != is_bound
+
+
+def test_an_estimate_that_single_draws_carry_is_a_bound_without_an_error():
+    vae = linear_gaussian()
+    fit_encoder(vae, wrong=0.0)
+    x = draws(vae, 20)
+    good = evaluation.log_likelihood(vae, x, num_samples=2000, verbose=False)
+    assert not good.is_bound and good.monte_carlo_error > 0
+    fit_encoder(vae, wrong=1.5)  # far beside the exact posterior: the outermost draw has all the weight
+    bad = evaluation.log_likelihood(vae, x, num_samples=2000, verbose=False)
+    assert bad.is_bound and math.isnan(bad.monte_carlo_error) and bad.as_dict()["is_bound"]
+    assert bad.mean < exact(vae, x).mean()
+    # Fitted to each example, the proposals become the exact posterior.
+    refined = evaluation.log_likelihood(vae, x, num_samples=200, verbose=False, refine_steps=300)
+    assert not refined.is_bound and refined.effective_sample_size > 150 and refined.as_dict()["refine_steps"] == 300
+    np.testing.assert_allclose(refined.values, exact(vae, x), atol=0.1)
+
+
+@pytest.mark.parametrize("made", ["kumaraswamy", "quantized", "one_hot", "ladder"])
+def test_proposals_are_refined_of_real_numbers_on_one_level_only(made):
+    posterior = parts.POSTERIORS.get(made, parts.POSTERIORS["diag"])()
+    network = "ladder_mlp" if made == "ladder" else "mlp"
+    likelihood = parts.LIKELIHOODS["normal"]()
+    vae = kv.VAE(
+        parts.encoder(network, [8, 4], posterior), parts.decoder(network, [4, 8], likelihood), parts.prior_of(made)
+    )
+    with pytest.raises(ValueError, match="refine_steps fits Gaussians"):
+        evaluation.evaluate(vae, parts.data(likelihood, 4), num_samples=5, verbose=False, refine_steps=10)
 
 
 def test_a_single_example_has_no_error_and_stays_json(model, x):

@@ -117,6 +117,30 @@ def test_samples_are_those_of_the_model(tmp_path):
     np.testing.assert_allclose(found, np.clip(255 * vae.sample(4, seed=7)[..., 0], 0, 255), atol=1)
 
 
+@pytest.mark.parametrize("kind", ["per_pixel", "levels"])
+def test_means_draws_and_deviations_stand_side_by_side(kind, tmp_path):
+    shape = (6, 5, 1)
+    made = {
+        "per_pixel": lambda: likelihoods.Normal(shape, scale="per_pixel"),
+        "levels": lambda: likelihoods.DiscretizedLogistic(shape, 16),
+    }
+    vae = make(shape, likelihood=made[kind]())
+    figure = pictures.spread(vae, n=3, seed=7, path=tmp_path / "s.png")
+    picture = pixels(tmp_path / "s.png")
+    scale = (picture.shape[0] - 12 + 2) // 3 - 2
+    left = picture.shape[1] - 6 - (3 * (scale // 6 * 5 + 2) - 2)
+    mean, drawn_once, deviation = cells(picture, 3, 3, 6, 5, left=left)[..., 0]
+    p = vae.generate(3, seed=7).likelihood
+    np.testing.assert_allclose(mean, np.clip(255 * vae.sample(3, seed=7)[..., 0], 0, 255), atol=1)
+    assert np.abs(drawn_once.astype(int) - mean).max() > 10
+    many = np.asarray(p.sample(4000, seed=[0, 1])).std(axis=0)[..., 0]
+    np.testing.assert_allclose(deviation / 255, many / many.max(), atol=0.05 if kind == "per_pixel" else 0.4)
+    label = figure.texts[-1].get_text()
+    assert float(label.removeprefix("sigma, to ")) == pytest.approx(many.max(), rel=0.1 if kind == "per_pixel" else 0.4)
+    with pytest.raises(ValueError, match="drawn of images"):
+        pictures.spread(make((4,)))
+
+
 def test_manifold_is_the_grid_of_the_quantiles(tmp_path):
     vae = make((6, 5, 1))
     z = of_models._prior_grid(vae, np.array([0.025, 0.5, 0.975], "float32"))
@@ -333,6 +357,10 @@ def test_all_pictures_that_apply(tmp_path):
         "training_curves",
     ]
     assert all(pixels(path).std() > 0 for path in written)
+    learned = pictures.all_pictures(
+        make((6, 5, 1), likelihood=likelihoods.Normal((6, 5, 1))), x, directory=tmp_path / "l"
+    )
+    assert "spread" in [path.stem for path in learned]
     autoencoder = make((4,), 3, posteriors.Deterministic(3), objective=objectives.Reconstruction())
     x = np.random.default_rng(0).random((120, 4)).astype("float32")
     names = [path.stem for path in pictures.all_pictures(autoencoder, x, directory=tmp_path / "ae")]
