@@ -3,10 +3,10 @@
 from pathlib import Path
 
 import numpy as np
-from measures import kid
 
 from keras_vae.evaluation.statistics import gather
 from keras_vae_cli.commands import run_folder
+from measures import kid
 
 RARE = 0.05
 

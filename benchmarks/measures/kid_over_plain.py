@@ -5,12 +5,12 @@ import time
 from pathlib import Path
 
 import keras
-from measures import kid
 
 import keras_vae as kv
 from keras_vae import data, likelihoods, networks, posteriors, priors
 from keras_vae.evaluation.statistics import gather
 from keras_vae_cli.commands import run_folder
+from measures import kid
 
 LATENT_DIM, FILTERS, LEARNING_RATE = 64, (32, 64, 128), 1e-3
 
