@@ -131,8 +131,8 @@ def evaluate(
         from keras_vae_cli.commands import run_folder
 
     options = {"num_samples": num_samples, "seed": seed, "limit": limit, "annealed": annealed}
-    options |= {"refine_steps": refine_steps, "data_path": data, "accept_changes": accept_changes}
-    _hand_over(run_folder.evaluate, run, **options)
+    options["refine_steps"] = refine_steps
+    _hand_over(run_folder.evaluate, run, **options, data_path=data, accept_changes=accept_changes)
 
 
 @app.command
