@@ -5,7 +5,7 @@ from keras_vae.pictures.gallery import all_pictures
 from keras_vae.pictures.levels import fixed_levels
 from keras_vae.pictures.of_clusters import clusters
 from keras_vae.pictures.of_models import answers, interpolations, manifold, reconstructions, samples, traversals
-from keras_vae.pictures.spread import spread
+from keras_vae.pictures.of_decoders import spread
 from keras_vae.pictures.tiles import draw_tiles, is_image, png
 
 __all__ = [

@@ -14,7 +14,7 @@ from keras_vae.pictures.charts import CURVES, kl_per_dimension, latent_scatter, 
 from keras_vae.pictures.levels import fixed_levels
 from keras_vae.pictures.of_clusters import clusters
 from keras_vae.pictures.of_models import answers, interpolations, manifold, reconstructions, samples, traversals
-from keras_vae.pictures.spread import spread
+from keras_vae.pictures.of_decoders import spread
 from keras_vae.pictures.tiles import PathLike, is_image
 
 
