@@ -161,10 +161,11 @@ def _of_pareto(d: Any) -> tuple[np.ndarray, np.ndarray]:
     return _number(d.loc), np.where(c < 0, _number(d.loc) - _number(d.scale) / _or_tiny(d.concentration), np.inf)
 
 
-# The supports that TFP's own bijectors do not reach, or leave.
+# The supports that TFP's own bijectors do not reach, or leave, or have in float32 alone.
 ENDS: dict[str, Callable[[Any], tuple[np.ndarray, np.ndarray]]] = {
     "GeneralizedExtremeValue": _of_extremes,
     "GeneralizedPareto": _of_pareto,
+    "InverseGaussian": lambda d: (np.zeros([]), np.full([], np.inf)),
     "TruncatedCauchy": lambda d: (_number(d.low), _number(d.high)),
     "TruncatedNormal": lambda d: (_number(d.low), _number(d.high)),
 }
