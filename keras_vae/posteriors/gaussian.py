@@ -55,6 +55,7 @@ class MultivariateNormalTriL(Posterior):
     """
 
     support, tails = REAL, GAUSSIAN
+    revision = 2
 
     @property
     def params_size(self) -> int:
@@ -90,6 +91,7 @@ class MultivariateNormalEigen(Posterior):
     """
 
     support, tails = REAL, GAUSSIAN
+    revision = 2
 
     @property
     def params_size(self) -> int:
@@ -131,6 +133,7 @@ class MultivariateNormalLowRank(Posterior):
     """
 
     support, tails = REAL, GAUSSIAN
+    revision = 2
     MAX_FACTOR = 10.0
 
     def __init__(self, latent_dim: int, rank: int, **kwargs: Any) -> None:
