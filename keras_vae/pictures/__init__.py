@@ -1,11 +1,11 @@
 """Pictures of a model, as matplotlib figures and PNG files."""
 
 from keras_vae.pictures.charts import kl_per_dimension, latent_scatter, read_history, training_curves
+from keras_vae.pictures.deviations import spread
 from keras_vae.pictures.gallery import all_pictures
 from keras_vae.pictures.levels import fixed_levels
 from keras_vae.pictures.of_clusters import clusters
 from keras_vae.pictures.of_models import answers, interpolations, manifold, reconstructions, samples, traversals
-from keras_vae.pictures.of_decoders import spread
 from keras_vae.pictures.tiles import draw_tiles, is_image, png
 
 __all__ = [

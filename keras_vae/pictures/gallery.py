@@ -11,10 +11,10 @@ from keras_vae.evaluation.downstream import CodeDensity
 from keras_vae.evaluation.statistics import gather, is_deterministic, is_flat, latent_statistics
 from keras_vae.models.vae import VAE
 from keras_vae.pictures.charts import CURVES, kl_per_dimension, latent_scatter, read_history, training_curves
+from keras_vae.pictures.deviations import spread
 from keras_vae.pictures.levels import fixed_levels
 from keras_vae.pictures.of_clusters import clusters
 from keras_vae.pictures.of_models import answers, interpolations, manifold, reconstructions, samples, traversals
-from keras_vae.pictures.of_decoders import spread
 from keras_vae.pictures.tiles import PathLike, is_image
 
 
