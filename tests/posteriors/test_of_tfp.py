@@ -15,9 +15,9 @@ tfd = tfp.distributions
 L = 2
 
 # From two numbers for each dimension, a of any size and b above 0: shapes are kept where KL(q || N(0, I)) is finite.
+# Without BetaQuotient, whose density is NaN at some of its own draws in TFP 0.25.
 FAMILIES = {
     "Beta": lambda a, b: tfd.Beta(b + 0.1, tf.exp(tf.tanh(a))),
-    "BetaQuotient": lambda a, b: tfd.BetaQuotient(b + 1.0, 3.0 + 0 * a, 3.0 + b, 2.0 + 0 * a),
     "Chi": lambda a, b: tfd.Chi(b + 1.0),
     "Chi2": lambda a, b: tfd.Chi2(b + 1.0),
     "ContinuousBernoulli": lambda a, b: tfd.ContinuousBernoulli(logits=a),
@@ -48,7 +48,6 @@ FAMILIES = {
     "NormalInverseGaussian": lambda a, b: tfd.NormalInverseGaussian(a, b, 1.0 + b, 0.1 + 0 * a),
     "PERT": lambda a, b: tfd.PERT(-1.0 + 0 * a, tf.tanh(a), 1.0 + 0 * a),
     "Pareto": lambda a, b: tfd.Pareto(3.0 + b, tf.exp(tf.tanh(a))),
-    "RelaxedBernoulli": lambda a, b: tfd.RelaxedBernoulli(0.67, logits=a),
     "SigmoidBeta": lambda a, b: tfd.SigmoidBeta(b + 0.5, 1.0 + 0 * a),
     "SinhArcsinh": lambda a, b: tfd.SinhArcsinh(a, b, 0.1 + 0 * a, 1.2 + 0 * a),
     "StudentT": lambda a, b: tfd.StudentT(3.0 + 0 * a, a, b),
@@ -72,11 +71,12 @@ REFUSED = {
     "HalfCauchy": (lambda a, b: tfd.HalfCauchy(0 * a, b), "too heavy"),
     "Horseshoe": (lambda a, b: tfd.Horseshoe(b), "too heavy"),
     "StudentT of any df": (lambda a, b: tfd.StudentT(b, a, 1.0), "df of a Student t above 2"),
-    "Pareto": (lambda a, b: tfd.Pareto(b, 1.0), "too heavy"),
+    "Pareto of any moments": (lambda a, b: tfd.Pareto(b, 1.0), "too heavy"),
     "exp of a Laplace": (lambda a, b: tfp.bijectors.Exp()(tfd.Laplace(a, b)), "too heavy"),
     "NoncentralChi2": (lambda a, b: tfd.NoncentralChi2(b + 1.0, 1.0 + b), "NOT_REPARAMETERIZED"),
     "Poisson": (lambda a, b: tfd.Poisson(b), "NOT_REPARAMETERIZED"),
     "Dirichlet": (lambda a, b: tfd.Dirichlet(b), "on a simplex"),
+    "RelaxedBernoulli": (lambda a, b: tfd.RelaxedBernoulli(0.67, logits=a), r"def point\(self, q\)"),
     "forgotten Independent": (None, "wrap independent numbers"),
 }
 
@@ -85,8 +85,8 @@ REFUSED = {
 class OfTFP(posteriors.Posterior):
     """A user's posterior around one of them."""
 
-    def __init__(self, family):
-        super().__init__(L)
+    def __init__(self, family, **kwargs):
+        super().__init__(L, **kwargs)
         self.family = family
 
     @property
@@ -144,9 +144,9 @@ def test_those_that_lose_their_shape_or_have_no_mean_go_all_the_way(family, tmp_
 
 
 @pytest.mark.parametrize("family", REFUSED)
-def test_what_cannot_be_is_refused_when_the_model_is_made(family):
+def test_what_cannot_be_is_refused_with_the_remedy(family):
     with pytest.raises(ValueError, match=REFUSED[family][1]):
-        make(family)
+        make(family).encode(parts.data(parts.LIKELIHOODS["normal"](), 2))
 
 
 def test_supports_are_looked_up_and_not_assumed():
