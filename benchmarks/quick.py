@@ -89,8 +89,8 @@ def stand_in(config: Settings, folder: Path) -> list[str]:
     if kind == "digits":
         return []
     if kind == "shapes":
-        # 3 shapes in 2 sizes, at 2 angles and 8 x 8 places.
-        return ["data.name=shapes/size=32,scales=2,orientations=2,positions=8"]
+        # 3 shapes in 4 sizes, at 9 x 9 places.
+        return ["data.name=shapes/size=24,scales=4,orientations=1,positions=9"]
     if kind == "mnist":
         return ["data.name=digits", "data.resize=[28, 28]"]
     height, width = data.resize or ((28, 20) if "frey" in kind else (32, 32))

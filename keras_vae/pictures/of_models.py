@@ -152,7 +152,7 @@ def answers(
         tiles, columns = [enlarged[:, None], *tiles], ["given", *columns]
     elif c.ndim == 1:
         of_classes = _class_labels(vae)
-        names = [of_classes[value] for value in c]
+        names = [of_classes[value] for value in c] if of_classes else [str(value) for value in c]
     joined = np.concatenate(tiles, axis=1)
     return saved(draw_tiles(joined, row_labels=names, column_labels=columns, value_range=value_range), path)
 

@@ -152,7 +152,7 @@ def test_stand_ins_are_of_the_same_shape(quick, tmp_path):
     assert shapes == {
         "mnist": (28, 28, 1),
         "frey_manifold": (28, 20, 1),
-        "shapes_beta": (32, 32, 1),
+        "shapes_beta": (24, 24, 1),
         "image_folder": (32, 32, 3),
         "digits": (8, 8, 1),
     }

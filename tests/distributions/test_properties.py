@@ -27,6 +27,7 @@ from keras_vae.distributions.kumaraswamy import IntervalKumaraswamy
 from keras_vae.distributions.mixtures import mixture
 from keras_vae.distributions.one_hot import OneHot
 from keras_vae.likelihoods.bernoulli import LogitBernoulli
+from keras_vae.likelihoods.given_means import LogisticGivenMean
 
 Shape = tuple[int, ...]
 BATCHES = ((), (2,), (2, 3))
@@ -170,6 +171,18 @@ ROWS = {
         ),
         ("mean", "variance"),
         plane(),
+    ),
+    "logistic_given_mean": Row(
+        lambda b: LogisticGivenMean(
+            numbers(b, 3, low=0.2, high=0.8),
+            numbers(b, 3, seed=1, low=0.1, high=0.2),
+            tf.fill(b, 0.47),
+            [0.2, 0.3, 0.5],
+            6,
+        ),
+        ("mean",),
+        product((grid(6)[0][:, None], grid(6)[1]), repeat=3),
+        off=0.1,
     ),
     "logit_bernoulli": Row(
         lambda b: LogitBernoulli(logits=numbers(b, high=2.0), dtype=tf.float32),
@@ -357,7 +370,8 @@ def test_every_distribution_of_the_package_has_a_row():
         importlib.import_module(module.name)
     tested = {type(row.make(batch)) for row in ROWS.values() for batch in row.batches}
     missing = {cls.__name__ for cls in ours(tfd.Distribution) - tested}
-    assert missing == {"Grid"}  # the base of those on a grid
+    # The base of those on a grid, and what is images of a row's groups.
+    assert missing == {"Grid", "ImageGivenMeans"}
 
 
 def test_every_kl_that_the_package_registers_has_a_row():

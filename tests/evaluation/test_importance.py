@@ -19,6 +19,7 @@ from keras_vae.evaluation import importance
 from keras_vae.evaluation.aggregate import aggregate_posterior
 from keras_vae.evaluation.importance import MAX_ROWS, _log_prob, _log_weights
 from keras_vae.evaluation.statistics import latent_statistics
+from keras_vae.posteriors.gaussian import PACE
 
 D, L, SCALE = 6, 2, 0.7
 
@@ -52,7 +53,7 @@ def fit_encoder(vae: kv.VAE, wrong: float = 0.1) -> None:
     root = 1.3 * np.linalg.cholesky(np.linalg.inv(precision))
     raw[np.diag_indices(L)] = np.log(np.expm1(np.diag(root))) - math.log(math.e - 1.0)
     # TFP fills a 2 x 2 triangle from three numbers in the order [1, 1], [1, 0], [0, 0].
-    bias[L:] = [raw[1, 1], root[1, 0] / root[1, 1] * math.sqrt(L), raw[0, 0]]
+    bias[L:] = [raw[1, 1], root[1, 0] / root[1, 1] * math.sqrt(L) / PACE, raw[0, 0]]
     projection.kernel.assign(kernel)
     projection.bias.assign(bias)
 
