@@ -60,8 +60,8 @@ def test_the_readme_is_short():
 def test_the_snippets_run_as_they_stand(tmp_path):
     (snippet,) = blocks(section("README.md", "In Python"))
     (levels,) = blocks(section("docs/conditions_and_hierarchies.md", "Hierarchies"))
-    (given,) = blocks(section("docs/conditions_and_hierarchies.md", "Conditions"))
-    (own,) = blocks(section("docs/parts.md", "Parts of your own"))
+    given = "\n".join(blocks(section("docs/conditions_and_hierarchies.md", "Conditions")))
+    own, *_ = blocks(section("docs/parts.md", "Parts of your own"))
     (added,) = blocks(section("CONTRIBUTING.md", "Add a part"))
     check = """
 assert set(history.history) == {a + b for a in ("", "val_") for b in ("loss", "elbo", "log_likelihood", "kl")}

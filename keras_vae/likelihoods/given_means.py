@@ -146,8 +146,10 @@ def _conditional(
 
 def _log_mass(low: tf.Tensor, high: tf.Tensor, loc: tf.Tensor, scale: tf.Tensor) -> tf.Tensor:
     """log(F(high) - F(low)) of a logistic variable = log F(high) + log(1 - F(low)) + log(1 - e^(low - high))."""
+    # Not as the difference of the two below, which are equal in float32 where the variable lies far off.
+    width = (high - low) / scale
     low, high = (low - loc) / scale, (high - loc) / scale
-    return tfp.math.log1mexp(high - low) - tf.nn.softplus(-high) - tf.nn.softplus(low)
+    return tfp.math.log1mexp(width) - tf.nn.softplus(-high) - tf.nn.softplus(low)
 
 
 def _quantile(u: tf.Tensor, low: tf.Tensor, high: tf.Tensor, loc: tf.Tensor, scale: tf.Tensor) -> tf.Tensor:

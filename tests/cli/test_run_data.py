@@ -184,7 +184,15 @@ def test_the_folder_of_prepared_datasets_is_found_from_elsewhere(tmp_path, monke
 def test_remarks_on_the_data_are_lines(tmp_path, ended):
     np.save(tmp_path / "few.npy", np.random.default_rng(0).integers(0, 17, (40, 4, 4), np.uint8))
     code, output = ended(
-        "train", "image_folder", "--data", tmp_path / "few.npy", "--run", tmp_path / "run", "--set", *SET
+        "train",
+        "image_folder",
+        "--data",
+        tmp_path / "few.npy",
+        "--run",
+        tmp_path / "run",
+        "--set",
+        *SET,
+        "model.likelihood=Normal",
     )
     assert code == 0, output
     assert output.count("16 is taken for white") == 1 and "UserWarning" not in output

