@@ -55,7 +55,6 @@ class MultivariateNormalTriL(Posterior):
     """
 
     support, tails = REAL, GAUSSIAN
-    revision = 2
 
     @property
     def params_size(self) -> int:
@@ -91,7 +90,6 @@ class MultivariateNormalEigen(Posterior):
     """
 
     support, tails = REAL, GAUSSIAN
-    revision = 2
 
     @property
     def params_size(self) -> int:
@@ -133,7 +131,6 @@ class MultivariateNormalLowRank(Posterior):
     """
 
     support, tails = REAL, GAUSSIAN
-    revision = 2
     MAX_FACTOR = 10.0
 
     def __init__(self, latent_dim: int, rank: int, **kwargs: Any) -> None:

@@ -45,7 +45,6 @@ class Kumaraswamy(Posterior):
 
     # Near the low end the density goes like (z - low)^(a - 1), and a may come near 1.
     support, tails = UNIT, EVEN
-    revision = 2
     MAX_LOGIT, MAX_LOG_WIDTH = 4.0, 4.6
     MIN_WIDTH = 0.01
     # a log(1 / m) <= 9.5 + MAX_LOGIT, so that b stays below 10^6.

@@ -15,7 +15,7 @@ A posterior of your own is a subclass with two methods:
 
 import inspect
 import math
-from typing import Any, Self
+from typing import Any
 
 import keras
 import numpy as np
@@ -85,8 +85,6 @@ class Posterior(Serializable, keras.layers.Layer):
             `indices`, int32 [..., *indices_shape], and `lookup` gives z for indices.
         indices_shape: shape of the indices of one example.
         extras: names of the `Terms.extras` that its distributions bring.
-        revision: of what the numbers of the projection mean. A file of another revision is refused: its weights would
-            load, and be read as what they are not.
     """
 
     support: Any = LookedUp(lambda region: region.support or REAL)
@@ -97,7 +95,6 @@ class Posterior(Serializable, keras.layers.Layer):
     num_codes: int | None = None
     indices_shape: tuple[int, ...] = ()
     extras: frozenset[str] = frozenset()
-    revision: int = 1
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -108,26 +105,6 @@ class Posterior(Serializable, keras.layers.Layer):
         self.latent_dim = check_count("latent_dim", latent_dim)
         # The value that TFP takes of a distribution at every call is its point: the default would draw a sample.
         self.head = Head(self.distribution, convert_to_tensor_fn=self.point)
-
-    def get_config(self) -> dict[str, Any]:
-        """The constructor's arguments, and the revision if there was one before it."""
-        return super().get_config() | ({"revision": self.revision} if self.revision > 1 else {})
-
-    @classmethod
-    def from_config(cls, config: dict[str, Any]) -> Self:
-        """A posterior with the arguments of `config`.
-
-        Raises:
-            ValueError: if it is of another revision.
-        """
-        arguments = dict(config)
-        saved = arguments.pop("revision", 1)
-        if saved != cls.revision:
-            raise ValueError(
-                f"{cls.__name__} was saved by another version of keras_vae, in which its weights meant something else "
-                f"(revision {saved}; this is revision {cls.revision}). Load it with that version, or train it again."
-            )
-        return super().from_config(arguments)
 
     @property
     def blocks(self) -> tuple[tuple[str, int], ...]:
