@@ -76,7 +76,7 @@ def _pert(d: Any) -> tuple[Tail, Tail]:
 def _sinh_arcsinh(d: Any) -> tuple[Tail, Tail]:
     # Of any other base than the normal nothing is known. The rate, which only a tail exp(-r |z|) needs, is not either.
     if type(d.distribution) is not tfd.Normal:
-        raise NotImplementedError
+        raise NotImplementedError("tails of SinhArcsinh over another base than Normal")
     return _power(2.0 / _number(d.tailweight), 0.0), _power(2.0 / _number(d.tailweight), 0.0)
 
 
@@ -290,7 +290,7 @@ def _tails(distribution: tfd.Distribution) -> tuple[Tail, Tail] | None:
         if name in RULES:
             try:
                 return RULES[name](distribution)
-            except NotImplementedError:
+            except NotImplementedError:  # the rule does not reach so far: unknown, of which the model warns
                 return None
     if MIXTURE in _names(distribution):
         # A mixture is as heavy as its heaviest component, whether it stands for q or for p.
@@ -317,6 +317,7 @@ def _support(distribution: tfd.Distribution) -> Support | None:
         bijector = distribution.experimental_default_event_space_bijector()
         shape = tf.concat([distribution.batch_shape_tensor(), distribution.event_shape_tensor()], axis=0)
         ends = [_number(bijector.forward(tf.fill(shape, tf.constant(e, distribution.dtype)))) for e in REAL]
+    # A distribution of a user's own may lack any of these: its support is then unknown, which is said where it counts.
     except (AttributeError, NotImplementedError, TypeError, ValueError, tf.errors.OpError):
         return None
     if np.isnan(ends).any():
