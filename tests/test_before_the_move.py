@@ -4,6 +4,9 @@ tests/before_the_move.zip was written by version 0.1.0 at commit ebab5db. It hol
 (`joint`), of two levels with flows (`ladder`) and with a codebook (`codes`), their reconstructions of two images
 (`expected.npz`), and a run of 33 steps (`run`) as it stood after 32, with the model that it ended with
 (`finished.keras`).
+
+tests/before_covariances.zip, written at the same commit, holds a model of three latent dimensions with each of the
+posteriors whose formula has changed since, and the moments of its q(z|x) (`expected.npz`).
 """
 
 import zipfile
@@ -16,12 +19,12 @@ import pytest
 import keras_vae as kv
 from keras_vae_cli.main import main
 
-ARCHIVE = Path(__file__).parent / "before_the_move.zip"
+TESTS = Path(__file__).parent
 
 
 @pytest.fixture
 def folder(tmp_path):
-    with zipfile.ZipFile(ARCHIVE) as archive:
+    with zipfile.ZipFile(TESTS / "before_the_move.zip") as archive:
         archive.extractall(tmp_path)
     return tmp_path
 
@@ -53,3 +56,25 @@ def test_a_run_goes_on(folder, monkeypatch, capsys):
     ended, expected = (kv.load(folder / name) for name in ("run/vae.keras", "finished.keras"))
     for found, weight in zip(ended.get_weights(), expected.get_weights(), strict=True):
         np.testing.assert_allclose(found, weight, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["tril", "eigen", "low_rank", "kumaraswamy"])
+def test_posteriors_mean_what_they_did(name, tmp_path):
+    with zipfile.ZipFile(TESTS / "before_covariances.zip") as archive:
+        archive.extractall(tmp_path)
+    with np.load(tmp_path / "expected.npz") as expected:
+        x, mean, second = (expected[key] for key in ("x", f"{name}_mean", name))
+    vae = kv.load(tmp_path / f"{name}.keras")
+    vae.save(tmp_path / "again.keras")
+    for found in (vae, kv.load(tmp_path / "again.keras")):
+        q = found.encode(x)
+        moments = q.variance() if name == "kumaraswamy" else q.covariance()
+        np.testing.assert_allclose(q.mean(), mean, rtol=1e-4, atol=1e-5)
+        np.testing.assert_allclose(moments, second, rtol=1e-3, atol=1e-5)
+    vae.fit(x, epochs=1, verbose=0)
+
+
+def test_a_later_revision_is_refused():
+    config = kv.posteriors.Kumaraswamy(2).get_config() | {"revision": 3}
+    with pytest.raises(ValueError, match=r"saved by another version .* \(revision 3; this version knows 2\)"):
+        kv.posteriors.Kumaraswamy.from_config(config)

@@ -22,6 +22,11 @@ from keras_vae.serialization import register
 PACE = 0.1
 
 
+def pace_of(posterior: Posterior) -> float:
+    """`PACE`; 1 for a posterior of the first revision, which had none."""
+    return PACE if posterior.revision > 1 else 1.0
+
+
 @register
 class MultivariateNormalDiag(Posterior):
     """q(z|x) = N(z; mu, diag(sigma^2)), the posterior of Kingma and Welling 2014, "Auto-encoding variational Bayes".
@@ -51,10 +56,12 @@ class MultivariateNormalTriL(Posterior):
     A = diag(sigma) (I + 0.1 N / sqrt(L)): mu and N, which is strictly lower triangular, are linear in the features, and
     sigma is a softplus as in `MultivariateNormalDiag`. N is measured in units of sigma, starts at zero and is slow to
     grow: it would otherwise add to a dimension that the decoder reads exactly the noise of all before it. The posterior
-    of Kingma and Welling 2019, "An introduction to variational autoencoders", section 2.5.1.
+    of Kingma and Welling 2019, "An introduction to variational autoencoders", section 2.5.1. A model that was saved
+    before there was this form, revision 1, keeps its own: the part of A below the diagonal linear in the features.
     """
 
     support, tails = REAL, GAUSSIAN
+    revision = 2
 
     @property
     def params_size(self) -> int:
@@ -73,9 +80,10 @@ class MultivariateNormalTriL(Posterior):
         triangle = tfp.math.fill_triangular(raw)
         diagonal = positive(tf.linalg.diag_part(triangle))
         # Not by set_diag, whose gradient XLA cannot compile for batches of unknown size.
-        lower = PACE / math.sqrt(self.latent_dim) * triangle * (1.0 - tf.eye(self.latent_dim))
-        scale_tril = diagonal[..., tf.newaxis] * lower + tf.linalg.diag(diagonal)
-        return tfd.MultivariateNormalTriL(loc, scale_tril)
+        lower = triangle * (1.0 - tf.eye(self.latent_dim))
+        if self.revision > 1:
+            lower *= PACE / math.sqrt(self.latent_dim) * diagonal[..., tf.newaxis]
+        return tfd.MultivariateNormalTriL(loc, lower + tf.linalg.diag(diagonal))
 
 
 @register
@@ -90,6 +98,7 @@ class MultivariateNormalEigen(Posterior):
     """
 
     support, tails = REAL, GAUSSIAN
+    revision = 2
 
     @property
     def params_size(self) -> int:
@@ -107,7 +116,7 @@ class MultivariateNormalEigen(Posterior):
         loc, raw_scale, raw_axes = params[..., :size], params[..., size : 2 * size], params[..., 2 * size :]
         scale = tf.linalg.LinearOperatorDiag(positive(raw_scale), is_non_singular=True)
         if size > 1:
-            rotation = Orthogonal(operators.householder_product(PACE * raw_axes))
+            rotation = Orthogonal(operators.householder_product(pace_of(self) * raw_axes))
             scale = tf.linalg.LinearOperatorComposition([rotation, scale], is_non_singular=True)
         return tfd.MultivariateNormalLinearOperator(loc, scale)
 
@@ -131,6 +140,7 @@ class MultivariateNormalLowRank(Posterior):
     """
 
     support, tails = REAL, GAUSSIAN
+    revision = 2
     MAX_FACTOR = 10.0
 
     def __init__(self, latent_dim: int, rank: int, **kwargs: Any) -> None:
@@ -148,7 +158,7 @@ class MultivariateNormalLowRank(Posterior):
         size = self.latent_dim
         loc, raw_scale, raw_factor = params[..., :size], params[..., size : 2 * size], params[..., 2 * size :]
         scale = positive(raw_scale)
-        factor = tf.reshape(PACE * raw_factor, tf.concat([tf.shape(loc), [self.rank]], axis=0))
+        factor = tf.reshape(pace_of(self) * raw_factor, tf.concat([tf.shape(loc), [self.rank]], axis=0))
         factor = bounded(factor, self.MAX_FACTOR) * tf.sqrt(scale)[..., tf.newaxis]
         # Declared positive definite, which TFP's own class is not, it is factorised by Cholesky: XLA has no LU.
         base = tf.linalg.LinearOperatorDiag(scale, is_non_singular=True, is_positive_definite=True)

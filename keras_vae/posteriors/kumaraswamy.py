@@ -32,6 +32,8 @@ class Kumaraswamy(Posterior):
     `priors.Uniform` has a closed form. Proposed for this by Nalisnick and Smyth 2017, "Stick-breaking variational
     autoencoders".
 
+    A model that was saved before there was this form, revision 1, keeps its own: a = 1 + exp(l), b = 1 + exp(s).
+
     On [-sqrt(3), sqrt(3)], where the uniform prior has the moments of N(0, I), a decoder learns faster than on [0, 1].
 
     Args:
@@ -45,6 +47,7 @@ class Kumaraswamy(Posterior):
 
     # Near the low end the density goes like (z - low)^(a - 1), and a may come near 1.
     support, tails = UNIT, EVEN
+    revision = 2
     MAX_LOGIT, MAX_LOG_WIDTH = 4.0, 4.6
     MIN_WIDTH = 0.01
     # a log(1 / m) <= 9.5 + MAX_LOGIT, so that b stays below 10^6.
@@ -62,10 +65,17 @@ class Kumaraswamy(Posterior):
 
     def distribution(self, params: tf.Tensor) -> tfd.Distribution:
         """Independent Kumaraswamy variables from [B, 2 L]."""
-        place, width = tf.split(params, 2, axis=-1)
+        concentrations = self._concentrations if self.revision > 1 else self._first_concentrations
+        a, b = concentrations(*tf.split(params, 2, axis=-1))
+        return tfd.Independent(IntervalKumaraswamy(a, b, *self.support), 1)
+
+    def _concentrations(self, place: tf.Tensor, width: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         logit = bounded(1.7 * place, self.MAX_LOGIT)
         depth = tf.nn.softplus(-logit)  # log(1 / m)
         narrow = self.MIN_WIDTH + depth / self.MAX_DEPTH
         a = 1.0 + 1.0 / (narrow + tf.exp(bounded(width, self.MAX_LOG_WIDTH)) * tf.sigmoid(-logit))
         log_b = math.log(math.log(2.0)) - tf.math.log(-tfp.math.log1mexp(a * depth))
-        return tfd.Independent(IntervalKumaraswamy(a, bounded_exp(log_b, self.CONCENTRATIONS), *self.support), 1)
+        return a, bounded_exp(log_b, self.CONCENTRATIONS)
+
+    def _first_concentrations(self, raw_a: tf.Tensor, raw_b: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        return 1.0 + tf.exp(bounded(raw_a, 4.6)), 1.0 + tf.exp(bounded(raw_b, 13.8))

@@ -15,7 +15,7 @@ A posterior of your own is a subclass with two methods:
 
 import inspect
 import math
-from typing import Any
+from typing import Any, Self
 
 import keras
 import numpy as np
@@ -85,6 +85,7 @@ class Posterior(Serializable, keras.layers.Layer):
             `indices`, int32 [..., *indices_shape], and `lookup` gives z for indices.
         indices_shape: shape of the indices of one example.
         extras: names of the `Terms.extras` that its distributions bring.
+        revision: of what the numbers of the projection mean; a loaded posterior keeps the one that it was saved with.
     """
 
     support: Any = LookedUp(lambda region: region.support or REAL)
@@ -95,6 +96,7 @@ class Posterior(Serializable, keras.layers.Layer):
     num_codes: int | None = None
     indices_shape: tuple[int, ...] = ()
     extras: frozenset[str] = frozenset()
+    revision: int = 1
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -105,6 +107,28 @@ class Posterior(Serializable, keras.layers.Layer):
         self.latent_dim = check_count("latent_dim", latent_dim)
         # The value that TFP takes of a distribution at every call is its point: the default would draw a sample.
         self.head = Head(self.distribution, convert_to_tensor_fn=self.point)
+
+    def get_config(self) -> dict[str, Any]:
+        """The constructor's arguments, and the revision if there was one before it."""
+        return super().get_config() | ({"revision": self.revision} if self.revision > 1 else {})
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> Self:
+        """A posterior with the arguments of `config`, whose weights mean what they did when it was saved.
+
+        Raises:
+            ValueError: for a revision that this version does not know.
+        """
+        arguments = dict(config)
+        revision = arguments.pop("revision", 1)
+        if revision not in range(1, cls.revision + 1):
+            raise ValueError(
+                f"{cls.__name__} was saved by another version of keras_vae, in which its weights mean something else "
+                f"(revision {revision!r}; this version knows {cls.revision}). Load it with that version."
+            )
+        posterior = super().from_config(arguments)
+        posterior.revision = revision
+        return posterior
 
     @property
     def blocks(self) -> tuple[tuple[str, int], ...]:
