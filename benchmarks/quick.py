@@ -12,11 +12,16 @@ What seconds can show is looked at:
 - the posterior has not become the prior: its KL is not zero, but for models given an image;
 - the pictures are there, and none of them is of one colour alone.
 
+Configs that differ in their data alone are one here.
+
 It says nothing of how good a config is: that is what benchmarks/configs.py without --quick is for.
 """
 
 import contextlib
 import dataclasses
+import functools
+import multiprocessing
+import os
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
@@ -33,6 +38,7 @@ from rich.console import Console
 from keras_vae.callbacks import Checkpoints
 from keras_vae_cli import settings
 from keras_vae_cli.commands import build, history, run_folder, train
+from keras_vae_cli.errors import ConfigError
 from keras_vae_cli.settings import Settings
 
 EPOCHS, STEPS, WARM_UP = 5, 10, 10
@@ -148,7 +154,6 @@ def look(name: str, folder: Path, changes: Sequence[str] = ()) -> Checked:
         changes: overrides of the config, for a trial.
     """
     started, path = time.monotonic(), promises.CONFIGS / f"{name}.yaml"
-    keras.utils.clear_session()
     try:
         config = settings.load(path, [*smaller(settings.load(path), folder), *changes])
         with (folder / "log").open("w", encoding="utf-8") as log:
@@ -221,19 +226,53 @@ def place(runs: Path | None) -> Iterator[Path]:
         yield Path(tempfile.mkdtemp(prefix="quick-", dir=runs))
 
 
+def twin(name: str, names: Sequence[str]) -> str | None:
+    """The first of `names`, before `name`, with the same model, training and size of images, where it has one."""
+    alike = [_beyond_data(each) for each in names]
+    first = alike.index(alike[names.index(name)])
+    return None if names[first] == name else names[first]
+
+
+def _beyond_data(name: str) -> tuple[Any, ...]:
+    try:
+        config = settings.load(promises.CONFIGS / f"{name}.yaml")
+    except ConfigError:  # which `look` tells
+        return (name,)
+    kind = (config.data.path or config.data.name or "").partition("/")[0]
+    stands_for_itself = kind in ("digits", "shapes", "mnist") or "frey" in kind
+    size = tuple(config.data.resize or (32, 32))
+    return (kind if stands_for_itself else size, str(config.data.condition), str(config.model), str(config.train))
+
+
 def run(names: Sequence[str], runs: Path | None) -> int:
-    """Look at these configs, print a table, and return the exit code: 1 if anything is wrong."""
-    tf.get_logger().setLevel(
-        "ERROR"
-    )  # each config traces the same functions anew, which TensorFlow takes for a mistake
+    """Look at these configs, one on each core, print a table, and return the exit code: 1 if anything is wrong."""
     wrong = 0
-    with place(runs) as folder:
+    twins = {name: twin(name, names) for name in names}
+    alone = [name for name in names if twins[name] is None]
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    # A process for each: what one has traced, and taken of memory, is gone when the next one starts.
+    spawn = multiprocessing.get_context("spawn")
+    with place(runs) as folder, spawn.Pool(cores, begin, [promises.CONFIGS], 1) as pool:
         print("| config | held out: first ELBO | last | KL | seconds | wrong |\n|" + " --- |" * 6, flush=True)
-        for name in names:
-            inside = folder / name
-            inside.mkdir(parents=True)
-            checked = look(name, inside)
+        for checked in pool.imap(functools.partial(look_in, folder), alone, chunksize=1):
             wrong += bool(checked.faults)
             print(checked, flush=True)
-    print(f"\n{len(names)} configs, {wrong} with something wrong." + ("" if runs is None else f" Runs: {folder}"))
+    for name, other in twins.items():
+        if other is not None:
+            print(f"{name} differs from {other} in its data alone: not trained.")
+    print(f"\n{len(alone)} configs, {wrong} with something wrong." + ("" if runs is None else f" Runs: {folder}"))
     return int(wrong > 0)
+
+
+def begin(configs: Path) -> None:
+    """Set up a process for configs of this folder: one core, and no warning that a function is traced again."""
+    promises.CONFIGS = configs
+    tf.config.threading.set_intra_op_parallelism_threads(1)
+    tf.get_logger().setLevel("ERROR")
+
+
+def look_in(folder: Path, name: str) -> Checked:
+    """`look` in a new folder inside of `folder`."""
+    inside = folder / name
+    inside.mkdir(parents=True)
+    return look(name, inside)
