@@ -1,4 +1,4 @@
-"""Floating-point operations of the matrix products and convolutions of a StableHLO program, and their precision.
+"""Floating-point operations of the matrix products and convolutions of a StableHLO program.
 
 They are read from the text, so that every device is measured by the same number: 2 for each multiplication with its
 addition. A convolution counts those that touch data, not padding and not the holes of a dilation, as XLA's own cost
@@ -25,13 +25,6 @@ def count(text: str) -> int:
     if not any(name == "main" for name in names):
         raise ValueError("the module has no function main")
     return _of_function("main", bodies)
-
-
-def with_highest_precision(text: str) -> str:
-    """The module with float32 in all products and convolutions: a GPU may otherwise round their inputs to TF32."""
-    return text.replace("precision = [DEFAULT, DEFAULT]", "precision = [HIGHEST, HIGHEST]").replace(
-        "#stablehlo<precision DEFAULT>", "#stablehlo<precision HIGHEST>"
-    )
 
 
 def _of_function(name: str, bodies: dict[str, str]) -> int:

@@ -147,6 +147,7 @@ def write(
     programs, operations = {}, {}
     for size in batch_sizes:
         text = step.experimental_get_compiler_ir(tf.constant(batch(images, model.white, 0, size)))(stage="stablehlo")
+        text = only_stablehlo(text)
         programs[size] = f"{name}_{precision}_{size}.mlir.gz"
         (folder / programs[size]).write_bytes(gzip.compress(text.encode(), mtime=0))
         operations[size] = flops.count(text)
@@ -185,6 +186,19 @@ def write(
         # Of each result: which argument it is in the next step.
         "feeds": feeds,
     }
+
+
+def only_stablehlo(text: str) -> str:
+    """The module without `mhlo.copy`, which changes nothing and which JAX cannot hand to a plugin such as CUDA's.
+
+    Raises:
+        RuntimeError: if there are other operations that are no StableHLO.
+    """
+    text = re.sub(r"mhlo\.copy (%[\w#]+) : (tensor<[^>]*>)", r"stablehlo.reshape \1 : (\2) -> \2", text)
+    dialects = set(re.findall(r"^\s*(?:%[\w:#, ]+ = )?\"?([a-z_]+)\.[a-z_]+", text, re.M)) - {"stablehlo", "func"}
+    if dialects or "custom_call" in text:
+        raise RuntimeError(f"the step has more than StableHLO: {', '.join(sorted(dialects)) or 'custom calls'}")
+    return text
 
 
 def thinned(values: np.ndarray) -> np.ndarray:
