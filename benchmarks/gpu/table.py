@@ -35,13 +35,13 @@ def _differences(found: dict[str, Any]) -> str:
         [
             row["model"],
             row["precision"] + (", highest" if kind == "highest" else ""),
-            *(f"{values[key]:.1e}" for key in ("loss, step 1", "loss", "weights, norm", "weights")),
+            *(f"{values[key]:.1e}" for key in ("loss, step 1", "loss", "weights", "single weight")),
         ]
         for row in found["cases"].values()
         for kind, values in row["differences"].items()
         if values
     ]
-    return _table(["model", "precision", "loss of step 1", "loss of any step", "all weights", "worst weight"], rows)
+    return _table(["model", "precision", "loss of step 1", "loss", "weights", "single weight"], rows)
 
 
 def _speed(found: dict[str, Any]) -> str:

@@ -162,7 +162,7 @@ def write(
     for i in range(steps):
         results.append(step(tf.constant(batch(images, model.white, i, batch_sizes[0]))))
     seconds = time.monotonic() - started
-    order = list(step.get_concrete_function().structured_outputs)
+    order = sorted(step.get_concrete_function().structured_outputs)  # as TensorFlow flattens a dictionary
     logs = {key: np.array([float(result[key]) for result in results]) for key in order}
     after = {key: thinned(value.numpy()) for key, value in zip(names, _read(captured, arguments), strict=True)}
     np.savez_compressed(
@@ -242,7 +242,11 @@ def _keep(path: Path, arrays: dict[str, np.ndarray]) -> None:
     if path.exists():
         with np.load(path) as found:
             before = {key: found[key] for key in found.files}
-    different = [key for key in before.keys() & arrays.keys() if not np.array_equal(before[key], arrays[key])]
+    # NaN is the range of data that are not refused.
+    shared = before.keys() & arrays.keys()
+    different = [
+        key for key in shared if not np.array_equal(before[key], arrays[key], equal_nan=arrays[key].dtype.kind == "f")
+    ]
     if different:
         raise RuntimeError(f"{path.name} has other values of {', '.join(sorted(different))}: write to an empty folder")
     if arrays.keys() - before.keys():
