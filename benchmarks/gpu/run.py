@@ -20,6 +20,7 @@ import datetime
 import gzip
 import json
 import os
+import platform
 import re
 import sys
 import tempfile
@@ -243,22 +244,30 @@ def _compiled(text: str, device: Any) -> Any:
     """The loaded program; the ways to it differ between versions of JAX, and devices."""
     from jax._src.lib import xla_client
 
-    errors = []
+    ways = [
+        (method, devices, as_text)
+        for method in ("compile_and_load", "compile")
+        for devices in (lambda: xla_client.DeviceList((device,)), lambda: [device])
+        for as_text in (False, True)
+    ]
     # Without what is said of the module as a whole: results then do not take the memory of arguments.
     bare = re.sub(r"^(\s*module @\S+) attributes \{.*\} \{$", r"\1 {", text, count=1, flags=re.M)
-    for module in (text.encode(), text, bare.encode()):
-        for devices in (lambda: xla_client.DeviceList((device,)), lambda: [device]):
-            for method in ("compile_and_load", "compile"):
-                try:
-                    program = getattr(device.client, method)(module, devices(), xla_client.CompileOptions())
-                    if hasattr(program, "execute_sharded"):
-                        return program
-                    errors.append(f"{method} gave {type(program).__name__}")
-                except Exception as error:
-                    errors.append(f"{method}: {type(error).__name__}: {error}"[:300])
-                    if "RESOURCE_EXHAUSTED" in str(error):
-                        raise
-    raise RuntimeError("; ".join(dict.fromkeys(errors)))
+    errors = []
+    for module in (text, bare):
+        for method, devices, as_text in ways:
+            try:
+                program = getattr(device.client, method)(
+                    module if as_text else module.encode(), devices(), xla_client.CompileOptions()
+                )
+                if hasattr(program, "execute_sharded"):
+                    return program
+                errors.append(f"{method} gave {type(program).__name__}")
+            except (TypeError, AttributeError) as error:  # not a way of this version
+                errors.append(f"{method}: {type(error).__name__}: {error}"[:300])
+            except Exception as error:
+                errors.append(f"{method}: {type(error).__name__}: {error}"[:1000])
+                break
+    raise RuntimeError("; ".join(dict.fromkeys(reversed(errors))))
 
 
 def _relative(values: np.ndarray, reference: np.ndarray) -> float:
@@ -302,8 +311,10 @@ def main() -> None:
     head = {
         "device": getattr(device, "device_kind", str(device)),
         "platform": device.platform,
+        "platform version": str(getattr(device.client, "platform_version", "")),
         "jax": jax.__version__,
         "numpy": np.__version__,
+        "python": platform.python_version(),
         "date": datetime.date.today().isoformat(),
         "product": options.product,
         "written": index["written"],

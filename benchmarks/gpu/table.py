@@ -63,7 +63,9 @@ def _speed(found: dict[str, Any]) -> str:
                     f"{speed['bytes planned'] / 1e6:,.0f}" if speed["bytes planned"] else "",
                 ]
             )
-    return _table(["model", "precision", "batch", "ms", "images/s", "TFLOP/s", "of the product", "MB"], rows)
+    table = _table(["model", "precision", "batch", "ms", "images/s", "TFLOP/s", "of the product", "MB"], rows)
+    peak = (found.get("memory") or {}).get("peak_bytes_in_use")
+    return table + (f"\n\nThe most that was in use at once: {peak / 1e6:,.0f} MB." if peak else "")
 
 
 def _kernels(found: dict[str, Any]) -> str:
