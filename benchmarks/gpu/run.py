@@ -17,8 +17,8 @@ What fails is told and left out; once `--seconds` are over, nothing new is begun
 import argparse
 import concurrent.futures
 import datetime
-import gzip
 import json
+import lzma
 import os
 import platform
 import re
@@ -81,20 +81,21 @@ class Case:
     Args:
         folder: of the files.
         entry: of the index.
-        kept: number of values that were kept of each result.
         device: to run on.
     """
 
-    def __init__(self, folder: Path, entry: dict[str, Any], kept: int, device: Any) -> None:
-        self.folder, self.entry, self.kept, self.device = folder, entry, kept, device
+    def __init__(self, folder: Path, entry: dict[str, Any], device: Any) -> None:
+        self.folder, self.entry, self.device = folder, entry, device
         self.name = f"{entry['model']} {entry['precision']}"
+        # The batch size of the steps that are compared.
+        self.checked = min(int(size) for size in entry["programs"])
         with np.load(folder / f"{entry['model']}.npz") as found:
-            self.images = found["images"]
-            self.initial = [found[f"initial/{key}"] for key in entry["arguments"]]
+            self.images = found[entry["images"]]
+            self.initial = [found[name] for name in entry["initial"]]
 
     def text(self, size: int) -> str:
         """The program for batches of a size."""
-        return gzip.decompress((self.folder / self.entry["programs"][str(size)]).read_bytes()).decode()
+        return lzma.decompress((self.folder / self.entry["programs"][str(size)]).read_bytes()).decode()
 
     def batch(self, step: int, size: int) -> Any:
         """The batch of a step, on the device."""
@@ -123,16 +124,17 @@ class Case:
         losses = np.array([float(np.asarray(results[loss])) for results in told])
         with np.load(self.folder / f"{self.entry['model']}_{self.entry['precision']}.npz") as found:
             expected = found["logs/loss"]
-            after = [found[f"after/{key}"] for key in self.entry["arguments"]]
+            after = {key: found[f"after/{key}"] for key in self.entry["arguments"] if f"after/{key}" in found.files}
         elements, norms, counts = [], [], {}
-        for i, (variable, reference) in enumerate(zip(state, after, strict=True)):
-            values = np.asarray(variable).ravel()
-            values = values[:: -(-values.size // self.kept) or 1]
-            if self.entry["is_weight"][i]:
-                elements.append((_relative(values, reference), self.entry["arguments"][i]))
+        for key, variable, stride in zip(self.entry["arguments"], state, self.entry["strides"], strict=True):
+            if key not in after:
+                continue
+            values, reference = np.asarray(variable).ravel()[::stride], after[key]
+            if values.dtype.kind == "f":
+                elements.append((_relative(values, reference), key))
                 norms.append(float(np.linalg.norm(values - reference) / max(np.linalg.norm(reference), 1e-30)))
-            elif values.dtype.kind in "iu" and not np.array_equal(values, reference):
-                counts[self.entry["arguments"][i]] = f"{values.tolist()} instead of {reference.tolist()}"
+            elif not np.array_equal(values, reference):
+                counts[key] = f"{values.tolist()} instead of {reference.tolist()}"
         worst, where = max(elements)
         return {
             "loss, step 1": _relative(losses[:1], expected[:1]),
@@ -294,6 +296,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path, help="what write.py has written")
     parser.add_argument("--out", type=Path, required=True, help="the folder of the results")
+    parser.add_argument("--models", nargs="+", help="only these")
+    parser.add_argument("--batch-sizes", nargs="+", type=int, help="only these")
     parser.add_argument("--seconds", type=float, default=220.0, help="after which nothing new is begun")
     parser.add_argument("--each", type=float, default=1.0, help="seconds of each measurement of the speed")
     parser.add_argument("--product", type=int, default=8192, help="rows of the matrix product")
@@ -324,9 +328,12 @@ def main() -> None:
     cases = [
         case
         for entry in index["cases"]
-        if (case := results.try_to(entry["model"], lambda e=entry: Case(options.folder, e, index["kept"], device)))
+        if not options.models or entry["model"] in options.models
+        if (case := results.try_to(entry["model"], lambda e=entry: Case(options.folder, e, device)))
     ]
     sizes = sorted({int(size) for case in cases for size in case.entry["programs"]})
+    if options.batch_sizes:
+        sizes = [size for size in sizes if size in options.batch_sizes]
     pool = concurrent.futures.ThreadPoolExecutor(options.threads)
 
     def compile_(case: Case, size: int, highest: bool) -> tuple[Program, float]:
@@ -347,7 +354,7 @@ def main() -> None:
         for case in cases:
             if str(size) in case.entry["programs"]:
                 wave[case, False] = pool.submit(compile_, case, size, False)
-                if size == sizes[0] and case.entry["precision"] == "float32":
+                if size == case.checked and case.entry["precision"] == "float32":
                     wave[case, True] = pool.submit(compile_, case, size, True)
         concurrent.futures.wait(wave.values(), timeout=max(1.0, left() - LAST_SECONDS))
         print(f"batch {size}: compiled; {left():.0f} s left", flush=True)
@@ -362,7 +369,7 @@ def main() -> None:
                 continue
             program, seconds = made
             row = results.of(case)
-            if size == sizes[0]:
+            if size == case.checked:
                 found = results.try_to(f"{what}, differences", lambda c=case, p=program, s=size: c.differences(p, s))
                 row["differences"]["highest" if highest else "default"] = found
                 print(f"{what}: differences {found}", flush=True)
