@@ -44,8 +44,8 @@ PRODUCTS = {
     "float32, default": (jnp.float32, "default"),
     "float32, highest": (jnp.float32, "highest"),
 }
-# Of the deadline: nothing that takes long is begun after it, and compilations are waited for no longer.
-LAST_SECONDS = 15.0
+# Before the end: compilations are waited for no longer; half of it is for profiles, which come last, as they may crash.
+LAST_SECONDS = 40.0
 
 
 class Program:
@@ -349,6 +349,7 @@ def main() -> None:
             results.found["products"][name] = speed
             print(f"matrix product of {options.product}, {name}: {speed / 1e12:.2f} TFLOP/s", flush=True)
     results.save()
+    to_profile = []
     for size in sizes:
         wave = {}
         for case in cases:
@@ -360,7 +361,7 @@ def main() -> None:
         print(f"batch {size}: compiled; {left():.0f} s left", flush=True)
         for (case, highest), future in wave.items():
             what = f"{case.name}, batch {size}{', highest precision' if highest else ''}"
-            if not future.done() or left() < LAST_SECONDS / 3:
+            if not future.done() or left() < LAST_SECONDS / 2:
                 future.cancel()
                 results.failed(what, "no time left")
                 continue
@@ -390,14 +391,21 @@ def main() -> None:
                 f"TFLOP/s, {(speed['bytes planned'] or 0) / 1e6:.0f} MB, compiled in {seconds:.1f} s",
                 flush=True,
             )
-            profiled = size == (sizes[1] if len(sizes) > 1 else sizes[0]) and not highest
-            if profiled and not options.no_profile and left() > LAST_SECONDS:
-                kernels = results.try_to(f"{what}, profile", lambda c=case, p=program, s=size: c.profile(p, s))
-                row["kernels"][str(size)] = kernels
-                for kernel in kernels or []:
-                    print(f"    {kernel['share']:6.1%} {kernel['us']:9.1f} us  {kernel['name'][:100]}", flush=True)
+            if size == sizes[len(sizes) // 2] and not highest:
+                to_profile.append((case, size, program))
             results.save()
         wave.clear()
+    for case, size, program in [] if options.no_profile else to_profile:
+        what = f"{case.name}, batch {size}, kernels"
+        if left() < 3.0:
+            results.failed(what, "no time left")
+            continue
+        kernels = results.try_to(what, lambda c=case, p=program, s=size: c.profile(p, s))
+        results.of(case)["kernels"][str(size)] = kernels
+        print(what, flush=True)
+        for kernel in kernels or []:
+            print(f"    {kernel['share']:6.1%} {kernel['us']:9.1f} us  {kernel['name'][:100]}", flush=True)
+        results.save()
     results.found["memory"] = _statistics(device)
     results.found["seconds"] = time.monotonic() - begun
     results.save()
