@@ -1,8 +1,10 @@
-"""Of what a report is: which code, which versions, which command, when."""
+"""Of what a report is: which code, which versions, which command, when, on what."""
 
+import ctypes
 import datetime
 import importlib.metadata
 import json
+import os
 import platform
 import shlex
 import subprocess
@@ -19,6 +21,8 @@ import keras_vae
 from keras_vae_cli.settings import Settings
 
 NAME = "keras-vae"
+# What CUDA programs load, and one of the libraries that the extra `gpu` brings.
+DRIVER, LIBRARY = "libcuda.so.1", "nvidia-cudnn-cu12"
 
 
 def provenance(settings: Settings, **options: Any) -> dict[str, Any]:
@@ -60,6 +64,34 @@ def in_a_line(found: dict[str, Any]) -> str:
         f"keras_vae {versions['keras_vae']}{commit}{changed}; TensorFlow {versions['tensorflow']}, Keras "
         f"{versions['keras']}, TFP {versions['tensorflow_probability']}; seed {found['seed']}"
     )
+
+
+def device_in_a_line() -> str:
+    """On what TensorFlow computes and, if on the CPU, what is missing for a GPU."""
+    gpus = tf.config.list_physical_devices("GPU")
+    if gpus:
+        names = [str(tf.config.experimental.get_device_details(gpu).get("device_name", gpu.name)) for gpu in gpus]
+        return f"On {len(gpus)} GPU{'s' if len(gpus) > 1 else ''}: {', '.join(dict.fromkeys(names))}."
+    if os.environ.get("CUDA_VISIBLE_DEVICES", "0") in ("", "-1"):
+        return "On the CPU: $CUDA_VISIBLE_DEVICES hides all GPUs."
+    if not _loads(DRIVER):
+        return f"On the CPU: there is no driver of an NVIDIA GPU ({DRIVER})."
+    try:
+        importlib.metadata.distribution(LIBRARY)
+    except importlib.metadata.PackageNotFoundError:
+        return "On the CPU: there is an NVIDIA driver, but not the libraries for it: pip install '.[gpu]' brings them."
+    return (
+        "On the CPU: TensorFlow finds no GPU, in spite of a driver and its libraries. With TF_CPP_MIN_LOG_LEVEL=0 "
+        "before the command it tells why."
+    )
+
+
+def _loads(library: str) -> bool:
+    try:
+        ctypes.CDLL(library)
+    except OSError:
+        return False
+    return True
 
 
 def _commit(package: Path) -> tuple[str | None, bool | None]:

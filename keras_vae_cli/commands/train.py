@@ -30,7 +30,7 @@ from keras_vae.training.replicas import follow_chief, from_chief, is_chief
 from keras_vae.training.steps_per_call import largest_divisor
 from keras_vae_cli.commands import build, history, run_data, run_folder, workers
 from keras_vae_cli.commands.progress import TrainingProgress
-from keras_vae_cli.commands.provenance import in_a_line, provenance
+from keras_vae_cli.commands.provenance import device_in_a_line, in_a_line, provenance
 from keras_vae_cli.errors import ConfigError
 from keras_vae_cli.settings import Settings
 
@@ -116,6 +116,7 @@ def _train(
     if chief and (run_data.is_recorded(run) or (run / "checkpoints").is_dir()):
         run_data.check(run, splits, accept_changes, lambda line: console.print(line, markup=False))
     console.print(_describe(settings, splits))
+    console.print(device_in_a_line())
     build.check_size(settings, splits.train.event_shape, splits.condition)
     keras.utils.set_random_seed(settings.train.seed)
 

@@ -3,6 +3,7 @@
 import json
 import subprocess
 
+import pytest
 import tensorflow as tf
 
 from keras_vae_cli import settings
@@ -40,3 +41,17 @@ def test_the_commit_is_that_of_the_checkout_and_changes_are_told(tmp_path):
     # A folder that only happens to lie inside of another repository is none.
     (package / "keras_vae").mkdir()
     assert provenance._commit(package / "keras_vae")[1] is None
+
+
+@pytest.mark.skipif(bool(tf.config.list_physical_devices("GPU")), reason="there is a GPU")
+def test_one_line_says_what_is_missing_for_a_gpu(monkeypatch):
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    monkeypatch.setattr(provenance, "DRIVER", "libcuda-that-is-not-there.so.1")
+    assert provenance.device_in_a_line().startswith("On the CPU: there is no driver of an NVIDIA GPU (libcuda-that")
+    monkeypatch.setattr(provenance, "DRIVER", None)  # this process itself, which can be loaded
+    monkeypatch.setattr(provenance, "LIBRARY", "no-such-library")
+    assert "pip install '.[gpu]'" in provenance.device_in_a_line()
+    monkeypatch.setattr(provenance, "LIBRARY", "numpy")
+    assert "TF_CPP_MIN_LOG_LEVEL=0" in provenance.device_in_a_line()
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    assert "$CUDA_VISIBLE_DEVICES hides" in provenance.device_in_a_line()
