@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-METHODS = ("beta", "tc", "factor", "dip", "info", "capacity", "cascade_continuous", "cascade", "joint")
+METHODS = ("beta", "tc", "factor", "dip", "info", "capacity", "cascade_continuous", "cascade")
 # Enough for every measure, and a minute for all of them.
 MAX_EXAMPLES = 10_000
 
