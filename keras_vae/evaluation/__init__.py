@@ -12,7 +12,7 @@ from keras_vae.evaluation.downstream import CodeDensity, augment
 from keras_vae.evaluation.importance import LogLikelihood, log_likelihood
 from keras_vae.evaluation.probes import Clustering, Probe, cluster, directions, linear_probe, probe_table
 from keras_vae.evaluation.report import evaluate, report_table
-from keras_vae.evaluation.sample_quality import KID, image_features, kid
+from keras_vae.evaluation.sample_quality import KID, TwoSampleTest, image_features, kid, nearest_neighbours
 
 __all__ = [
     "KID",
@@ -22,6 +22,7 @@ __all__ = [
     "Finding",
     "LogLikelihood",
     "Probe",
+    "TwoSampleTest",
     "annealed_importance_sampling",
     "augment",
     "cluster",
@@ -32,6 +33,7 @@ __all__ = [
     "kid",
     "linear_probe",
     "log_likelihood",
+    "nearest_neighbours",
     "probe_table",
     "report_table",
 ]

@@ -25,6 +25,8 @@ DPI = 100
 WIDTH, HEIGHT, GAP, LINE = 840, 1120, 2, 20
 FONT = 9
 CHARACTER = 7.8  # width of a character of that size, generously
+# Images of at most so many pixels a side are enlarged smoothly.
+SMOOTH = 12
 # Characters of a name that are drawn at most.
 LONGEST = 24
 
@@ -122,17 +124,30 @@ def _as_rgb(tiles: np.ndarray, value_range: tuple[float, float]) -> np.ndarray:
 
 
 def _mosaic(rgb: np.ndarray, gap: int) -> np.ndarray:
-    """One picture [pixels, pixels, 3] from [R, C, H, W, 3], each pixel enlarged to a square of whole screen pixels."""
+    """One picture [pixels, pixels, 3] from [R, C, H, W, 3], each pixel enlarged to a square of whole screen pixels.
+
+    Of images of a few pixels squares are all that one sees: those are enlarged smoothly.
+    """
     rows, columns, height, width, _ = rgb.shape
     scale = max(1, min(WIDTH // (columns * width), HEIGHT // (rows * height), 11))
     cell = (height * scale + gap, width * scale + gap)
     picture = np.full((rows * cell[0] - gap, columns * cell[1] - gap, 3), 255, "uint8")
-    enlarged = rgb.repeat(scale, axis=2).repeat(scale, axis=3)
+    enlarged = _smooth(rgb, scale) if max(height, width) <= SMOOTH else rgb.repeat(scale, axis=2).repeat(scale, axis=3)
     for row in range(rows):
         for column in range(columns):
             top, left = row * cell[0], column * cell[1]
             picture[top : top + cell[0] - gap, left : left + cell[1] - gap] = enlarged[row, column]
     return picture
+
+
+def _smooth(rgb: np.ndarray, scale: int) -> np.ndarray:
+    rows, columns, height, width, _ = rgb.shape
+    size = (width * scale, height * scale)
+    tiles = [
+        PIL.Image.fromarray(tile).resize(size, PIL.Image.Resampling.BICUBIC)
+        for tile in rgb.reshape(-1, height, width, 3)
+    ]
+    return np.stack([np.asarray(tile) for tile in tiles]).reshape(rows, columns, height * scale, width * scale, 3)
 
 
 def _draw_curves(

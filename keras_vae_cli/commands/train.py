@@ -20,7 +20,6 @@ from rich.console import Console
 from keras_vae import data, files, seeds
 from keras_vae.callbacks import Checkpoints, SkippedSteps, TensorBoardPictures, TrainingDiverged
 from keras_vae.data.class_names import are_numbers, listed
-from keras_vae.evaluation import Finding, diagnose
 from keras_vae.evaluation.statistics import checked_batches, given
 from keras_vae.models.vae import VAE
 from keras_vae.training import checkpoint_files, monitors
@@ -29,6 +28,7 @@ from keras_vae.training.checkpoints import Position
 from keras_vae.training.replicas import follow_chief, from_chief, is_chief
 from keras_vae.training.steps_per_call import largest_divisor
 from keras_vae_cli.commands import build, history, run_data, run_folder, workers
+from keras_vae_cli.commands.learned import learned
 from keras_vae_cli.commands.progress import TrainingProgress
 from keras_vae_cli.commands.provenance import device_in_a_line, in_a_line, provenance
 from keras_vae_cli.errors import ConfigError
@@ -42,8 +42,8 @@ PICTURES, PICTURES_TIMES = 16, 5
 PARTS = ("encoder", "decoder", "prior")
 # Training examples from whose codes a prior starts.
 CODES = 20_000
-# Test images by which a finished model is diagnosed: enough for what is wrong, and seconds.
-DIAGNOSED, DIAGNOSED_AT_ONCE = 2000, 256
+# Test images by which a finished model is judged: enough for what is wrong, and seconds.
+LOOKED_AT, LOOKED_AT_AT_ONCE = 2000, 256
 # Those that end training, after what was learned was saved: Ctrl-C, a scheduler's, and that of a closed terminal.
 SIGNALS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
 
@@ -437,7 +437,8 @@ def _report(
     test = vae.evaluate(splits.test.dataset(settings.data.batch_size), return_dict=True, verbose=0)
     best = session.checkpoints.best_epoch
     console.print(f"test: elbo {test['elbo']:.2f}  log_likelihood {test['log_likelihood']:.2f}  kl {test['kl']:.2f}")
-    findings = _diagnose(vae, splits, run, console)
+    few = run_folder.some(splits.test, LOOKED_AT).dataset(LOOKED_AT_AT_ONCE)
+    found = learned(vae, few, history.columns(run / run_folder.HISTORY, console.print))
     run_folder.draw(run, vae, splits.test, console)
     if settings.export.formats:
         run_folder.export_again(run)
@@ -458,7 +459,10 @@ def _report(
             "test_elbo": test["elbo"],
             "test_log_likelihood": test["log_likelihood"],
             "test_kl": test["kl"],
-            "findings": [finding.as_dict() for finding in findings],
+            "active_units": found.active_units,
+            "latent_dim": found.latent_dim,
+            "samples": found.samples,
+            "findings": [finding.as_dict() for finding in found.findings],
         },
         trained_by=made_by,
     )
@@ -468,21 +472,16 @@ def _report(
         if vae.condition.names:
             given = f", condition={json.dumps(vae.condition.names[0], ensure_ascii=False)}"
     console.print(
+        f"{found}\n"
         f"Trained for {seconds:.0f} s. In {run}: {', '.join(sorted(path.name for path in run.glob('[!.]*')))}\n"
         f"Next:  {'    '.join(_command(name, run) for name in ('evaluate', 'plot', 'export'))}\n"
         f"In Python:  import keras_vae as kv; vae = kv.load({str(run / run_folder.MODEL)!r}); "
         f"vae.sample(16, seed=0{given})"
     )
     # Last, where nobody overlooks it.
-    for finding in findings:
+    for finding in found.findings:
         if finding.is_harmful:
             console.print(f"! {finding}", style="bold red")
-
-
-def _diagnose(vae: VAE, splits: data.Splits, run: Path, console: Console) -> list[Finding]:
-    """What is wrong with the model, by some of the test data."""
-    few = run_folder.some(splits.test, DIAGNOSED).dataset(DIAGNOSED_AT_ONCE)
-    return diagnose(vae, few, history.columns(run / run_folder.HISTORY, console.print))
 
 
 def _command(name: str, run: Path) -> str:

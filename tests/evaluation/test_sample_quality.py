@@ -122,3 +122,33 @@ def test_features_may_be_a_keras_model_and_data_a_dataset():
 def test_what_cannot_be_compared_is_refused(real, drawn, features, message):
     with pytest.raises(ValueError, match=message):
         evaluation.kid(real, drawn, features)
+
+
+def test_a_nearest_neighbour_tells_as_the_definition_says():
+    a, b = gaussians(0, 70, np.zeros(3)), gaussians(1, 70, np.ones(3))
+    both = np.concatenate([a, b])
+    told = []
+    for i, x in enumerate(both):
+        distances = [np.inf if j == i else np.linalg.norm(x - y) for j, y in enumerate(both)]
+        told.append((int(np.argmin(distances)) < 70) == (i < 70))
+    found = evaluation.nearest_neighbours(a, b)
+    assert (found.accuracy, found.of_real, found.of_drawn) == (np.mean(told), np.mean(told[:70]), np.mean(told[70:]))
+    assert found.num_each == 70 and found.standard_error == pytest.approx(np.std(told) / np.sqrt(140))
+
+
+def test_a_nearest_neighbour_tells_nothing_of_one_distribution_and_all_of_two():
+    origin = np.zeros(4)
+    pairs = [(gaussians(2 * k, 300, origin), gaussians(2 * k + 1, 200, origin)) for k in range(20)]
+    same = [evaluation.nearest_neighbours(*pair) for pair in pairs]
+    assert abs(np.mean([one.accuracy for one in same]) - 0.5) < 0.02 and same[0].num_each == 200
+    assert evaluation.nearest_neighbours(gaussians(0, 50, origin), gaussians(1, 50, origin + 20)).accuracy == 1.0
+    # Means of what scatters: each is nearer to another mean than real ones are to each other.
+    narrow = evaluation.nearest_neighbours(gaussians(0, 200, origin), 0.1 * gaussians(1, 200, origin))
+    assert narrow.of_drawn > 0.9 > 0.8 > narrow.of_real
+
+
+def test_a_nearest_neighbour_refuses_what_cannot_be_compared():
+    with pytest.raises(ValueError, match="nearest_neighbours needs two examples at least, and drawn has 1"):
+        evaluation.nearest_neighbours(np.zeros((5, 2)), np.zeros((1, 2)))
+    with pytest.raises(ValueError, match=r"Real examples have the shape \(2,\), and drawn ones \(3,\)"):
+        evaluation.nearest_neighbours(np.zeros((5, 2)), np.zeros((5, 3)))

@@ -1,0 +1,71 @@
+"""What a training has come to: the numbers, a line that says them, and what is wrong with the model."""
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from keras_vae.evaluation import Finding, nearest_neighbours
+from keras_vae.evaluation.diagnosis import SCALE_EXAMPLES, examine
+from keras_vae.evaluation.statistics import gather, given, is_deterministic, latent_statistics
+from keras_vae.models.vae import VAE
+from keras_vae.pictures import is_image
+
+# Drawn, and compared with as many real examples.
+COMPARED = 600
+
+
+@dataclasses.dataclass(frozen=True)
+class Learned:
+    """What was learned, by test data.
+
+    Attributes:
+        active_units: dimensions of z whose mean moves with x.
+        latent_dim: of how many.
+        samples: how often a nearest neighbour tells drawn from real examples, as `evaluation.TwoSampleTest`; None for
+            a model without draws, and one whose draws are answers to an image.
+        noun: what the examples are.
+        findings: what is wrong.
+    """
+
+    active_units: int
+    latent_dim: int
+    samples: dict[str, Any] | None
+    noun: str
+    findings: list[Finding]
+
+    def __str__(self) -> str:
+        """A line."""
+        said = f"Learned: {self.active_units} of {self.latent_dim} dimensions used"
+        if self.samples is None:
+            return f"{said}."
+        share = f"{self.samples['accuracy']:.0%}"
+        return (
+            f"{said}; a nearest neighbour tells drawn from real {self.noun} in {share} of cases, where 50% is chance."
+        )
+
+
+def learned(vae: VAE, data: Any, history: Mapping[str, Any] | None = None, seed: int = 0) -> Learned:
+    """Look at a model.
+
+    Args:
+        vae: the model.
+        data: test data.
+        history: of the training, for the diagnosis.
+        seed: of all draws.
+    """
+    found = latent_statistics(vae, data, seed)
+    x, y = gather(data)
+    condition = given(vae, y, data)
+    few = slice(SCALE_EXAMPLES)
+    findings = examine(vae, found, x[few], history, None if condition is None else condition[few])
+    samples = None
+    has_draws = not is_deterministic(vae) and (vae.condition is None or not vae.condition.is_image)
+    if has_draws and not found.num_nonfinite and len(x) > 1:
+        real = x[:COMPARED]
+        drawn = vae.sample(len(real), seed, None if condition is None else condition[:COMPARED])
+        # As both are shown.
+        samples = dataclasses.asdict(nearest_neighbours(real, np.clip(drawn, x.min(), x.max())))
+    noun = "images" if is_image(x.shape[1:]) else "examples"
+    return Learned(int(found.active.sum()), len(found.active), samples, noun, findings)
