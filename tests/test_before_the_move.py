@@ -48,7 +48,7 @@ def test_a_run_goes_on(folder, monkeypatch, capsys):
         "prior=NormalMixture",
         "prior.num_components=2",
     ]
-    changes = [f"model.{change}" for change in changes]
+    changes = [f"model.{change}" for change in [*changes, "likelihood=Bernoulli"]] + ["data.binarize=dynamic"]
     changes += ["train.epochs=3", "train.checkpoint_seconds=0", "train.checkpoint_steps=5", "export.formats=[]"]
     with pytest.raises(SystemExit, match=r"^0$"):
         main(["train", "--run", "run", "--set", *changes])

@@ -15,7 +15,11 @@ import pytest
 
 import keras_vae  # noqa: F401 - load_model finds the classes of imported packages only
 
-SMALL = ["model.latent_dim=2", "model.encoder.units=[16]", "model.decoder.units=[16]", "export.formats=[]"]
+BINARY = ["data.binarize=dynamic", "model.likelihood=Bernoulli", "model.prior=StandardNormal"]
+SMALL = [
+    *["model.latent_dim=2", "model.encoder.units=[16]", "model.decoder.units=[16]", "export.formats=[]"],
+    *BINARY,
+]
 # All that a checkpoint must hold: averages, the scale of the loss, a reduced rate, a patience, an epoch half done.
 LONG = [
     *["--set", *SMALL, "train.epochs=60", "train.checkpoint_steps=4", "train.early_stopping=59"],
@@ -184,7 +188,7 @@ def test_more_epochs_of_a_finished_run_end_with_the_weights_of_a_run_of_so_many(
 @pytest.mark.slow
 def test_a_full_disk_costs_a_line_and_not_the_last_good_state(tmp_path):
     """No file may grow beyond 60 kB, as on a disk that is full: a checkpoint and a model are larger."""
-    changes = ["train.epochs=3", "train.checkpoint_seconds=0", "model.encoder.units=[64]", *SMALL[:1], SMALL[3]]
+    changes = ["train.epochs=3", "train.checkpoint_seconds=0", "model.encoder.units=[64]", *SMALL[:1], *SMALL[3:]]
     arguments = ["--set", *changes, "model.decoder.units=[64]", "--run", tmp_path / "run"]
 
     def limited():
