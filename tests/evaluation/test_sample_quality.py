@@ -142,9 +142,9 @@ def test_a_nearest_neighbour_tells_nothing_of_one_distribution_and_all_of_two():
     same = [evaluation.nearest_neighbours(*pair) for pair in pairs]
     assert abs(np.mean([one.accuracy for one in same]) - 0.5) < 0.02 and same[0].num_each == 200
     assert evaluation.nearest_neighbours(gaussians(0, 50, origin), gaussians(1, 50, origin + 20)).accuracy == 1.0
-    # Means of what scatters: each is nearer to another mean than real ones are to each other.
-    narrow = evaluation.nearest_neighbours(gaussians(0, 200, origin), 0.1 * gaussians(1, 200, origin))
-    assert narrow.of_drawn > 0.9 > 0.8 > narrow.of_real
+    # Means of what scatters are nearer to each other than to what scatters.
+    narrow = evaluation.nearest_neighbours(gaussians(0, 200, origin), 0.5 * gaussians(1, 200, origin))
+    assert narrow.of_drawn > narrow.of_real + 0.05 and narrow.of_drawn > 0.75
 
 
 def test_a_nearest_neighbour_refuses_what_cannot_be_compared():
