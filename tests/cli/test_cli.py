@@ -57,6 +57,10 @@ def test_the_default_job_leaves_a_run_folder(run):
     assert yaml.safe_load((folder / "config.yaml").read_text())["train"]["epochs"] == 2
     report = json.loads((folder / "report.json").read_text())
     assert report["training"]["test_elbo"] < 0
+    told = report["training"]["samples"]
+    assert told["num_each"] == 360 and 0.5 < told["accuracy"] < 1.0
+    said = f"a nearest neighbour tells drawn from real images in {told['accuracy']:.0%} of cases, where 50% is chance."
+    assert f"Learned: {report['training']['active_units']} of 2 dimensions used; {said}" in " ".join(output.split())
     printed = next(line for line in output.splitlines() if line.startswith("In Python:"))
     names = {}
     exec(printed.removeprefix("In Python:").strip() + "; x = vae.sample(16, seed=0)", names)

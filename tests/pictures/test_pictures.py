@@ -54,6 +54,22 @@ def cells(picture: np.ndarray, rows: int, columns: int, height: int, width: int,
     )
 
 
+@pytest.fixture(autouse=True)
+def squares(monkeypatch):
+    """Small images keep their pixels, which these tests read."""
+    monkeypatch.setattr(tiles, "SMOOTH", 0)
+
+
+def test_small_images_are_enlarged_smoothly(monkeypatch, tmp_path):
+    monkeypatch.undo()
+    ramp = np.broadcast_to(np.linspace(0.0, 1.0, tiles.SMOOTH)[:, None], (tiles.SMOOTH,) * 2)
+    small = drawn(tiles.draw_tiles(ramp[None, None, :, :, None]), tmp_path)[6:-6, 6:-6, 0].astype(int)
+    assert small.shape[0] >= 11 * tiles.SMOOTH and np.abs(np.diff(small[:, 0])).max() < 10
+    large = np.broadcast_to(np.linspace(0.0, 1.0, 2 * tiles.SMOOTH)[:, None], (2 * tiles.SMOOTH,) * 2)
+    steps = np.abs(np.diff(drawn(tiles.draw_tiles(large[None, None, :, :, None]), tmp_path)[6:-6, 6, 0].astype(int)))
+    assert (steps > 0).sum() == 2 * tiles.SMOOTH - 1
+
+
 @pytest.mark.parametrize("channels", [1, 3])
 def test_every_pixel_of_an_image_is_on_the_screen(channels, tmp_path):
     images = np.random.default_rng(0).random((2, 3, 5, 4, channels)).astype("float32")
