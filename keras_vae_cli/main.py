@@ -7,20 +7,30 @@ import sys
 import cyclopts
 
 from keras_vae_cli import output
-from keras_vae_cli.calls import of_models, of_runs
+from keras_vae_cli.calls import of_models, of_names, of_runs
 from keras_vae_cli.calls.calling import fail, said
 from keras_vae_cli.errors import ConfigError
 
 app = cyclopts.App(
     name="keras-vae",
-    help="Train, evaluate, draw and export variational autoencoders.",
+    help="Train, evaluate, draw, use and export variational autoencoders. The first command: `keras-vae train`",
     version=lambda: importlib.metadata.version("keras-vae"),
     suppress_keyboard_interrupt=False,  # its exit code would be that of Ctrl-C, whatever the signal
 )
-for command in (of_runs.train, of_runs.evaluate, of_runs.plot, of_runs.export):
-    app.command(command)
-for command in (of_models.sample, of_models.encode, of_models.reconstruct, of_models.interpolate):
-    app.command(command)
+GROUPS = {
+    "Train and judge": (of_runs.train, of_runs.evaluate, of_runs.plot, of_names.compare, of_names.info),
+    "Use a trained model": (
+        *(of_models.sample, of_models.encode, of_models.reconstruct, of_models.interpolate),
+        of_runs.export,
+    ),
+    "Look up": (of_names.parts,),
+}
+for place, (title, commands) in enumerate(GROUPS.items()):
+    group = cyclopts.Group(title, sort_key=place)
+    for command in commands:
+        app.command(command, group=group)
+app.command(of_names.make_configs(group))
+app.register_install_completion_command(help="Install completion for the shell that is running.", add_to_startup=True)
 
 
 def main(arguments: list[str] | None = None) -> None:

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 from cyclopts import Parameter, validators
 
 from keras_vae_cli.calls.calling import hand_over, quiet_start, require_run
-from keras_vae_cli.calls.parameters import Many, Place, Whole
+from keras_vae_cli.calls.parameters import Many, Place, Whole, Wholes
 from keras_vae_cli.errors import ConfigError
 
 
@@ -18,10 +18,14 @@ def train(
     run: Annotated[Path | None, Place] = None,
     data: Annotated[Path | None, Place] = None,
     accept_changes: bool = False,
+    seeds: Annotated[list[int] | None, Wholes] = None,
+    more: Annotated[int | None, Whole, Parameter(validator=validators.Number(gte=1))] = None,
 ) -> None:
     """Train a model. Without CONFIG it learns the handwritten digits that come with scikit-learn.
 
     The same command resumes a run that was interrupted.
+
+    Example: `keras-vae train mnist --set train.epochs=5 --run my_run`, then `keras-vae train --more 5 --run my_run`
 
     Parameters
     ----------
@@ -35,6 +39,10 @@ def train(
         A folder of images, or an .npy or .npz file: instead of data.path, or of where the data of a run to resume were.
     accept_changes
         Resume a run although its settings or its data were others, and record the new ones.
+    seeds
+        Train one run for each of these seeds, such as 0 1 2, in RUN_seed_0 and so on, and compare them.
+    more
+        Train a finished run by so many more epochs, by its own settings: optimizer and schedules go on.
     """
     # Neither YAML nor the checks are needed to say how the command is used.
     from keras_vae_cli import settings
@@ -45,12 +53,38 @@ def train(
     # `--set a=1 my.yaml`: the option has swallowed the config that follows it.
     if config is None and overrides and "=" not in overrides[-1]:
         config = overrides.pop()
-    checked = settings.load(config, overrides)
     folder = run or Path("runs") / settings.find(config).stem
-    with quiet_start():
-        from keras_vae_cli.commands import train as command
+    folders = [folder] if seeds is None else [Path(f"{folder}_seed_{seed}") for seed in seeds]
+    options: dict[str, Any] = {"accept_changes": accept_changes, "data_path": data}
+    if more is not None:
+        if overrides:
+            raise ConfigError("--more trains a run by its own settings. With others: --set ... --accept-changes.")
+        for place in folders:
+            require_run(place)
+        with quiet_start():
+            from keras_vae_cli.commands import longer, train
 
-    hand_over(command.train, checked, folder, accept_changes=accept_changes, data_path=data)
+        checked = [longer.continued(place, more) for place in folders]
+        options["more"] = True
+    else:
+        checked = [settings.load(config, [*overrides, *seed]) for seed in _of_seeds(seeds, overrides)]
+        with quiet_start():
+            from keras_vae_cli.commands import longer, train
+    if seeds is None:
+        hand_over(train.train, checked[0], folder, **options)
+    else:
+        hand_over(longer.train_seeds, list(zip(checked, folders, strict=True)), **options)
+
+
+def _of_seeds(seeds: list[int] | None, overrides: list[str]) -> list[list[str]]:
+    """What is set beside the overrides, for each run."""
+    if seeds is None:
+        return [[]]
+    if not seeds or len(set(seeds)) < len(seeds) or min(seeds) < 0:
+        raise ConfigError("--seeds takes different numbers of at least 0, such as --seeds 0 1 2.")
+    if any(override.startswith("train.seed=") for override in overrides):
+        raise ConfigError("--seeds and --set train.seed=... both give the seed: leave out one.")
+    return [[f"train.seed={seed}"] for seed in seeds]
 
 
 def evaluate(
@@ -66,6 +100,8 @@ def evaluate(
     accept_changes: bool = False,
 ) -> None:
     """Report the likelihood of the test data and diagnose the model of a finished run.
+
+    Example: `keras-vae evaluate runs/digits`
 
     Parameters
     ----------
@@ -100,6 +136,8 @@ def plot(
 ) -> None:
     """Draw the pictures of a finished run anew.
 
+    Example: `keras-vae plot runs/digits`
+
     Parameters
     ----------
     run
@@ -129,6 +167,8 @@ def export(
     accept_changes: bool = False,
 ) -> None:
     """Export the model of a run for TensorFlow Serving and for devices, and prove that the files work.
+
+    Example: `keras-vae export runs/digits --format tflite --quantize int8`
 
     Parameters
     ----------

@@ -21,6 +21,11 @@ def _whole_number(kind: Any, tokens: Sequence[Any]) -> int:
 
 
 Whole = Parameter(converter=_whole_number)
+Wholes = Parameter(
+    converter=lambda kind, tokens: [_whole_number(int, [token]) for token in tokens],
+    consume_multiple=True,
+    negative="",
+)
 
 
 def _place(kind: Any, tokens: Any) -> Path:

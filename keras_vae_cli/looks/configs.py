@@ -1,0 +1,44 @@
+"""The configs of the package: their names, what each is, and their text."""
+
+import re
+import shutil
+import textwrap
+from pathlib import Path
+
+from keras_vae_cli import catalogue, settings
+
+# Between a name and what it is.
+GAP = 2
+# Of a line where there is no terminal.
+WIDTH = 160
+
+
+def listed() -> str:
+    """One line for each config: its name, and the first sentence of its head."""
+    folder = catalogue.package_folder() / "configs"
+    paths = sorted(folder.rglob("*.yaml"), key=lambda path: (len(path.relative_to(folder).parts), path))
+    names = [path.relative_to(folder).with_suffix("").as_posix() for path in paths]
+    width = max(map(len, names)) + GAP
+    room = max(40, shutil.get_terminal_size((WIDTH, 0)).columns) - width
+    heads = [textwrap.shorten(head(path), room, placeholder=" ...") for path in paths]
+    return "\n".join(f"{name:<{width}}{line}" for name, line in zip(names, heads, strict=True))
+
+
+def head(path: Path) -> str:
+    """What a config says of itself: the first sentence of the comment that it begins with."""
+    lines = path.read_text(encoding="utf-8").splitlines()
+    comment = []
+    for line in lines:
+        if not re.match(r"#\s*\S", line):
+            break
+        comment.append(line.removeprefix("#").strip())
+    return catalogue.sentence(" ".join(comment))
+
+
+def text(name: str) -> str:
+    """The text of a config as it stands in its file.
+
+    Raises:
+        ConfigError: if there is none of this name, with those that there are.
+    """
+    return settings.find(name).read_text(encoding="utf-8").rstrip()
