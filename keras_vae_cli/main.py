@@ -6,7 +6,7 @@ import sys
 
 import cyclopts
 
-from keras_vae_cli import output
+from keras_vae_cli import hints, output
 from keras_vae_cli.calls import of_models, of_names, of_runs
 from keras_vae_cli.calls.calling import fail, said
 from keras_vae_cli.errors import ConfigError
@@ -43,7 +43,9 @@ def main(arguments: list[str] | None = None) -> None:
         output.in_utf8()
     with output.lasting():
         try:
-            _check_operands(sys.argv[1:] if arguments is None else arguments)
+            given = sys.argv[1:] if arguments is None else arguments
+            _check_verb(given)
+            _check_operands(given)
             app(arguments)
         except ConfigError as error:
             fail(str(error), 2)
@@ -51,6 +53,15 @@ def main(arguments: list[str] | None = None) -> None:
             fail(said(error), 1)
         except KeyboardInterrupt as error:
             fail("Interrupted.", getattr(error, "code", 130))
+
+
+def _check_verb(arguments: list[str]) -> None:
+    """Of a verb that other programs have, say ours; what only looks like one of ours, cyclopts finds."""
+    word = arguments[0] if arguments else ""
+    if word.lower() in hints.VERBS and word not in app:
+        raise ConfigError(
+            f'There is no command "{word}". Did you mean "{hints.VERBS[word.lower()]}"? All of them: keras-vae --help'
+        )
 
 
 def _check_operands(arguments: list[str]) -> None:

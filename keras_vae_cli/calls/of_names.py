@@ -8,7 +8,7 @@ from cyclopts import Parameter
 from rich.console import Console
 
 from keras_vae_cli.calls.calling import require_run
-from keras_vae_cli.calls.parameters import Place
+from keras_vae_cli.calls.parameters import ConfigName, PartName, Place
 
 
 def make_configs(group: cyclopts.Group) -> cyclopts.App:
@@ -19,7 +19,7 @@ def make_configs(group: cyclopts.Group) -> cyclopts.App:
     return configs
 
 
-def list_configs(name: str | None = None, /) -> None:
+def list_configs(name: Annotated[str | None, ConfigName] = None, /) -> None:
     """List the configs that come with the package, or show one.
 
     Example: `keras-vae configs`, then `keras-vae configs show mnist`, and `keras-vae train mnist`
@@ -34,7 +34,7 @@ def list_configs(name: str | None = None, /) -> None:
     print(looks.listed() if name is None else looks.text(name))
 
 
-def show(name: str, /) -> None:
+def show(name: Annotated[str, ConfigName], /) -> None:
     """Print a config, to change a copy of it.
 
     Example: `keras-vae configs show mnist > mine.yaml`, then `keras-vae train mine.yaml`
@@ -49,7 +49,7 @@ def show(name: str, /) -> None:
     print(looks.text(name))
 
 
-def parts(name: str | None = None, /) -> None:
+def parts(name: Annotated[str | None, PartName] = None, /) -> None:
     """List the parts of which models are made, with their arguments.
 
     Example: `keras-vae parts prior`, `keras-vae parts RealNVP`

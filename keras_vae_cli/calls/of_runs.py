@@ -6,12 +6,12 @@ from typing import Annotated, Any, Literal
 from cyclopts import Parameter, validators
 
 from keras_vae_cli.calls.calling import hand_over, quiet_start, require_run
-from keras_vae_cli.calls.parameters import Many, Place, Whole, Wholes
+from keras_vae_cli.calls.parameters import ConfigName, Many, Place, Whole, Wholes
 from keras_vae_cli.errors import ConfigError
 
 
 def train(
-    config: str | None = None,
+    config: Annotated[str | None, ConfigName] = None,
     /,
     *,
     set_: Annotated[list[str] | None, Parameter(name="--set", consume_multiple=True, negative="")] = None,

@@ -39,6 +39,22 @@ Place = Parameter(converter=_place)
 Output = Parameter(name=("--output", "-o"), converter=_place)
 
 
+def _config_names(context: Any) -> dict[str, str]:
+    from keras_vae_cli.looks import configs
+
+    return {**configs.heads(), **{str(path): "a file" for path in sorted(Path().glob("*.yaml"))}}
+
+
+def _part_names(context: Any) -> list[str]:
+    from keras_vae_cli import catalogue
+
+    return [*catalogue.KINDS, *(name for parts in catalogue.parts().values() for name in parts)]
+
+
+# What a shell offers in their place.
+ConfigName, PartName = Parameter(completer=_config_names), Parameter(completer=_part_names)
+
+
 def check_output(path: Path, force: bool, suffixes: Sequence[str], folder: str = "") -> None:
     """Refuse a place where nothing may be written, before there is anything to write.
 

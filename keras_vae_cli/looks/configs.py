@@ -15,13 +15,18 @@ WIDTH = 160
 
 def listed() -> str:
     """One line for each config: its name, and the first sentence of its head."""
+    found = heads()
+    width = max(map(len, found)) + GAP
+    room = max(40, shutil.get_terminal_size((WIDTH, 0)).columns - width)
+    lines = {name: textwrap.shorten(line, room, placeholder=" ...") for name, line in found.items()}
+    return "\n".join(f"{name:<{width}}{line}" for name, line in lines.items())
+
+
+def heads() -> dict[str, str]:
+    """What each config says of itself, by its name; those that reproduce papers come last."""
     folder = catalogue.package_folder() / "configs"
     paths = sorted(folder.rglob("*.yaml"), key=lambda path: (len(path.relative_to(folder).parts), path))
-    names = [path.relative_to(folder).with_suffix("").as_posix() for path in paths]
-    width = max(map(len, names)) + GAP
-    room = max(40, shutil.get_terminal_size((WIDTH, 0)).columns) - width
-    heads = [textwrap.shorten(head(path), room, placeholder=" ...") for path in paths]
-    return "\n".join(f"{name:<{width}}{line}" for name, line in zip(names, heads, strict=True))
+    return {path.relative_to(folder).with_suffix("").as_posix(): head(path) for path in paths}
 
 
 def head(path: Path) -> str:
