@@ -3,6 +3,7 @@
 import importlib.metadata
 import shlex
 import sys
+from collections.abc import Callable
 
 import cyclopts
 
@@ -17,7 +18,7 @@ app = cyclopts.App(
     version=lambda: importlib.metadata.version("keras-vae"),
     suppress_keyboard_interrupt=False,  # its exit code would be that of Ctrl-C, whatever the signal
 )
-GROUPS = {
+GROUPS: dict[str, tuple[Callable[..., None], ...]] = {
     "Train and judge": (of_runs.train, of_runs.evaluate, of_runs.plot, of_names.compare, of_names.info),
     "Use a trained model": (
         *(of_models.sample, of_models.encode, of_models.reconstruct, of_models.interpolate),
@@ -25,6 +26,8 @@ GROUPS = {
     ),
     "Look up": (of_names.parts,),
 }
+# Commands with several operands.
+OF_MANY = ("encode", "reconstruct", "interpolate", "compare")
 for place, (title, commands) in enumerate(GROUPS.items()):
     group = cyclopts.Group(title, sort_key=place)
     for command in commands:
@@ -65,7 +68,9 @@ def _check_verb(arguments: list[str]) -> None:
 
 
 def _check_operands(arguments: list[str]) -> None:
-    """Behind -- stands what is no option though it begins with a dash: one folder or config, for no command has two."""
+    """Behind -- stands what is no option though it begins with a dash: of most commands one folder or config."""
+    if arguments[:1] and arguments[0] in OF_MANY:
+        return
     if "--" in arguments and len(arguments) > arguments.index("--") + 2:
         at = arguments.index("--")
         right = [*arguments[:at], *arguments[at + 2 :], "--", arguments[at + 1]]

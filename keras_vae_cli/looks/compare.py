@@ -96,9 +96,8 @@ def remarks(rows: Sequence[Row]) -> list[str]:
     seen = [run.data.get("fingerprint") for row in rows for run in row.runs]
     if len({repr(data) for data in seen}) > 1:
         lines.append("! The runs were trained on different data: their figures are of different test examples.")
-    if any(row.errors for row in rows):
-        lines.append("+- is the standard error of the mean over the seeds. Figures are of test examples, in nats.")
-    return lines
+    over = " ± is the standard error of the mean over the seeds." if any(row.errors for row in rows) else ""
+    return [*lines, f"Figures are of the test examples, in nats for each.{over}"]
 
 
 def _called(row: Row) -> str:

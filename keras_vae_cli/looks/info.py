@@ -49,7 +49,7 @@ def _lines(run: Run) -> Iterator[tuple[str, str]]:
         )
     if run.numbers:
         shown = {name: value for name, value in run.numbers.items() if name != "seconds"}
-        yield "test", ", ".join(f"{name} {value:.5g}" for name, value in shown.items()) + " (nats per example)"
+        yield "test", ", ".join(f"{name} {value:.5g}" for name, value in shown.items()) + ", in nats per example"
     if "log_likelihood" not in test:
         yield "", f"not evaluated yet: keras-vae evaluate {run.path}"
     for finding in run.report.get("findings", training.get("findings", [])):
@@ -81,7 +81,7 @@ def _data(run: Run) -> str:
     if given.condition is not None:
         parts.append(f"given {given.condition.name}")
     names = run.data.get("class_names")
-    if names:
+    if names and names != [str(k) for k in range(len(names))]:
         parts.append(f"{len(names)} classes: {', '.join(names[:10])}{', ...' if len(names) > 10 else ''}")
     return ", ".join(parts)
 

@@ -34,7 +34,7 @@ class Run(NamedTuple):
         """The figures of the report that runs are compared by, in nats per example; those that there are."""
         training, test = self.report.get("training", {}), self.report.get("test", {})
         found = {
-            "test elbo": training.get("test_elbo"),
+            "elbo": training.get("test_elbo"),
             "log_likelihood": training.get("test_log_likelihood"),
             "kl": training.get("test_kl"),
             "log p(x)": (test.get("log_likelihood") or {}).get("mean"),
@@ -78,5 +78,5 @@ def said(part: Any) -> str:
     """A part of a config as one would call it."""
     if not isinstance(part, dict) or "name" not in part:
         return str(part)
-    inner = ", ".join(f"{name}={said(value)}" for name, value in part.items() if name != "name")
+    inner = ", ".join(f"{name}={said(value)}" for name, value in part.items() if name != "name" and value is not None)
     return f"{part['name']}({inner})" if inner else str(part["name"])

@@ -70,7 +70,7 @@ def test_a_run_at_a_glance(digits_run, labelled_run, tmp_path, ended):
         "StandardNormal",
         "mlp(units=[8]) -> Bernoulli",
         f"{report['weights']:,} weights, {report['steps']:,} steps",
-        f"test elbo {report['test_elbo']:.5g}",
+        f"test        elbo {report['test_elbo']:.5g}",
         "not evaluated yet: keras-vae evaluate",
         "nothing yet: keras-vae export",
         "samples",
@@ -107,8 +107,8 @@ def seeds(tmp_path):
 def test_runs_that_differ_in_their_seed_are_one_row_with_a_standard_error(seeds, ended):
     rows = compare.summary(seeds)
     assert [len(row.runs) for row in rows] == [3, 1]
-    assert rows[0].means["test elbo"] == pytest.approx(-21.0)
-    assert rows[0].errors["test elbo"] == pytest.approx(np.std([-20, -21, -22], ddof=1) / np.sqrt(3))
+    assert rows[0].means["elbo"] == pytest.approx(-21.0)
+    assert rows[0].errors["elbo"] == pytest.approx(np.std([-20, -21, -22], ddof=1) / np.sqrt(3))
     assert rows[0].errors["kl"] == 0 and rows[1].errors == {}
     assert rows[0].differs == {"train.epochs": "50"} and rows[1].differs == {"train.epochs": "3"}
     code, out, _ = ended("compare", *seeds)

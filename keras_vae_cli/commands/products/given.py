@@ -27,6 +27,7 @@ class Given(NamedTuple):
         condition: for all of them, if it was typed.
         source: what they are called.
         event_shape: that of the model.
+        has_conditions: whether what stands beside the examples are its conditions.
         is_binary: whether the model knows black and white only.
         levels: gray levels of the model; None if it takes all.
     """
@@ -36,8 +37,9 @@ class Given(NamedTuple):
     condition: Any
     source: str
     event_shape: tuple[int, ...]
-    is_binary: bool
-    levels: int | None
+    has_conditions: bool
+    is_binary: bool = False
+    levels: int | None = None
 
     def __len__(self) -> int:
         return len(self.examples)
@@ -52,7 +54,7 @@ class Given(NamedTuple):
             if self.condition is not None:
                 yield values, np.repeat(self.condition[np.newaxis], len(values), axis=0)
             else:
-                yield values, np.asarray(given[0]) if given else None
+                yield values, np.asarray(given[0]) if self.has_conditions else None
 
     def _as_known(self, x: np.ndarray) -> np.ndarray:
         if len(self.event_shape) == 3 and x.shape[-1] != self.event_shape[-1]:
@@ -86,15 +88,16 @@ def read_given(opened: Opened, paths: Sequence[str], condition: Sequence[str] | 
     options: dict[str, Any] = {}
     if settings is not None:
         options |= {"on_bad_file": settings.data.on_bad_file, "value_range": settings.data.value_range}
-        # A picture of another shape is treated as those that were trained on; of those it was said then.
-        options |= {"fit": settings.data.fit}
+        # It is said how many pictures are cropped.
+        options |= {"fit": None if settings.data.fit == "crop" else settings.data.fit}
     source = _source(opened, paths, options)
     options |= _condition_of_data(opened, typed)
     with run_data.remarks(console.print):
         examples = _read(opened, source, options, levels)
     shape = tuple(vae.decoder.event_shape)
     called = paths[0] if len(paths) == 1 else f"{len(paths)} files"
-    given = Given(examples, examples.names, typed, called, shape, is_binary, levels)
+    has_conditions = vae.condition is not None
+    given = Given(examples, examples.names, typed, called, shape, has_conditions, is_binary, levels)
     _check_shape(given)
     if is_binary:
         console.print("The model knows black and white: from the middle of gray on, pixels are taken for white.")
@@ -106,7 +109,8 @@ def _own_test(opened: Opened, typed: Any) -> Given:
         raise ConfigError(f"Give data: {opened.run} is a file, and only a run folder knows test examples.")
     _, _, splits = run_folder.open_run(opened.run, opened.console)
     shape = tuple(opened.vae.decoder.event_shape)
-    return Given(splits.test, splits.test.names, typed, "the test examples of the run", shape, False, None)
+    has_conditions = opened.vae.condition is not None
+    return Given(splits.test, splits.test.names, typed, "the test examples of the run", shape, has_conditions)
 
 
 def _source(opened: Opened, paths: Sequence[str], options: dict[str, Any]) -> Any:

@@ -54,5 +54,5 @@ def reconstruct(
         names = None if given.names is None else np.array(given.names)
         write_arrays(output, "images", {"images": made, "names": names})
     else:
-        write_folder(opened, made, output, given.names)
+        write_folder(opened, made, output, force, given.names)
     console.print(f"{len(made):,} reconstructions in {output}, of {given.source}.")

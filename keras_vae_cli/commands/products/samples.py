@@ -61,7 +61,7 @@ def sample(
         by_name = None if labels is None or names is None or suffix != ".npz" else np.array(names)
         write_arrays(output, "images", {"images": drawn, "labels": labels, "class_names": by_name})
     else:
-        write_folder(opened, drawn, output, _in_class_folders(labels, names))
+        write_folder(opened, drawn, output, force, _in_class_folders(labels, names))
     of_what = "" if labels is None else _said(labels, names)
     console.print(f"{n:,} samples{of_what} in {output}{_shape(opened) if suffix != '.png' else ''}, seed {seed}.")
 

@@ -47,13 +47,15 @@ def _listed(path: Path) -> set[str]:
         return set()
 
 
-def write_folder(opened: Opened, images: np.ndarray, path: Path, names: Sequence[str] | None = None) -> None:
-    """Images as PNG files, and ABOUT beside them."""
+def write_folder(
+    opened: Opened, images: np.ndarray, path: Path, force: bool, names: Sequence[str] | None = None
+) -> None:
+    """Images as PNG files, and ABOUT beside them, in a folder that `check_folder` has passed."""
     with counted(opened.console, "writing", len(images)) as move:
         inside = [str(p.relative_to(path)) for p in image_files.paths(images, path, names)]
         about = {"made_by": command_line(), "run": str(opened.run.absolute()), "files": inside}
         beside = {ABOUT: json.dumps(about, indent=1) + "\n"}
-        image_files.write_images(images, path, names, replace=True, beside=beside, written=lambda _: move(1))
+        image_files.write_images(images, path, names, replace=force, beside=beside, written=lambda _: move(1))
 
 
 def check_images(opened: Opened, suffix: str) -> None:
