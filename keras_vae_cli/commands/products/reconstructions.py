@@ -42,7 +42,7 @@ def reconstruct(
     if suffix == ".png":
         x, c = next(given.batches(SHOWN))
         pictures.reconstructions(vae, x if c is None else (x, c), n=SHOWN, path=output)
-        console.print(f"{len(x)} of {given.source}, and what the model makes of them, in {output}.")
+        console.print(f"{output}: above {len(x)} of {given.source}, below what the model makes of it.")
         return
     parts = []
     with counted(console, "reconstructing", len(given)) as move:

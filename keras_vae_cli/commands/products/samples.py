@@ -12,6 +12,9 @@ from keras_vae_cli.commands.products.written import check_folder, check_images, 
 from keras_vae_cli.commands.progress import counted
 from keras_vae_cli.errors import ConfigError
 
+# Pixels on a side; smaller pictures are dots to who opens them.
+SMALL = 32
+
 
 def sample(
     run: Path,
@@ -62,6 +65,8 @@ def sample(
         write_arrays(output, "images", {"images": drawn, "labels": labels, "class_names": by_name})
     else:
         write_folder(opened, drawn, output, force, _in_class_folders(labels, names))
+    if not suffix and max(drawn.shape[1:3]) < SMALL:
+        console.print("They are small: -o FILE.png draws them large, in one picture.")
     of_what = "" if labels is None else _said(labels, names)
     console.print(f"{n:,} samples{of_what} in {output}{_shape(opened) if suffix != '.png' else ''}, seed {seed}.")
 

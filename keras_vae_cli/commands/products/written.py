@@ -100,5 +100,6 @@ def _rows(arrays: dict[str, np.ndarray]) -> Iterator[list[Any]]:
         is_one = array.ndim == 1
         columns += [(singular if is_one else f"{singular}_{k}", flat[:, k]) for k in range(flat.shape[1])]
     yield [name for name, _ in columns]
-    for row in zip(*(values.tolist() for _, values in columns), strict=True):
+    # Numbers of 32 bits with as many digits as tell them apart.
+    for row in zip(*(values.astype(str) for _, values in columns), strict=True):
         yield list(row)
