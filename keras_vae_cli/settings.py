@@ -65,7 +65,7 @@ class Data(Section):
     """Where the images come from and how they are batched."""
 
     name: Name | None = Field(None, description="a data set of tensorflow-datasets, or digits")
-    path: Name | None = Field(None, description="a folder of images, or an .npy or .npz file")
+    path: Name | None = Field(None, description="a folder of images, or an .npy, .npz or .csv file")
     binarize: Literal["dynamic", "threshold"] | None = None
     batch_size: PositiveInt = Field(128, description="of a step, over all replicas and workers together")
     validation_split: Fraction = Field(0.1, description="fraction of the training images that picks the best epoch")

@@ -83,7 +83,7 @@ def info(run: Annotated[Path, Place], /) -> None:
 def compare(runs: Annotated[list[Path], Parameter(negative="")], /) -> None:
     """Set runs side by side. Those that differ in their seed alone are one row, with standard errors.
 
-    Example: `keras-vae train --seeds 0 1 2`, then `keras-vae compare runs/digits_seed_*`
+    Example: `keras-vae compare runs/digits_seed_*`, after `keras-vae train --seeds 0 1 2`
 
     Parameters
     ----------

@@ -36,7 +36,8 @@ def train(
     run
         The folder of the run. Default: runs/NAME of the config.
     data
-        A folder of images, or an .npy or .npz file: instead of data.path, or of where the data of a run to resume were.
+        A folder of images, or an .npy, .npz or .csv file: instead of data.path, or of where the data of a run to resume
+        were.
     accept_changes
         Resume a run although its settings or its data were others, and record the new ones.
     seeds

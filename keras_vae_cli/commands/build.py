@@ -157,8 +157,8 @@ def make_part(kind: catalogue.Kind, spec: dict[str, Any] | str, **implied: Any) 
         implied: arguments that are passed where the constructor takes them: `latent_dim`, `event_shape`, `condition`.
     """
     spec = {"name": spec} if isinstance(spec, str) else spec
-    name = spec["name"]
-    part = own_parts.find(kind, name) if own_parts.is_own(name) else catalogue.parts()[kind][name]
+    called = spec["name"]
+    part = own_parts.find(kind, called) if own_parts.is_own(called) else catalogue.parts()[kind][called]
     arguments = {a.name: a for a in part.arguments}
     values = {name: value for name, value in implied.items() if name in arguments}
     for name, value in spec.items():
@@ -166,7 +166,7 @@ def make_part(kind: catalogue.Kind, spec: dict[str, Any] | str, **implied: Any) 
             inner = [k for k in catalogue.KINDS if k.capitalize() in arguments[name].annotation]
             is_part = inner and isinstance(value, (dict, str))
             values[name] = make_part(inner[0], value, **implied) if is_part else value
-    module = own_parts.load(part.module) if own_parts.is_own(name) else importlib.import_module(part.module)
+    module = own_parts.load(part.module) if own_parts.is_own(called) else importlib.import_module(part.module)
     return getattr(module, part.name.rpartition(":")[2])(**values)
 
 

@@ -30,6 +30,7 @@ def test_the_learning_rate_stays_where_its_decay_has_ended():
         settings.load(None, ["train.final_learning_rate=null", "train.decay_epochs=4"])
 
 
+@pytest.mark.slow
 def test_more_epochs_follow_as_if_they_had_been_asked_for_at_once(tmp_path, ended):
     """Adam's averages, the learning rate, the order and the best model: all to the bit."""
     whole = [*SMALL, *RATES, "train.epochs=4", "train.decay_epochs=2"]

@@ -155,7 +155,8 @@ def _condition_of_data(opened: Opened, typed: Any) -> dict[str, Any]:
 
 def _read(opened: Opened, source: Any, options: dict[str, Any], levels: int | None) -> data.Arrays:
     shape = opened.vae.decoder.event_shape
-    if len(shape) == 3:
+    is_of_vectors = isinstance(source, dict) and source["images"].ndim == 2
+    if len(shape) == 3 and not is_of_vectors:
         options = {**options, "resize": (shape[0], shape[1]), "levels": None if levels in (None, 2) else levels}
     try:
         return data.read_all(source, **options)
