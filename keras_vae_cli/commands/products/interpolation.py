@@ -28,6 +28,7 @@ def interpolate(
     given = read_given(opened, paths, condition)
     ((x, c),) = given.batches(len(given))
     pictures.interpolations(opened.vae, x if c is None else (x, c), n=1, steps=steps, path=output)
-    if c is not None and opened.vae.condition.num_classes is not None and c[0] != c[1]:
+    given_by = opened.vae.condition
+    if c is not None and given_by is not None and given_by.num_classes is not None and c[0] != c[1]:
         opened.console.print("The two are of different classes: all between them is drawn as of that of the first.")
     opened.console.print(f"From {paths[0]} to {paths[1]} in {steps} steps, in {output}.")
