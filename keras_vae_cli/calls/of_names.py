@@ -5,7 +5,6 @@ from typing import Annotated
 
 import cyclopts
 from cyclopts import Parameter
-from rich.console import Console
 
 from keras_vae_cli.calls.calling import require_run
 from keras_vae_cli.calls.parameters import ConfigName, PartName, Place
@@ -94,8 +93,4 @@ def compare(runs: Annotated[list[Path], Parameter(negative="")], /) -> None:
 
     for run in runs:
         require_run(run)
-    rows = looks.summary(runs)
-    console = Console(highlight=False, markup=False, emoji=False)
-    console.print(looks.table(rows))
-    for line in looks.remarks(rows):
-        console.print(line, soft_wrap=True)
+    print(looks.shown(looks.summary(runs)))

@@ -1,8 +1,10 @@
 """`keras-vae train --more`, and `--seeds`: a run that is trained longer, and several that differ in their seed."""
 
+import contextlib
 import csv
+import logging
 import shlex
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import keras
@@ -52,6 +54,21 @@ def _epochs_of(history: Path) -> int | None:
         return None
 
 
+@contextlib.contextmanager
+def _quiet_traces() -> Iterator[None]:
+    """Without TensorFlow's advice on functions that are traced again: each run has a model of its own to trace."""
+
+    def keep(record: logging.LogRecord) -> bool:
+        return "tf.function retracing" not in record.getMessage()
+
+    logger = logging.getLogger("tensorflow")
+    logger.addFilter(keep)
+    try:
+        yield
+    finally:
+        logger.removeFilter(keep)
+
+
 def train_seeds(
     jobs: Sequence[tuple[Settings, Path]],
     accept_changes: bool = False,
@@ -70,12 +87,10 @@ def train_seeds(
     console = run_folder.make_console()
     if any(settings.train.distribute == "multi_worker" for settings, _ in jobs):
         raise ConfigError("--seeds: workers on several machines train one run at a time: give one command for each.")
-    for number, (settings, run) in enumerate(jobs, 1):
-        keras.backend.clear_session()
-        console.print(f"Seed {settings.train.seed}, {number} of {len(jobs)}, in {run}:")
-        train.train(settings, run, console, accept_changes, data_path, more)
-    rows = compare.summary([run for _, run in jobs])
-    console.print(compare.table(rows))
-    for line in compare.remarks(rows):
-        console.print(line)
+    with _quiet_traces():
+        for number, (settings, run) in enumerate(jobs, 1):
+            keras.backend.clear_session()
+            console.print(f"Seed {settings.train.seed}, {number} of {len(jobs)}, in {run}:")
+            train.train(settings, run, console, accept_changes, data_path, more)
+    console.print(compare.shown(compare.summary([run for _, run in jobs])))
     console.print(f"The same again:  {shlex.join(['keras-vae', 'compare', *(str(run) for _, run in jobs)])}")

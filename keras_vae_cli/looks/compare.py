@@ -1,11 +1,13 @@
 """`keras-vae compare`: runs side by side, those that differ in their seed alone as one row."""
 
 import math
+import os
 import statistics
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from rich.console import Console
 from rich.table import Table
 
 from keras_vae_cli.errors import ConfigError
@@ -14,6 +16,8 @@ from keras_vae_cli.looks.runs import Run, flat, read, said
 SEED = "train.seed"
 # Settings that change no figure.
 BESIDE = ("export.", "train.checkpoint_", "train.worker_timeout", "data.data_dir", "train.steps_per_execution")
+# Of a table, in characters: a terminal wraps longer lines itself.
+WIDTH = 400
 
 
 class Row(NamedTuple):
@@ -73,18 +77,26 @@ def _row(runs: list[Run], differing: Sequence[str]) -> Row:
     )
 
 
-def table(rows: Sequence[Row]) -> Table:
-    """The same for people: a column for each figure, mean and standard error."""
-    shown = Table(box=None, pad_edge=False)
-    shown.add_column("run")
-    shown.add_column("seeds", justify="right")
+def shown(rows: Sequence[Row]) -> str:
+    """The same for people: a table with a column for each figure, mean and standard error, and what there is to say."""
+    console = Console(width=WIDTH, highlight=False, markup=False, emoji=False, color_system=None)
+    with console.capture() as captured:
+        console.print(_table(rows))
+    lines = [line.rstrip() for line in captured.get().splitlines()]
+    return "\n".join([*lines, *remarks(rows)])
+
+
+def _table(rows: Sequence[Row]) -> Table:
+    made = Table(box=None, pad_edge=False)
+    made.add_column("run")
+    made.add_column("seeds", justify="right")
     names = list(dict.fromkeys(name for row in rows for name in row.means))
     for name in names:
-        shown.add_column(name, justify="right")
+        made.add_column(name, justify="right")
     for row in rows:
         seeds = " ".join(str(run.settings.train.seed) for run in row.runs)
-        shown.add_row(_called(row), seeds, *(_figure(row, name) for name in names))
-    return shown
+        made.add_row(_called(row), seeds, *(_figure(row, name) for name in names))
+    return made
 
 
 def remarks(rows: Sequence[Row]) -> list[str]:
@@ -101,8 +113,11 @@ def remarks(rows: Sequence[Row]) -> list[str]:
 
 
 def _called(row: Row) -> str:
-    first = str(row.runs[0].path)
-    return first if len(row.runs) == 1 else f"{first} and {len(row.runs) - 1} more"
+    names = [str(run.path) for run in row.runs]
+    if len(names) == 1:
+        return names[0]
+    shared = os.path.commonprefix(names)  # noqa: RUF071 - by characters
+    return f"{shared}*" if shared else f"{names[0]} and {len(names) - 1} more"
 
 
 def _figure(row: Row, name: str) -> str:

@@ -7,6 +7,8 @@ from typing import Any
 from keras_vae_cli.looks.runs import Run, read, said
 
 LABEL = 12
+# Figures in other units.
+NO_NATS = ("bits/dim", "active units")
 
 
 def described(path: Path) -> str:
@@ -48,8 +50,9 @@ def _lines(run: Run) -> Iterator[tuple[str, str]]:
             f"{by.get('date', '')}, keras_vae {by.get('versions', {}).get('keras_vae')}{commit}: {by.get('command')}",
         )
     if run.numbers:
-        shown = {name: value for name, value in run.numbers.items() if name != "seconds"}
-        yield "test", ", ".join(f"{name} {value:.5g}" for name, value in shown.items()) + ", in nats per example"
+        said_of = [(name, f"{name} {value:.5g}") for name, value in run.numbers.items() if name != "seconds"]
+        nats = ", ".join(text for name, text in said_of if name not in NO_NATS)
+        yield "test", "; ".join([f"{nats} (nats per example)", *(text for name, text in said_of if name in NO_NATS)])
     if "log_likelihood" not in test:
         yield "", f"not evaluated yet: keras-vae evaluate {run.path}"
     for finding in run.report.get("findings", training.get("findings", [])):

@@ -1,9 +1,11 @@
 """`configs`, `parts`, `info` and `compare`: what they show, and that they need no TensorFlow."""
 
 import json
+import re
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -113,6 +115,7 @@ def test_runs_that_differ_in_their_seed_are_one_row_with_a_standard_error(seeds,
     assert rows[0].differs == {"train.epochs": "50"} and rows[1].differs == {"train.epochs": "3"}
     code, out, _ = ended("compare", *seeds)
     assert code == 0
+    assert f"{seeds[0].parent}/a*" in out and max(map(len, out.splitlines())) > 80
     assert "-21.00 ± 0.58" in out and "0 1 2" in out and "-19" in out
     assert "train.epochs: 50" in out and "standard error" in out
 
@@ -181,6 +184,13 @@ def test_the_help_of_every_verb_has_an_example(verb, ended):
 def test_a_verb_that_does_not_exist_is_answered_with_one_that_does(typed, meant, ended):
     code, out, err = ended(typed, "runs/digits")
     assert code == 2 and f'Did you mean "{meant}"?' in " ".join((out + err).split())
+
+
+def test_the_commands_that_the_documentation_names_exist():
+    root = Path(__file__).parents[2]
+    for page in (root / "README.md", root / "docs/command_line.md", root / "docs/training.md"):
+        named = set(re.findall(r"keras-vae ([a-z]+)", page.read_text("utf-8")))
+        assert named and named <= set(VERBS), page
 
 
 def test_completion_is_there_for_shells(tmp_path, monkeypatch, ended):
