@@ -78,7 +78,7 @@ def _data(run: Run) -> str:
     if seen.get("shape"):
         # The pictures may have been resized since.
         shape = [*(given.resize or seen["shape"][:-1]), seen["shape"][-1]]
-        parts.append(f"each {' x '.join(map(str, shape))}")
+        parts.append(f"each {' x '.join(map(str, shape))}" if len(shape) > 1 else f"each of {shape[0]} numbers")
     if given.binarize:
         parts.append(f"binarized ({given.binarize})")
     if given.condition is not None:

@@ -324,3 +324,27 @@ def test_a_run_that_goes_on_is_used_as_it_is_and_that_is_said(digits_run, tmp_pa
     (tmp_path / "run/report.json").unlink()
     code, out, _ = ended("sample", tmp_path / "run", "-n", "2", "-o", tmp_path / "new.npz")
     assert code == 0 and "is not finished: this is its best model so far" in out
+
+
+@pytest.mark.slow
+def test_a_table_is_trained_on_and_used(tmp_path, monkeypatch, ended):
+    monkeypatch.chdir(tmp_path)
+    values = np.random.default_rng(0).normal(size=(60, 3)).astype("float32")
+    np.savetxt("table.csv", values, delimiter=",", header="a,b,c", comments="")
+    options = ["data.binarize=null", "model.likelihood=Normal", "model.prior=StandardNormal", "model.latent_dim=2"]
+    options += ["train.epochs=1", "data.batch_size=20", "model.encoder={name: mlp, units: [4]}", "export.formats=[]"]
+    options += ["model.decoder={name: mlp, units: [4]}"]
+    code, out, err = ended("train", "--data", "table.csv", "--run", "run", "--set", *options)
+    assert code == 0, err
+    assert ended("sample", "run", "-n", "5", "-o", "new.csv")[0] == 0
+    drawn = kv.load("run/vae.keras").sample(5, seed=0)
+    np.testing.assert_array_equal(np.concatenate(list(data.load("new.csv", test_split=0))), drawn)
+    assert ended("encode", "run", "table.csv", "-o", "codes.npz")[0] == 0
+    expected = kv.load("run/vae.keras").encode(data.load("table.csv", test_split=0)).mean()
+    np.testing.assert_allclose(np.load("codes.npz")["means"], expected, atol=1e-6)
+    assert "names" not in np.load("codes.npz")
+    code, _, err = ended("reconstruct", "run", "table.csv", "-o", "folder")
+    assert code == 1 and "are no pictures" in err and not (tmp_path / "folder").exists()
+    assert ended("reconstruct", "run", "table.csv", "-o", "curves.png")[0] == 0
+    code, _, err = ended("encode", "run", "run/pictures", "-o", "more.npz")
+    assert code == 1 and "The model is of vectors of 3 numbers" in err

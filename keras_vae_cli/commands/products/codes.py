@@ -49,10 +49,11 @@ def encode(run: Path, paths: Sequence[str], output: Path, condition: Sequence[st
             move(len(x))
     arrays = {name: np.concatenate(parts) if parts else None for name, parts in found.items()}
     names = None if given.names is None else np.array(given.names)
-    write_arrays(output, "means", {"names": names, **arrays})
+    first = arrays.pop("means")
+    write_arrays(output, {"means": first, "names": names, **arrays})
     if is_estimated:
         console.print(f"The deviations are those of {DRAWS} draws: {type(vae.encoder.posterior).__name__} knows none.")
-    size = arrays["means"].shape[1]  # type: ignore[union-attr]
+    size = 0 if first is None else first.shape[1]
     console.print(f"{len(given):,} codes of {size} dimensions in {output}, of {given.source}.")
 
 

@@ -161,7 +161,7 @@ def _read(opened: Opened, source: Any, options: dict[str, Any], levels: int | No
     try:
         return data.read_all(source, **options)
     except (ValueError, OSError) as error:
-        if options.get("labels"):
+        if options.get("labels") and any(word in str(error) for word in ("class", "label", "Label")):
             raise ConfigError(
                 f"{error}\nThe model is given {opened.vae.condition}: say what all of the data are by --condition."
             ) from None

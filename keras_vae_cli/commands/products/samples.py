@@ -8,7 +8,7 @@ import numpy as np
 
 from keras_vae.pictures import tiles
 from keras_vae_cli.commands.products.opened import Opened, open_model, typed_condition
-from keras_vae_cli.commands.products.written import check_folder, check_images, write_arrays, write_folder
+from keras_vae_cli.commands.products.written import check_folder, check_images, main_name, write_arrays, write_folder
 from keras_vae_cli.commands.progress import counted
 from keras_vae_cli.errors import ConfigError
 
@@ -62,7 +62,7 @@ def sample(
         tiles.saved(_sheet(drawn, labels, names), output)
     elif suffix:
         by_name = None if labels is None or names is None or suffix != ".npz" else np.array(names)
-        write_arrays(output, "images", {"images": drawn, "labels": labels, "class_names": by_name})
+        write_arrays(output, {main_name(opened): drawn, "labels": labels, "class_names": by_name})
     else:
         write_folder(opened, drawn, output, force, _in_class_folders(labels, names))
     if not suffix and max(drawn.shape[1:3]) < SMALL:
@@ -101,4 +101,5 @@ def _said(labels: np.ndarray, names: Sequence[str] | None) -> str:
 
 
 def _shape(opened: Opened) -> str:
-    return f", each {' x '.join(map(str, opened.vae.decoder.event_shape))}"
+    shape = opened.vae.decoder.event_shape
+    return f", each {' x '.join(map(str, shape))}" if len(shape) > 1 else f", each of {shape[0]} numbers"

@@ -72,18 +72,22 @@ def check_images(opened: Opened, suffix: str) -> None:
         )
 
 
-def write_arrays(path: Path, main: str, arrays: dict[str, np.ndarray | None]) -> None:
-    """Arrays that go together, in a .npz file by their names, as a table, or one of them alone as .npy.
+def main_name(opened: Opened) -> str:
+    """What examples of the model are called in a file, so that `data.load` knows them."""
+    return "images" if len(opened.vae.decoder.event_shape) == 3 else "x"
+
+
+def write_arrays(path: Path, arrays: dict[str, np.ndarray | None]) -> None:
+    """Arrays that go together, in a .npz file by their names, as a table, or the first of them alone as .npy.
 
     Args:
         path: of the file.
-        main: the one that a .npy file holds.
         arrays: each with N rows, or None to leave it out.
     """
     there = {name: array for name, array in arrays.items() if array is not None}
     with files.whole_file(path) as temporary:
         if path.suffix.lower() == ".npy":
-            np.save(temporary, there[main])
+            np.save(temporary, next(iter(there.values())))
         elif path.suffix.lower() == ".npz":
             np.savez_compressed(temporary, **there)  # type: ignore[arg-type]
         else:
@@ -94,7 +98,7 @@ def write_arrays(path: Path, main: str, arrays: dict[str, np.ndarray | None]) ->
 def _rows(arrays: dict[str, np.ndarray]) -> Iterator[list[Any]]:
     """A header, and a row for each example: one column for what is one value, numbered ones for what is more."""
     columns: list[tuple[str, np.ndarray]] = []
-    for name, array in arrays.items():
+    for name, array in sorted(arrays.items(), key=lambda item: item[0] != "names"):
         singular = name.removesuffix("s") if name != "indices" else "index"
         flat = array.reshape(len(array), -1)
         is_one = array.ndim == 1
