@@ -334,7 +334,7 @@ def test_a_table_is_trained_on_and_used(tmp_path, monkeypatch, ended):
     options = ["data.binarize=null", "model.likelihood=Normal", "model.prior=StandardNormal", "model.latent_dim=2"]
     options += ["train.epochs=1", "data.batch_size=20", "model.encoder={name: mlp, units: [4]}", "export.formats=[]"]
     options += ["model.decoder={name: mlp, units: [4]}"]
-    code, out, err = ended("train", "--data", "table.csv", "--run", "run", "--set", *options)
+    code, _, err = ended("train", "--data", "table.csv", "--run", "run", "--set", *options)
     assert code == 0, err
     assert ended("sample", "run", "-n", "5", "-o", "new.csv")[0] == 0
     drawn = kv.load("run/vae.keras").sample(5, seed=0)
