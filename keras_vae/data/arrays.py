@@ -53,12 +53,12 @@ class Arrays:
         lengths = [len(array) if array.ndim else 0 for array in arrays]
         if len(set(lengths)) > 1 or lengths[0] == 0:
             raise ValueError(f"Arrays of the same length, at least 1, are needed; these have {lengths} rows.")
+        self._names = names
         self._values = _shareable(arrays[0], share)
         self._tensors = [_shared(self._values), *(_on_host(extra) for extra in arrays[1:])]
         self._divisor = divisor
         self.class_names = class_names
         self._binarize = check_choice("binarize", binarize, (None, *get_args(Binarize)))
-        self._names = names
         self._rows = np.arange(lengths[0], dtype=np.int64)
         if binarize is not None:
             low, high = float(self._values.min()) / divisor, float(self._values.max()) / divisor

@@ -132,31 +132,42 @@ def load(
         FileNotFoundError: for a path that does not exist, a folder without images, or a dataset that can be neither
             found nor downloaded.
     """
-    options: dict[str, Any] = {
-        "binarize": binarize,
-        "labels": labels,
-        "resize": resize,
-        "data_dir": data_dir,
-        "download": download,
-        "on_bad_file": on_bad_file,
-        "condition": condition,
-        "value_range": value_range,
-        "levels": levels,
-        "fit": fit,
-        "class_names": class_names,
-    }
     if check_number("test_split", test_split, at_least=0, below=1) == 0:
         if validation_split != 0:
             raise ValueError("test_split=0 gives all examples as one dataset, and leaves none for a validation_split.")
         check_count("seed", seed, at_least=0)
-        return read_all(name_or_path, **options).dataset(check_count("batch_size", batch_size), seed=seed)
+        everything = read_all(
+            name_or_path,
+            binarize,
+            labels,
+            resize,
+            data_dir,
+            download,
+            on_bad_file,
+            condition,
+            value_range,
+            levels,
+            fit,
+            class_names,
+        )
+        return everything.dataset(check_count("batch_size", batch_size), seed=seed)
     splits = read_splits(
         name_or_path,
+        binarize=binarize,
         seed=seed,
+        labels=labels,
         validation_split=validation_split,
         test_split=test_split,
+        resize=resize,
+        data_dir=data_dir,
+        download=download,
+        on_bad_file=on_bad_file,
         batch_size=batch_size,
-        **options,
+        condition=condition,
+        value_range=value_range,
+        levels=levels,
+        fit=fit,
+        class_names=class_names,
     )
     train = splits.train.dataset(batch_size, seed=seed, shuffle=True, drop_remainder=drop_remainder)
     held_out = [splits.test] if splits.validation is None else [splits.validation, splits.test]
