@@ -417,10 +417,8 @@ def find(config: str | Path | None) -> Path:
         raise ConfigError(f"{str(config)!r} is no file: give a YAML file, or the name of a config of the package.")
     known = sorted(str(p.relative_to(folder).with_suffix("")) for p in folder.rglob("*.yaml"))
     near = hints.meant(given.stem if given.suffix in (".yaml", ".yml") else str(config), known)
-    guess = f"Did you mean {near}? " if near else ""
-    raise ConfigError(
-        f"There is no config file {str(config)!r}. {guess}Give a path, or one of the names: {', '.join(known)}."
-    )
+    names = f"Did you mean {near}? keras-vae configs lists all" if near else f"The names are {', '.join(known)}"
+    raise ConfigError(f"There is no config file {str(config)!r}. {names}; a file is given by its path.")
 
 
 def _override(values: dict[str, Any], override: str) -> None:
