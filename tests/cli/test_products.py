@@ -13,6 +13,11 @@ import keras_vae as kv
 from keras_vae import data
 
 
+def mostly_slow(*cases):
+    """The first case every day, the others with the slow tests: each loads its model anew."""
+    return [cases[0], *(pytest.param(*case, marks=pytest.mark.slow) for case in cases[1:])]
+
+
 def pixels(path):
     with Image.open(path) as image:
         return np.asarray(image)
@@ -45,7 +50,7 @@ def test_samples_are_those_of_python_one_file_each(digits_run, tmp_path, ended):
     assert about["run"] == str(digits_run) and len(about["files"]) == 12
 
 
-@pytest.mark.parametrize("suffix", ["npz", "npy", "csv", "png"])
+@pytest.mark.parametrize("suffix", mostly_slow("npz", ["npy"], ["csv"], ["png"]))
 def test_samples_in_one_file(digits_run, tmp_path, ended, suffix):
     path = tmp_path / "deep" / f"new.{suffix}"
     code, _, err = ended("sample", digits_run, "-n", "9", "-o", path, "--noise")
@@ -77,7 +82,9 @@ def test_classes_take_turns_in_folders_that_can_be_read_again(labelled_run, tmp_
     assert labels.numpy().tolist() == [0, 0, 0, 1, 1, 2, 2]
 
 
-@pytest.mark.parametrize(("typed", "labels"), [(["light"], [1, 1, 1]), (["2"], [2, 2, 2]), (["dark", "2"], [0, 2, 0])])
+@pytest.mark.parametrize(
+    ("typed", "labels"), mostly_slow((["dark", "2"], [0, 2, 0]), (["light"], [1, 1, 1]), (["2"], [2, 2, 2]))
+)
 def test_a_class_is_asked_for_by_name_or_number(labelled_run, tmp_path, ended, typed, labels):
     code, _, err = ended("sample", labelled_run, "-n", "3", "-o", tmp_path / "new.npz", "--condition", *typed)
     assert code == 0, err
@@ -91,12 +98,12 @@ def test_a_class_is_asked_for_by_name_or_number(labelled_run, tmp_path, ended, t
 
 @pytest.mark.parametrize(
     ("typed", "message"),
-    [
-        (["7"], "labels are 0 to 2"),
+    mostly_slow(
         (["lihgt"], "Did you mean 'light'?"),
+        (["7"], "labels are 0 to 2"),
         (["0.5"], "No class is called '0.5'"),
         ([], "was given none"),
-    ],
+    ),
 )
 def test_a_wrong_condition_is_refused(labelled_run, tmp_path, ended, typed, message):
     code, _, err = ended("sample", labelled_run, "-o", tmp_path / "new.npz", "--condition", *typed)
@@ -104,6 +111,7 @@ def test_a_wrong_condition_is_refused(labelled_run, tmp_path, ended, typed, mess
     assert not (tmp_path / "new.npz").exists()
 
 
+@pytest.mark.slow
 def test_a_condition_for_a_model_without_is_refused(digits_run, drawings, tmp_path, ended):
     for call in (["sample", digits_run], ["encode", digits_run, drawings]):
         code, _, err = ended(*call, "-o", tmp_path / "new.npz", "--condition", "3")
@@ -128,6 +136,7 @@ def test_codes_have_the_names_of_their_files(digits_run, drawings, tmp_path, end
     np.testing.assert_array_equal(np.array([row[1:3] for row in rows], "float32"), found["means"])
 
 
+@pytest.mark.slow
 def test_data_in_any_form_have_the_same_codes(digits_run, drawings, tmp_path, ended):
     names = ["a/10.png", "a/2.png", "b.png", "c.png"]
     images = np.stack([pixels(drawings / name) for name in names])
@@ -150,6 +159,7 @@ def test_data_in_any_form_have_the_same_codes(digits_run, drawings, tmp_path, en
     np.testing.assert_allclose(np.load(tmp_path / "one.npz")["means"], expected[1:2], atol=1e-6)
 
 
+@pytest.mark.slow
 def test_without_data_the_test_examples_of_the_run_are_taken(digits_run, labelled_run, tmp_path, ended):
     code, out, err = ended("encode", digits_run, "-o", tmp_path / "codes.npz")
     assert code == 0, err
@@ -163,6 +173,7 @@ def test_without_data_the_test_examples_of_the_run_are_taken(digits_run, labelle
     )
 
 
+@pytest.mark.slow
 def test_the_class_of_an_example_is_its_folder_or_what_was_typed(labelled_run, tmp_path, ended):
     vae, pictures = kv.load(labelled_run / "vae.keras"), labelled_run.parent / "pictures"
     code, _, err = ended("encode", labelled_run, pictures, "-o", tmp_path / "own.npy")
@@ -192,6 +203,7 @@ def test_reconstructions_are_called_like_the_data(digits_run, drawings, tmp_path
     assert min(pixels(tmp_path / "made.png").shape[:2]) > 100
 
 
+@pytest.mark.slow
 def test_files_of_one_name_do_not_overwrite_each_other(digits_run, drawings, tmp_path, ended):
     (tmp_path / "other").mkdir()
     shutil.copy(drawings / "b.png", tmp_path / "other/b.png")
@@ -228,7 +240,7 @@ def call(verb, run, drawings, output, *more):
     return [name, run, *(text.replace("DATA", str(drawings)) for text in given), "-o", output, *more]
 
 
-@pytest.mark.parametrize("verb", VERBS)
+@pytest.mark.parametrize("verb", mostly_slow("encode", ["sample"], ["reconstruct"], ["interpolate"]))
 def test_what_is_there_is_not_overwritten_unless_that_is_said(verb, digits_run, drawings, tmp_path, ended):
     path = tmp_path / ("mine.png" if verb == "interpolate" else "mine.npz")
     path.write_text("years of work")
@@ -240,7 +252,7 @@ def test_what_is_there_is_not_overwritten_unless_that_is_said(verb, digits_run, 
     assert path.read_bytes() != b"years of work"
 
 
-@pytest.mark.parametrize("verb", ["sample", "reconstruct"])
+@pytest.mark.parametrize("verb", mostly_slow("sample", ["reconstruct"]))
 def test_a_folder_gives_way_only_if_all_in_it_is_such_a_result(verb, digits_run, drawings, tmp_path, ended):
     made = tmp_path / "made"
     made.mkdir()  # an empty one is no work of anybody's
@@ -288,6 +300,7 @@ def test_outputs_of_another_kind_are_refused(verb, digits_run, drawings, tmp_pat
         assert code == 2 and "is a file, and no folder" in err
 
 
+@pytest.mark.slow
 def test_data_of_another_kind_are_refused(digits_run, tmp_path, ended):
     (tmp_path / "table.csv").write_text("1,2,3\n4,5,6\n")
     (tmp_path / "words.csv").write_text("a,b\n1,x\n")
@@ -311,6 +324,7 @@ def test_data_of_another_kind_are_refused(digits_run, tmp_path, ended):
         assert not (tmp_path / "codes.npz").exists()
 
 
+@pytest.mark.slow
 def test_a_model_file_does_as_well_as_a_run(digits_run, drawings, tmp_path, ended):
     shutil.copy(digits_run / "vae.keras", tmp_path / "mine.keras")
     assert ended("sample", tmp_path / "mine.keras", "-n", "2", "-o", tmp_path / "new.npz")[0] == 0
