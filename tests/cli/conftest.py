@@ -34,8 +34,9 @@ def ended(capfd, monkeypatch):
 def digits_run(tmp_path_factory) -> Path:
     """A finished run on black and white digits, trained from the command line. To be read only."""
     run = tmp_path_factory.mktemp("runs") / "digits"
-    small = ["train.epochs=1", "model.latent_dim=2", "model.encoder.units=[8]", "model.decoder.units=[8]"]
-    small += ["model.likelihood=Bernoulli", "model.prior=StandardNormal", "data.binarize=threshold"]
+    small = ["train.epochs=1", "model.latent_dim=2", "data.binarize=threshold", "model.objective=ELBO"]
+    small += ["model.encoder={name: mlp, units: [8]}", "model.decoder={name: mlp, units: [8]}"]
+    small += ["model.posterior=MultivariateNormalDiag", "model.prior=StandardNormal", "model.likelihood=Bernoulli"]
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(signal, "signal", lambda *_: None)
         with pytest.raises(SystemExit) as end:

@@ -11,7 +11,9 @@ from keras_vae_cli import settings
 from keras_vae_cli.commands import build, longer
 from keras_vae_cli.errors import ConfigError
 
-SMALL = ["model.latent_dim=2", "model.encoder.units=[8]", "model.decoder.units=[8]", "export.formats=[]"]
+SMALL = ["model.latent_dim=2", "model.encoder={name: mlp, units: [8]}", "model.decoder={name: mlp, units: [8]}"]
+SMALL += ["model.posterior=MultivariateNormalDiag", "model.prior=StandardNormal", "model.objective=ELBO"]
+SMALL += ["model.likelihood=Bernoulli", "data.binarize=threshold", "export.formats=[]"]
 RATES = ["train.learning_rate=0.01", "train.final_learning_rate=0.001"]
 
 

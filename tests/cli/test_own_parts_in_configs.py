@@ -40,7 +40,9 @@ class Forgotten(priors.Prior):
 class Nothing:
     pass
 '''
-SMALL = ["model.latent_dim=2", "model.encoder.units=[8]", "model.decoder.units=[8]", "export.formats=[]"]
+SMALL = ["model.latent_dim=2", "model.encoder={name: mlp, units: [8]}", "model.decoder={name: mlp, units: [8]}"]
+SMALL += ["model.posterior=MultivariateNormalDiag", "model.prior=StandardNormal", "model.objective=ELBO"]
+SMALL += ["model.likelihood=Bernoulli", "data.binarize=threshold", "export.formats=[]"]
 
 
 @pytest.fixture
@@ -90,7 +92,7 @@ def test_the_parts_of_a_module_can_be_looked_at(home, ended):
 
 
 def test_a_run_with_parts_of_ones_own_is_used_where_their_module_is(home, tmp_path, ended, monkeypatch):
-    options = ["--set", *SMALL, "train.epochs=1", "model.likelihood=Bernoulli", "data.binarize=threshold"]
+    options = ["--set", *SMALL, "train.epochs=1"]
     code, out, err = ended("train", *options, f"model.prior={home}:StudentT")
     assert code == 0, err
     assert f"import keras_vae as kv; import {home}; vae = kv.load" in out
