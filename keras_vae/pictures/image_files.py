@@ -1,5 +1,6 @@
 """Images as PNG files, one each, without margins or enlargement."""
 
+import itertools
 import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path, PurePosixPath
@@ -89,7 +90,7 @@ def png_names(names: Sequence[str]) -> list[str]:
         path = PurePosixPath(name)
         if path.is_absolute() or ".." in path.parts:
             path = PurePosixPath(path.name)
-        choices = [path.with_suffix(".png"), path.with_name(f"{path.name}.png")]
-        numbered = (path.with_name(f"{path.stem}-{number}.png") for number in range(2, len(names) + 2))
-        found[next(str(choice) for choice in (*choices, *numbered) if str(choice) not in found)] = None
+        numbered = (path.with_name(f"{path.stem}-{number}.png") for number in itertools.count(2))
+        choices = itertools.chain([path.with_suffix(".png"), path.with_name(f"{path.name}.png")], numbered)
+        found[next(choice for choice in map(str, choices) if choice not in found)] = None
     return list(found)

@@ -1,5 +1,7 @@
 """Images as PNG files: their values, their names, and folders that are whole or not there."""
 
+import time
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -38,6 +40,12 @@ def test_names_stay_inside_of_the_folder_and_differ(names, inside, tmp_path):
     assert png_names(names) == inside
     pictures.write_images(GRAY, tmp_path / "new", names)
     assert sorted(str(p.relative_to(tmp_path / "new")) for p in tmp_path.rglob("*.png")) == sorted(inside)
+
+
+def test_many_names_take_no_time():
+    began = time.process_time()
+    assert len(png_names([f"{k}.jpg" for k in range(20_000)])) == 20_000
+    assert time.process_time() - began < 5.0
 
 
 def test_what_is_there_stays_unless_it_may_give_way(tmp_path):
