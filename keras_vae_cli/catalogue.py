@@ -4,6 +4,7 @@ import ast
 import dataclasses
 import functools
 import importlib.util
+import re
 from pathlib import Path
 from typing import Any, Literal
 
@@ -18,11 +19,12 @@ IMPLIED = (
 
 @dataclasses.dataclass(frozen=True)
 class Argument:
-    """One argument of a constructor: its annotation as written, and whether it must be given."""
+    """One argument of a constructor: its annotation and its default as written, and whether it must be given."""
 
     name: str
     annotation: str
     required: bool
+    default: str | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,12 +36,30 @@ class Part:
         name: what a config calls it.
         module: where it is imported from.
         arguments: those of its constructor, the implied ones included.
+        text: its docstring.
     """
 
     kind: Kind
     name: str
     module: str
     arguments: tuple[Argument, ...]
+    text: str = ""
+
+    @property
+    def line(self) -> str:
+        """The first sentence of its docstring."""
+        return sentence(self.text)
+
+    @property
+    def given(self) -> tuple[Argument, ...]:
+        """The arguments that a config may give."""
+        return tuple(argument for argument in self.arguments if argument.name not in IMPLIED)
+
+
+def sentence(text: str) -> str:
+    """The first sentence of a text, or its first paragraph if that is shorter; "et al. 2017" ends none."""
+    paragraph = " ".join(text.strip().split("\n\n")[0].split())
+    return re.split(r"(?<=[^.\s]{3}\.)\s+(?=[A-Z])", paragraph)[0]
 
 
 def package_folder() -> Path:
@@ -50,12 +70,56 @@ def package_folder() -> Path:
     return Path(spec.submodule_search_locations[0])
 
 
+Classes = dict[str, tuple[str, ast.ClassDef]]
+
+
 @functools.cache
 def parts() -> dict[Kind, dict[str, Part]]:
     """All parts by kind and name."""
-    classes: dict[str, tuple[str, ast.ClassDef]] = {}
+    classes, aliases = _sources(package_folder())
+    found: dict[Kind, dict[str, Part]] = {kind: {} for kind in KINDS}
+    for name, (module, node) in classes.items():
+        kind = _kind(name, classes)
+        if kind and kind != "network" and _is_registered(node):
+            found[kind][name] = _part(kind, name, module, name, classes)
+    for name, (module, meant) in aliases.items():
+        if _kind(meant, classes) == "network" and _is_registered(classes[meant][1]):
+            found["network"][name] = _part("network", name, module, meant, classes)
+    return found
+
+
+def own_part(name: str, module: str, source: str) -> tuple[Kind | None, Part, bool]:
+    """A class of the user's own, as its source has it: its kind, None of no part, and whether it is registered.
+
+    Args:
+        name: of the class.
+        module: where it is imported from.
+        source: of that module.
+
+    Raises:
+        KeyError: if there is no such class; its arguments are the names of those that there are.
+        SyntaxError: if the source is no Python.
+    """
+    known, _ = _sources(package_folder())
+    own = {node.name: node for node in ast.parse(source).body if isinstance(node, ast.ClassDef)}
+    if name not in own:
+        raise KeyError(*own)
+    # A class may be called like one of the package that it derives from.
+    key = f"{module}:{name}"
+    classes = {**{other: (module, node) for other, node in own.items()}, **known, key: (module, own[name])}
+    kind = _kind(key, classes)
+    return kind, _part(kind or "vae", key, module, key, classes), _is_registered(own[name])
+
+
+def _part(kind: Kind, name: str, module: str, key: str, classes: Classes) -> Part:
+    return Part(kind, name, module, _constructor(key, classes), ast.get_docstring(classes[key][1]) or "")
+
+
+@functools.cache
+def _sources(folder: Path) -> tuple[Classes, dict[str, tuple[str, str]]]:
+    """The classes of the package, and what else some of them are called."""
+    classes: Classes = {}
     aliases: dict[str, tuple[str, str]] = {}
-    folder = package_folder()
     for path in sorted(folder.rglob("*.py")):
         inside = path.relative_to(folder).with_suffix("").parts
         # In a checkout the exports are a link, which the search does not follow; they have no parts.
@@ -67,15 +131,7 @@ def parts() -> dict[Kind, dict[str, Part]]:
                 _add(classes, module, node)
             elif isinstance(node, ast.Assign):
                 aliases.update({name: (module, meant) for name, meant in _aliases(node)})
-    found: dict[Kind, dict[str, Part]] = {kind: {} for kind in KINDS}
-    for name, (module, node) in classes.items():
-        kind = _kind(name, classes)
-        if kind and kind != "network" and _is_registered(node):
-            found[kind][name] = Part(kind, name, module, _constructor(name, classes))
-    for name, (module, meant) in aliases.items():
-        if _kind(meant, classes) == "network" and _is_registered(classes[meant][1]):
-            found["network"][name] = Part("network", name, module, _constructor(meant, classes))
-    return found
+    return classes, aliases
 
 
 def _aliases(node: ast.Assign) -> list[tuple[str, str]]:
@@ -94,7 +150,7 @@ def _add(classes: dict[str, tuple[str, ast.ClassDef]], module: str, node: ast.Cl
 
 
 def _is_registered(node: ast.ClassDef) -> bool:
-    return any(isinstance(d, ast.Name) and d.id == "register" for d in node.decorator_list)
+    return any(ast.unparse(d).rpartition(".")[2] == "register" for d in node.decorator_list)
 
 
 def _kind(name: str, classes: dict[str, tuple[str, ast.ClassDef]]) -> Kind | None:
@@ -131,5 +187,11 @@ def _arguments(node: ast.arguments) -> tuple[Argument, ...]:
     defaults: list[Any] = [None] * (len(positional) - len(node.defaults)) + list(node.defaults)
     pairs = [*zip(positional, defaults, strict=True), *zip(node.kwonlyargs, node.kw_defaults, strict=True)]
     return tuple(
-        Argument(a.arg, ast.unparse(a.annotation) if a.annotation else "Any", default is None) for a, default in pairs
+        Argument(
+            a.arg,
+            ast.unparse(a.annotation) if a.annotation else "Any",
+            default is None,
+            None if default is None else ast.unparse(default),
+        )
+        for a, default in pairs
     )

@@ -95,6 +95,38 @@ SAME = {
 }
 
 
+# Verbs of other programs, and ours.
+VERBS = {
+    "ae": "reconstruct",
+    "autoencode": "reconstruct",
+    "benchmark": "compare",
+    "decode": "sample",
+    "describe": "info",
+    "diff": "compare",
+    "draw": "sample",
+    "embed": "encode",
+    "eval": "evaluate",
+    "features": "encode",
+    "fit": "train",
+    "generate": "sample",
+    "latents": "encode",
+    "list": "configs",
+    "ls": "configs",
+    "models": "configs",
+    "morph": "interpolate",
+    "predict": "reconstruct",
+    "project": "encode",
+    "resume": "train",
+    "serve": "export",
+    "show": "info",
+    "status": "info",
+    "test": "evaluate",
+    "transform": "encode",
+    "traverse": "interpolate",
+    "visualize": "plot",
+}
+
+
 def meant(name: str, known: Iterable[str], looks: bool = True) -> str | None:
     """The one of the known names that was most likely meant, or None.
 

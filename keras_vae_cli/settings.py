@@ -12,7 +12,7 @@ import pydantic
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
-from keras_vae_cli import catalogue, hints
+from keras_vae_cli import catalogue, hints, own_parts
 from keras_vae_cli.errors import ConfigError
 from keras_vae_cli.strict_yaml import AS_WRITTEN, StrictLoader
 
@@ -65,7 +65,7 @@ class Data(Section):
     """Where the images come from and how they are batched."""
 
     name: Name | None = Field(None, description="a data set of tensorflow-datasets, or digits")
-    path: Name | None = Field(None, description="a folder of images, or an .npy or .npz file")
+    path: Name | None = Field(None, description="a folder of images, or an .npy, .npz or .csv file")
     binarize: Literal["dynamic", "threshold"] | None = None
     batch_size: PositiveInt = Field(128, description="of a step, over all replicas and workers together")
     validation_split: Fraction = Field(0.1, description="fraction of the training images that picks the best epoch")
@@ -170,6 +170,9 @@ class Train(Section):
     optimizer_arguments: dict[str, float | bool] = Field({}, description="such as {beta_1: 0.99, epsilon: 1.0e-4}")
     learning_rate: PositiveFloat = 1e-3
     final_learning_rate: PositiveFloat | None = Field(None, description="reached by cosine decay at the last step")
+    decay_epochs: PositiveInt | None = Field(
+        None, description="until final_learning_rate is reached, at which it stays; all, unless given"
+    )
     ema_momentum: Annotated[float, Field(gt=0.0, lt=1.0)] | None = Field(
         None, description="evaluate and keep averaged weights"
     )
@@ -210,6 +213,8 @@ class Train(Section):
     def _one_rule_for_the_learning_rate(self) -> "Train":
         if self.reduce_on_plateau is not None and self.final_learning_rate is not None:
             raise ValueError("give either final_learning_rate or reduce_on_plateau: both set the learning rate")
+        if self.decay_epochs is not None and self.final_learning_rate is None:
+            raise ValueError("decay_epochs are those until final_learning_rate is reached: give that too")
         return self
 
     @pydantic.model_validator(mode="after")
@@ -247,7 +252,9 @@ class Settings(Section):
         return self.model_copy(
             update={
                 "model": self.model.model_copy(update=parts),
-                "train": self.train.model_copy(update={"epochs": first.epochs, "pretraining": None, **rates}),
+                "train": self.train.model_copy(
+                    update={"epochs": first.epochs, "decay_epochs": None, "pretraining": None, **rates}
+                ),
                 "export": Export(formats=[]),
             }
         )
@@ -268,9 +275,10 @@ def check_part(kind: catalogue.Kind, value: Any) -> dict[str, Any]:
         raise ValueError(f"must be a name or a mapping {{name: ..., argument: ...}}, not {value!r}")
     known = catalogue.parts()[kind]
     name = spec["name"]
-    if name not in known:
-        raise ValueError(f"no {kind} is called {name!r}; {_allowed(name, known)}")
-    arguments = {a.name: a for a in known[name].arguments if a.name not in catalogue.IMPLIED}
+    if name not in known and not own_parts.is_own(name):
+        raise ValueError(f"no {kind} is called {name!r}; {_allowed(name, known)}, or one of your own, module:Class")
+    part = known[name] if name in known else own_parts.find(kind, name)
+    arguments = {a.name: a for a in part.given}
     checked: dict[str, Any] = {"name": name}
     for key, given in spec.items():
         if key == "name":
@@ -409,10 +417,8 @@ def find(config: str | Path | None) -> Path:
         raise ConfigError(f"{str(config)!r} is no file: give a YAML file, or the name of a config of the package.")
     known = sorted(str(p.relative_to(folder).with_suffix("")) for p in folder.rglob("*.yaml"))
     near = hints.meant(given.stem if given.suffix in (".yaml", ".yml") else str(config), known)
-    guess = f"Did you mean {near}? " if near else ""
-    raise ConfigError(
-        f"There is no config file {str(config)!r}. {guess}Give a path, or one of the names: {', '.join(known)}."
-    )
+    names = f"Did you mean {near}? keras-vae configs lists all" if near else f"The names are {', '.join(known)}"
+    raise ConfigError(f"There is no config file {str(config)!r}. {names}; a file is given by its path.")
 
 
 def _override(values: dict[str, Any], override: str) -> None:

@@ -31,6 +31,8 @@ class Arrays:
             draw, with the value as its probability, whenever a batch is made.
         class_names: the name of label k at index k, where the extras are labels of classes that have names; the
             datasets have it as an attribute.
+        names: of the examples, such as those of their files; the datasets that serve them in order have them as an
+            attribute `file_names`.
         share: whether to use the memory of `values` itself where possible; it must not be written to afterwards.
 
     Raises:
@@ -44,12 +46,14 @@ class Arrays:
         divisor: float = 1.0,
         binarize: Binarize | None = None,
         class_names: tuple[str, ...] | None = None,
+        names: tuple[str, ...] | None = None,
         share: bool = False,
     ) -> None:
         arrays = [np.asarray(array) for array in (values, *extras)]
         lengths = [len(array) if array.ndim else 0 for array in arrays]
         if len(set(lengths)) > 1 or lengths[0] == 0:
             raise ValueError(f"Arrays of the same length, at least 1, are needed; these have {lengths} rows.")
+        self._names = names
         self._values = _shareable(arrays[0], share)
         self._tensors = [_shared(self._values), *(_on_host(extra) for extra in arrays[1:])]
         self._divisor = divisor
@@ -69,6 +73,11 @@ class Arrays:
         """The shape of one example."""
         return self._values.shape[1:]
 
+    @property
+    def names(self) -> tuple[str, ...] | None:
+        """Of the examples, in their order; None if they have none."""
+        return None if self._names is None else tuple(self._names[row] for row in self._rows)
+
     def subset(self, rows: Any) -> "Arrays":
         """The examples at `rows` (indices [M]), in that order, without a copy of the data."""
         part = copy.copy(self)
@@ -83,7 +92,7 @@ class Arrays:
             probabilities = self._values[self._rows[start : start + CHUNK]] / np.float32(self._divisor)
             drawn[start : start + CHUNK] = generator.random(probabilities.shape, np.float32) < probabilities
         extras = [np.asarray(extra)[self._rows] for extra in self._tensors[1:]]
-        return Arrays(drawn, *extras, class_names=self.class_names, share=True)
+        return Arrays(drawn, *extras, class_names=self.class_names, names=self.names, share=True)
 
     def steps_per_epoch(self, batch_size: int, drop_remainder: bool = False) -> int:
         """The number of batches in which all examples are served once.
@@ -118,6 +127,7 @@ class Arrays:
             self.stream, batch_size, seed, shuffle=shuffle, drop_remainder=drop_remainder
         )
         dataset.class_names = self.class_names
+        dataset.file_names = None if shuffle else self.names
         return dataset
 
     def stream(

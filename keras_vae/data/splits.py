@@ -2,13 +2,10 @@
 
 import dataclasses
 import os
-import warnings
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 from typing import Any, get_args
 
 import numpy as np
-import tensorflow as tf
 
 from keras_vae.arguments import (
     check_choice,
@@ -21,16 +18,14 @@ from keras_vae.arguments import (
 from keras_vae.data import class_names as names_of_classes
 from keras_vae.data import gray_levels, held_out
 from keras_vae.data.arrays import Arrays, Binarize
-from keras_vae.data.examples import Examples, Fit, Size, Source
+from keras_vae.data.examples import Examples, Fit, Size, Source, empty
 from keras_vae.data.fingerprint import fingerprint
 from keras_vae.data.gray_levels import Range
 from keras_vae.data.image_conditions import NAMES, derive
-from keras_vae.data.readers import array_files, folders
 from keras_vae.data.readers.folders import OnBadFile
 from keras_vae.data.readers.image_files import MAX_SIDE
-from keras_vae.data.readers.tfds import is_name, load_named
+from keras_vae.data.readers.sources import is_data, read
 
-ARRAY_SUFFIXES = (".npy", ".npz")
 # Of validation and test images: one binarization for all runs, so that their results can be compared.
 EVALUATION_SEED = 0
 
@@ -73,12 +68,13 @@ def load(
     levels: int | None = None,
     fit: Fit | None = None,
     class_names: Sequence[str] | None = None,
-) -> tuple[tf.data.Dataset, ...]:
+) -> Any:
     """Training and test data in batches: images float32 in [0, 1], [B, H, W, C], or (image, label) pairs.
 
     ```python
     train, test = data.load("digits", batch_size=128, binarize="dynamic")
     train, validation, test = data.load("my_pictures", validation_split=0.1, resize=(64, 64))
+    pictures = data.load("my_pictures", test_split=0)  # all, in order; pictures.file_names says which is which
     ```
 
     Training batches come in a new order at every iteration; validation and test keep theirs, and all their rows.
@@ -92,8 +88,9 @@ def load(
             file, or arrays: images [N, H, W, C] or [N, H, W] in uint8 or floats in [0, 1], or vectors [N, D] that keep
             their values. Several arrays, in a mapping or an .npz file, are told apart by their names: images, labels,
             x_train, y_train, x_test, y_test, class_names and the like; a tuple is (images, labels), or a pair of those,
-            for training and test, as from `keras.datasets`. A name comes before a path; write "./mnist" for a folder of
-            that name.
+            for training and test, as from `keras.datasets`. Also a .csv file of numbers, a vector in each row, with a
+            header or without; one image file, or a list of them. A name comes before a path; write "./mnist" for a
+            folder of that name.
         batch_size: examples per batch.
         binarize: None; "threshold" (1 where the pixel is at least 0.5); or "dynamic": training images are drawn anew
             from Bernoulli distributions whenever a batch is made, validation and test images once, always alike.
@@ -103,7 +100,7 @@ def load(
         validation_split: the fraction of the training examples to give as a validation dataset too; if the source has
             a validation split (and a test split), that is given.
         test_split: the fraction to hold out as the test dataset where the source has neither a test nor a validation
-            split.
+            split. 0 holds nothing out: all that there is comes as one dataset, in the order of the files or rows.
         resize: (height, width) for all images. Without it, files of different sizes get the most frequent one.
         drop_remainder: whether to drop the last training examples that do not fill a batch.
         data_dir: where TensorFlow Datasets keeps its files; None for $TFDS_DATA_DIR.
@@ -126,7 +123,8 @@ def load(
             new data have its numbers.
 
     Returns:
-        (train, test), or (train, validation, test) if `validation_split` > 0.
+        (train, test), or (train, validation, test) if `validation_split` > 0; with `test_split` 0 one dataset, whose
+        `file_names` are those of its examples, relative to the folder that was given, or None.
 
     Raises:
         ValueError: for an unknown name, unusable data or file (named), an impossible argument, a batch size larger than
@@ -134,6 +132,25 @@ def load(
         FileNotFoundError: for a path that does not exist, a folder without images, or a dataset that can be neither
             found nor downloaded.
     """
+    if check_number("test_split", test_split, at_least=0, below=1) == 0:
+        if validation_split != 0:
+            raise ValueError("test_split=0 gives all examples as one dataset, and leaves none for a validation_split.")
+        check_count("seed", seed, at_least=0)
+        everything = read_all(
+            name_or_path,
+            binarize,
+            labels,
+            resize,
+            data_dir,
+            download,
+            on_bad_file,
+            condition,
+            value_range,
+            levels,
+            fit,
+            class_names,
+        )
+        return everything.dataset(check_count("batch_size", batch_size), seed=seed)
     splits = read_splits(
         name_or_path,
         binarize=binarize,
@@ -182,28 +199,26 @@ def read_splits(
         name_or_path, binarize, seed, labels, validation_split, test_split, resize, data_dir, download, on_bad_file,
             condition, value_range, levels, fit, class_names: as in `load`, with the same errors.
     """
-    check_choice("binarize", binarize, (None, *get_args(Binarize)))
-    given = check_derived(condition, NAMES)
-    if given is not None and labels:
-        raise ValueError("Batches are (image, label) or (image, condition): give labels=True or condition, not both.")
-    labels = labels or (given is not None and given["name"] == "label")
     check_count("seed", seed, at_least=0)
     check_number("validation_split", validation_split, at_least=0, below=1)
     check_number("test_split", test_split, at_least=0, below=1)
-    check_choice("on_bad_file", on_bad_file, ("error", "skip"))
-    check_choice("fit", fit, (None, *get_args(Fit)))
-    resize = check_resize(resize, MAX_SIDE)
-    value_range = check_value_range(value_range)
-    levels = None if levels is None else check_count("levels", levels, at_least=2, at_most=gray_levels.DEEPEST + 1)
-    source = _read(name_or_path, resize, labels, data_dir, download, on_bad_file, value_range, fit)
-    what = "the given data" if _is_data(name_or_path) else repr(str(name_or_path))
-    _check_splits(source.splits, labels, what)
-    read = fingerprint(source)
-    source = names_of_classes.arranged(source, class_names, what)
-    source = gray_levels.with_levels(source, levels, what)
-    if given is not None and given["name"] != "label":
-        source = source._replace(splits={k: v._replace(labels=derive(v, given)) for k, v in source.splits.items()})
-    known = source.class_names if labels else None
+    what = _called(name_or_path)
+    source, seen, given = _checked_source(
+        name_or_path,
+        what,
+        binarize,
+        labels,
+        resize,
+        data_dir,
+        download,
+        on_bad_file,
+        condition,
+        value_range,
+        levels,
+        fit,
+        class_names,
+    )
+    known = source.class_names if labels or (given or {}).get("name") == "label" else None
     own = {name: _arrays(split, binarize, known) for name, split in source.splits.items()}
 
     train, validation, test = own["train"], own.get("validation"), own.get("test")
@@ -223,7 +238,109 @@ def read_splits(
         test = test.binarized_once(EVALUATION_SEED)
         if validation is not None:
             validation = validation.binarized_once(EVALUATION_SEED + 1)
-    return Splits(train, test, validation, source.class_names, given and _described(source), read)
+    return Splits(train, test, validation, source.class_names, given and _described(source), seen)
+
+
+def read_all(
+    name_or_path: Any,
+    binarize: Binarize | None = None,
+    labels: bool = False,
+    resize: Size | None = None,
+    data_dir: str | os.PathLike | None = None,
+    download: bool = True,
+    on_bad_file: OnBadFile = "error",
+    condition: str | Mapping[str, Any] | None = None,
+    value_range: Range = None,
+    levels: int | None = None,
+    fit: Fit | None = None,
+    class_names: Sequence[str] | None = None,
+) -> Arrays:
+    """All examples that there are, in the order of the files or rows, the splits of the source behind each other.
+
+    Args:
+        name_or_path, binarize, labels, resize, data_dir, download, on_bad_file, condition, value_range, levels, fit,
+            class_names: as in `load`, with the same errors.
+
+    Returns:
+        Arrays whose `names` are those of the files, relative to the folder that was given; None of what has no files.
+    """
+    what = _called(name_or_path)
+    source, _, given = _checked_source(
+        name_or_path,
+        what,
+        binarize,
+        labels,
+        resize,
+        data_dir,
+        download,
+        on_bad_file,
+        condition,
+        value_range,
+        levels,
+        fit,
+        class_names,
+        whole=True,
+    )
+    whole = _joined([source.splits[name] for name in ("train", "validation", "test") if name in source.splits])
+    known = source.class_names if labels or (given or {}).get("name") == "label" else None
+    return _arrays(whole, binarize, known)
+
+
+def _called(name_or_path: Any) -> str:
+    if is_data(name_or_path):
+        return "the given data"
+    return "the given files" if isinstance(name_or_path, list) else repr(str(name_or_path))
+
+
+def _checked_source(
+    name_or_path: Any,
+    what: str,
+    binarize: Binarize | None,
+    labels: bool,
+    resize: Size | None,
+    data_dir: str | os.PathLike | None,
+    download: bool,
+    on_bad_file: OnBadFile,
+    condition: str | Mapping[str, Any] | None,
+    value_range: Range,
+    levels: int | None,
+    fit: Fit | None,
+    class_names: Sequence[str] | None,
+    whole: bool = False,
+) -> tuple[Source, dict[str, Any], dict[str, Any] | None]:
+    """The source with its labels or conditions, its fingerprint, and the condition that was asked for."""
+    check_choice("binarize", binarize, (None, *get_args(Binarize)))
+    given = check_derived(condition, NAMES)
+    if given is not None and labels:
+        raise ValueError("Batches are (image, label) or (image, condition): give labels=True or condition, not both.")
+    labels = labels or (given is not None and given["name"] == "label")
+    check_choice("on_bad_file", on_bad_file, ("error", "skip"))
+    check_choice("fit", fit, (None, *get_args(Fit)))
+    resize = check_resize(resize, MAX_SIDE)
+    value_range = check_value_range(value_range)
+    levels = None if levels is None else check_count("levels", levels, at_least=2, at_most=gray_levels.DEEPEST + 1)
+    source = read(name_or_path, resize, labels, data_dir, download, on_bad_file, value_range, fit, whole)
+    _check_splits(source.splits, labels, what)
+    seen = fingerprint(source)
+    source = names_of_classes.arranged(source, class_names, what)
+    source = gray_levels.with_levels(source, levels, what)
+    if given is not None and given["name"] != "label":
+        source = source._replace(splits={k: v._replace(labels=derive(v, given)) for k, v in source.splits.items()})
+    return source, seen, given
+
+
+def _joined(splits: list[Examples]) -> Examples:
+    """The examples of all splits as one; the images are copied only if there are several."""
+    first = splits[0]
+    if len(splits) == 1:
+        return first
+    if len({(split.images.dtype, split.divisor) for split in splits}) > 1:
+        raise ValueError("The splits differ in the type of their numbers: give them one by one.")
+    count = sum(len(split.images) for split in splits)
+    images = empty((count, *first.images.shape[1:]), first.images.dtype, "All splits together")
+    np.concatenate([split.images for split in splits], out=images)
+    labels = [split.labels for split in splits if split.labels is not None]
+    return first._replace(images=images, labels=np.concatenate(labels) if labels else None, checksums=None)
 
 
 def _described(source: Source) -> dict[str, Any]:
@@ -240,55 +357,6 @@ def _described(source: Source) -> dict[str, Any]:
     return {"name": "Label", "num_classes": largest + 1}
 
 
-def _read(
-    name_or_path: Any,
-    resize: Size | None,
-    labels: bool,
-    data_dir: str | os.PathLike | None,
-    download: bool,
-    on_bad_file: OnBadFile,
-    value_range: Range,
-    fit: Fit | None,
-) -> Source:
-    if isinstance(name_or_path, tuple):
-        name_or_path = array_files.by_name(name_or_path)
-    if _is_data(name_or_path):
-        return array_files.load_arrays(name_or_path, resize, labels, value_range, fit)
-    if not isinstance(name_or_path, (str, os.PathLike)):
-        raise ValueError(f"Give a name, a path or arrays; not {type(name_or_path).__name__}.")
-    path = Path(name_or_path).expanduser()
-    if not _is_path(name_or_path, path):
-        return load_named(str(name_or_path), resize, labels, data_dir, download, value_range, fit)
-    if path.is_dir():
-        return folders.load_folder(path, resize, labels, on_bad_file, value_range, fit)
-    if not path.exists():
-        raise FileNotFoundError(f"There is no file or folder {os.fspath(name_or_path)!r}.")
-    if path.suffix.lower() not in ARRAY_SUFFIXES:
-        raise ValueError(
-            f"{str(path)!r} is neither a folder of images nor an .npy or .npz file (archives: unpack them)."
-        )
-    return array_files.load_file(path, resize, labels, value_range, fit)
-
-
-def _is_data(data: Any) -> bool:
-    return isinstance(data, (Mapping, tuple)) or hasattr(data, "__array__")
-
-
-def _is_path(given: str | os.PathLike, path: Path) -> bool:
-    if isinstance(given, os.PathLike) or given.startswith((".", "~")) or path.is_absolute():
-        return True
-    if path.suffix.lower() in ARRAY_SUFFIXES:
-        return True
-    if not given or not path.exists():
-        return False
-    if is_name(given):
-        warnings.warn(
-            f"{given!r} is a dataset and a folder here; the dataset is read. The folder: './{given}'.", stacklevel=4
-        )
-        return False
-    return True
-
-
 def _check_splits(splits: dict[str, Examples], labels: bool, what: str) -> None:
     shapes = {name: split.images.shape[1:] for name, split in splits.items()}
     if len(set(shapes.values())) > 1:
@@ -302,7 +370,8 @@ def _check_splits(splits: dict[str, Examples], labels: bool, what: str) -> None:
 
 def _arrays(split: Examples, binarize: Binarize | None, names: tuple[str, ...] | None) -> Arrays:
     extras = [] if split.labels is None else [split.labels]
-    return Arrays(split.images, *extras, divisor=split.divisor, binarize=binarize, class_names=names, share=True)
+    options: dict[str, Any] = {"divisor": split.divisor, "binarize": binarize, "class_names": names}
+    return Arrays(split.images, *extras, **options, names=split.names, share=True)
 
 
 def _hold_out(

@@ -3,6 +3,7 @@
 from keras_vae.pictures.charts import kl_per_dimension, latent_scatter, read_history, training_curves
 from keras_vae.pictures.deviations import spread
 from keras_vae.pictures.gallery import all_pictures
+from keras_vae.pictures.image_files import write_images
 from keras_vae.pictures.levels import fixed_levels
 from keras_vae.pictures.of_clusters import clusters
 from keras_vae.pictures.of_models import answers, interpolations, manifold, reconstructions, samples, traversals
@@ -26,4 +27,5 @@ __all__ = [
     "spread",
     "training_curves",
     "traversals",
+    "write_images",
 ]

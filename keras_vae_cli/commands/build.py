@@ -15,7 +15,7 @@ from keras_vae.models.decoder import Decoder
 from keras_vae.models.encoder import Encoder
 from keras_vae.models.ladder import LadderDecoder, LadderEncoder
 from keras_vae.models.vae import VAE
-from keras_vae_cli import catalogue
+from keras_vae_cli import catalogue, own_parts
 from keras_vae_cli.errors import ConfigError
 from keras_vae_cli.settings import Settings, Train, load
 
@@ -157,7 +157,8 @@ def make_part(kind: catalogue.Kind, spec: dict[str, Any] | str, **implied: Any) 
         implied: arguments that are passed where the constructor takes them: `latent_dim`, `event_shape`, `condition`.
     """
     spec = {"name": spec} if isinstance(spec, str) else spec
-    part = catalogue.parts()[kind][spec["name"]]
+    called = spec["name"]
+    part = own_parts.find(kind, called) if own_parts.is_own(called) else catalogue.parts()[kind][called]
     arguments = {a.name: a for a in part.arguments}
     values = {name: value for name, value in implied.items() if name in arguments}
     for name, value in spec.items():
@@ -165,7 +166,8 @@ def make_part(kind: catalogue.Kind, spec: dict[str, Any] | str, **implied: Any) 
             inner = [k for k in catalogue.KINDS if k.capitalize() in arguments[name].annotation]
             is_part = inner and isinstance(value, (dict, str))
             values[name] = make_part(inner[0], value, **implied) if is_part else value
-    return getattr(importlib.import_module(part.module), part.name)(**values)
+    module = own_parts.load(part.module) if own_parts.is_own(called) else importlib.import_module(part.module)
+    return getattr(module, part.name.rpartition(":")[2])(**values)
 
 
 def make_optimizer(train: Train, steps_per_epoch: int) -> keras.optimizers.Optimizer:
@@ -173,7 +175,9 @@ def make_optimizer(train: Train, steps_per_epoch: int) -> keras.optimizers.Optim
     rate: Any = train.learning_rate
     if train.final_learning_rate is not None:
         rate = keras.optimizers.schedules.CosineDecay(
-            train.learning_rate, train.epochs * steps_per_epoch, alpha=train.final_learning_rate / train.learning_rate
+            train.learning_rate,
+            (train.decay_epochs or train.epochs) * steps_per_epoch,
+            alpha=train.final_learning_rate / train.learning_rate,
         )
     options: dict[str, Any] = dict(train.optimizer_arguments)
     if train.ema_momentum is not None:

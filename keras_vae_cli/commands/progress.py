@@ -1,5 +1,7 @@
-"""One progress bar for a whole training run, with the numbers of training and validation beside it."""
+"""One progress bar for a whole training run, with the numbers of training and validation beside it; and others."""
 
+import contextlib
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import tensorflow as tf
@@ -87,3 +89,19 @@ def describe(logs: dict[str, Any], monitor: str) -> str:
     validation = numbers("val_")
     skipped = f"   {logs['skipped_steps']} steps skipped" if logs.get("skipped_steps") else ""
     return f"train: {numbers('')}" + (f"   validation: {validation}" if validation else "") + skipped
+
+
+@contextlib.contextmanager
+def counted(console: Console, what: str, total: int | None = None) -> Iterator[Callable[[int], None]]:
+    """On a terminal a bar that is gone when the work is done; gives what moves it on by so many.
+
+    Args:
+        console: where to write.
+        what: is done, such as "drawing".
+        total: how many there are to do; None shows only that something is done.
+    """
+    columns = (TextColumn(what), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    shown = columns if total is not None else columns[:2]
+    with Progress(*shown, console=console, transient=True, disable=not console.is_terminal) as progress:
+        task = progress.add_task("", total=total)
+        yield lambda count: progress.advance(task, count)

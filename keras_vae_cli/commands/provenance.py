@@ -38,7 +38,7 @@ def provenance(settings: Settings, **options: Any) -> dict[str, Any]:
     commit, changed = _commit(Path(keras_vae.__file__).resolve().parent)
     return {
         "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-        "command": shlex.join([NAME, *sys.argv[1:]]),
+        "command": command_line(),
         "commit": commit,
         "changed": changed,
         "versions": {
@@ -53,6 +53,11 @@ def provenance(settings: Settings, **options: Any) -> dict[str, Any]:
         "config": settings.model_dump(mode="json"),
         **options,
     }
+
+
+def command_line() -> str:
+    """The command as it was typed."""
+    return shlex.join([NAME, *sys.argv[1:]])
 
 
 def in_a_line(found: dict[str, Any]) -> str:

@@ -37,7 +37,7 @@ def open_data(
     names: Sequence[str] | None = settings.data.class_names
     if names is None and run is not None and condition is not None and condition.name == "label":
         # What a model has learnt as a label stays that: data that come in another order are numbered as it was.
-        names = _trained_names(run)
+        names = trained_names(run)
 
     def opened(labels: bool) -> data.Splits:
         return data.read_splits(
@@ -59,7 +59,7 @@ def open_data(
             class_names=names,
         )
 
-    with _remarks(write):
+    with remarks(write):
         if condition is not None:
             return opened(labels=False)
         if names is not None:
@@ -71,7 +71,7 @@ def open_data(
 
 
 @contextlib.contextmanager
-def _remarks(write: Write | None) -> Any:
+def remarks(write: Write | None) -> Any:
     """Show warnings as lines, each once."""
     if write is None:
         yield
@@ -156,7 +156,13 @@ def record(run: Path, settings: Settings, splits: data.Splits, path: Path | None
         files.write_text(target, text)
 
 
-def _trained_names(run: Path) -> list[str] | None:
+def white_level(run: Path) -> int | None:
+    """The whole number that is white in the data that a run was trained on; None if that was not recorded."""
+    white = _read(run).get("fingerprint", {}).get("white")
+    return white if isinstance(white, int) and white > 1 else None
+
+
+def trained_names(run: Path) -> list[str] | None:
     """The classes of the data that a run was trained on, in the order of their labels; None if they have no names."""
     recorded = _read(run)
     found = recorded.get("class_names") or recorded.get("fingerprint", {}).get("classes")

@@ -17,6 +17,7 @@ from keras_vae.models.storage import untrusted
 from keras_vae.models.storage.untrusted import UnsafeFile
 from keras_vae.models.vae import VAE
 from keras_vae.training.checkpoint_state import run_of
+from keras_vae_cli import own_parts
 from keras_vae_cli.commands import history, run_data
 from keras_vae_cli.commands.build import read
 from keras_vae_cli.commands.export import FORMATS, export_run
@@ -129,6 +130,8 @@ def load_model(run: Path) -> VAE:
         raise ConfigError(f"{run} holds no {MODEL} yet: let keras-vae train finish first.")
     if path != run:
         check_model(run)
+        if (run / CONFIG).is_file():
+            own_parts.load_all(read(run).model.model_dump(), run)
     try:
         return untrusted.load(path, compile=False)
     except UnsafeFile as error:

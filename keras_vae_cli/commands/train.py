@@ -27,6 +27,7 @@ from keras_vae.training.checkpoint_state import number
 from keras_vae.training.checkpoints import Position
 from keras_vae.training.replicas import follow_chief, from_chief, is_chief
 from keras_vae.training.steps_per_call import largest_divisor
+from keras_vae_cli import own_parts
 from keras_vae_cli.commands import build, history, run_data, run_folder, workers
 from keras_vae_cli.commands.learned import learned
 from keras_vae_cli.commands.progress import TrainingProgress
@@ -54,6 +55,7 @@ def train(
     console: Console | None = None,
     accept_changes: bool = False,
     data_path: Path | None = None,
+    more: bool = False,
 ) -> None:
     """Train the model of `settings` in the folder `run`, or go on where an interrupted run stopped.
 
@@ -66,6 +68,7 @@ def train(
         console: where to write.
         accept_changes: whether a run with other settings or data goes on with these.
         data_path: where the data are: instead of `settings.data.path`, or of where those of a run that is there were.
+        more: whether these are the settings of a run that is there, with more epochs: see `longer.continued`.
 
     Raises:
         ConfigError: if the folder holds something else, or a run with other settings or data.
@@ -76,10 +79,11 @@ def train(
     console = console or run_folder.make_console()
     if data_path is not None:
         settings = run_data.moved(settings, run, data_path)
+    own_parts.load_all(settings.model.model_dump(), run)
     # Workers must be known before TensorFlow does anything else.
     strategy = workers.make_strategy(settings.train.distribute, settings.train.worker_timeout, console.print)
     with workers.watched(strategy), contextlib.ExitStack() as held:
-        _train(settings, run, console, accept_changes, data_path, strategy, held)
+        _train(settings, run, console, accept_changes, data_path, strategy, held, more)
 
 
 def _train(
@@ -90,6 +94,7 @@ def _train(
     data_path: Path | None,
     strategy: tf.distribute.Strategy,
     held: contextlib.ExitStack,
+    more: bool = False,
 ) -> None:
     chief = is_chief(strategy)
     fit = from_chief(strategy, run_data.fit_of_run(settings, run) if chief else None)
@@ -97,7 +102,7 @@ def _train(
     if not chief:
         console.print("The chief writes all files and shows how training goes; this worker writes none.")
         console = run_folder.make_console(quiet=True)
-    accepted = _claim(settings, run, console, accept_changes, held) if chief else None
+    accepted = _claim(settings, run, console, accept_changes or more, held) if chief else None
     if not from_chief(strategy, accepted is not None):
         return
     changed = _difference(from_chief(strategy, settings.as_yaml()), settings.as_yaml())
@@ -471,11 +476,12 @@ def _report(
         given = ", condition=..." if vae.condition.num_classes is None else ", condition=0"
         if vae.condition.names:
             given = f", condition={json.dumps(vae.condition.names[0], ensure_ascii=False)}"
+    own = "".join(f"import {module}; " for module in own_parts.modules(settings.model.model_dump()))
     console.print(
         f"{found}\n"
         f"Trained for {seconds:.0f} s. In {run}: {', '.join(sorted(path.name for path in run.glob('[!.]*')))}\n"
         f"Next:  {'    '.join(_command(name, run) for name in ('evaluate', 'plot', 'export'))}\n"
-        f"In Python:  import keras_vae as kv; vae = kv.load({str(run / run_folder.MODEL)!r}); "
+        f"In Python:  import keras_vae as kv; {own}vae = kv.load({str(run / run_folder.MODEL)!r}); "
         f"vae.sample(16, seed=0{given})"
     )
     # Last, where nobody overlooks it.

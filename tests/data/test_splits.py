@@ -76,7 +76,7 @@ def test_impossible_options_are_named(options, message):
 def test_splits_that_leave_nothing_are_refused():
     images = np.zeros((10, 2, 2), np.uint8)
     with pytest.raises(ValueError, match="no test split: give test_split"):
-        data.load(images, 1, test_split=0.0)
+        data.read_splits(images, test_split=0.0)
     with pytest.raises(ValueError, match="leaves no training examples of the 10"):
         data.load(images, 1, test_split=0.99)
     with pytest.raises(ValueError, match="no labels for train"):

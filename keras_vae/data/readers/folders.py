@@ -16,28 +16,13 @@ from keras_vae.arguments import readable
 from keras_vae.data import gray_levels
 from keras_vae.data.examples import Examples, Fit, Size, Source, empty, fit_of, resized
 from keras_vae.data.gray_levels import Range, Scale
+from keras_vae.data.readers.files_in_folders import File, classes_of, find_splits, named_in
 from keras_vae.data.readers.image_files import SUFFIXES, Header, decode, pillow_warnings, read_header
 
-# Of images that are not read: to leave them out in silence would be to lose data.
-OTHER_IMAGES = (
-    *(".apng", ".avif", ".dcm", ".exr", ".heic", ".heif", ".hdr", ".jfif", ".jp2", ".jpe", ".jxl", ".npy", ".npz"),
-    *(".pbm", ".pgm", ".pnm", ".ppm", ".psd", ".svg", ".tga"),
-)
 FILES_PER_TASK = 64
-SPLIT_FOLDERS = {
-    "train": ("train", "training"),
-    "validation": ("validation", "valid", "val"),
-    "test": ("test", "testing"),
-}
 OnBadFile = Literal["error", "skip"]
 Result = TypeVar("Result")
 logger = logging.getLogger(__name__)
-
-
-class _File(NamedTuple):
-    path: Path
-    label: str | None = None  # the class folder
-    name: str = ""  # relative to the folder of the split
 
 
 class _Storage(NamedTuple):
@@ -61,6 +46,7 @@ def load_folder(
     on_bad_file: OnBadFile,
     value_range: Range = None,
     fit: Fit | None = None,
+    whole: bool = False,
 ) -> Source:
     """The image files under `folder`, upright, of one size, gray if all are gray and RGB otherwise, over white.
 
@@ -75,6 +61,7 @@ def load_folder(
         on_bad_file: "skip" leaves unreadable files out, with a warning that counts them.
         value_range: (black, white); None for what the depth of the files says, see `gray_levels.scale_of_files`.
         fit: how images of another shape get that size, see `examples.resized`; None for "crop", with a warning.
+        whole: whether all images are one split, "train", in the order of their paths and named relative to `folder`.
 
     Raises:
         FileNotFoundError: without any image file.
@@ -82,31 +69,87 @@ def load_folder(
             for, values outside of `value_range`, or more images than fit into memory.
     """
     shown = repr(str(folder))
-    failures: dict[Path, Exception] = {}
+    failures = _Failures(on_bad_file)
+    others: Counter[str] = Counter()
+    try:
+        files = find_splits(folder, failures, others)
+    except OSError as error:
+        raise ValueError(f"Cannot read the folder {str(error.filename or folder)!r}: {error.strerror}.") from error
+    if whole:
+        found = [named_in(file, folder) for split in files.values() for file in split]
+        files = {"train": sorted(found)}
+    if others:
+        counted = ", ".join(f"{count} {suffix}" for suffix, count in sorted(others.items()))
+        warnings.warn(f"Files in {shown} are not read, by their suffix: {counted}.", stacklevel=2)
+    if not any(files.values()):
+        raise FileNotFoundError(f"No image files in the folder {shown}: looked for {', '.join(SUFFIXES)}.")
+    return _load(files, shown, failures, resize, labels, value_range, fit)
 
-    def fail(file: _File, error: Exception) -> None:
-        if on_bad_file == "error":
+
+def load_files(
+    paths: list[Path],
+    resize: Size | None,
+    labels: bool,
+    on_bad_file: OnBadFile,
+    value_range: Range = None,
+    fit: Fit | None = None,
+) -> Source:
+    """Image files as one split, "train", in the order in which they were given, otherwise as `load_folder` reads them.
+
+    The label of each is the folder that it lies in, its name the path as it was given.
+
+    Raises:
+        FileNotFoundError: for a file that does not exist.
+        ValueError: as `load_folder`; for a file that is no image by its suffix.
+    """
+    files = []
+    for path in paths:
+        if not path.exists():
+            raise FileNotFoundError(f"There is no file {str(path)!r}.")
+        if path.suffix.lower() not in SUFFIXES or path.is_dir():
+            raise ValueError(
+                f"{str(path)!r} is no image file: several paths are image files ({', '.join(SUFFIXES)}); a folder, or "
+                "an .npy, .npz or .csv file, is given alone."
+            )
+        label = unicodedata.normalize("NFC", readable(path.absolute().parent.name))
+        files.append(File(path, label, unicodedata.normalize("NFC", path.as_posix())))
+    others = f" and {len(paths) - 1} others" if len(paths) > 1 else ""
+    shown = f"{str(paths[0])!r}{others}"
+    return _load({"train": files}, shown, _Failures(on_bad_file), resize, labels, value_range, fit, least=1)
+
+
+class _Failures(dict[Path, Exception]):
+    """Files that cannot be read, and why: an error, unless they are to be skipped."""
+
+    def __init__(self, on_bad_file: OnBadFile) -> None:
+        super().__init__()
+        self.on_bad_file = on_bad_file
+
+    def __call__(self, file: File, error: Exception) -> None:
+        if self.on_bad_file == "error":
             what = "folder" if file.path.is_dir() else "image file"
             raise ValueError(
                 f'Cannot read the {what} {str(file.path)!r}: {error}. Remove it, or pass on_bad_file="skip" to '
                 "leave such files out."
             ) from error
         logger.info("skipped %r: %s", str(file.path), error)
-        failures[file.path] = error
+        self[file.path] = error
 
-    others: Counter[str] = Counter()
-    try:
-        files = _find_splits(folder, fail, others)
-    except OSError as error:
-        raise ValueError(f"Cannot read the folder {str(error.filename or folder)!r}: {error.strerror}.") from error
+
+def _load(
+    files: dict[str, list[File]],
+    shown: str,
+    fail: _Failures,
+    resize: Size | None,
+    labels: bool,
+    value_range: Range,
+    fit: Fit | None,
+    least: int = 2,
+) -> Source:
+    """The images of files that were found; labels of at least so many classes."""
     everything = [file for split in files.values() for file in split]
-    if others:
-        counted = ", ".join(f"{count} {suffix}" for suffix, count in sorted(others.items()))
-        warnings.warn(f"Files in {shown} are not read, by their suffix: {counted}.", stacklevel=2)
-    if not everything:
-        raise FileNotFoundError(f"No image files in the folder {shown}: looked for {', '.join(SUFFIXES)}.")
-    class_names = _class_names(everything, shown) if labels else None
-    total = len(everything) + len(failures)
+    names = classes_of(everything, shown, least) if labels else None
+    total = len(everything) + len(fail)
     with pillow_warnings():
         headers = dict(_attempt(lambda file: read_header(file.path), everything, fail))
         if not headers:
@@ -118,134 +161,19 @@ def load_folder(
         sizes = Counter(header.size for header in headers.values())
         storage = storage._replace(fit=fit_of(sizes, size, fit, shown))
         readable = {name: [file for file in split if file in headers] for name, split in files.items()}
-        splits = _decode_splits(readable, headers, storage, class_names, value_range, fail, shown)
+        splits = _decode_splits(readable, headers, storage, names, value_range, fail, shown)
     if "train" not in splits:
         raise ValueError(f"None of the image files for training in {shown} can be read.")
-    if failures:
-        path, first = next(iter(failures.items()))
+    if fail:
+        path, first = next(iter(fail.items()))
         warnings.warn(
-            f"Left out {len(failures)} unreadable of {total} image files in {shown}, the first {str(path)!r}: {first}",
+            f"Left out {len(fail)} unreadable of {total} image files in {shown}, the first {str(path)!r}: {first}",
             stacklevel=2,
         )
-    return Source(splits, class_names)
+    return Source(splits, names)
 
 
-def _find_splits(
-    folder: Path, fail: Callable[[_File, Exception], None], others: Counter[str]
-) -> dict[str, list[_File]]:
-    folder = _unwrapped(folder)
-    folders = sorted(path for path in folder.iterdir() if path.is_dir() and not _is_hidden(path))
-    found = {}
-    for split, names in SPLIT_FOLDERS.items():
-        roots = [path for path in folders if path.name.lower() in names]
-        files = [file for root in roots for file in _find(root, fail, others, root.name if len(roots) > 1 else "")]
-        if files:
-            found[split] = files
-    if "train" not in found:
-        others.clear()
-        return {"train": _find(folder, fail, others)}
-    known = {name for names in SPLIT_FOLDERS.values() for name in names}
-    ignored = [path.name for path in folders if path.name.lower() not in known]
-    if ignored:
-        warnings.warn(
-            f"{str(folder)!r} has a train folder, so these folders beside it are ignored: {ignored}", stacklevel=3
-        )
-    return found
-
-
-def _unwrapped(folder: Path) -> Path:
-    """The folder itself, or the one that it only wraps: no image lies beside it, and folders are in it.
-
-    A folder that holds images, and is alone, is a class; one that is called like a split is that split.
-    """
-    seen = set()
-    while True:
-        folders, has_images = _inside(folder)
-        if has_images or len(folders) != 1 or folder.resolve() in seen:
-            return folder
-        seen.add(folder.resolve())
-        (only,) = folders
-        is_split = any(only.name.lower() in names for names in SPLIT_FOLDERS.values())
-        try:
-            inner, has_images = _inside(only)
-        except OSError:  # said when its files are looked for
-            return folder
-        if is_split or has_images or not inner:
-            return folder
-        folder = only
-
-
-def _inside(folder: Path) -> tuple[list[Path], bool]:
-    """The visible folders in a folder, and whether there are images beside them."""
-    visible = [path for path in folder.iterdir() if not _is_hidden(path)]
-    folders = [path for path in visible if path.is_dir()]
-    return folders, any(path.suffix.lower() in SUFFIXES and not path.is_dir() for path in visible)
-
-
-def _find(root: Path, fail: Callable[[_File, Exception], None], others: Counter[str], prefix: str = "") -> list[_File]:
-    """All image files under `root`, in the order of their paths; each folder once, however it is linked.
-
-    `fail` is told of folders that cannot be read; images of formats that are not read are counted in `others`.
-    """
-    root = _unwrapped(root) if root.is_dir() else root
-    files = []
-    visited = set()
-    to_visit = [root]
-    while to_visit:
-        folder = to_visit.pop()
-        try:
-            status = folder.stat()
-            if (status.st_dev, status.st_ino) in visited:
-                continue
-            visited.add((status.st_dev, status.st_ino))
-            inside = sorted(folder.iterdir(), reverse=True)
-        except OSError as error:
-            fail(_File(folder), error)
-            continue
-        for path in inside:
-            if _is_hidden(path):
-                continue
-            if path.is_dir():
-                to_visit.append(path)
-            elif path.suffix.lower() in SUFFIXES:
-                parts = path.relative_to(root).parts
-                name = unicodedata.normalize("NFC", "/".join((prefix, *parts) if prefix else parts))
-                label = unicodedata.normalize("NFC", readable(parts[0])) if len(parts) > 1 else None
-                files.append(_File(path, label, name))
-            elif path.suffix.lower() in OTHER_IMAGES:
-                others[path.suffix.lower()] += 1
-    return sorted(files)
-
-
-def _is_hidden(path: Path) -> bool:
-    return path.name.startswith((".", "__MACOSX"))
-
-
-def _class_names(files: list[_File], shown: str) -> tuple[str, ...]:
-    outside = [file.path for file in files if file.label is None]
-    if outside:
-        raise ValueError(
-            f"Labels are the names of class folders, but {len(outside)} images in {shown} are in none, the first "
-            f"{str(outside[0])!r}. Sort the images into class folders, or pass labels=False."
-        )
-    names = tuple(sorted({file.label for file in files if file.label is not None}))
-    if len(names) == 1:
-        raise ValueError(
-            f"Labels are the names of class folders, but all {len(files)} images in {shown} are in one, {names[0]!r}. "
-            "Give the folder that holds the folders of all classes, or pass labels=False."
-        )
-    moved = [name for k, name in enumerate(names) if name.isdecimal() and int(name) < len(names) and int(name) != k]
-    if moved:
-        warnings.warn(
-            f"The class folders in {shown} have numbers for names, and are numbered in the order of these as texts: "
-            f"the label of {moved[0]!r} is {names.index(moved[0])}. Ask for a class by name, as in "
-            f'condition="{moved[0]}".',
-            stacklevel=3,
-        )
-    return names
-
-
-def _say_frames(headers: dict[_File, Header], shown: str) -> None:
+def _say_frames(headers: dict[File, Header], shown: str) -> None:
     more = [file for file, header in headers.items() if header.has_more]
     if more:
         warnings.warn(
@@ -268,11 +196,11 @@ def _common_size(sizes: list[Size], shown: str) -> Size:
 
 
 def _storage(
-    headers: dict[_File, Header],
+    headers: dict[File, Header],
     size: Size,
     channels: int,
     value_range: Range,
-    fail: Callable[[_File, Exception], None],
+    fail: Callable[[File, Exception], None],
     shown: str,
 ) -> _Storage:
     """How to keep the images, after a look at the range of those of more than 8 bits."""
@@ -296,12 +224,12 @@ def _storage(
 
 
 def _decode_splits(
-    files: dict[str, list[_File]],
-    headers: dict[_File, Header],
+    files: dict[str, list[File]],
+    headers: dict[File, Header],
     storage: _Storage,
     class_names: tuple[str, ...] | None,
     value_range: Range,
-    fail: Callable[[_File, Exception], None],
+    fail: Callable[[File, Exception], None],
     shown: str,
 ) -> dict[str, Examples]:
     """All images by split; those without a readable one are left out."""
@@ -325,22 +253,22 @@ def _decode_splits(
 
 
 def _decode_all(
-    files: list[_File],
-    headers: dict[_File, Header],
+    files: list[File],
+    headers: dict[File, Header],
     storage: _Storage,
     class_names: tuple[str, ...] | None,
     value_range: Range,
-    fail: Callable[[_File, Exception], None],
+    fail: Callable[[File, Exception], None],
     shown: str,
 ) -> tuple[Examples, float, float]:
     """The images of a split, and the range that their values had in the files."""
     shape = (len(files), *storage.size, storage.channels)
     images = empty(shape, storage.dtype, f"The {len(files)} images in {shown}")
     checksums = np.zeros(len(files), np.uint32)
-    good: list[_File] = []
+    good: list[File] = []
     lowest, highest = np.inf, -np.inf
 
-    def read(file: _File) -> tuple[np.ndarray, int, tuple[float, float]]:
+    def read(file: File) -> tuple[np.ndarray, int, tuple[float, float]]:
         values, checksum = decode(file.path)
         return _stored(values, storage.scales[headers[file].kind], storage), checksum, _extremes(values)
 
@@ -383,11 +311,11 @@ def _stored(values: np.ndarray, scale: Scale, storage: _Storage) -> np.ndarray:
 
 
 def _attempt(
-    read: Callable[[_File], Result], files: list[_File], fail: Callable[[_File, Exception], None]
-) -> Iterator[tuple[_File, Result]]:
+    read: Callable[[File], Result], files: list[File], fail: Callable[[File, Exception], None]
+) -> Iterator[tuple[File, Result]]:
     """(file, read(file)) for each file, in order; where it raises, `fail` is told instead."""
 
-    def attempt(files: list[_File]) -> list[Result | Exception]:
+    def attempt(files: list[File]) -> list[Result | Exception]:
         results: list[Result | Exception] = []
         for file in files:
             try:

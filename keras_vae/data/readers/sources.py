@@ -1,0 +1,90 @@
+"""Which reader reads what: names, paths and arrays."""
+
+import os
+import warnings
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from keras_vae.data.examples import Fit, Size, Source
+from keras_vae.data.gray_levels import Range
+from keras_vae.data.readers import array_files, folders, tables
+from keras_vae.data.readers.folders import OnBadFile
+from keras_vae.data.readers.image_files import SUFFIXES
+from keras_vae.data.readers.tfds import is_name, load_named
+
+ARRAY_SUFFIXES, TABLE_SUFFIX = (".npy", ".npz"), ".csv"
+
+
+def read(
+    name_or_path: Any,
+    resize: Size | None,
+    labels: bool,
+    data_dir: str | os.PathLike | None,
+    download: bool,
+    on_bad_file: OnBadFile,
+    value_range: Range,
+    fit: Fit | None,
+    whole: bool,
+) -> Source:
+    """What a name, a path, a list of image files, or arrays hold.
+
+    Args:
+        name_or_path, resize, labels, data_dir, download, on_bad_file, value_range, fit: as in `data.load`.
+        whole: whether all images of a folder are one split, in the order of their paths.
+
+    Raises:
+        ValueError, FileNotFoundError: as `data.load`.
+    """
+    if isinstance(name_or_path, list):
+        return folders.load_files(_paths(name_or_path), resize, labels, on_bad_file, value_range, fit)
+    if isinstance(name_or_path, tuple):
+        name_or_path = array_files.by_name(name_or_path)
+    if is_data(name_or_path):
+        return array_files.load_arrays(name_or_path, resize, labels, value_range, fit)
+    if not isinstance(name_or_path, (str, os.PathLike)):
+        raise ValueError(f"Give a name, a path or arrays; not {type(name_or_path).__name__}.")
+    path = Path(name_or_path).expanduser()
+    if not _is_path(name_or_path, path):
+        return load_named(str(name_or_path), resize, labels, data_dir, download, value_range, fit)
+    if path.is_dir():
+        return folders.load_folder(path, resize, labels, on_bad_file, value_range, fit, whole)
+    if not path.exists():
+        raise FileNotFoundError(f"There is no file or folder {os.fspath(name_or_path)!r}.")
+    if path.suffix.lower() in SUFFIXES:
+        return folders.load_files([path], resize, labels, on_bad_file, value_range, fit)
+    if path.suffix.lower() == TABLE_SUFFIX:
+        table = tables.read_table(path)
+        return array_files.load_arrays(table, resize, labels, value_range, fit)
+    if path.suffix.lower() not in ARRAY_SUFFIXES:
+        raise ValueError(
+            f"{str(path)!r} is neither a folder of images, an image, nor an .npy, .npz or .csv file (archives: unpack "
+            "them)."
+        )
+    return array_files.load_file(path, resize, labels, value_range, fit)
+
+
+def _paths(given: list) -> list[Path]:
+    if not given or not all(isinstance(path, (str, os.PathLike)) for path in given):
+        raise ValueError("A list is one of image files, by their paths; numbers go in as an array.")
+    return [Path(path).expanduser() for path in given]
+
+
+def is_data(data: Any) -> bool:
+    """Whether these are arrays, and no name or path."""
+    return isinstance(data, (Mapping, tuple)) or hasattr(data, "__array__")
+
+
+def _is_path(given: str | os.PathLike, path: Path) -> bool:
+    if isinstance(given, os.PathLike) or given.startswith((".", "~")) or path.is_absolute():
+        return True
+    if path.suffix.lower() in (*ARRAY_SUFFIXES, *SUFFIXES, TABLE_SUFFIX):
+        return True
+    if not given or not path.exists():
+        return False
+    if is_name(given):
+        warnings.warn(
+            f"{given!r} is a dataset and a folder here; the dataset is read. The folder: './{given}'.", stacklevel=5
+        )
+        return False
+    return True

@@ -1,0 +1,63 @@
+"""Tables of numbers from .csv files."""
+
+import csv
+from pathlib import Path
+
+import numpy as np
+
+from keras_vae.data.readers.array_files import LABEL_KEYS
+
+ENCODING = "utf-8-sig"  # with or without the mark that spreadsheets write
+DELIMITERS = ",;\t"
+
+
+def read_table(path: Path) -> dict[str, np.ndarray]:
+    """The rows of a .csv file as vectors, "images" [N, D]; a column that is called `label` and the like as "labels".
+
+    A first row that is no numbers is the header. Columns are parted by commas, semicolons or tabs.
+
+    Raises:
+        ValueError: naming the line, for a cell that is no number and a row of another length; without any row.
+    """
+    shown = repr(str(path))
+    with path.open(encoding=ENCODING, newline="") as stream:
+        try:
+            first = stream.readline()
+            stream.seek(0)
+            rows = list(csv.reader(stream, delimiter=max(DELIMITERS, key=first.count)))
+        except (UnicodeDecodeError, csv.Error) as error:
+            raise ValueError(f"{shown} is no table of text in UTF-8: {error}.") from None
+    numbered = [(number, row) for number, row in enumerate(rows, 1) if row]
+    header = None
+    if numbered and not all(map(_is_number, numbered[0][1])):
+        header = [cell.strip() for cell in numbered.pop(0)[1]]
+    if not numbered:
+        raise ValueError(f"{shown} has no rows of numbers.")
+    width = len(header or numbered[0][1])
+    values = np.empty((len(numbered), width), np.float64)
+    for index, (number, row) in enumerate(numbered):
+        if len(row) != width:
+            raise ValueError(f"Line {number} of {shown} has {len(row)} cells, and those before have {width}.")
+        try:
+            values[index] = [float(cell) for cell in row]
+        except ValueError:
+            at = next(place for place, cell in enumerate(row) if not _is_number(cell))
+            column = f"column {header[at]!r}" if header else f"column {at + 1}"
+            raise ValueError(
+                f"Line {number} of {shown} has {row[at]!r} in {column}, which is no number: leave out such columns."
+            ) from None
+    of_labels = [at for at, name in enumerate(header or []) if name.lower() in LABEL_KEYS["train"]]
+    if not of_labels:
+        return {"images": values}
+    labels, rest = values[:, of_labels[0]], np.delete(values, of_labels[0], axis=1)
+    if not rest.shape[1]:
+        raise ValueError(f"{shown} has no column but {header}: there are no values beside the label.")
+    return {"images": rest, "labels": labels.astype(np.int64) if (labels == np.rint(labels)).all() else labels}
+
+
+def _is_number(cell: str) -> bool:
+    try:
+        float(cell)
+    except ValueError:
+        return False
+    return True

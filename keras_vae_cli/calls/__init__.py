@@ -1,0 +1,1 @@
+"""What can be typed: the commands, whose arguments are checked before TensorFlow is imported."""

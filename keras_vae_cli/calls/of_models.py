@@ -1,0 +1,171 @@
+"""What is made with the model of a run: `sample`, `encode`, `reconstruct`, `interpolate`."""
+
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Parameter, validators
+
+from keras_vae_cli.calls.calling import hand_over, quiet_start, require_model
+from keras_vae_cli.calls.parameters import Flag, Output, Place, Whole, check_output
+from keras_vae_cli.errors import ConfigError
+
+ARRAYS = (".npz", ".npy", ".csv")
+Positive = Parameter(validator=validators.Number(gte=1))
+Condition = Parameter(name="--condition", consume_multiple=True, negative="")
+Data = Parameter(converter=lambda kind, tokens: [token.value for token in tokens], allow_leading_hyphen=False)
+
+
+def sample(
+    run: Annotated[Path, Place],
+    /,
+    *,
+    n: Annotated[int, Whole, Positive, Parameter(name="-n")] = 64,
+    output: Annotated[Path, Output],
+    condition: Annotated[list[str] | None, Condition] = None,
+    seed: Annotated[int, Whole] = 0,
+    noise: Annotated[bool, Flag] = False,
+    temperature: float = 1.0,
+    force: Annotated[bool, Flag] = False,
+) -> None:
+    """Draw new examples from the model of a run, as image files or in one file.
+
+    Example: `keras-vae sample runs/digits -n 5000 -o new_digits`
+
+    Parameters
+    ----------
+    run
+        The folder of a run, or a .keras file.
+    n
+        How many. The same number and seed give the same examples.
+    output
+        A folder, for a PNG file each; samples.png, one picture of all; or .npz, .npy, .csv.
+    condition
+        Of a conditional model: a class by name or number, numbers, or a picture. Without it classes take turns,
+        and of several classes each has a folder of its own.
+    seed
+        Of the draws.
+    noise
+        Draw from p(x|z), with the decoder's own noise, instead of taking its mean.
+    temperature
+        Below 1 the samples are less varied, and more typical.
+    force
+        Replace what this command has written there before.
+    """
+    require_model(run)
+    check_output(output, force, (*ARRAYS, ".png"), "a PNG file for each sample")
+    if temperature < 0:
+        raise ConfigError(f"--temperature must be at least 0, not {temperature}.")
+    with quiet_start():
+        from keras_vae_cli.commands.products import samples
+
+    options = {"noise": noise, "temperature": temperature, "force": force}
+    hand_over(samples.sample, run, output, n, condition=condition, seed=seed, **options)
+
+
+def encode(
+    run: Annotated[Path, Place],
+    data: Annotated[list[str] | None, Data] = None,
+    /,
+    *,
+    output: Annotated[Path, Output],
+    condition: Annotated[list[str] | None, Condition] = None,
+    force: Annotated[bool, Flag] = False,
+) -> None:
+    """Write the codes of examples: means and deviations of q(z|x), with the names of the files.
+
+    Example: `keras-vae encode runs/digits my_pictures -o codes.npz`
+
+    Parameters
+    ----------
+    run
+        The folder of a run, or a .keras file.
+    data
+        A folder of images, image files, or an .npy, .npz or .csv file. Default: the test examples of the run.
+    output
+        .npz with the arrays names, means and deviations; .csv with a row for each example; .npy with the means alone.
+    condition
+        Of a conditional model: what all of the data are. Default: the class folders or labels of the data.
+    force
+        Replace a file that is there.
+    """
+    require_model(run)
+    check_output(output, force, ARRAYS)
+    with quiet_start():
+        from keras_vae_cli.commands.products import codes
+
+    hand_over(codes.encode, run, data or [], output, condition=condition)
+
+
+def reconstruct(
+    run: Annotated[Path, Place],
+    data: Annotated[list[str] | None, Data] = None,
+    /,
+    *,
+    output: Annotated[Path, Output],
+    condition: Annotated[list[str] | None, Condition] = None,
+    force: Annotated[bool, Flag] = False,
+) -> None:
+    """Write what the model makes of examples: means of p(x|z), z the mean of q(z|x).
+
+    Example: `keras-vae reconstruct runs/digits my_pictures -o reconstructed`
+
+    Parameters
+    ----------
+    run
+        The folder of a run, or a .keras file.
+    data
+        A folder of images, image files, or an .npy, .npz or .csv file. Default: the test examples of the run.
+    output
+        A folder, for PNG files with the names of the data; some.png, the first 32 above what became of them; or .npz,
+        .npy, .csv.
+    condition
+        Of a conditional model: what all of the data are. Default: the class folders or labels of the data.
+    force
+        Replace what this command has written there before.
+    """
+    require_model(run)
+    check_output(output, force, (*ARRAYS, ".png"), "a PNG file for each example")
+    with quiet_start():
+        from keras_vae_cli.commands.products import reconstructions
+
+    hand_over(reconstructions.reconstruct, run, data or [], output, condition=condition, force=force)
+
+
+def interpolate(
+    run: Annotated[Path, Place],
+    first: str,
+    second: str,
+    /,
+    *,
+    output: Annotated[Path, Output],
+    steps: Annotated[int, Whole, Parameter(validator=validators.Number(gte=2))] = 9,
+    condition: Annotated[list[str] | None, Condition] = None,
+    force: Annotated[bool, Flag] = False,
+) -> None:
+    """Draw the way from one picture to another through the latent space.
+
+    Example: `keras-vae interpolate runs/digits a.png b.png -o between.png`
+
+    Parameters
+    ----------
+    run
+        The folder of a run, or a .keras file.
+    first
+        An image file.
+    second
+        Another one.
+    output
+        A .png file: both pictures, and what lies between their codes.
+    steps
+        Pictures from one code to the other, both included.
+    condition
+        Of a conditional model: what both are. Default: the class folder of the first.
+    force
+        Replace a file that is there.
+    """
+    require_model(run)
+    check_output(output, force, (".png",))
+    with quiet_start():
+        from keras_vae_cli.commands.products import interpolation
+
+    hand_over(interpolation.interpolate, run, [first, second], output, steps=steps, condition=condition)

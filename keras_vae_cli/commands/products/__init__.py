@@ -1,0 +1,1 @@
+"""What is made with the model of a run: samples, codes, reconstructions, interpolations."""

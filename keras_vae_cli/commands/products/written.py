@@ -1,0 +1,109 @@
+"""Results as files: whole or not at all, and never in the place of anything that is not such a result."""
+
+import csv
+import json
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from keras_vae import files
+from keras_vae.pictures import image_files
+from keras_vae_cli.commands.products.opened import Opened
+from keras_vae_cli.commands.progress import counted
+from keras_vae_cli.commands.provenance import command_line
+from keras_vae_cli.errors import ConfigError
+
+# In a folder of images: by what they were made, and which they are.
+ABOUT = "about.json"
+
+
+def check_folder(path: Path, force: bool) -> None:
+    """See that a folder can be written, and that what gives way there is nothing but the images of such a command.
+
+    Raises:
+        ConfigError: naming what else is in it.
+        OSError: if it cannot be written to.
+    """
+    files.check_folder(path.parent)
+    if not path.is_dir() or not any(path.iterdir()):
+        return
+    own = _listed(path / ABOUT)
+    others = sorted(str(p.relative_to(path)) for p in path.rglob("*") if not p.is_dir())
+    others = [name for name in others if name not in own]
+    if others:
+        raise ConfigError(
+            f"{path} is not replaced, though --force was given: keras-vae has not written {others[0]} in it, nor "
+            f"{len(others) - 1} others. Give another folder."
+        )
+
+
+def _listed(path: Path) -> set[str]:
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))["files"]
+        return {ABOUT, *map(str, found)}
+    except (OSError, ValueError, KeyError, TypeError):
+        return set()
+
+
+def write_folder(
+    opened: Opened, images: np.ndarray, path: Path, force: bool, names: Sequence[str] | None = None
+) -> None:
+    """Images as PNG files, and ABOUT beside them, in a folder that `check_folder` has passed."""
+    with counted(opened.console, "writing", len(images)) as move:
+        inside = [str(p.relative_to(path)) for p in image_files.paths(images, path, names)]
+        about = {"made_by": command_line(), "run": str(opened.run.absolute()), "files": inside}
+        beside = {ABOUT: json.dumps(about, indent=1) + "\n"}
+        image_files.write_images(images, path, names, replace=force, beside=beside, written=lambda _: move(1))
+
+
+def check_images(opened: Opened, suffix: str) -> None:
+    """Refuse PNG files of a model whose examples are none.
+
+    Raises:
+        ConfigError: saying what else can be written.
+    """
+    shape = tuple(opened.vae.decoder.event_shape)
+    if not suffix and (len(shape) != 3 or shape[-1] not in (1, 3)):
+        raise ConfigError(
+            f"--output: examples of shape {' x '.join(map(str, shape))} are no pictures, gray or in colour: give a "
+            "file that ends in .npz, .npy or .csv."
+        )
+
+
+def main_name(opened: Opened) -> str:
+    """What examples of the model are called in a file, so that `data.load` knows them."""
+    return "images" if len(opened.vae.decoder.event_shape) == 3 else "x"
+
+
+def write_arrays(path: Path, arrays: dict[str, np.ndarray | None]) -> None:
+    """Arrays that go together, in a .npz file by their names, as a table, or the first of them alone as .npy.
+
+    Args:
+        path: of the file.
+        arrays: each with N rows, or None to leave it out.
+    """
+    there = {name: array for name, array in arrays.items() if array is not None}
+    with files.whole_file(path) as temporary:
+        if path.suffix.lower() == ".npy":
+            np.save(temporary, next(iter(there.values())))
+        elif path.suffix.lower() == ".npz":
+            np.savez_compressed(temporary, **there)  # type: ignore[arg-type]
+        else:
+            with temporary.open("w", encoding="utf-8", newline="") as stream:
+                csv.writer(stream).writerows(_rows(there))
+
+
+def _rows(arrays: dict[str, np.ndarray]) -> Iterator[list[Any]]:
+    """A header, and a row for each example: one column for what is one value, numbered ones for what is more."""
+    columns: list[tuple[str, np.ndarray]] = []
+    for name, array in sorted(arrays.items(), key=lambda item: item[0] != "names"):
+        singular = name.removesuffix("s") if name != "indices" else "index"
+        flat = array.reshape(len(array), -1)
+        is_one = array.ndim == 1
+        columns += [(singular if is_one else f"{singular}_{k}", flat[:, k]) for k in range(flat.shape[1])]
+    yield [name for name, _ in columns]
+    # Numbers of 32 bits with as many digits as tell them apart.
+    for row in zip(*(values.astype(str) for _, values in columns), strict=True):
+        yield list(row)

@@ -1,0 +1,1 @@
+"""What is shown without TensorFlow: configs, parts, a run, and runs side by side."""
