@@ -31,7 +31,7 @@ Images = tuple[np.ndarray, np.ndarray]
 Found = Iterator[tuple[str, float]]
 
 
-def model(kind: str, seed: int, distorts: bool = True, latent_dim: int = L) -> kv.VAE:
+def model(kind: str, seed: int, distorts: bool = True, latent_dim: int = L, kl_weight: float = 0.3) -> kv.VAE:
     """An autoencoder or a VAE, as it starts."""
     keras.utils.set_random_seed(seed)
     is_vae, network = kind == "VAE", networks.mlp(UNITS)
@@ -42,7 +42,7 @@ def model(kind: str, seed: int, distorts: bool = True, latent_dim: int = L) -> k
         ),
         kv.Decoder(networks.mlp(UNITS[::-1]), likelihoods.Bernoulli(SHAPE)),
         priors.StandardNormal(latent_dim),
-        objectives.ELBO(kl_weight=schedules.Linear(900, 0.0, 1.0)) if is_vae else objectives.Reconstruction(),
+        objectives.ELBO(kl_weight=schedules.Linear(900, 0.0, kl_weight)) if is_vae else objectives.Reconstruction(),
         seed=seed,
     )
     vae.build()
@@ -157,7 +157,7 @@ AUGMENTATIONS: dict[str, Callable[[kv.VAE, Images, int, int], Images]] = {
 def augmented(few: Images, test: Images, seed: int) -> Found:
     """Training from scratch on the images and what a VAE makes of them, and on the images alone."""
     yield "images", at_its_best(few, test, seed)
-    vae = pretrained(model("VAE", seed, distorts=False, latent_dim=32), seed, 4)
+    vae = pretrained(model("VAE", seed, distorts=False, latent_dim=32, kl_weight=1.0), seed, 4)
     for name, more in AUGMENTATIONS.items():
         yield name, at_its_best(more(vae, few, 10, seed), test, seed)
 
