@@ -239,5 +239,5 @@ def _labels(y: np.ndarray | None, size: int, name: str, at_least: int = 2) -> np
 def _whole(y: np.ndarray) -> np.ndarray:
     """Labels that number the logits."""
     if not np.issubdtype(y.dtype, np.integer) or y.min() < 0:
-        raise ValueError(f"Labels must be whole numbers from 0, as data.load gives them, not {y.dtype} from {y.min()}.")
+        raise ValueError(f"Labels must be whole numbers from 0, as data.load gives them, not such as {y[0]!r}.")
     return y.astype("int64")

@@ -84,6 +84,7 @@ def test_fine_tuning_moves_a_copy_and_sees_what_the_network_does_in_training(tra
     np.testing.assert_allclose(again.predict(test[0], verbose=0), model.predict(test[0], verbose=0), atol=1e-3)
 
 
+@pytest.mark.slow
 def test_a_classifier_taught_by_the_codes_is_better_than_its_teacher(trained, digits):
     test, (x, y), few = digits
     keras.utils.set_random_seed(0)
@@ -130,7 +131,7 @@ def test_a_condition_says_what_is_to_be_found_out(digits):
 @pytest.mark.exhaustive
 @pytest.mark.skipif("TFDS_DATA_DIR" not in os.environ, reason="needs MNIST: set TFDS_DATA_DIR")
 @pytest.mark.parametrize("kind", ["autoencoder", "VAE"])
-def test_one_percent_of_the_labels_of_mnist_gains_three_points(kind):
+def test_one_percent_of_the_labels_of_mnist_gains_five_points(kind):
     splits = data.read_splits("mnist", labels=True)
     (x, y), test = (next(iter(s.dataset(len(s)).as_numpy_iterator())) for s in (splits.train, splits.test))
     few = np.concatenate([np.flatnonzero(y == label)[:60] for label in range(10)])
@@ -149,10 +150,11 @@ def test_one_percent_of_the_labels_of_mnist_gains_three_points(kind):
     vae = vae_of(networks.distorted(networks.mlp([512, 256])))
     vae.compile(keras.optimizers.Adam(keras.optimizers.schedules.CosineDecay(1e-3, 300 * 8, 0.1)))
     vae.fit(data.load("mnist", batch_size=200, binarize="dynamic", seed=7)[0], epochs=8, verbose=0)
+    scratch = evaluation.fine_tune(vae_of(networks.mlp([512, 256])), (x[few], y[few]))
+    distorted = evaluation.fine_tune(vae_of(networks.distorted(networks.mlp([512, 256]))), (x[few], y[few]))
+    model = evaluation.self_train(vae, (x[few], y[few]), x)
+    found = [m.evaluate(*test, verbose=0, return_dict=True)["accuracy"] for m in (scratch, distorted, model)]
+    assert found[2] > found[0] + 0.05 and found[2] > found[1] + 0.005, found
     flat, flat_test = (images.reshape(len(images), -1) for images in (x[few], test[0]))
     on_pixels = SVC(C=10.0).fit(flat, y[few]).score(flat_test, test[1])
-    assert evaluation.CodeClassifier(vae, (x[few], y[few])).score(test) > on_pixels + 0.03
-    scratch = evaluation.fine_tune(vae_of(networks.mlp([512, 256])), (x[few], y[few]))
-    model = evaluation.self_train(vae, (x[few], y[few]), x)
-    accuracies = [m.evaluate(*test, verbose=0, return_dict=True)["accuracy"] for m in (scratch, model)]
-    assert accuracies[1] > accuracies[0] + 0.03, accuracies
+    assert evaluation.CodeClassifier(vae, (x[few], y[few])).score(test) > on_pixels + 0.02
