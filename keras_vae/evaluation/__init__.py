@@ -8,7 +8,7 @@ evaluation.kid(test, vae.sample(2000, seed=0))              # do samples look li
 
 from keras_vae.evaluation.annealing import AnnealedEstimate, annealed_importance_sampling
 from keras_vae.evaluation.diagnosis import Finding, diagnose
-from keras_vae.evaluation.downstream import CodeDensity, augment
+from keras_vae.evaluation.downstream import CodeClassifier, CodeDensity, augment, fine_tune, self_train
 from keras_vae.evaluation.importance import LogLikelihood, log_likelihood
 from keras_vae.evaluation.probes import Clustering, Probe, cluster, directions, linear_probe, probe_table
 from keras_vae.evaluation.report import evaluate, report_table
@@ -18,6 +18,7 @@ __all__ = [
     "KID",
     "AnnealedEstimate",
     "Clustering",
+    "CodeClassifier",
     "CodeDensity",
     "Finding",
     "LogLikelihood",
@@ -29,6 +30,7 @@ __all__ = [
     "diagnose",
     "directions",
     "evaluate",
+    "fine_tune",
     "image_features",
     "kid",
     "linear_probe",
@@ -36,4 +38,5 @@ __all__ = [
     "nearest_neighbours",
     "probe_table",
     "report_table",
+    "self_train",
 ]

@@ -1,7 +1,5 @@
 """Encoders at work in other tasks, on scikit-learn's digits."""
 
-import os
-
 import keras
 import numpy as np
 import pytest
@@ -176,39 +174,6 @@ def test_directions_are_found_in_a_linear_world():
     ]:
         with pytest.raises(ValueError, match=message):
             evaluation.directions(vae, x, measured)
-
-
-@pytest.mark.exhaustive
-@pytest.mark.skipif("TFDS_DATA_DIR" not in os.environ, reason="needs MNIST: set TFDS_DATA_DIR")
-def test_fine_tuning_beats_training_from_scratch_at_one_percent_of_mnist():
-    import tensorflow_datasets as tfds
-
-    def arrays(split):
-        loaded = tfds.as_numpy(tfds.load("mnist", split=split, batch_size=-1))
-        return loaded["image"].astype("float32") / 255, loaded["label"]
-
-    (x, y), (x_test, y_test) = arrays("train"), arrays("test")
-    # The network of configs/mnist.yaml. The gain depends on it: for ReLU layers, 32 latents and a Normal likelihood of
-    # scale 0.2, training from scratch reached 90.1% and fine-tuning 90.2%.
-    vae = kv.VAE(
-        kv.Encoder(networks.mlp([200, 200], "tanh"), posteriors.MultivariateNormalDiag(50)),
-        kv.Decoder(networks.mlp([200, 200], "tanh"), likelihoods.Bernoulli((28, 28, 1))),
-        priors.StandardNormal(50),
-        seed=0,
-    )
-    vae.build()
-    fresh = vae.encoder.features_model()
-    vae.compile(optimizer=keras.optimizers.Adam(1e-3))
-    binary = (np.random.default_rng(0).random(x.shape) < x).astype("float32")
-    vae.fit(binary, epochs=8, batch_size=128, verbose=0)
-    few = _evenly(y, 0.01, seed=0)
-    accuracies = []
-    for start in (fresh, vae.encoder.features_model()):
-        classifier = keras.Sequential([start, keras.layers.Dense(10, activation="softmax")])
-        classifier.compile(optimizer="adam", loss="sparse_categorical_crossentropy", metrics=["accuracy"])
-        classifier.fit(x[few], y[few], epochs=40, verbose=0)
-        accuracies.append(classifier.evaluate(x_test, y_test, verbose=0, return_dict=True)["accuracy"])
-    assert accuracies[1] > accuracies[0] + 0.01, accuracies
 
 
 def test_augmentation_in_a_pipeline(trained, labelled):
