@@ -9,7 +9,8 @@ import keras_vae as kv
 from keras_vae import objectives, seeds
 
 K, STEP = 2, tf.constant(1, tf.int64)
-PENALTIES = [name for name in parts.OBJECTIVES if name not in ("iwae", "stl", "dreg", "committed", "joint_capacity")]
+NONE_OR_OF_ONE_KIND = ("iwae", "stl", "dreg", "committed", "joint_capacity", "clustered")
+PENALTIES = [name for name in parts.OBJECTIVES if name not in NONE_OR_OF_ONE_KIND]
 # The KL to the mixture, and of a flow, is a mean over the draws; the log-ratio to it a function of z.
 MODELS = {
     "closed": ("diag", "standard_normal"),
