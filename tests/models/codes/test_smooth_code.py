@@ -50,7 +50,7 @@ def test_of_a_linear_code_the_worst_direction_is_that_of_its_slope(weighted):
 
 
 def test_of_two_components_the_worst_direction_is_that_of_their_means():
-    """Of unit variances and a mean z = w x of q(z|x), log-odds are (m_1 - m_0) z + c: they move by R |m_1 - m_0| |w|."""
+    """Of unit variances and a mean z = w x of q(z|x), log-odds, (m_1 - m_0) z + c, move by R |m_1 - m_0| |w|."""
     radius, x = 0.4, np.random.default_rng(0).normal(size=(4, DIMS)).astype("float32")
     parts = (
         kv.Encoder(networks.mlp([]), posteriors.MultivariateNormalDiag(1)),
