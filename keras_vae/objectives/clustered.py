@@ -40,7 +40,6 @@ class ClusteredELBO(ELBO):
     information_weight = Weight()
     balance_weight = Weight()
     monitor = "loss"
-    metric_names = ("information", "imbalance")
     is_of_one_level = True
 
     def __init__(
