@@ -92,11 +92,14 @@ OBJECTIVES = {
     "mmd": lambda: objectives.MMD(5.0, kl_weight=0.5, num_samples=2),
     "committed": lambda: objectives.CommittedELBO(0.25),
     "joint_capacity": lambda: objectives.JointCapacity(1.0, 0.5, kl_weight=2.0),
+    "clustered": lambda: objectives.ClusteredELBO(Linear(4, 0.0, 2.0), 1.0),
     "cascade": lambda: objectives.InformationCascade(low=1.0, high=4.0, stage=2),
 }
 # Objectives of models of one kind, and the posterior of those. Their pairs with all else would be rows of their own:
 # the tests of the models train them.
-OF_ONE_KIND = {"committed": "quantized", "joint_capacity": "joint", "cascade": "diag"}
+OF_ONE_KIND = {"committed": "quantized", "joint_capacity": "joint", "cascade": "diag", "clustered": "diag"}
+# And the prior, where it is not that which the posterior goes with.
+PRIOR_OF_KIND = {"clustered": "mixture"}
 
 SCHEDULES = {
     "linear": lambda: Linear(4, 2.0, 1.0),
@@ -121,6 +124,7 @@ VAES = {
     "factor": lambda: vae(kv.FactorVAE, tc_weight=2.0, discriminator_units=(8, 4)),
     "cascade": lambda: vae(kv.CascadeVAE, num_classes=4, switch_on=3),
     "smooth_code": lambda: vae(kv.SmoothCodeVAE, "joint", smoothness_weight=Linear(4, 0.0, 3.0), radius=0.5),
+    "smooth_clusters": lambda: vae(kv.SmoothCodeVAE, prior="mixture", smoothness_weight=2.0, radius=0.5),
 }
 
 # By the kinds of `keras_vae_cli.catalogue`: every part that a config can name has a line, or test_serialization fails.
@@ -135,12 +139,12 @@ TABLES = {
 }
 
 
-def vae(kind: type[kv.VAE], posterior: str = "diag", **options) -> kv.VAE:
+def vae(kind: type[kv.VAE], posterior: str = "diag", prior: str | None = None, **options) -> kv.VAE:
     """A model of this kind, of the plainest parts."""
     made = kind(
         encoder("mlp", [8], POSTERIORS[posterior]()),
         decoder("mlp", [8], LIKELIHOODS["normal"]()),
-        PRIORS[PRIOR_OF.get(posterior, "standard_normal")](),
+        prior_of(posterior) if prior is None else PRIORS[prior](),
         seed=1,
         **options,
     )

@@ -1,6 +1,7 @@
 """Objectives: formulas over the terms of a model, which they do not know."""
 
 from keras_vae.objectives.capacity import Capacity, JointCapacity
+from keras_vae.objectives.clustered import ClusteredELBO
 from keras_vae.objectives.dip import DIP
 from keras_vae.objectives.elbo import ELBO, CommittedELBO
 from keras_vae.objectives.importance_weighted import ImportanceWeighted
@@ -16,6 +17,7 @@ __all__ = [
     "ELBO",
     "MMD",
     "Capacity",
+    "ClusteredELBO",
     "CommittedELBO",
     "ImportanceWeighted",
     "InformationCascade",

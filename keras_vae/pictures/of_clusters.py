@@ -67,6 +67,6 @@ def _grid(vae: VAE, data: Any, n: int, seed: int) -> tuple[np.ndarray, list[str]
         density = components[int(component)].log_prob(z[mine]).numpy()
         nearest = mine[np.argsort(-density, kind="stable")[:n]]
         tiles[row, n + 2 : n + 2 + len(nearest)] = x[nearest]
-    rows = [f"{component}  {weights[component]:.1%}" for component in order]
+    rows = [f"c = {component}  {weights[component]:.1%}" for component in order]
     columns = ["mean", *["draw"] * n, "", *["data"] * n]
     return tiles, rows, columns

@@ -30,7 +30,8 @@ class NormalMixture(Prior):
     The KL to it is sampled.
 
     Its components are clusters of the data if it starts from those of an encoder that was trained before (Jiang et al.
-    2017, "Variational deep embedding"); from its own start it divides the data otherwise.
+    2017, "Variational deep embedding"); from its own start it divides the data otherwise. Where those codes divide the
+    classes wrongly, `objectives.ClusteredELBO` in a `kv.SmoothCodeVAE` mends it, and the ELBO does not.
 
         vae = kv.VAE(encoder, decoder, priors.NormalMixture(10, 10), objectives.ELBO(kl_weight=0.0))
         vae.compile(keras.optimizers.Adam(1e-3))

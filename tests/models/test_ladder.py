@@ -146,7 +146,7 @@ def test_half_a_hierarchy_and_what_it_cannot_do_are_refused():
         kv.VAE(kv.Encoder(networks.mlp([4]), vae.encoder.posterior), vae.decoder, vae.prior)
     with pytest.raises(ValueError, match="one level of latents"):
         make("mlp", objective=objectives.ImportanceWeighted(2, estimator="dreg"))
-    for name in ("total_correlation", "dip", "cascade", "joint_capacity"):
+    for name in ("total_correlation", "dip", "cascade", "joint_capacity", "clustered"):
         with pytest.raises(ValueError, match="is of one level of latents, and would leave out"):
             make("mlp", objective=parts.OBJECTIVES[name]())
     with pytest.raises(ValueError, match=r"latents has 3 numbers: give 1"):

@@ -33,6 +33,8 @@ def row(**changes):
     """A row that differs from the base in as little as possible."""
     if changes.get("objective") in parts.OF_ONE_KIND:
         changes["posterior"] = parts.OF_ONE_KIND[changes["objective"]]
+    if changes.get("objective") in parts.PRIOR_OF_KIND:
+        changes["prior"] = parts.PRIOR_OF_KIND[changes["objective"]]
     for posterior, prior in parts.PRIOR_OF.items():
         if prior == changes.get("prior"):
             changes["posterior"] = posterior

@@ -193,7 +193,7 @@ def test_clusters_show_each_component_with_its_draws_and_its_examples():
     vae.prior.raw_scale.assign(np.full((3, 2), -12.0))
     vae.prior.logits.assign([0.0, 1.0, 2.0])
     shown, rows, columns = of_clusters._grid(vae, x, 4, seed=0)
-    assert rows == ["2  66.5%", "1  24.5%", "0  9.0%"]
+    assert rows == ["c = 2  66.5%", "c = 1  24.5%", "c = 0  9.0%"]
     assert columns == ["mean", *["draw"] * 4, "", *["data"] * 4]
     members = vae.prior.responsibilities(z).numpy().argmax(axis=-1)
     for row, component in enumerate((2, 1, 0)):

@@ -38,6 +38,7 @@ def trained(vae, tmp_path, epochs, rate=3e-3, n=600):
         (objectives.ELBO(free_bits=0.5), "loss"),
         (objectives.Capacity(5.0), "loss"),
         (objectives.JointCapacity(5.0, 1.0), "loss"),
+        (objectives.ClusteredELBO(1.0, 1.0), "loss"),
         (objectives.TotalCorrelation(100), "loss"),
         (objectives.DIP(), "loss"),
         (objectives.MMD(), "loss"),

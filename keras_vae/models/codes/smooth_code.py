@@ -28,21 +28,26 @@ TINY = 1e-12
 class SmoothCodeVAE(VAE):
     """loss = objective + w E_x KL(q(d|x) || q(d|x + r)), where r of length R changes the code most.
 
+    The code d is a one-hot of the latents, or, where the prior is a mixture, its component: p(c|z) at the point z of
+    q(z|x).
+
     A code that says all it can, log S nats, may cut the data anywhere. The term keeps its borders out of where data
     are, so that it finds what lies apart. r is found by one step of a power iteration, which is the gradient of the
     divergence at a random point at R / 2 from x, and needs no label: Miyato et al. 2018, "Virtual adversarial
     training". With the information of the code as the other half of the loss it is the clustering of Hu et al. 2017,
-    "Learning discrete representations via information maximizing self-augmented training". `objectives.JointCapacity`
-    has that half, and `posteriors.RelaxedOneHot(detached_steps=...)` lets the code find its classes before it serves
-    the likelihood, which knows many other ways to use one.
+    "Learning discrete representations via information maximizing self-augmented training". That half is in
+    `objectives.JointCapacity` for a one-hot, in `objectives.ClusteredELBO` for a component.
+    `posteriors.RelaxedOneHot(detached_steps=...)` lets a one-hot find its classes before it serves the likelihood,
+    which knows many other ways to use one.
 
     What makes no other class of an image can be told by an encoder that draws a distortion anew in each pass, as
-    `networks.distorted` does: the two codes are then of two views of x. Digits take it (`keras-vae train mnist_joint`).
+    `networks.distorted` does: the two codes are then of two views of x. Digits take it (`keras-vae train mnist_joint`,
+    `keras-vae train mnist_clusters`).
 
     Args:
-        encoder: q(z, d|x), of which a block is a one-hot.
+        encoder: q(z, d|x), of which a block is a one-hot; any q(z|x) if the prior has clusters.
         decoder: p(x|z, d).
-        prior: p(z, d).
+        prior: p(z, d), or one of clusters, such as `priors.NormalMixture`.
         objective: the rest of the loss; the ELBO unless told otherwise.
         seed: of the noise.
         smoothness_weight: w, a number or a schedule of the step. From the start it may hold the code at uniform:
@@ -51,7 +56,7 @@ class SmoothCodeVAE(VAE):
         gradient_skip_norm: as in `VAE`.
 
     Raises:
-        ValueError: as in `VAE`, for a hierarchy, without a one-hot, and for a wrong weight or radius.
+        ValueError: as in `VAE`, for a hierarchy, with neither one-hot nor clusters, and for a wrong weight or radius.
     """
 
     smoothness_weight = Weight()
@@ -71,10 +76,11 @@ class SmoothCodeVAE(VAE):
         super().__init__(encoder, decoder, prior, objective, seed, gradient_skip_norm, **kwargs)
         if decoder.needs_features:
             raise ValueError("SmoothCodeVAE is for one level of latents: give an Encoder and a Decoder.")
-        if not any(kind == "one-hot" for kind, _ in prior.blocks):
+        if not (prior.num_clusters or any(kind == "one-hot" for kind, _ in prior.blocks)):
             raise ValueError(
                 "SmoothCodeVAE is for a discrete code, and the latents of this model have none: give "
-                "posteriors.JointPosterior(..., posteriors.RelaxedOneHot(10)) and a prior like it."
+                "posteriors.JointPosterior(..., posteriors.RelaxedOneHot(10)) and a prior like it, or a prior of "
+                f"clusters, priors.NormalMixture({prior.latent_dim}, 10)."
             )
         check_weight("smoothness_weight", smoothness_weight)
         self.smoothness_weight = smoothness_weight
@@ -93,13 +99,13 @@ class SmoothCodeVAE(VAE):
         terms, loss, extra = super().compute_objective(x, condition, sample_weight, seed, training, target)
         (x, condition), _ = fill_if_empty(tf.cast(x, tf.float32), condition)
         condition = condition_for(self.encoder, conditions.given(self.condition, condition, x.shape[0]))
-        fixed = [_fixed(group.q) for group in terms.groups if hasattr(group.q, "class_probabilities")]
+        fixed = [_fixed(code) for group in terms.groups for code in self._codes(group.q)]
 
         def change(moved: tf.Tensor) -> tf.Tensor:
             """KL(q(d|x) || q(d|moved)), [B], summed over the codes."""
             q = leaves(self.encoder(moved, condition=condition, training=training))
-            codes = [part for part in q if hasattr(part, "class_probabilities")]
-            return tf.add_n([tfd.kl_divergence(p, part) for p, part in zip(fixed, codes, strict=True)])
+            codes = [code for part in q for code in self._codes(part)]
+            return tf.add_n([tfd.kl_divergence(p, code) for p, code in zip(fixed, codes, strict=True)])
 
         replica = tf.distribute.get_replica_context().replica_id_in_sync_group
         direction = tf.random.stateless_normal(tf.shape(x), seeds.fold_in(seed, DIRECTIONS, replica))
@@ -110,6 +116,15 @@ class SmoothCodeVAE(VAE):
         worst = _of_length_one(tf.stop_gradient(tape.gradient(divergence, probe)))
         smoothness = terms.mean(change(x + self.radius * worst))
         return terms, loss + schedules.at_step(self.smoothness_weight, self._step()) * smoothness, extra
+
+    def _codes(self, q: tfd.Distribution) -> list[tfd.Distribution]:
+        """The distributions of classes, batch [B], that a block of latents has: none, or one."""
+        if hasattr(q, "class_probabilities"):
+            return [q]
+        if not self.prior.num_clusters:
+            return []
+        z = self.encoder.posterior.point(q)
+        return [self.prior.distribution(encoder=self.encoder).posterior_marginal(z)]
 
 
 def _fixed(q: tfd.Distribution) -> tfd.Distribution:

@@ -49,6 +49,36 @@ def test_of_a_linear_code_the_worst_direction_is_that_of_its_slope(weighted):
     assert min(abs((found[1] - found[0]) / 3.0 - value) for value in possible) < 1e-4
 
 
+def test_of_two_components_the_worst_direction_is_that_of_their_means():
+    """Of unit variances and a mean z = w x of q(z|x), log-odds, (m_1 - m_0) z + c, move by R |m_1 - m_0| |w|."""
+    radius, x = 0.4, np.random.default_rng(0).normal(size=(4, DIMS)).astype("float32")
+    parts = (
+        kv.Encoder(networks.mlp([]), posteriors.MultivariateNormalDiag(1)),
+        kv.Decoder(networks.mlp([]), likelihoods.Normal((DIMS,), scale=0.5)),
+        priors.NormalMixture(1, 2),
+    )
+    vae = kv.SmoothCodeVAE(*parts, seed=0, smoothness_weight=0.0, radius=radius)
+    vae.build()
+    kernel = np.array([[0.3, -1.0], [0.5, 0.2], [-0.4, 0.9]], "float32")
+    vae.encoder.posterior.projection.kernel.assign(kernel)
+    vae.prior.loc.assign([[-0.7], [1.1]])
+    found = []
+    for smoothness_weight in (0.0, 3.0):
+        vae.smoothness_weight = smoothness_weight
+        with tf.GradientTape() as tape:
+            loss = vae.compute_objective(x, None, None, tf.constant([1, 2]), training=True)[1]
+        found.append((float(loss), float(tape.gradient(loss, vae.prior.loc.value)[0, 0])))
+    slope = kernel[:, 0]
+    odds = 1.8 * (x @ slope) - (1.1**2 - 0.7**2) / 2
+    moved = odds + 1.8 * radius * np.linalg.norm(slope) * np.array([[1.0], [-1.0]])
+    p, q = np.stack([expit(odds), expit(-odds)]), np.stack([expit(moved), expit(-moved)])
+    up, down = rel_entr(p[:, None], q).sum(axis=0)
+    possible = np.stack(np.meshgrid(*zip(up, down, strict=True)), axis=-1).reshape(-1, 4).mean(axis=-1)
+    assert np.abs((found[1][0] - found[0][0]) / 3.0 - possible).min() < 1e-4
+    # The components move too.
+    assert found[1][1] != found[0][1]
+
+
 @pytest.mark.parametrize("seed", [0, 1, 2])
 def test_it_finds_what_lies_apart(seed):
     """Two stripes, longer than they lie apart: to cut them across says as much."""
@@ -93,7 +123,7 @@ def test_what_has_no_code_is_refused():
         kv.Decoder(networks.mlp([4]), likelihoods.Normal((DIMS,))),
         priors.StandardNormal(2),
     )
-    with pytest.raises(ValueError, match=r"discrete code.*RelaxedOneHot"):
+    with pytest.raises(ValueError, match=r"discrete code.*RelaxedOneHot.*NormalMixture\(2, 10\)"):
         kv.SmoothCodeVAE(*parts)
     ladder = (
         LadderEncoder(networks.mlp([4, 4]), posteriors.RelaxedOneHot(2)),
