@@ -17,7 +17,7 @@ from keras_vae_cli.main import main
 
 NAMES = ("Kreise groß", "leere Felder", "quadratische")
 SET = ["data.resize=[8, 8]", "data.condition=label", "data.batch_size=8", "model.latent_dim=2", "train.epochs=1"]
-SET += ["model.latents=null", "model.objective=ELBO"]
+SET += ["model.posterior=MultivariateNormalDiag", "model.prior=StandardNormal", "model.objective=ELBO"]
 SET += ["model.encoder={name: mlp, units: [4]}", "model.decoder={name: mlp, units: [4]}", "export.formats=[]"]
 TRAIN = ["train", "image_folder", "--data", "pictures", "--run", "run", "--set", *SET]
 

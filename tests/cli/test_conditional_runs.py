@@ -205,7 +205,7 @@ def test_the_baseline_of_given_means_knows_them_too(condition):
     report = image_restoration.compare(vae, train, test)
     assert report["answers"]["consistency"] < 1e-5
     assert report["interpolation"]["bits_per_dim"] == pytest.approx(found.bits_per_dim)
-    mean = np.mean([vae.sample(len(x), seed=k, condition=c) for k in range(16)], axis=0)
+    mean = np.mean([vae.sample(len(x), seed=k, condition=c) for k in range(64)], axis=0)
     gain = image_restoration.psnr(x, mean) - found.psnr
     assert report["answers"]["gain"] == pytest.approx(gain, abs=1e-4)
     if condition == "gray":
