@@ -73,6 +73,7 @@ def load(
     levels: int | None = None,
     fit: Fit | None = None,
     class_names: Sequence[str] | None = None,
+    mirror: bool = False,
 ) -> tuple[tf.data.Dataset, ...]:
     """Training and test data in batches: images float32 in [0, 1], [B, H, W, C], or (image, label) pairs.
 
@@ -124,6 +125,8 @@ def load(
         class_names: the name of label k at index k. Data that have names themselves, such as those of class folders,
             are numbered in this order; others get these names. Give those of a model, `vae.condition.names`, so that
             new data have its numbers.
+        mirror: whether each training image is turned left to right half of the time, by chance, and conditions that
+            are images with it: twice the pictures, where left and right mean nothing.
 
     Returns:
         (train, test), or (train, validation, test) if `validation_split` > 0.
@@ -151,6 +154,7 @@ def load(
         levels=levels,
         fit=fit,
         class_names=class_names,
+        mirror=mirror,
     )
     train = splits.train.dataset(batch_size, seed=seed, shuffle=True, drop_remainder=drop_remainder)
     held_out = [splits.test] if splits.validation is None else [splits.validation, splits.test]
@@ -174,13 +178,14 @@ def read_splits(
     levels: int | None = None,
     fit: Fit | None = None,
     class_names: Sequence[str] | None = None,
+    mirror: bool = False,
 ) -> Splits:
     """What `load` serves, before it is cut into batches; for those who make their own datasets of it.
 
     Args:
         batch_size: if given, it is checked against the training data, as `load` does.
         name_or_path, binarize, seed, labels, validation_split, test_split, resize, data_dir, download, on_bad_file,
-            condition, value_range, levels, fit, class_names: as in `load`, with the same errors.
+            condition, value_range, levels, fit, class_names, mirror: as in `load`, with the same errors.
     """
     check_choice("binarize", binarize, (None, *get_args(Binarize)))
     given = check_derived(condition, NAMES)
@@ -219,6 +224,8 @@ def read_splits(
         train, validation, _ = _hold_out(train, names, by_row, validation_split, "validation_split", (seed, 1), what)
     if batch_size is not None and not 1 <= batch_size <= len(train):
         raise ValueError(f"batch_size={batch_size}, but {what} has {len(train)} training examples: choose 1 to that.")
+    if mirror:
+        train = train.mirrored()
     if binarize == "dynamic":
         test = test.binarized_once(EVALUATION_SEED)
         if validation is not None:
