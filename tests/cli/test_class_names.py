@@ -77,6 +77,32 @@ def test_names_from_folders_to_samples(home, ended):
 
 
 @pytest.mark.slow
+def test_own_pictures_are_drawn_by_class(tmp_path, monkeypatch, ended):
+    write(tmp_path / "pictures")
+    monkeypatch.chdir(tmp_path)
+    changes = [
+        "data.condition=label",
+        "data.resize=[8, 8]",
+        "data.batch_size=8",
+        "data.mirror=true",
+        "export.formats=[]",
+    ]
+    changes += ["model.latent_dim=8", "model.encoder.filters=[8, 8]", "model.decoder.filters=[8, 8]"]
+    changes += ["model.posterior.grid=[2, 2]", "model.posterior.num_codes=8"]
+    changes += [
+        "model.prior={name: AutoregressiveCodes, grid: [2, 2], num_codes: 8, units: 8, num_layers: 1, num_heads: 2}"
+    ]
+    changes += ["train.epochs=30", "train.learning_rate=0.01", "train.final_learning_rate=null"]
+    code, output, error = ended("train", "image_folder", "--data", "pictures", "--run", "run", "--set", *changes)
+    assert code == 0, output + error
+    vae = kv.load("run/vae.keras")
+    assert vae.prior.condition == vae.decoder.condition and vae.condition.names == NAMES
+    means = [float(vae.sample(32, seed=0, condition=name).mean()) * 255 for name in NAMES]
+    # The classes are gray levels of 0, 100 and 200.
+    assert means[0] < 60 < means[1] < 150 < means[2], means
+
+
+@pytest.mark.slow
 def test_new_data_are_numbered_as_the_model_was(home, ended):
     # Without its first class, the data alone would give the others other labels.
     write(home / "fewer", NAMES[1:])
