@@ -34,8 +34,8 @@ def draw(p: tfd.Distribution, seed: tf.Tensor) -> tf.Tensor:
         NoTransform: p is none of these.
     """
     rank = p.batch_shape.rank
-    if rank and not _is(p, "MultivariateNormalLinearOperator"):
-        raise NoTransform(f"a conditional {type(p).__name__} is not normal")
+    if rank and not (isinstance(p, Codes) or _is(p, "MultivariateNormalLinearOperator")):
+        raise NoTransform(f"a conditional {type(p).__name__} is neither normal nor a chain of codes")
     return _draw(p, seed, itertools.count(), by_row=bool(rank))
 
 

@@ -198,6 +198,8 @@ def prior_of(posterior: str) -> priors.Prior:
 def prior(name: str, condition: Condition | None) -> priors.Prior:
     """A line of the table of priors, for a model with this condition: a conditional one takes it over."""
     made = PRIORS[name]()
+    if name == "codes" and condition is not None:
+        return priors.AutoregressiveCodes(L, (1, L), 4, units=8, num_layers=1, num_heads=2, condition=condition)
     return made if None in (condition, made.condition) else priors.ConditionalNormal(L, condition, networks.mlp([4]))
 
 

@@ -14,6 +14,7 @@ from keras_vae.data.examples import CHUNK, empty, is_shareable
 Binarize = Literal["threshold", "dynamic"]
 # Keeps the random numbers of the data apart from those that a model draws from the same seed.
 STREAM = 0x64617461
+MIRROR = 0x6D6972
 fold_in = tf.random.experimental.stateless_fold_in
 
 
@@ -59,6 +60,7 @@ class Arrays:
         self._divisor = divisor
         self.class_names = class_names
         self._binarize = check_choice("binarize", binarize, (None, *get_args(Binarize)))
+        self._mirror = False
         self._rows = np.arange(lengths[0], dtype=np.int64)
         if binarize is not None:
             low, high = float(self._values.min()) / divisor, float(self._values.max()) / divisor
@@ -84,6 +86,20 @@ class Arrays:
         part._rows = self._rows[np.asarray(rows, np.int64)]
         return part
 
+    def mirrored(self) -> "Arrays":
+        """The same images, each turned left to right with probability 1/2, anew whenever a batch is made.
+
+        Extras that are images, such as conditions, are turned with theirs.
+
+        Raises:
+            ValueError: for what is no image [height, width, channels].
+        """
+        if len(self.event_shape) != 3:
+            raise ValueError(f"mirror is for images [height, width, channels]: these data have {self.event_shape}.")
+        turned = copy.copy(self)
+        turned._mirror = True
+        return turned
+
     def binarized_once(self, seed: int = 0) -> "Arrays":
         """A binarized copy: one Bernoulli draw for each value, the same for the same seed."""
         generator = np.random.default_rng(seed)
@@ -107,13 +123,13 @@ class Arrays:
     def dataset(
         self, batch_size: int, seed: int = 0, shuffle: bool = False, drop_remainder: bool = False
     ) -> tf.data.Dataset:
-        """All examples once. If shuffled, or dynamically binarized, every iteration over it is another one.
+        """All examples once. If shuffled, mirrored or dynamically binarized, every iteration over it is another one.
 
         The sequence of iterations follows from `seed` alone, in every process.
         """
         steps = self.steps_per_epoch(batch_size, drop_remainder)
         epochs = tf.data.Dataset.from_tensors(tf.constant(0, tf.int64))
-        if shuffle or self._binarize == "dynamic":
+        if shuffle or self._mirror or self._binarize == "dynamic":
             epochs = _new_number_each_iteration(tf.constant(_signed(seed), tf.int64))
         serve = self._server(batch_size, seed, shuffle, drop_remainder)
 
@@ -168,7 +184,11 @@ class Arrays:
                 chosen = order[index * batch_size : (index + 1) * batch_size]
                 if drop_remainder:
                     chosen = tf.ensure_shape(chosen, [batch_size])
-                values, *extras = [tf.gather(tensor, chosen) for tensor in tensors]
+                gathered = [tf.gather(tensor, chosen) for tensor in tensors]
+                if self._mirror:
+                    turn = tf.random.stateless_uniform(tf.shape(chosen), fold_in(fold_in(key, index), MIRROR)) < 0.5
+                    gathered = [_turned(each, turn) for each in gathered]
+                values, *extras = gathered
                 values = tf.cast(values, tf.float32) / self._divisor
                 if self._binarize == "threshold":
                     values = tf.cast(values >= 0.5, tf.float32)
@@ -208,6 +228,13 @@ def _shareable(values: np.ndarray, share: bool) -> np.ndarray:
     result = empty(values.shape, dtype, "The data")
     np.copyto(result, values, casting="same_kind")
     return result
+
+
+def _turned(values: tf.Tensor, turn: tf.Tensor) -> tf.Tensor:
+    """Images [B, H, W, C], turned left to right where `turn` [B] says so; what is no image as it is."""
+    if values.shape.rank != 4:
+        return values
+    return tf.where(turn[:, tf.newaxis, tf.newaxis, tf.newaxis], values[:, :, ::-1], values)
 
 
 def _shared(values: np.ndarray) -> tf.Tensor:

@@ -68,6 +68,7 @@ def load(
     levels: int | None = None,
     fit: Fit | None = None,
     class_names: Sequence[str] | None = None,
+    mirror: bool = False,
 ) -> Any:
     """Training and test data in batches: images float32 in [0, 1], [B, H, W, C], or (image, label) pairs.
 
@@ -121,6 +122,8 @@ def load(
         class_names: the name of label k at index k. Data that have names themselves, such as those of class folders,
             are numbered in this order; others get these names. Give those of a model, `vae.condition.names`, so that
             new data have its numbers.
+        mirror: whether each training image is turned left to right half of the time, by chance, and conditions that
+            are images with it: twice the pictures, where left and right mean nothing.
 
     Returns:
         (train, test), or (train, validation, test) if `validation_split` > 0; with `test_split` 0 one dataset, whose
@@ -135,6 +138,8 @@ def load(
     if check_number("test_split", test_split, at_least=0, below=1) == 0:
         if validation_split != 0:
             raise ValueError("test_split=0 gives all examples as one dataset, and leaves none for a validation_split.")
+        if mirror:
+            raise ValueError("mirror=True is of training images, and test_split=0 gives all examples as they are.")
         check_count("seed", seed, at_least=0)
         everything = read_all(
             name_or_path,
@@ -168,6 +173,7 @@ def load(
         levels=levels,
         fit=fit,
         class_names=class_names,
+        mirror=mirror,
     )
     train = splits.train.dataset(batch_size, seed=seed, shuffle=True, drop_remainder=drop_remainder)
     held_out = [splits.test] if splits.validation is None else [splits.validation, splits.test]
@@ -191,13 +197,14 @@ def read_splits(
     levels: int | None = None,
     fit: Fit | None = None,
     class_names: Sequence[str] | None = None,
+    mirror: bool = False,
 ) -> Splits:
     """What `load` serves, before it is cut into batches; for those who make their own datasets of it.
 
     Args:
         batch_size: if given, it is checked against the training data, as `load` does.
         name_or_path, binarize, seed, labels, validation_split, test_split, resize, data_dir, download, on_bad_file,
-            condition, value_range, levels, fit, class_names: as in `load`, with the same errors.
+            condition, value_range, levels, fit, class_names, mirror: as in `load`, with the same errors.
     """
     check_count("seed", seed, at_least=0)
     check_number("validation_split", validation_split, at_least=0, below=1)
@@ -234,6 +241,8 @@ def read_splits(
         train, validation, _ = _hold_out(train, names, by_row, validation_split, "validation_split", (seed, 1), what)
     if batch_size is not None and not 1 <= batch_size <= len(train):
         raise ValueError(f"batch_size={batch_size}, but {what} has {len(train)} training examples: choose 1 to that.")
+    if mirror:
+        train = train.mirrored()
     if binarize == "dynamic":
         test = test.binarized_once(EVALUATION_SEED)
         if validation is not None:

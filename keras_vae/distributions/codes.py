@@ -108,19 +108,20 @@ class Codes(tfd.Distribution):
 
     Args:
         logits: function from indices [M, N] to logits [M, N, S], of which the i-th depend on the indices before the
-            i-th.
+            i-th; of a batch, from the indices and the rows of `context` that they are given, [M, C].
         places: N.
         codebook: [S, D].
+        context: what the distributions of a batch are given, [B, C]; None for a single distribution, batch [].
     """
 
-    def __init__(self, logits: Any, places: int, codebook: tf.Tensor) -> None:
-        self.logits, self.places, self.codebook = logits, places, codebook
+    def __init__(self, logits: Any, places: int, codebook: tf.Tensor, context: tf.Tensor | None = None) -> None:
+        self.logits, self.places, self.codebook, self.context = logits, places, codebook, context
         super().__init__(
             dtype=codebook.dtype,
             reparameterization_type=tfd.NOT_REPARAMETERIZED,
             validate_args=False,
             allow_nan_stats=True,
-            parameters={"codebook": codebook},
+            parameters={"codebook": codebook, "context": context},
         )
 
     @classmethod
@@ -128,10 +129,10 @@ class Codes(tfd.Distribution):
         return {}
 
     def _batch_shape(self) -> tf.TensorShape:
-        return tf.TensorShape([])
+        return tf.TensorShape([]) if self.context is None else self.context.shape[:1]
 
     def _batch_shape_tensor(self) -> tf.Tensor:
-        return tf.constant([], tf.int32)
+        return tf.constant([], tf.int32) if self.context is None else tf.shape(self.context)[:1]
 
     def _event_shape(self) -> tf.TensorShape:
         return tf.TensorShape([self.places * int(self.codebook.shape[-1])])
@@ -140,16 +141,29 @@ class Codes(tfd.Distribution):
         return tf.constant(self._event_shape().as_list())
 
     def log_prob_of(self, indices: tf.Tensor) -> tf.Tensor:
-        """log p(k), [...], for indices [..., N]."""
+        """log p(k), [...], for indices [..., N]; of a batch, [..., B] for [..., B, N]."""
+        if self.context is not None:
+            lead = tf.broadcast_dynamic_shape(tf.shape(indices)[:-1], self._batch_shape_tensor())
+            indices = tf.broadcast_to(indices, tf.concat([lead, [self.places]], axis=0))
         flat = tf.reshape(indices, [-1, self.places])
-        losses = tf.nn.sparse_softmax_cross_entropy_with_logits(flat, self.logits(flat))
+        losses = tf.nn.sparse_softmax_cross_entropy_with_logits(flat, self._logits(flat))
         return -tf.reshape(tf.reduce_sum(losses, axis=-1), tf.shape(indices)[:-1])
 
+    def _logits(self, indices: tf.Tensor) -> tf.Tensor:
+        """Logits for indices [M, N]; of a batch, M is a multiple of B, and row i is of distribution i mod B."""
+        if self.context is None:
+            return self.logits(indices)
+        times = tf.math.floordiv(tf.shape(indices)[0], tf.maximum(tf.shape(self.context)[0], 1))
+        return self.logits(indices, tf.tile(self.context, [times, 1]))
+
     def chain(self, n: Any, choose: Callable[[tf.Tensor, tf.Tensor], tf.Tensor]) -> tf.Tensor:
-        """Indices, int32 [n, N], chosen one after another: place i by `choose`, given i and its logits [n, S]."""
+        """Indices, int32 [n, N], chosen one after another: place i by `choose`, given i and its logits [n, S].
+
+        Of a batch, n is a multiple of B, and row i is of distribution i mod B.
+        """
 
         def place(i: tf.Tensor, indices: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-            chosen = choose(i, tf.gather(self.logits(indices), i, axis=1))
+            chosen = choose(i, tf.gather(self._logits(indices), i, axis=1))
             return i + 1, tf.where(tf.range(self.places) == i, chosen[:, tf.newaxis], indices)
 
         start = (tf.constant(0), tf.zeros([n, self.places], tf.int32))
@@ -159,8 +173,9 @@ class Codes(tfd.Distribution):
         def choose(i: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:
             return tf.random.stateless_categorical(logits, 1, seeds.fold_in(seed, i), dtype=tf.int32)[:, 0]
 
-        drawn = lookup(self.codebook, self.chain(n, choose))
-        return tf.reshape(drawn, tf.concat([[n], self._event_shape_tensor()], axis=0))
+        batch = self._batch_shape_tensor()
+        drawn = lookup(self.codebook, self.chain(n * tf.reduce_prod(batch), choose))
+        return tf.reshape(drawn, tf.concat([[n], batch, self._event_shape_tensor()], axis=0))
 
     def _log_prob(self, z: tf.Tensor) -> tf.Tensor:
         return self.log_prob_of(indices_of(z, self.codebook))

@@ -9,6 +9,7 @@ import tensorflow as tf
 from tensorflow_probability import distributions as tfd
 
 from keras_vae.arguments import check_count, check_grid
+from keras_vae.conditions import Condition, check_condition, require
 from keras_vae.distributions.codes import Codes
 from keras_vae.distributions.support import REAL
 from keras_vae.distributions.tails.tail import NONE
@@ -34,6 +35,7 @@ class AutoregressiveCodes(Prior):
         units: width of the transformer.
         num_layers: number of its layers.
         num_heads: of its attention; divides `units`.
+        condition: a part of `keras_vae.conditions`, for p(codes|c): each place sees it too. None for none.
 
     Raises:
         ValueError: for sizes that do not fit together.
@@ -50,9 +52,12 @@ class AutoregressiveCodes(Prior):
         units: int = 128,
         num_layers: int = 2,
         num_heads: int = 4,
+        condition: Condition | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(latent_dim, **kwargs)
+        check_condition(condition)
+        self.condition = condition
         self.grid, self.code_dim = check_grid(grid, latent_dim)
         self.num_codes = check_count("num_codes", num_codes)
         self.units, self.num_heads = check_count("units", units), check_count("num_heads", num_heads)
@@ -103,15 +108,21 @@ class AutoregressiveCodes(Prior):
             layers[2].build(shape)
         self.norm.build(shape)
         self.output_layer.build(shape)
+        if self.condition is not None:
+            # It starts as the prior of all conditions.
+            self.given = keras.layers.Dense(self.units, kernel_initializer="zeros", dtype="float32")
+            self.given.build((None, math.prod(self.condition.features_shape)))
 
-    def logits(self, indices: tf.Tensor) -> tf.Tensor:
-        """Logits of each code given those before it, [M, N, S], for indices [M, N]."""
-        return self.logits_of(self.embedding(indices))
+    def logits(self, indices: tf.Tensor, context: tf.Tensor | None = None) -> tf.Tensor:
+        """Logits of each code given those before it, [M, N, S], for indices [M, N], and what they are given [M, C]."""
+        return self.logits_of(self.embedding(indices), context)
 
-    def logits_of(self, embedded: tf.Tensor) -> tf.Tensor:
+    def logits_of(self, embedded: tf.Tensor, context: tf.Tensor | None = None) -> tf.Tensor:
         """The same, for embedded codes [M, N, units]."""
         # Each place sees the codes before it, the first sees none.
         x = tf.pad(embedded[:, :-1], [[0, 0], [1, 0], [0, 0]]) + tf.convert_to_tensor(self.positions)
+        if context is not None:
+            x += self.given(context)[:, tf.newaxis]
         for before, attention, between, wide, narrow in self.blocks_of_layers:
             seen = before(x)
             x += attention(seen, seen, use_causal_mask=True)
@@ -119,11 +130,16 @@ class AutoregressiveCodes(Prior):
         return self.output_layer(self.norm(x))
 
     def distribution(self, encoder: Any = None, condition: tf.Tensor | None = None) -> tfd.Distribution:
-        """p(z), batch [], event [L].
+        """p(z), batch [], event [L]; p(z|c), batch [B], of a prior with a condition.
 
         Raises:
-            ValueError: without the encoder whose codebook it is.
+            ValueError: without the encoder whose codebook it is, or without the condition.
         """
         if encoder is None:
             raise ValueError("AutoregressiveCodes needs the encoder, whose codebook it is: distribution(encoder=...).")
-        return Codes(self.logits, self.places, tf.stop_gradient(encoder.posterior.codebook))
+        context = None
+        if self.condition is not None:
+            require(self, condition)
+            features = self.condition.features(condition)
+            context = tf.reshape(features, [-1, math.prod(self.condition.features_shape)])
+        return Codes(self.logits, self.places, tf.stop_gradient(encoder.posterior.codebook), context)

@@ -57,6 +57,7 @@ def open_data(
             # Whoever trains is told how many pictures are cropped.
             fit=None if settings.data.fit == "crop" else settings.data.fit,
             class_names=names,
+            mirror=settings.data.mirror,
         )
 
     with remarks(write):

@@ -77,13 +77,14 @@ def test_overrides_work_with_any_config():
             "data.path=elsewhere",
             "model.posterior=MultivariateNormalTriL",
             "train.learning_rate=1e-2",
-            "model.objective.kl_weight=2",
+            "model.objective={name: ELBO, kl_weight: 2}",
+            "model.objective.free_bits=1.0",
         ],
     )
     assert changed.data.path == "elsewhere"
     assert changed.model.posterior == {"name": "MultivariateNormalTriL"}
     assert changed.train.learning_rate == 0.01
-    assert changed.model.objective == {"name": "ELBO", "kl_weight": 2}
+    assert changed.model.objective == {"name": "ELBO", "kl_weight": 2, "free_bits": 1.0}
     assert settings.load(None, ["data.path=mine"]).data.name is None
 
 

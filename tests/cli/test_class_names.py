@@ -17,7 +17,7 @@ from keras_vae_cli.main import main
 
 NAMES = ("Kreise groß", "leere Felder", "quadratische")
 SET = ["data.resize=[8, 8]", "data.condition=label", "data.batch_size=8", "model.latent_dim=2", "train.epochs=1"]
-SET += ["model.latents=null", "model.objective=ELBO"]
+SET += ["model.posterior=MultivariateNormalDiag", "model.prior=StandardNormal", "model.objective=ELBO"]
 SET += ["model.encoder={name: mlp, units: [4]}", "model.decoder={name: mlp, units: [4]}", "export.formats=[]"]
 TRAIN = ["train", "image_folder", "--data", "pictures", "--run", "run", "--set", *SET]
 
@@ -74,6 +74,32 @@ def test_names_from_folders_to_samples(home, ended):
     assert "3 classes: 'Kreise groß', 'leere Felder', 'quadratische'" in output
     assert 'condition="Kreise groß"' in output
     assert "36 of the 36 images in 'pictures' have another shape than 8x8" in output
+
+
+@pytest.mark.slow
+def test_own_pictures_are_drawn_by_class(tmp_path, monkeypatch, ended):
+    write(tmp_path / "pictures")
+    monkeypatch.chdir(tmp_path)
+    changes = [
+        "data.condition=label",
+        "data.resize=[8, 8]",
+        "data.batch_size=8",
+        "data.mirror=true",
+        "export.formats=[]",
+    ]
+    changes += ["model.latent_dim=8", "model.encoder.filters=[8, 8]", "model.decoder.filters=[8, 8]"]
+    changes += ["model.posterior.grid=[2, 2]", "model.posterior.num_codes=8"]
+    changes += [
+        "model.prior={name: AutoregressiveCodes, grid: [2, 2], num_codes: 8, units: 8, num_layers: 1, num_heads: 2}"
+    ]
+    changes += ["train.epochs=30", "train.learning_rate=0.01", "train.final_learning_rate=null"]
+    code, output, error = ended("train", "image_folder", "--data", "pictures", "--run", "run", "--set", *changes)
+    assert code == 0, output + error
+    vae = kv.load("run/vae.keras")
+    assert vae.prior.condition == vae.decoder.condition and vae.condition.names == NAMES
+    means = [float(vae.sample(32, seed=0, condition=name).mean()) * 255 for name in NAMES]
+    # The classes are gray levels of 0, 100 and 200.
+    assert means[0] < 60 < means[1] < 150 < means[2], means
 
 
 @pytest.mark.slow

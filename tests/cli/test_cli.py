@@ -202,8 +202,9 @@ def test_a_folder_of_pictures(tmp_path):
         Image.fromarray(pixels).save(tmp_path / "pictures" / f"{index}.png")
     (tmp_path / "pictures" / "broken.jpg").write_bytes(b"not a picture")
     changes = ["data.path=pictures", "data.resize=[13, 9]", "data.batch_size=8", "model.latent_dim=3", "train.epochs=1"]
-    networks = ["model.encoder.filters=[4, 4]", "model.decoder.filters=[4, 4]", "model.latents=null", *NO_EXPORT]
-    result = command("train", "image_folder", "--set", *changes, *networks, "--run", "run", cwd=tmp_path)
+    parts = ["model.posterior=MultivariateNormalDiag", "model.prior=StandardNormal", "model.objective=ELBO"]
+    parts += ["model.encoder.filters=[4, 4]", "model.decoder={name: residual, filters: [4, 4]}", *NO_EXPORT]
+    result = command("train", "image_folder", "--set", *changes, *parts, "--run", "run", cwd=tmp_path)
     assert result.returncode == 0, result.stderr
     assert "13x9x3" in result.stdout
     assert "broken.jpg" in result.stderr + result.stdout

@@ -16,7 +16,9 @@ from keras_vae_cli.main import main
 
 SET = ["model.latent_dim=2", "model.encoder={name: mlp, units: [4]}", "model.decoder={name: mlp, units: [4]}"]
 SET += [
-    "model.latents=null",
+    "model.posterior=MultivariateNormalDiag",
+    "model.prior=StandardNormal",
+    "model.objective=ELBO",
     "train.epochs=1",
     "train.checkpoint_seconds=0",
     "data.batch_size=8",

@@ -52,6 +52,27 @@ def test_a_stream_started_later_gives_the_same_batches_bit_for_bit(start_step):
         assert np.array_equal(y, y_resumed)
 
 
+def test_half_of_the_mirrored_images_are_turned_with_their_conditions():
+    images = RNG.integers(0, 256, (400, 2, 4, 3), np.uint8)
+    small, labels = images.reshape(400, 2, 2, 2, 3).mean(axis=3), np.arange(400)
+    arrays = Arrays(images, small, labels, divisor=255.0).mirrored().subset(np.arange(1, 400))
+    dataset = arrays.dataset(50)
+    shares = []
+    for _ in range(2):
+        x, c, y = (np.concatenate(parts) for parts in zip(*dataset.as_numpy_iterator(), strict=True))
+        assert np.array_equal(y, labels[1:])
+        turned = ~(x == images[1:] / np.float32(255)).all(axis=(1, 2, 3))
+        there = np.where(turned[:, None, None, None], images[1:, :, ::-1], images[1:]) / np.float32(255)
+        assert np.array_equal(x, there) and 0.4 < turned.mean() < 0.6
+        np.testing.assert_allclose(c, x.reshape(399, 2, 2, 2, 3).mean(axis=3) * 255, rtol=1e-5)
+        shares.append(turned)
+    assert not np.array_equal(*shares)
+    whole, resumed = (list(arrays.stream(50, start_step=step).take(3)) for step in (0, 1))
+    assert all(np.array_equal(x, y) for x, y in zip(whole[1], resumed[0], strict=True))
+    with pytest.raises(ValueError, match="mirror is for images"):
+        numbered(50).mirrored()
+
+
 def test_every_epoch_of_a_stream_holds_all_examples_in_another_order():
     stream = numbered(50).stream(8, seed=0)
     assert stream.cardinality() == tf.data.INFINITE_CARDINALITY

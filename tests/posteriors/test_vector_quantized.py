@@ -2,6 +2,7 @@
 
 import itertools
 import math
+from types import SimpleNamespace
 
 import keras
 import numpy as np
@@ -10,6 +11,7 @@ import tensorflow as tf
 
 import keras_vae as kv
 from keras_vae import export, likelihoods, networks, objectives, posteriors, priors
+from keras_vae.conditions import Label, Vector
 from keras_vae.distributions.codes import Codes, indices_of, nearest, perplexity
 
 RNG = np.random.default_rng(0)
@@ -44,6 +46,33 @@ def prior():
     for weight in made.weights:
         weight.assign(np.random.default_rng(len(weight.path)).normal(size=weight.shape))
     return made, tf.constant(RNG.normal(size=(3, 2)).astype("float32"))
+
+
+@pytest.mark.parametrize("condition", [Label(3), Vector(2)], ids=["label", "vector"])
+def test_codes_given_a_condition(condition):
+    made = priors.AutoregressiveCodes(6, (1, 3), 3, units=8, num_layers=1, num_heads=2, condition=condition)
+    made.build((None, 8))
+    codebook = tf.constant(RNG.normal(size=(3, 2)).astype("float32"))
+    encoder = SimpleNamespace(posterior=SimpleNamespace(codebook=codebook))
+    given = np.array([0, 2]) if condition.num_classes else np.array([[0.1, 3.0], [-2.0, 0.5]], "float32")
+    with pytest.raises(ValueError, match="call it with condition="):
+        made.distribution(encoder)
+    both = made.distribution(encoder, given)
+    z = tf.reshape(tf.gather(codebook, list(itertools.product(range(3), repeat=3))), [27, 1, 6])
+    # It starts as the same for all, and is a distribution over all chains for each of them.
+    np.testing.assert_allclose(*np.exp(both.log_prob(z)).T, rtol=1e-5)
+    for weight in made.weights:
+        weight.assign(np.random.default_rng(len(weight.path)).normal(size=weight.shape))
+    p = np.exp(both.log_prob(z))
+    assert p.shape == (27, 2) and np.abs(p[:, 0] - p[:, 1]).max() > 0.05
+    np.testing.assert_allclose(p.sum(axis=0), 1.0, rtol=1e-5)
+    # Row i of the batch is what its condition gives alone, in densities and in draws.
+    np.testing.assert_allclose(p[:, 1], np.exp(made.distribution(encoder, given[1:]).log_prob(z))[:, 0], rtol=1e-4)
+    drawn = both.sample(4000, seed=1)
+    assert drawn.shape == (4000, 2, 6)
+    for row in range(2):
+        shares = (drawn.numpy()[:, row, np.newaxis] == z.numpy()[:, 0]).all(axis=-1).mean(axis=0)
+        np.testing.assert_allclose(shares, p[:, row], atol=0.03)
 
 
 def test_the_nearest_code_is_the_one_of_brute_force():
