@@ -11,7 +11,9 @@ Prints, and writes to RESULTS/results.json after each measurement and to RESULTS
 - the memory of each program as its compiler plans it, and the most that the device had in use;
 - the five kernels that take longest.
 
-What fails is told and left out; once `--seconds` are over, nothing new is begun.
+What fails is told and left out; once `--seconds` are over, nothing new is begun. XLA tries no variants of its kernels
+unless `--autotune` says so: on a GPU that took 25 to 43 s for a program of the MLP, a dozen of them at once. A speed that
+was taken while other programs still compiled is no speed of the device, and is marked with a star.
 """
 
 import argparse
@@ -31,6 +33,8 @@ from pathlib import Path
 from typing import Any
 
 os.environ.setdefault("JAX_ENABLE_X64", "1")  # step and seeds are 64 bits wide
+if "--autotune" not in sys.argv:
+    os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} --xla_gpu_autotune_level=0"
 
 import jax
 import jax.numpy as jnp
@@ -302,6 +306,7 @@ def main() -> None:
     parser.add_argument("--each", type=float, default=1.0, help="seconds of each measurement of the speed")
     parser.add_argument("--product", type=int, default=8192, help="rows of the matrix product")
     parser.add_argument("--threads", type=int, default=min(12, os.cpu_count() or 1), help="that compile")
+    parser.add_argument("--autotune", action="store_true", help="let XLA try variants of its kernels")
     parser.add_argument("--no-profile", action="store_true")
     options = parser.parse_args()
     options.out.mkdir(parents=True, exist_ok=True)
@@ -374,9 +379,11 @@ def main() -> None:
                 found = results.try_to(f"{what}, differences", lambda c=case, p=program, s=size: c.differences(p, s))
                 row["differences"]["highest" if highest else "default"] = found
                 print(f"{what}: differences {found}", flush=True)
+            crowded = any(not other.done() for other in wave.values())
             speed = results.try_to(f"{what}, speed", lambda c=case, p=program, s=size: c.throughput(p, s, options.each))
             if speed is None:
                 continue
+            speed["crowded"] = crowded
             statistics = _statistics(device)
             speed |= {
                 "FLOP": case.entry["flops"][str(size)],

@@ -56,7 +56,7 @@ def _speed(found: dict[str, Any]) -> str:
                     row["model"],
                     row["precision"] + (", highest" if highest else ""),
                     f"{int(batch):,}",
-                    f"{speed['ms']:.3g}",
+                    f"{speed['ms']:.3g}" + ("*" if speed.get("crowded") else ""),
                     f"{speed['images/s']:,.0f}",
                     f"{speed['FLOP/s'] / 1e12:.3g}",
                     f"{speed['FLOP/s'] / best:.1%}" if best else "",
