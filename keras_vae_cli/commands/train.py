@@ -481,6 +481,7 @@ def _report(
         f"{found}\n"
         f"Trained for {seconds:.0f} s. In {run}: {', '.join(sorted(path.name for path in run.glob('[!.]*')))}\n"
         f"Next:  {'    '.join(_command(name, run) for name in ('evaluate', 'plot', 'export'))}\n"
+        f"       {_command('sample', run, '-n 100 -o drawn')}\n"
         f"In Python:  import keras_vae as kv; {own}vae = kv.load({str(run / run_folder.MODEL)!r}); "
         f"vae.sample(16, seed=0{given})"
     )
@@ -490,7 +491,8 @@ def _report(
             console.print(f"! {finding}", style="bold red")
 
 
-def _command(name: str, run: Path) -> str:
+def _command(name: str, run: Path, options: str = "") -> str:
     """A command as it can be typed."""
     # What begins with a dash is an option, unless two stand before it.
-    return f"keras-vae {name} {'-- ' if str(run).startswith('-') else ''}{shlex.quote(str(run))}"
+    at = f"-- {shlex.quote(str(run))}" if str(run).startswith("-") else shlex.quote(str(run))
+    return f"keras-vae {name} {options} {at}" if options else f"keras-vae {name} {at}"
