@@ -98,7 +98,8 @@ def test_every_value_is_written_and_read_back(tmp_path):
 @pytest.mark.parametrize("path", sorted((catalogue.package_folder() / "configs").rglob("*.yaml")), ids=lambda p: p.stem)
 def test_the_configs_of_the_package_make_models(path):
     loaded = settings.load(path)
-    shape = (32, 32, 3) if loaded.data.path or loaded.data.name == "cifar10" else (28, 28, 1)
+    data = loaded.data
+    shape = (32, 32, 3) if data.path or data.resize or data.name == "cifar10" else (28, 28, 1)
     given = {"label": {"name": "Label", "num_classes": 10}, "image": {"name": "Image", "shape": [8, 8, 1]}}
     kind = None if loaded.data.condition is None else "label" if loaded.data.condition.name == "label" else "image"
     vae = build.make_vae(loaded, shape, given.get(kind))
