@@ -1,9 +1,7 @@
 """How good a trained model is, in honest units: nats and bits per dimension, each with its error.
 
 evaluation.log_likelihood(vae, test, num_samples=5000)      # importance-weighted log p(x)
-evaluation.annealed_importance_sampling(vae, test)          # the same number by an independent way, on a subset
 evaluation.evaluate(vae, test, train)                       # everything, JSON-ready
-evaluation.kid(test, vae.sample(2000, seed=0))              # do samples look like the data?
 """
 
 from keras_vae.evaluation.annealing import AnnealedEstimate, annealed_importance_sampling
