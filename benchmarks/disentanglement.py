@@ -1,7 +1,7 @@
 """Disentanglement of the `shapes_*` configs on rendered sprites: a table of all seeds.
 
-`gap_scale` and the like are the terms of which `mig` is the mean: how much the best latent knows of a factor beyond what
-the second best does, as a share of all there is to know.
+`gap_scale` and the like are the terms of which `mig` is the mean: how much the best latent knows of a factor beyond
+what the second best does, as a share of all there is to know.
 
     python benchmarks/disentanglement.py --runs runs/disentanglement --seeds 0 1 2
 
