@@ -1,5 +1,8 @@
 """Disentanglement of the `shapes_*` configs on rendered sprites: a table of all seeds.
 
+`gap_scale` and the like are the terms of which `mig` is the mean: how much the best latent knows of a factor beyond
+what the second best does, as a share of all there is to know.
+
     python benchmarks/disentanglement.py --runs runs/disentanglement --seeds 0 1 2
 
 Each row is written to RUNS/results.json when it is done, and is not made again: started a second time, this goes on
@@ -46,6 +49,7 @@ def measure(run: Path) -> dict[str, float]:
     import keras
 
     from keras_vae import data, disentanglement
+    from keras_vae.data.shapes import FACTORS
     from keras_vae.evaluation.aggregate import aggregate_posterior
     from keras_vae_cli.commands import build
 
@@ -54,6 +58,9 @@ def measure(run: Path) -> dict[str, float]:
     splits = data.read_splits(settings.data.name, labels=True, seed=settings.train.seed)
     columns, factors = columns_and_factors(run)
     found = disentanglement.scores(columns, factors)
+    changing = [name for name, column in zip(FACTORS, factors.T, strict=True) if np.ptp(column) > 0]
+    gaps = disentanglement.information_gaps(columns, factors)
+    found.update({f"gap_{name}": float(gap) for name, gap in zip(changing, gaps, strict=True)})
     if any(kind == "one-hot" for kind, _ in vae.prior.blocks):
         found["shape_accuracy"] = disentanglement.unsupervised_accuracy(columns[:, -1], factors[:, 0])
     correlation = aggregate_posterior(vae, splits.test.dataset(256)).total_correlation

@@ -70,7 +70,7 @@ def mutual_information(codes: Any, factors: Any, bins: int = BINS, discrete_code
 
 
 def mig(codes: Any, factors: Any, bins: int = BINS, discrete_codes: Sequence[int] = ()) -> float:
-    """Mutual information gap: 1/F sum_j (I(z_a; v_j) - I(z_b; v_j)) / H(v_j), a and b the two best codes for v_j.
+    """Mutual information gap: the mean of `information_gaps`.
 
     1 if each factor is in one code and in no other; 0 for constant codes, and where every factor is in two. Chen et al.
     2018, "Isolating sources of disentanglement in variational autoencoders", who take I(z; v) under q(z|x); here, as by
@@ -79,11 +79,18 @@ def mig(codes: Any, factors: Any, bins: int = BINS, discrete_codes: Sequence[int
     Raises:
         ValueError: for arrays of other shapes, values that are not finite, factors none of which changes.
     """
+    return float(np.mean(information_gaps(codes, factors, bins, discrete_codes)))
+
+
+def information_gaps(codes: Any, factors: Any, bins: int = BINS, discrete_codes: Sequence[int] = ()) -> np.ndarray:
+    """(I(z_a; v_j) - I(z_b; v_j)) / H(v_j) of each factor that changes, [F], a and b the two best codes for v_j.
+
+    Arguments and errors as in `mig`.
+    """
     information = np.sort(mutual_information(codes, factors, bins, discrete_codes), axis=0)
     codes, factors = _checked(codes, factors)
     second = information[-2] if len(information) > 1 else 0.0
-    discrete = _discretized(factors, bins, _num_different(codes, factors))
-    return float(np.mean((information[-1] - second) / _entropies(discrete)))
+    return (information[-1] - second) / _entropies(_discretized(factors, bins, _num_different(codes, factors)))
 
 
 def modularity(codes: Any, factors: Any, bins: int = BINS, discrete_codes: Sequence[int] = ()) -> float:

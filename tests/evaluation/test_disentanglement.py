@@ -55,6 +55,16 @@ def test_constant_codes_score_lowest(factors):
     assert disentanglement.factor_vae_score(codes, factors) == pytest.approx(1 / len(SIZES), abs=0.02)
 
 
+def test_a_gap_tells_which_factors_are_alone_in_a_code(factors):
+    """Of the last two factors the codes know sum and difference; the first is in two codes, the second in one."""
+    first, second, third, fourth = factors[:, :4].T
+    codes = np.stack([first, first, second, third + fourth, third - fourth], axis=1)
+    gaps = disentanglement.information_gaps(codes, factors[:, :4])
+    np.testing.assert_allclose(gaps[:2], [0.0, 1.0], atol=1e-12)
+    assert max(gaps[2:]) < 0.1
+    assert disentanglement.mig(codes, factors[:, :4]) == pytest.approx(np.mean(gaps))
+
+
 def test_codes_that_say_nothing_score_low(factors):
     codes = noise(len(factors), 4)
     assert disentanglement.mig(codes, factors) < 0.05

@@ -42,7 +42,8 @@ class SmoothCodeVAE(VAE):
 
     What makes no other class of an image can be told by an encoder that draws a distortion anew in each pass, as
     `networks.distorted` does: the two codes are then of two views of x. Digits take it (`keras-vae train mnist_joint`,
-    `keras-vae train mnist_clusters`).
+    `keras-vae train mnist_clusters`). r is found for x as it is, without distortion: the way from the code of one view
+    to that of another would tell the network which code the first has, and what no two views share would look smooth.
 
     Args:
         encoder: q(z, d|x), of which a block is a one-hot; any q(z|x) if the prior has clusters.
@@ -101,20 +102,18 @@ class SmoothCodeVAE(VAE):
         condition = condition_for(self.encoder, conditions.given(self.condition, condition, x.shape[0]))
         fixed = [_fixed(code) for group in terms.groups for code in self._codes(group.q)]
 
-        def change(moved: tf.Tensor) -> tf.Tensor:
-            """KL(q(d|x) || q(d|moved)), [B], summed over the codes."""
-            q = leaves(self.encoder(moved, condition=condition, training=training))
-            codes = [code for part in q for code in self._codes(part)]
-            return tf.add_n([tfd.kl_divergence(p, code) for p, code in zip(fixed, codes, strict=True)])
+        def codes(seen: tf.Tensor, training: bool) -> list[tfd.Distribution]:
+            q = leaves(self.encoder(seen, condition=condition, training=training))
+            return [code for part in q for code in self._codes(part)]
 
         replica = tf.distribute.get_replica_context().replica_id_in_sync_group
         direction = tf.random.stateless_normal(tf.shape(x), seeds.fold_in(seed, DIRECTIONS, replica))
         probe = tf.stop_gradient(x + 0.5 * self.radius * _of_length_one(direction))
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             tape.watch(probe)
-            divergence = change(probe)
+            divergence = _divergence([_fixed(q) for q in codes(x, False)], codes(probe, False))
         worst = _of_length_one(tf.stop_gradient(tape.gradient(divergence, probe)))
-        smoothness = terms.mean(change(x + self.radius * worst))
+        smoothness = terms.mean(_divergence(fixed, codes(x + self.radius * worst, training)))
         return terms, loss + schedules.at_step(self.smoothness_weight, self._step()) * smoothness, extra
 
     def _codes(self, q: tfd.Distribution) -> list[tfd.Distribution]:
@@ -130,6 +129,11 @@ class SmoothCodeVAE(VAE):
 def _fixed(q: tfd.Distribution) -> tfd.Distribution:
     """The same distribution of a class, without a gradient."""
     return type(q)(tf.stop_gradient(q.logits))
+
+
+def _divergence(p: list[Any], q: list[Any]) -> tf.Tensor:
+    """KL(p || q), [B], summed over the codes."""
+    return tf.add_n([tfd.kl_divergence(each, other) for each, other in zip(p, q, strict=True)])
 
 
 def _of_length_one(x: tf.Tensor) -> tf.Tensor:

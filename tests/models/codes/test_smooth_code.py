@@ -13,10 +13,12 @@ from keras_vae.models.ladder import LadderDecoder, LadderEncoder
 DIMS = 3
 
 
-def model(kind=kv.SmoothCodeVAE, units=(), classes=2, detached_steps=0, objective=None, **options) -> kv.VAE:
+def model(kind=kv.SmoothCodeVAE, units=(), classes=2, detached_steps=0, objective=None, body=None, **options) -> kv.VAE:
     discrete = posteriors.RelaxedOneHot(classes, detached_steps=detached_steps)
     return kind(
-        kv.Encoder(networks.mlp(units), posteriors.JointPosterior(posteriors.MultivariateNormalDiag(1), discrete)),
+        kv.Encoder(
+            body or networks.mlp(units), posteriors.JointPosterior(posteriors.MultivariateNormalDiag(1), discrete)
+        ),
         kv.Decoder(networks.mlp(units), likelihoods.Normal((DIMS,), scale=0.5)),
         priors.JointPrior(priors.StandardNormal(1), priors.UniformOneHot(classes)),
         objective,
@@ -77,6 +79,26 @@ def test_of_two_components_the_worst_direction_is_that_of_their_means():
     assert np.abs((found[1][0] - found[0][0]) / 3.0 - possible).min() < 1e-4
     # The components move too.
     assert found[1][1] != found[0][1]
+
+
+def test_the_worst_direction_does_not_tell_the_code_of_another_view():
+    """Of a linear code of noisy views of one x: up and down are alike, whichever side the first view was on."""
+    radius, noise, n, weight = 1.0, 1.0, 50_000, 1000.0
+    slope = np.array([1.5, -1.2, 1.3])
+    vae = model(
+        body=keras.Sequential([keras.layers.GaussianNoise(noise, seed=0)]), smoothness_weight=weight, radius=radius
+    )
+    vae.build()
+    vae.encoder.posterior.discrete.projection.kernel.assign(np.stack([-slope, slope], axis=1) / 2.0)
+    x, seed = np.zeros((n, DIMS), "float32"), tf.constant([1, 2])
+    with_term = vae.compute_objective(x, None, None, seed, training=True)[1]
+    without = kv.VAE.compute_objective(vae, x, None, None, seed, training=True)[1]
+    random, length = np.random.default_rng(0), np.linalg.norm(slope)
+    first, second = random.normal(scale=noise * length, size=(2, n))
+    moved = second + random.choice([-1.0, 1.0], size=n) * radius * length
+    p, q = np.stack([expit(first), expit(-first)]), np.stack([expit(moved), expit(-moved)])
+    # Beside such a weight the rest of the loss, of other noise in either, is nothing.
+    np.testing.assert_allclose(float(with_term - without) / weight, rel_entr(p, q).sum(axis=0).mean(), rtol=0.05)
 
 
 @pytest.mark.parametrize("seed", [0, 1, 2])
