@@ -17,6 +17,7 @@ Configs that differ in their data alone are one here.
 It says nothing of how good a config is: that is what benchmarks/configs.py without --quick is for.
 """
 
+import concurrent.futures
 import contextlib
 import dataclasses
 import functools
@@ -252,9 +253,10 @@ def run(names: Sequence[str], runs: Path | None) -> int:
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     # A process for each: what one has traced, and taken of memory, is gone when the next one starts.
     spawn = multiprocessing.get_context("spawn")
-    with place(runs) as folder, spawn.Pool(cores, begin, [promises.CONFIGS], 1) as pool:
+    workers = concurrent.futures.ProcessPoolExecutor(cores, spawn, begin, (promises.CONFIGS,), max_tasks_per_child=1)
+    with place(runs) as folder, workers as pool:
         print("| config | held out: first ELBO | last | KL | seconds | wrong |\n|" + " --- |" * 6, flush=True)
-        for checked in pool.imap(functools.partial(look_in, folder), alone, chunksize=1):
+        for checked in pool.map(functools.partial(look_in, folder), alone):
             wrong += bool(checked.faults)
             print(checked, flush=True)
     for name, other in twins.items():

@@ -17,6 +17,7 @@ import numpy as np
 import pytest
 
 import keras_vae as kv
+from keras_vae.training.checkpoint_state import meanings, set_meanings
 from keras_vae_cli.main import main
 
 TESTS = Path(__file__).parent
@@ -72,6 +73,54 @@ def test_posteriors_mean_what_they_did(name, tmp_path):
         np.testing.assert_allclose(q.mean(), mean, rtol=1e-4, atol=1e-5)
         np.testing.assert_allclose(moments, second, rtol=1e-3, atol=1e-5)
     vae.fit(x, epochs=1, verbose=0)
+
+
+def test_a_revision_is_kept_inside_of_others():
+    for revision in (1, 2):
+        base = kv.posteriors.MultivariateNormalTriL(3)
+        base.revision = revision
+        joint = kv.posteriors.JointPosterior(base, kv.posteriors.RelaxedOneHot(2))
+        assert type(joint).from_config(joint.get_config()).continuous.revision == revision
+        flow = kv.posteriors.Flow(base)
+        assert type(flow).from_config(flow.get_config()).base.revision == revision
+
+
+def test_weights_mean_what_they_did_in_a_model_that_takes_them_over(tmp_path):
+    with zipfile.ZipFile(TESTS / "before_covariances.zip") as archive:
+        archive.extractall(tmp_path)
+    with np.load(tmp_path / "expected.npz") as expected:
+        x, second = expected["x"], expected["tril"]
+    old = kv.load(tmp_path / "tril.keras")
+    config = old.get_config()
+    config["encoder"]["config"]["posterior"]["config"]["revision"] = 2
+    new = kv.VAE.from_config(config)
+    new.build()
+    new.set_weights(old.get_weights())
+    assert np.abs(new.encode(x).covariance() - second).max() > 0.01
+    set_meanings(new, meanings(old))
+    np.testing.assert_allclose(new.encode(x).covariance(), second, rtol=1e-3, atol=1e-5)
+
+
+def test_a_checkpoint_says_what_its_weights_mean(tmp_path):
+    x = np.random.default_rng(0).random((32, 4, 4, 1), "float32").round()
+
+    def make(revision):
+        vae = kv.VAE(
+            kv.Encoder(kv.networks.mlp([8]), kv.posteriors.MultivariateNormalTriL(3)),
+            kv.Decoder(kv.networks.mlp([8]), kv.likelihoods.Bernoulli((4, 4, 1))),
+            kv.priors.StandardNormal(3),
+            seed=0,
+        )
+        vae.encoder.posterior.revision = revision
+        vae.compile(optimizer="adam")
+        return vae
+
+    for revision in (1, 2):
+        folder = tmp_path / str(revision)
+        make(revision).fit(x, epochs=1, batch_size=16, verbose=0, callbacks=[kv.callbacks.Checkpoints(folder)])
+        goes_on = make(2)
+        goes_on.fit(x, epochs=2, batch_size=16, verbose=0, callbacks=[kv.callbacks.Checkpoints(folder)])
+        assert goes_on.encoder.posterior.revision == revision
 
 
 def test_a_later_revision_is_refused():

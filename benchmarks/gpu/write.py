@@ -5,8 +5,7 @@
 For an MLP, a convolutional model, one with a RealNVP prior and a hierarchy, each in float32, mixed_bfloat16 and
 mixed_float16, FOLDER gets the step of `VAE.train_step` with its optimizer at each batch size, the variables that it
 starts from, the images, and what 20 steps give on this processor. `index.json` says what is what; cases that it has
-already stay unless they are asked for again. The noise is part of
-the step: Philox, from the model's seed and its step.
+already stay unless they are asked for again. The noise is part of the step: Philox, from the model's seed and its step.
 """
 
 import argparse
@@ -60,7 +59,7 @@ def flow(small: bool) -> kv.VAE:
 
 
 def hierarchical(small: bool) -> kv.VAE:
-    """The model of configs/cifar10_hierarchical.yaml: five levels of latents between residual convolutions."""
+    """The model of configs/cifar10_hierarchical.yaml: six levels of latents, residual convolutions."""
     up, down, latents = [24, 48, 64, 96], [96, 64, 48, 16], [16, 16, 16, 16, 16, 0, 0, 0]
     if small:
         up, down, latents = [4, 4], [4, 4], [2, 2, 0, 0]

@@ -195,9 +195,10 @@ def self_train(vae: VAE, labelled: Any, unlabelled: Any, rounds: int = 2, **opti
     """A classifier from few labels and many examples without: what the codes say is learned, and learned again.
 
     `CodeClassifier` gives all examples a class, `fine_tune` learns these and gives them anew, as often as there are
-    rounds; each begins with the encoder as it was trained without labels. Those whose label is known keep it. Wrong
-    classes are as far apart as chance has them, and a network behind `networks.distorted` does not learn them all:
-    each round is better than its teacher.
+    rounds; each begins with the encoder as it was trained without labels. Those whose label is known are learned with
+    it too, beside the class that was found for them if they are among `unlabelled`. Wrong classes are as far apart as
+    chance has them, and a network behind `networks.distorted` does not learn them all: each round is better than its
+    teacher.
 
     Args:
         vae: the model, which stays as it is.

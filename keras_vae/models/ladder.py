@@ -13,8 +13,8 @@ between the stages of the decoder's network. A stage is a dense layer, a convolu
 """
 
 import math
-from collections.abc import Sequence
-from typing import Any, Self
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar, Self
 
 import tensorflow as tf
 from tensorflow_probability import distributions as tfd
@@ -111,6 +111,7 @@ class LadderDecoder(Decoder):
     needs_features = True
     # Upper bound of log sigma. It was 5, as models that were saved then remember.
     max_log_scale: float = 0.5
+    before: ClassVar[Mapping[str, Any]] = {"max_log_scale": 5.0}
     # Whether a level sees the features of its own height and width. It was once those of as many stages from the top,
     # as models that were saved then remember: of a convolutional network, half of the levels saw smaller ones.
     by_size: bool = True

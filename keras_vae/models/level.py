@@ -1,8 +1,8 @@
 """One level of a hierarchy: prior, and posterior that corrects it."""
 
 import math
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
 
 import keras
 import tensorflow as tf
@@ -26,6 +26,9 @@ class Level(keras.layers.Layer):
         is_gated: whether these are `GatedDense`; not of a map.
         max_log_scale: log sigma is below it.
     """
+
+    # It was 5 in what is saved without saying: see `training.checkpoint_state.set_meanings`.
+    before: ClassVar[Mapping[str, Any]] = {"max_log_scale": 5.0}
 
     def __init__(
         self, latents: int, activation: str, is_gated: bool = False, max_log_scale: float = 0.5, **kwargs: Any

@@ -15,7 +15,8 @@ A posterior of your own is a subclass with two methods:
 
 import inspect
 import math
-from typing import Any, Self
+from collections.abc import Mapping
+from typing import Any, ClassVar, Self
 
 import keras
 import numpy as np
@@ -97,6 +98,8 @@ class Posterior(Serializable, keras.layers.Layer):
     indices_shape: tuple[int, ...] = ()
     extras: frozenset[str] = frozenset()
     revision: int = 1
+    # Of what is saved without saying: see `training.checkpoint_state.set_meanings`.
+    before: ClassVar[Mapping[str, Any]] = {"revision": 1}
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)

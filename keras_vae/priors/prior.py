@@ -40,7 +40,8 @@ class Prior(Serializable, keras.layers.Layer):
         uses_encoder: whether it is made of the encoder's posteriors.
         uses_codebook: whether it is over the codes of the encoder's posterior.
         num_examples: number of examples that `adapt` wants to see.
-        num_clusters: number of its components that stand for clusters, with `responsibilities`; 0 for none.
+        num_clusters: number of its components that stand for clusters, with `responsibilities`; 0 for none. Its
+            distribution is a `tfd.MixtureSameFamily` of them.
         adapts_to_codes: whether it can take its start from the codes of a trained encoder.
         condition: what it is conditioned on.
     """

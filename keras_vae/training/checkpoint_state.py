@@ -10,7 +10,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from keras_vae import files
+from keras_vae import files, internals
 
 # Before the name of its run, in a model file.
 STAMP = "keras_vae run "
@@ -66,6 +66,29 @@ def variables(vae: Any) -> dict[str, Any]:
     named = {f"model.{index}": variable for index, variable in enumerate(vae.variables)}
     named |= {f"optimizer.{index}": variable for index, variable in enumerate(vae.optimizer.variables)}
     return {**named, "skipped": vae.skip_counts.counts}
+
+
+def meanings(part: keras.Layer) -> list[dict[str, Any]]:
+    """What the weights of layers mean, where that has changed since there were files: see `set_meanings`."""
+    return [{name: getattr(layer, name) for name in layer.before} for layer in _changed(part)]
+
+
+def set_meanings(part: keras.Layer, found: list[dict[str, Any]] | None) -> None:
+    """Let weights that are taken over mean what they did.
+
+    Args:
+        part: a model or a layer, whose layers declare in `before` the attributes that decide it, with their values in
+            files that do not tell.
+        found: what `meanings` gave of the same part where the weights come from; None for such a file.
+    """
+    layers = _changed(part)
+    for layer, values in zip(layers, found or [dict(layer.before) for layer in layers], strict=True):
+        for name, value in values.items():
+            setattr(layer, name, value)
+
+
+def _changed(part: keras.Layer) -> list[Any]:
+    return [layer for layer in internals.layers_of(part) if getattr(layer, "before", None)]
 
 
 def metric_variables(vae: Any) -> dict[str, Any]:

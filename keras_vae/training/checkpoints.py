@@ -141,6 +141,10 @@ class Checkpoints(FitCallback):
             )
         for name, variable in variables.items():
             checkpoint_state.assign(variable, arrays[name])
+        was = checkpoint_state.meanings(vae)
+        checkpoint_state.set_meanings(vae, state.get("meanings"))
+        if checkpoint_state.meanings(vae) != was:
+            vae.train_function, vae.test_function = None, None
         if vae.seed != state["seed"]:
             # The seed is a constant of the compiled steps.
             vae.seed, vae.train_function, vae.test_function = state["seed"], None, None
@@ -345,6 +349,7 @@ class Checkpoints(FitCallback):
             "best_value": self.best_value,
             "best_yardstick": list(self.best_yardstick),
             "best_epoch": self.best_epoch,
+            "meanings": checkpoint_state.meanings(self.model),
             "shapes": {name: list(variable.shape) for name, variable in variables.items()},
             "callbacks": {name: checkpoint_state.plain_state(callback) for name, callback in self._others.items()},
             "lists": lists,

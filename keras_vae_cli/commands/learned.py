@@ -40,10 +40,9 @@ class Learned:
         said = f"Learned: {self.active_units} of {self.latent_dim} dimensions used"
         if self.samples is None:
             return f"{said}."
-        share = f"{self.samples['accuracy']:.0%}"
-        return (
-            f"{said}; a nearest neighbour tells drawn from real {self.noun} in {share} of cases, where 50% is chance."
-        )
+        share, drawn, real = (f"{self.samples[key]:.0%}" for key in ("accuracy", "of_drawn", "of_real"))
+        told = f"tells drawn from real {self.noun} in {share} of cases, where 50% is chance"
+        return f"{said}; a nearest neighbour {told} ({drawn} of the drawn ones, {real} of the real)."
 
 
 def learned(vae: VAE, data: Any, history: Mapping[str, Any] | None = None, seed: int = 0) -> Learned:
@@ -64,8 +63,9 @@ def learned(vae: VAE, data: Any, history: Mapping[str, Any] | None = None, seed:
     has_draws = not is_deterministic(vae) and (vae.condition is None or not vae.condition.is_image)
     if has_draws and not found.num_nonfinite and len(x) > 1:
         real = x[:COMPARED]
-        drawn = vae.sample(len(real), seed, None if condition is None else condition[:COMPARED])
-        # As both are shown.
+        given_too = None if condition is None else condition[:COMPARED]
+        # A mean of what is black or white is neither, and nearer to every image than images are to each other.
+        drawn = vae.sample(len(real), seed, given_too, noise=vae.decoder.likelihood.levels == 2)
         samples = dataclasses.asdict(nearest_neighbours(real, np.clip(drawn, x.min(), x.max())))
     noun = "images" if is_image(x.shape[1:]) else "examples"
     return Learned(int(found.active.sum()), len(found.active), samples, noun, findings)

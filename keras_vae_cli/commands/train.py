@@ -23,7 +23,7 @@ from keras_vae.data.class_names import are_numbers, listed
 from keras_vae.evaluation.statistics import checked_batches, given
 from keras_vae.models.vae import VAE
 from keras_vae.training import checkpoint_files, monitors
-from keras_vae.training.checkpoint_state import number
+from keras_vae.training.checkpoint_state import meanings, number, set_meanings
 from keras_vae.training.checkpoints import Position
 from keras_vae.training.replicas import follow_chief, from_chief, is_chief
 from keras_vae.training.steps_per_call import largest_divisor
@@ -228,6 +228,7 @@ class _Session:
                     f"config of the shapes {shapes[0]}: the sections model must agree in all but the objective."
                 )
             mine.set_weights(theirs.get_weights())
+            set_meanings(mine, meanings(theirs))
         self.console.print(f"starting from the weights of {path}")
 
     def _adapt_to_codes(self) -> None:
