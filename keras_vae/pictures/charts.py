@@ -16,7 +16,7 @@ from matplotlib.figure import Figure
 from keras_vae.data.class_names import names_of
 from keras_vae.evaluation.statistics import LatentStatistics, gather, given, latent_statistics, points
 from keras_vae.models.vae import VAE
-from keras_vae.pictures.tiles import DPI, FONT, PathLike, named, saved
+from keras_vae.pictures.tiles import DPI, FONT, PathLike, Picture, named, saved
 
 CURVES = ("elbo", "log_likelihood", "kl")
 
@@ -38,7 +38,7 @@ def latent_scatter(
     z, _ = points(vae, (x, given(vae, own, data)))
     of_classes = None if labels is not None else names_of(data) or (vae.condition and vae.condition.names)
     labels = own if labels is None else np.asarray(labels)[: len(x)]
-    figure = Figure(figsize=(6.4, 5.4), dpi=DPI, layout="constrained")
+    figure = Picture(figsize=(6.4, 5.4), dpi=DPI, layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.add_subplot()
     names = ("z0", "z1")
@@ -103,7 +103,7 @@ def kl_per_dimension(
         )
     order = np.argsort(-found.kl_per_dim)
     active = found.active[order]
-    figure = Figure(figsize=(min(12.0, max(4.5, 0.28 * len(order) + 1.5)), 3.2), dpi=DPI, layout="constrained")
+    figure = Picture(figsize=(min(12.0, max(4.5, 0.28 * len(order) + 1.5)), 3.2), dpi=DPI, layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.add_subplot()
     at = np.arange(len(order))
@@ -135,7 +135,7 @@ def training_curves(history: Any, path: PathLike | None = None) -> Figure:
     names = [name for name in CURVES if name in columns or f"val_{name}" in columns]
     if not names:
         raise ValueError(f"The history has none of {', '.join(CURVES)}, but {', '.join(columns) or 'nothing'}.")
-    figure = Figure(figsize=(3.6 * len(names), 3.2), dpi=DPI, layout="constrained")
+    figure = Picture(figsize=(3.6 * len(names), 3.2), dpi=DPI, layout="constrained")
     FigureCanvasAgg(figure)
     for axes, name in zip(np.atleast_1d(figure.subplots(1, len(names))), names, strict=True):
         settled = []

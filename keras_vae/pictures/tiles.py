@@ -192,7 +192,7 @@ def _sheet(
     top = margin + LINE * (bool(title) + bool(column_labels))
     total_width = max(left + width + margin, int(CHARACTER * len(title)) + 2 * margin)
     total_height = top + height + margin
-    figure = Figure(figsize=(total_width / DPI, total_height / DPI), dpi=DPI)
+    figure = Picture(figsize=(total_width / DPI, total_height / DPI), dpi=DPI)
     FigureCanvasAgg(figure)
     axes = figure.add_axes((left / total_width, margin / total_height, width / total_width, height / total_height))
     axes.set_axis_off()
@@ -214,6 +214,13 @@ def _sheet(
     if title:
         at(margin if not row_labels else left, margin + LINE / 2 - 3, title, "left")
     return figure, axes
+
+
+class Picture(Figure):
+    """A figure that notebooks show as it is written to files."""
+
+    def _repr_png_(self) -> bytes:
+        return png(self)
 
 
 def png(figure: Figure) -> bytes:

@@ -393,3 +393,11 @@ def test_samples_of_a_density(tmp_path):
     found = cells(pixels(tmp_path / "d.png"), 5, 5, 6, 5, top=26).reshape(25, 6, 5, 3)[..., 0]
     expected = np.asarray(vae.decode(density.sample(25)).mean())[..., 0]
     np.testing.assert_allclose(found, np.clip(255 * expected, 0, 255), atol=1)
+
+
+def test_notebooks_show_the_picture_that_is_written(tmp_path):
+    vae = make((4, 4, 1))
+    grid = pictures.samples(vae, path=tmp_path / "grid.png")
+    curves = pictures.training_curves({"elbo": [1.0, 2.0], "val_elbo": [1.0, 1.5]}, path=tmp_path / "curves.png")
+    for figure, name in ((grid, "grid"), (curves, "curves")):
+        assert figure._repr_png_() == (tmp_path / f"{name}.png").read_bytes()
