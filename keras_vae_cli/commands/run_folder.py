@@ -21,6 +21,7 @@ from keras_vae_cli import own_parts
 from keras_vae_cli.commands import history, run_data
 from keras_vae_cli.commands.build import read
 from keras_vae_cli.commands.export import FORMATS, export_run
+from keras_vae_cli.commands.page import PAGE, write_page
 from keras_vae_cli.commands.provenance import in_a_line, provenance
 from keras_vae_cli.commands.run_data import open_data
 from keras_vae_cli.errors import ConfigError
@@ -48,7 +49,7 @@ def check_places(run: Path, *folders: str) -> None:
         str(run.absolute()).encode()
     except UnicodeEncodeError:
         raise ConfigError(f"The name of {run} is no UTF-8, as TensorFlow needs it: give another folder.") from None
-    for name in (CONFIG, MODEL, HISTORY, REPORT, IDENTITY):
+    for name in (CONFIG, MODEL, HISTORY, REPORT, IDENTITY, PAGE):
         files.check_file(run / name)
     for folder in (run, *(run / name for name in folders)):
         files.check_folder(folder)
@@ -184,6 +185,8 @@ def plot(run: Path, data_path: Path | None = None, accept_changes: bool = False)
     with opened(run, PICTURES) as console:
         _, vae, splits = open_run(run, console, data_path, accept_changes)
         draw(run, vae, splits.test, console)
+        if (run / REPORT).is_file():
+            write_page(run)
 
 
 def draw(run: Path, vae: VAE, test: data.Arrays, console: Console) -> None:
@@ -234,7 +237,8 @@ def evaluate(
         )
         console.print(in_a_line(made_by))
         update_report(run, **found, evaluated_by=made_by)
-        console.print(f"Written to {run / REPORT}.")
+        write_page(run)
+        console.print(f"Written to {run / REPORT}; {run / PAGE} shows all of it.")
 
 
 def export(

@@ -30,6 +30,7 @@ from keras_vae.training.steps_per_call import largest_divisor
 from keras_vae_cli import own_parts
 from keras_vae_cli.commands import build, history, run_data, run_folder, workers
 from keras_vae_cli.commands.learned import learned
+from keras_vae_cli.commands.page import PAGE, write_page
 from keras_vae_cli.commands.progress import TrainingProgress
 from keras_vae_cli.commands.provenance import device_in_a_line, in_a_line, provenance
 from keras_vae_cli.errors import ConfigError
@@ -472,6 +473,7 @@ def _report(
         },
         trained_by=made_by,
     )
+    write_page(run)
     given = ""
     if vae.condition is not None:
         given = ", condition=..." if vae.condition.num_classes is None else ", condition=0"
@@ -481,6 +483,7 @@ def _report(
     console.print(
         f"{found}\n"
         f"Trained for {seconds:.0f} s. In {run}: {', '.join(sorted(path.name for path in run.glob('[!.]*')))}\n"
+        f"All on one page: {run / PAGE}\n"
         f"Next:  {'    '.join(_command(name, run) for name in ('evaluate', 'plot', 'export'))}\n"
         f"       {_command('sample', run, '-n 100 -o drawn')}\n"
         f"In Python:  import keras_vae as kv; {own}vae = kv.load({str(run / run_folder.MODEL)!r}); "

@@ -17,11 +17,16 @@ def described(path: Path) -> str:
     Raises:
         ConfigError: if the folder is damaged.
     """
+    return "\n".join(f"{label:<{LABEL}}{text}" for label, text in lines(path))
+
+
+def lines(path: Path) -> Iterator[tuple[str, str]]:
+    """The same as labels and texts.
+
+    Raises:
+        ConfigError: if the folder is damaged.
+    """
     run = read(path)
-    return "\n".join(f"{label:<{LABEL}}{text}" for label, text in _lines(run))
-
-
-def _lines(run: Run) -> Iterator[tuple[str, str]]:
     made = run.settings
     training, test = run.report.get("training", {}), run.report.get("test", {})
     yield "run", f"{run.path}, {_state(run)}"

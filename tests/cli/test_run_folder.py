@@ -224,7 +224,7 @@ def test_a_finished_run_records_no_settings_that_it_was_not_trained_with(tmp_pat
     ("name", "is_folder"),
     [
         *[(name, False) for name in ("pictures", "checkpoints", "tensorboard", "export")],
-        *[(name, True) for name in ("vae.keras", "history.csv", "report.json", "run.json")],
+        *[(name, True) for name in ("vae.keras", "history.csv", "report.json", "run.json", "index.html")],
     ],
 )
 def test_what_stands_in_the_way_is_said_before_the_training(tmp_path, name, is_folder):
