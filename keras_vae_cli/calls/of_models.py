@@ -93,7 +93,7 @@ def encode(
     with quiet_start():
         from keras_vae_cli.commands.products import codes
 
-    hand_over(codes.encode, run, data or [], output, condition=condition)
+    hand_over(codes.encode, run, data or [], output, condition=condition, force=force)
 
 
 def reconstruct(
@@ -168,4 +168,4 @@ def interpolate(
     with quiet_start():
         from keras_vae_cli.commands.products import interpolation
 
-    hand_over(interpolation.interpolate, run, [first, second], output, steps=steps, condition=condition)
+    hand_over(interpolation.interpolate, run, [first, second], output, steps=steps, condition=condition, force=force)

@@ -11,6 +11,11 @@ from sources import picture
 
 import keras_vae as kv
 from keras_vae import data
+from keras_vae.pictures import tiles
+from keras_vae_cli.commands import run_folder
+from keras_vae_cli.commands.products import written
+from keras_vae_cli.commands.products.opened import Opened
+from keras_vae_cli.errors import ConfigError
 
 
 def mostly_slow(*cases):
@@ -257,10 +262,17 @@ def test_a_folder_gives_way_only_if_all_in_it_is_such_a_result(verb, digits_run,
     made = tmp_path / "made"
     made.mkdir()  # an empty one is no work of anybody's
     assert ended(*call(verb, digits_run, drawings, made))[0] == 0
-    before = sorted(p.relative_to(made) for p in made.rglob("*"))
+    before = {p.relative_to(made): p.read_bytes() for p in made.rglob("*.png")}
     assert ended(*call(verb, digits_run, drawings, made))[0] == 2
-    assert ended(*call(verb, digits_run, drawings, made, "--force"))[0] == 0
-    assert sorted(p.relative_to(made) for p in made.rglob("*")) == before
+    again = ["--seed", "7"]
+    if verb == "reconstruct":
+        # Other pictures of the same names.
+        shutil.copytree(drawings, tmp_path / "others")
+        shutil.copy(drawings / "c.png", tmp_path / "others/b.png")
+        again, drawings = [], tmp_path / "others"
+    assert ended(*call(verb, digits_run, drawings, made, "--force", *again))[0] == 0
+    after = {p.relative_to(made): p.read_bytes() for p in made.rglob("*.png")}
+    assert after.keys() == before.keys() and after != before
     (made / "thesis.txt").write_text("years of work")
     code, _, err = ended(*call(verb, digits_run, drawings, made, "--force"))
     assert code == 1 and "thesis.txt" in err and (made / "thesis.txt").read_text() == "years of work"
@@ -268,6 +280,52 @@ def test_a_folder_gives_way_only_if_all_in_it_is_such_a_result(verb, digits_run,
     picture(tmp_path / "pictures/holiday.png")
     code, _, err = ended(*call(verb, digits_run, drawings, tmp_path / "pictures", "--force"))
     assert code == 1 and "has not written holiday.png" in err
+    # Another program's file of that name lists no work of ours.
+    (tmp_path / "pictures/about.json").write_text(json.dumps({"made_by": "hand", "files": ["holiday.png"]}))
+    code, _, err = ended(*call(verb, digits_run, drawings, tmp_path / "pictures", "--force"))
+    assert code == 1 and "has not written about.json" in err
+    (made / "thesis.txt").unlink()
+    (made / "album").symlink_to(tmp_path / "pictures")
+    code, _, err = ended(*call(verb, digits_run, drawings, made, "--force"))
+    assert code == 1 and "has not written album" in err and (made / "album").is_symlink()
+
+
+class Arriving:
+    """Images that take their time: meanwhile somebody saves a file."""
+
+    def __init__(self, path):
+        self.path = path
+
+    def __len__(self):
+        return 2
+
+    def __array__(self, dtype=None, copy=None):
+        self.path.write_text("years of work")
+        return np.zeros((2, 4, 4), "float32")
+
+
+def test_what_comes_during_the_work_stays(tmp_path):
+    opened = Opened(tmp_path, None, None, run_folder.make_console())
+    written.write_folder(opened, np.zeros((2, 4, 4)), tmp_path / "made", False)
+    thesis = tmp_path / "made/thesis.txt"
+    with pytest.raises(ConfigError, match=r"has not written thesis\.txt"):
+        written.write_folder(opened, Arriving(thesis), tmp_path / "made", True)
+    assert thesis.read_text() == "years of work"
+    for suffix in ("npz", "npy"):
+        path = tmp_path / f"mine.{suffix}"
+        with pytest.raises(ConfigError, match="is there by now, and was not touched"):
+            written.write_arrays(path, {"x": Arriving(path)}, False)
+        assert path.read_text() == "years of work"
+        written.write_arrays(path, {"x": np.ones(3)}, True)
+        assert path.read_bytes() != b"years of work"
+    path = tmp_path / "mine.png"
+    path.write_text("years of work")
+    figure = tiles.draw_tiles(tiles.tiled(np.zeros((2, 4, 4, 1), "float32"), 2))
+    with pytest.raises(ConfigError, match="is there by now"):
+        written.write_picture(path, figure, False)
+    assert path.read_text() == "years of work"
+    written.write_picture(path, figure, True)
+    assert pixels(path).ndim >= 2
 
 
 @pytest.mark.parametrize("verb", VERBS)

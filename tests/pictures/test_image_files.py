@@ -67,6 +67,21 @@ def test_what_is_there_stays_unless_it_may_give_way(tmp_path):
     assert {path.suffix for path in (tmp_path / "mine").iterdir()} == {".png"}
 
 
+def test_what_comes_while_images_are_written_stays(tmp_path):
+    notes = tmp_path / "new/notes.txt"
+    notes.parent.mkdir()
+    with pytest.raises(FileExistsError, match="holds something now"):
+        pictures.write_images(GRAY, notes.parent, written=lambda _: notes.write_text("years of work"))
+    assert [path.name for path in tmp_path.rglob("*")] == ["new", "notes.txt"]
+
+    def refuse():
+        raise ValueError("not mine")
+
+    with pytest.raises(ValueError, match="not mine"):
+        pictures.write_images(GRAY, notes.parent, replace=True, check=refuse)
+    assert [path.name for path in tmp_path.rglob("*")] == ["new", "notes.txt"]
+
+
 @pytest.mark.parametrize("images", [np.zeros((2, 8)), np.zeros((2, 8, 8, 2)), np.zeros((2, 2, 8, 8, 3))])
 def test_what_is_no_image_is_refused(images, tmp_path):
     with pytest.raises(ValueError, match="PNG files hold images"):

@@ -8,7 +8,14 @@ import numpy as np
 
 from keras_vae.pictures import tiles
 from keras_vae_cli.commands.products.opened import Opened, open_model, typed_condition
-from keras_vae_cli.commands.products.written import check_folder, check_images, main_name, write_arrays, write_folder
+from keras_vae_cli.commands.products.written import (
+    check_folder,
+    check_images,
+    main_name,
+    write_arrays,
+    write_folder,
+    write_picture,
+)
 from keras_vae_cli.commands.progress import counted
 from keras_vae_cli.errors import ConfigError
 
@@ -59,10 +66,10 @@ def sample(
         drawn = vae.sample(n, seed=seed, condition=given, temperature=temperature, noise=noise)
     names = vae.condition.names if vae.condition is not None else None
     if suffix == ".png":
-        tiles.saved(_sheet(drawn, labels, names), output)
+        write_picture(output, _sheet(drawn, labels, names), force)
     elif suffix:
         by_name = None if labels is None or names is None or suffix != ".npz" else np.array(names)
-        write_arrays(output, {main_name(opened): drawn, "labels": labels, "class_names": by_name})
+        write_arrays(output, {main_name(opened): drawn, "labels": labels, "class_names": by_name}, force)
     else:
         write_folder(opened, drawn, output, force, _in_class_folders(labels, names))
     if not suffix and max(drawn.shape[1:3]) < SMALL:
