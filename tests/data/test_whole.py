@@ -36,6 +36,21 @@ def test_splits_of_a_folder_are_read_one_after_another_with_their_labels(tmp_pat
     assert np.rint(images[:, 0, 0, 0] * 255 - 100).astype(int).tolist() == [3, 1, 2]
 
 
+def test_what_lies_beside_the_splits_of_a_folder_is_read_too(tmp_path):
+    for level, name in enumerate(["train/x/1.png", "test/y/2.png", "cats/b.png"], 1):
+        gray(tmp_path / name, level)
+    (tmp_path / "cats/photo.heic").write_bytes(b"")
+    with pytest.warns(UserWarning, match=r"not read, by their suffix: 1 \.heic"):
+        whole = data.load(tmp_path, test_split=0, labels=True)
+    assert whole.file_names == ("cats/b.png", "test/y/2.png", "train/x/1.png") and levels(whole) == [3, 2, 1]
+    assert whole.class_names == ("cats", "x", "y")
+    (tmp_path / "cats/photo.heic").unlink()
+    gray(tmp_path / "c.png", 4)
+    assert levels(data.load(tmp_path, test_split=0)) == [4, 3, 2, 1]
+    with pytest.raises(ValueError, match="1 images in .* are in none"):
+        data.load(tmp_path, test_split=0, labels=True)
+
+
 def test_names_follow_their_examples_into_subsets(tmp_path):
     for level in range(4):
         gray(tmp_path / f"{level}.png", level)
