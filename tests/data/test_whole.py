@@ -89,6 +89,11 @@ def test_tables_are_vectors(tmp_path, text):
     np.testing.assert_array_equal(rows_of(data.load(tmp_path / "table.csv", test_split=0)), [[1, 2], [3, 4]])
 
 
+def test_every_other_column_of_a_table_is_a_value(tmp_path):
+    (tmp_path / "table.csv").write_text("x,y,targets\n1,2,3\n4,5,6\n")
+    np.testing.assert_array_equal(rows_of(data.load(tmp_path / "table.csv", test_split=0)), [[1, 2, 3], [4, 5, 6]])
+
+
 def test_a_table_may_have_labels(tmp_path):
     (tmp_path / "table.csv").write_text("Label,a,b\n1,0.5,2\n0,3,4\n")
     whole = data.load(tmp_path / "table.csv", test_split=0, labels=True)
@@ -101,6 +106,7 @@ def test_a_table_may_have_labels(tmp_path):
     ("text", "message"),
     [
         ("a,b\n1,2\n3,x\n", "Line 3 of .* has 'x' in column 'b', which is no number"),
+        ("a,b\n1_000,2\n", "Line 2 of .* has '1_000' in column 'a', which is no number"),
         ("1,2\n3\n", "Line 2 of .* has 1 cells, and those before have 2"),
         ("a,b\n", "has no rows of numbers"),
         ("", "has no rows of numbers"),
