@@ -12,8 +12,10 @@ from sources import picture
 import keras_vae as kv
 from keras_vae import data
 from keras_vae.pictures import tiles
-from keras_vae_cli.commands import run_folder
+from keras_vae_cli import settings
+from keras_vae_cli.commands import build, run_folder
 from keras_vae_cli.commands.products import written
+from keras_vae_cli.commands.products.given import read_given
 from keras_vae_cli.commands.products.opened import Opened
 from keras_vae_cli.errors import ConfigError
 
@@ -420,3 +422,22 @@ def test_a_table_is_trained_on_and_used(tmp_path, monkeypatch, ended):
     assert ended("reconstruct", "run", "table.csv", "-o", "curves.png")[0] == 0
     code, _, err = ended("encode", "run", "run/pictures", "-o", "more.npz")
     assert code == 1 and "The model is of vectors of 3 numbers" in err
+
+
+@pytest.fixture(scope="module")
+def numbered_model(tmp_path_factory):
+    """A model of ten classes without names, as `read_given` takes it."""
+    small = ["model.encoder={name: mlp, units: [4]}", "model.decoder={name: mlp, units: [4]}", "model.latent_dim=2"]
+    small += ["model.likelihood=Normal", "model.prior=StandardNormal", "data.condition=label"]
+    vae = build.make_vae(settings.load(None, small), (8, 8, 1), {"name": "Label", "num_classes": 10})
+    return Opened(tmp_path_factory.mktemp("numbered"), vae, None, run_folder.make_console())
+
+
+def test_the_folders_of_classes_without_names_are_numbers(numbered_model, tmp_path):
+    for name in ("7/a.png", "3/b.png"):
+        picture(tmp_path / name, mode="L")
+    ((_, labels),) = read_given(numbered_model, [str(tmp_path)], None).batches()
+    assert labels.tolist() == [3, 7]
+    (tmp_path / "7").rename(tmp_path / "cats")
+    with pytest.raises(ConfigError, match=r"has the classes 'cats', which are none (.|\n)*by --condition"):
+        read_given(numbered_model, [str(tmp_path)], None)

@@ -47,7 +47,7 @@ def test_what_lies_beside_the_splits_of_a_folder_is_read_too(tmp_path):
     (tmp_path / "cats/photo.heic").unlink()
     gray(tmp_path / "c.png", 4)
     assert levels(data.load(tmp_path, test_split=0)) == [4, 3, 2, 1]
-    with pytest.raises(ValueError, match="1 images in .* are in none"):
+    with pytest.raises(ValueError, match=r"1 images in .* are in none"):
         data.load(tmp_path, test_split=0, labels=True)
 
 
