@@ -122,6 +122,19 @@ def test_runs_that_differ_in_their_seed_are_one_row_with_a_standard_error(seeds,
     assert "train.epochs: 50" in out and "standard error" in out
 
 
+@pytest.mark.parametrize("values", [[np.nan] * 3, [-20.0, np.inf, -22.0], [np.inf, -np.inf, 0.0]])
+def test_figures_that_are_not_finite_are_shown(seeds, ended, values):
+    for run, value in zip(seeds, values, strict=False):
+        report = json.loads((run / "report.json").read_text())
+        report["training"]["test_elbo"] = value
+        (run / "report.json").write_text(json.dumps(report))
+    code, out, err = ended("compare", *seeds)
+    assert code == 0, err
+    assert "nan ± ?" in out and "3.00 ± 0.00" in out
+    code, out, err = ended("compare", seeds[1])
+    assert code == 0 and f"{values[1]:.4g}" in out, err
+
+
 def test_runs_that_cannot_be_compared_are_refused(seeds, tmp_path, ended):
     with pytest.raises(ConfigError, match="is given twice"):
         compare.summary([seeds[0], seeds[0]])
