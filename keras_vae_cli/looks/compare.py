@@ -54,7 +54,9 @@ def summary(paths: Sequence[Path]) -> list[Row]:
     for run in runs:
         groups.setdefault(repr(sorted(_deciding(run).items())), []).append(run)
     shared = [_deciding(group[0]) for group in groups.values()]
-    differing = [name for name in shared[0] if any(other.get(name) != shared[0][name] for other in shared)]
+    # Not those of the first alone: {} has no values.
+    names = dict.fromkeys(name for settings in shared for name in settings)
+    differing = [name for name in names if any(other.get(name) != shared[0].get(name) for other in shared)]
     return [_row(group, differing) for group in groups.values()]
 
 

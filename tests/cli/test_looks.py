@@ -122,6 +122,15 @@ def test_runs_that_differ_in_their_seed_are_one_row_with_a_standard_error(seeds,
     assert "train.epochs: 50" in out and "standard error" in out
 
 
+def test_a_setting_that_only_a_later_row_has_differs(seeds, ended):
+    values = yaml.safe_load((seeds[3] / "config.yaml").read_text())
+    values["train"]["optimizer_arguments"] = {"beta_1": 0.5}
+    (seeds[3] / "config.yaml").write_text(yaml.safe_dump(values))
+    code, out, err = ended("compare", *seeds)
+    assert code == 0, err
+    assert f"train.optimizer_arguments.beta_1: None ({seeds[0].parent}/a*), 0.5 ({seeds[3]})" in out
+
+
 @pytest.mark.parametrize("values", [[np.nan] * 3, [-20.0, np.inf, -22.0], [np.inf, -np.inf, 0.0]])
 def test_figures_that_are_not_finite_are_shown(seeds, ended, values):
     for run, value in zip(seeds, values, strict=False):
