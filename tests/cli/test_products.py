@@ -14,7 +14,7 @@ from keras_vae import data
 from keras_vae.pictures import tiles
 from keras_vae_cli import settings
 from keras_vae_cli.commands import build, run_folder
-from keras_vae_cli.commands.products import written
+from keras_vae_cli.commands.products import samples, written
 from keras_vae_cli.commands.products.given import read_given
 from keras_vae_cli.commands.products.opened import Opened
 from keras_vae_cli.errors import ConfigError
@@ -422,6 +422,19 @@ def test_a_table_is_trained_on_and_used(tmp_path, monkeypatch, ended):
     assert ended("reconstruct", "run", "table.csv", "-o", "curves.png")[0] == 0
     code, _, err = ended("encode", "run", "run/pictures", "-o", "more.npz")
     assert code == 1 and "The model is of vectors of 3 numbers" in err
+
+
+@pytest.mark.parametrize("name", ["codes.NPZ", "codes.NPY", "codes.CSV"])
+def test_suffixes_may_be_large(tmp_path, name):
+    written.write_arrays(tmp_path / name, {"means": np.ones((2, 3), "float32")}, False)
+    assert [path.name for path in tmp_path.iterdir()] == [name] and (tmp_path / name).stat().st_size > 0
+
+
+def test_a_place_that_cannot_be_written_to_is_found_before_the_work(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(OSError, match="is no folder, and one is needed there"):
+        # There is no model either, which is said later.
+        samples.sample(tmp_path / "nowhere", tmp_path / "file/new.npz", 3)
 
 
 @pytest.fixture(scope="module")

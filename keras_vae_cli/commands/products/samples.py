@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
+from keras_vae import files
 from keras_vae.pictures import tiles
 from keras_vae_cli.commands.products.opened import Opened, open_model, typed_condition
 from keras_vae_cli.commands.products.written import (
@@ -49,7 +50,9 @@ def sample(
         ConfigError: for a condition that cannot be, and a folder that holds anything else.
     """
     suffix = output.suffix.lower()
-    if not suffix:
+    if suffix:
+        files.check_folder(output.parent)
+    else:
         check_folder(output, force)
     opened = open_model(run)
     check_images(opened, suffix)

@@ -119,10 +119,13 @@ def write_arrays(path: Path, arrays: dict[str, np.ndarray | None], force: bool) 
     """
     there = {name: array for name, array in arrays.items() if array is not None}
     with files.whole_file(path) as temporary:
+        # To streams: numpy writes to other names than those of files that end in .NPZ.
         if path.suffix.lower() == ".npy":
-            np.save(temporary, next(iter(there.values())))
+            with temporary.open("wb") as binary:
+                np.save(binary, next(iter(there.values())))
         elif path.suffix.lower() == ".npz":
-            np.savez_compressed(temporary, **there)  # type: ignore[arg-type]
+            with temporary.open("wb") as binary:
+                np.savez_compressed(binary, **there)  # type: ignore[arg-type]
         else:
             with temporary.open("w", encoding="utf-8", newline="") as stream:
                 csv.writer(stream).writerows(_rows(there))
