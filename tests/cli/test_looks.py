@@ -33,6 +33,13 @@ def test_every_config_has_a_line_and_can_be_shown(ended):
     assert code == 2 and "Did you mean mnist?" in err
 
 
+def test_what_is_no_text_is_not_shown(tmp_path, ended):
+    (tmp_path / "photo.png").write_bytes(b"\x89PNG\r\n")
+    for words in (["configs", "show"], ["configs"]):
+        code, _, err = ended(*words, tmp_path / "photo.png")
+        assert code == 2 and "photo.png is not a YAML file" in err
+
+
 def test_the_head_of_a_config_is_its_first_sentence(tmp_path):
     (tmp_path / "a.yaml").write_text("# Kim et al. 2018,\n# the first. Another.\n#\n# Promise: x\ndata: {}\n")
     assert configs_look.head(tmp_path / "a.yaml") == "Kim et al. 2018, the first."
@@ -142,6 +149,17 @@ def test_figures_that_are_not_finite_are_shown(seeds, ended, values):
     assert "nan ± ?" in out and "3.00 ± 0.00" in out
     code, out, err = ended("compare", seeds[1])
     assert code == 0 and f"{values[1]:.4g}" in out, err
+
+
+def test_a_report_may_lack_a_section(seeds, ended):
+    (seeds[0] / "report.json").write_text(json.dumps({"finished": True, "training": None, "test": None}))
+    for verb in ("info", "compare"):
+        code, _, err = ended(verb, seeds[0])
+        assert code == 0, err
+    (seeds[0] / "report.json").write_text(json.dumps({"finished": True, "training": [1]}))
+    for verb in ("info", "compare"):
+        code, _, err = ended(verb, seeds[0])
+        assert code == 2 and "report.json is damaged: training is no mapping" in err
 
 
 def test_runs_that_cannot_be_compared_are_refused(seeds, tmp_path, ended):

@@ -374,7 +374,7 @@ def test_data_of_another_kind_are_refused(digits_run, tmp_path, ended):
         ("empty", "No image files"),
         ("notes.txt", "neither a folder of images"),
         ("broken.png", "Cannot read the image file"),
-        ("broken.npy", "is damaged or no .npy file"),
+        ("broken.npy", "is damaged or no numpy array"),
         ("nowhere/x.png", "There is no file or folder"),
         ("nowhere", "No dataset, file or folder is called"),
     ):
@@ -454,3 +454,15 @@ def test_the_folders_of_classes_without_names_are_numbers(numbered_model, tmp_pa
     (tmp_path / "7").rename(tmp_path / "cats")
     with pytest.raises(ConfigError, match=r"has the classes 'cats', which are none (.|\n)*by --condition"):
         read_given(numbered_model, [str(tmp_path)], None)
+
+
+def test_a_file_that_is_no_npy_is_refused_in_words(numbered_model, tmp_path):
+    np.savez(tmp_path / "x.npz", images=np.zeros((2, 8, 8), "uint8"))
+    packed = (tmp_path / "x.npz").read_bytes()
+    for content in (packed, packed[:100], b"no array", b""):
+        (tmp_path / "x.npy").write_bytes(content)
+        with pytest.raises(ValueError, match="is damaged or no numpy array"):
+            read_given(numbered_model, [str(tmp_path / "x.npy")], ["3"])
+        (tmp_path / "y.npz").write_bytes(content[:100])
+        with pytest.raises(ValueError, match=r"is damaged or no \.npz file"):
+            read_given(numbered_model, [str(tmp_path / "y.npz")], ["3"])

@@ -1,10 +1,11 @@
 """Images from numpy arrays, .npy and .npz files."""
 
+import contextlib
 import math
 import zipfile
 import zlib
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import IO
 
@@ -95,12 +96,29 @@ def load_file(
     Raises:
         ValueError: for a damaged file (named), an unknown key, or arrays that are not images.
     """
+    with _opened(path) as (keys, read):
+        return _load(keys, read, repr(str(path)), resize, labels, value_range, fit)
+
+
+def read_npy(path: Path) -> np.ndarray:
+    """The array of an .npy file, whatever its values mean.
+
+    Raises:
+        ValueError: as `load_file`.
+    """
+    with _opened(path) as (_, read):
+        return read("images")
+
+
+@contextlib.contextmanager
+def _opened(path: Path) -> Iterator[tuple[list[str], Callable[[str], np.ndarray]]]:
+    """The names of the arrays in a file, and what reads one of them."""
     shown = repr(str(path))
     try:
         if path.suffix.lower() == ".npy":
             with path.open("rb") as stream:
-                array = _read_npy(stream, shown)
-            return _load(["images"], lambda _: array, shown, resize, labels, value_range, fit)
+                yield ["images"], lambda _: _read_npy(stream, shown)
+            return
         with zipfile.ZipFile(path) as archive:
             members = {name.removesuffix(".npy"): name for name in archive.namelist() if name.endswith(".npy")}
 
@@ -108,7 +126,7 @@ def load_file(
                 with archive.open(members[key]) as stream:
                     return _read_npy(stream, f"{key!r} in {shown}")
 
-            return _load(list(members), member, shown, resize, labels, value_range, fit)
+            yield list(members), member
     # What zipfile raises of a damaged file; NotImplementedError is of an unknown compression.
     except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError) as error:
         raise ValueError(f"{shown} is damaged or no {path.suffix} file: {error}") from error

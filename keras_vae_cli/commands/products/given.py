@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from keras_vae import data
-from keras_vae.data.readers import tables
+from keras_vae.data.readers import array_files, tables
 from keras_vae_cli.commands import run_data, run_folder
 from keras_vae_cli.commands.products.opened import Opened, typed_condition, with_channels
 from keras_vae_cli.errors import ConfigError
@@ -124,7 +124,7 @@ def _source(opened: Opened, paths: Sequence[str], options: dict[str, Any]) -> An
         return paths[0]  # perhaps a dataset by name
     if path.suffix.lower() not in (".csv", ".npy") or path.is_dir():
         return path
-    named = tables.read_table(path) if path.suffix.lower() == ".csv" else {"images": _read_npy(path)}
+    named = tables.read_table(path) if path.suffix.lower() == ".csv" else {"images": array_files.read_npy(path)}
     images, shape = named["images"], tuple(opened.vae.decoder.event_shape)
     if len(shape) == 3 and images.ndim == 2 and images.shape[1] == math.prod(shape):
         if images.dtype.kind == "f" and (images == np.rint(images)).all() and images.max() > 1:
@@ -135,13 +135,6 @@ def _source(opened: Opened, paths: Sequence[str], options: dict[str, Any]) -> An
         # Few rows may lack the level that is white in all.
         options["value_range"] = (0, white) if images.min() >= 0 and images.max() <= white else None
     return named
-
-
-def _read_npy(path: Path) -> np.ndarray:
-    try:
-        return np.load(path, allow_pickle=False)
-    except (ValueError, EOFError) as error:
-        raise ConfigError(f"{str(path)!r} is damaged or no .npy file of numbers: {error}.") from None
 
 
 def _condition_of_data(opened: Opened, typed: Any) -> dict[str, Any]:
