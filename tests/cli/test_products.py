@@ -424,6 +424,19 @@ def test_a_table_is_trained_on_and_used(tmp_path, monkeypatch, ended):
     assert code == 1 and "The model is of vectors of 3 numbers" in err
 
 
+@pytest.mark.parametrize("words", [["encode", "RUN", ""], ["reconstruct", "RUN", "a.png", ""], ["compare", "RUN", ""]])
+def test_an_empty_word_is_not_the_current_folder(digits_run, tmp_path, ended, words):
+    words = [digits_run if word == "RUN" else word for word in words]
+    code, out, err = ended(*words, *([] if words[0] == "compare" else ["-o", tmp_path / "x.npz"]))
+    assert code != 0 and "It is empty" in out + err and not (tmp_path / "x.npz").exists()
+
+
+@pytest.mark.parametrize("two", [["", "b.png"], ["a.png", ""]])
+def test_both_pictures_have_names(digits_run, tmp_path, ended, two):
+    code, out, err = ended("interpolate", digits_run, *two, "-o", tmp_path / "x.png")
+    assert code != 0 and "It is empty" in out + err
+
+
 @pytest.mark.parametrize("name", ["codes.NPZ", "codes.NPY", "codes.CSV"])
 def test_suffixes_may_be_large(tmp_path, name):
     written.write_arrays(tmp_path / name, {"means": np.ones((2, 3), "float32")}, False)
