@@ -16,7 +16,7 @@ from keras_vae_cli import settings
 from keras_vae_cli.commands import build, run_folder
 from keras_vae_cli.commands.products import samples, written
 from keras_vae_cli.commands.products.given import read_given
-from keras_vae_cli.commands.products.opened import Opened
+from keras_vae_cli.commands.products.opened import Opened, open_model
 from keras_vae_cli.errors import ConfigError
 
 
@@ -479,3 +479,21 @@ def test_a_file_that_is_no_npy_is_refused_in_words(numbered_model, tmp_path):
         (tmp_path / "y.npz").write_bytes(content[:100])
         with pytest.raises(ValueError, match=r"is damaged or no \.npz file"):
             read_given(numbered_model, [str(tmp_path / "y.npz")], ["3"])
+
+
+def test_the_arrays_of_an_npz_are_read_as_those_of_an_npy(labelled_run, tmp_path):
+    opened = open_model(labelled_run)
+    # Darker than all that the model has seen, and yet not black and white.
+    rows = np.random.default_rng(0).integers(0, 2, (6, 64))
+    np.save(tmp_path / "rows.npy", rows)
+    np.savez(tmp_path / "rows.npz", x_train=rows[:4], x_test=rows[4:], labels=np.array([None]), notes=np.array([None]))
+    np.savez(tmp_path / "images.npz", mine=rows.reshape(6, 8, 8), names=np.array(["a"] * 6))
+    for name in ("rows.npy", "rows.npz", "images.npz"):
+        ((x, _),) = read_given(opened, [str(tmp_path / name)], ["light"]).batches()
+        np.testing.assert_allclose(x, rows.reshape(6, 8, 8, 1) / np.float32(255), atol=1e-7)
+    np.savez(tmp_path / "labelled.npz", images=rows, labels=[0, 1, 2, 2, 1, 0])
+    ((_, labels),) = read_given(opened, [str(tmp_path / "labelled.npz")], None).batches()
+    assert labels.tolist() == [0, 1, 2, 2, 1, 0]
+    np.savez(tmp_path / "nothing.npz", a=rows, b=rows)
+    with pytest.raises(ValueError, match=r"None of the arrays in .*nothing\.npz' is named as images"):
+        read_given(opened, [str(tmp_path / "nothing.npz")], ["light"])

@@ -5,7 +5,7 @@ import math
 import zipfile
 import zlib
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import IO
 
@@ -100,14 +100,33 @@ def load_file(
         return _load(keys, read, repr(str(path)), resize, labels, value_range, fit)
 
 
-def read_npy(path: Path) -> np.ndarray:
-    """The array of an .npy file, whatever its values mean.
+def read_arrays(path: Path, labels: bool) -> dict[str, np.ndarray]:
+    """Those arrays of an .npy or .npz file that `load_arrays` would read, by name, as they are.
+
+    Args:
+        path: of the file.
+        labels: whether to read labels and their names too.
 
     Raises:
-        ValueError: as `load_file`.
+        ValueError: for a damaged file (named).
     """
-    with _opened(path) as (_, read):
-        return read("images")
+    with _opened(path) as (keys, read):
+        beside = {*NAME_KEYS, *(key for names in LABEL_KEYS.values() for key in names)} if labels else set()
+        wanted = {*image_keys(keys).values(), *beside}
+        return {key: read(key) for key in keys if key in wanted}
+
+
+def image_keys(keys: Iterable[str]) -> dict[str, str]:
+    """Which of the names of arrays are those of images, by split."""
+    keys = [key for key in keys if key not in NAME_KEYS]
+    found = {}
+    for split, names in IMAGE_KEYS.items():
+        key = next((name for name in names if name in keys), None)
+        if key is None and split == "train" and len(keys) == 1:
+            key = keys[0]
+        if key is not None:
+            found[split] = key
+    return found
 
 
 @contextlib.contextmanager
@@ -147,12 +166,7 @@ def _load(
     called: dict[str, str] = {}
     of_images: dict[str, np.ndarray] = {}
     checksums: dict[str, np.ndarray] = {}
-    for split, names in IMAGE_KEYS.items():
-        key = next((name for name in names if name in keys), None)
-        if key is None and split == "train" and len(keys) == 1:
-            key = keys[0]
-        if key is None:
-            continue
+    for split, key in image_keys(keys).items():
         called[split] = f"{key!r} in {what}"
         array = read(key)
         found[split] = checked_images(array, called[split])
