@@ -90,13 +90,19 @@ def _inside(count: int, names: Sequence[str] | None) -> list[str]:
 
 
 def png_names(names: Sequence[str]) -> list[str]:
-    """Names of PNG files inside of a folder, all different, for files of these names, which may lie elsewhere."""
-    found: dict[str, None] = {}
-    for name in names:
+    """Names of PNG files inside of a folder, all different, for files of these names, which may lie elsewhere.
+
+    Those that end in .png already stay as they are, wherever they stand among others.
+    """
+    taken: set[str] = set()
+    found = [""] * len(names)
+    for index in sorted(range(len(names)), key=lambda index: not names[index].endswith(".png")):
+        name = names[index]
         path = PurePosixPath(name)
         if path.is_absolute() or ".." in path.parts:
             path = PurePosixPath(path.name)
         numbered = (path.with_name(f"{path.stem}-{number}.png") for number in itertools.count(2))
         choices = itertools.chain([path.with_suffix(".png"), path.with_name(f"{path.name}.png")], numbered)
-        found[next(choice for choice in map(str, choices) if choice not in found)] = None
-    return list(found)
+        found[index] = next(choice for choice in map(str, choices) if choice not in taken)
+        taken.add(found[index])
+    return found

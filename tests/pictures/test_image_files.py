@@ -31,7 +31,8 @@ def test_every_image_is_a_file_that_is_read_again(tmp_path):
     ("names", "inside"),
     [
         (["a/x.jpg", "b/x.jpg", "y"], ["a/x.png", "b/x.png", "y.png"]),
-        (["x.jpg", "x.png", "x.bmp"], ["x.png", "x.png.png", "x.bmp.png"]),
+        (["x.jpg", "x.png", "x.bmp"], ["x.jpg.png", "x.png", "x.bmp.png"]),
+        (["x.jpg", "x.bmp", "x.gif"], ["x.png", "x.bmp.png", "x.gif.png"]),
         (["/home/x.png", "../x.png", "/x.png"], ["x.png", "x.png.png", "x-2.png"]),
         (["a/../../x.png", "v1.0", "b"], ["x.png", "v1.png", "b.png"]),
     ],
