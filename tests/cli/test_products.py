@@ -3,6 +3,7 @@
 import csv
 import json
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,7 +14,7 @@ import keras_vae as kv
 from keras_vae import data
 from keras_vae.pictures import tiles
 from keras_vae_cli import settings
-from keras_vae_cli.commands import build, run_folder
+from keras_vae_cli.commands import build, run_folder, train
 from keras_vae_cli.commands.products import samples, written
 from keras_vae_cli.commands.products.given import read_given
 from keras_vae_cli.commands.products.opened import Opened, open_model
@@ -408,8 +409,10 @@ def test_a_table_is_trained_on_and_used(tmp_path, monkeypatch, ended):
     options = ["data.binarize=null", "model.likelihood=Normal", "model.prior=StandardNormal", "model.latent_dim=2"]
     options += ["train.epochs=1", "data.batch_size=20", "model.encoder={name: mlp, units: [4]}", "export.formats=[]"]
     options += ["model.decoder={name: mlp, units: [4]}"]
-    code, _, err = ended("train", "--data", "table.csv", "--run", "run", "--set", *options)
+    code, out, err = ended("train", "--data", "table.csv", "--run", "run", "--set", *options)
     assert code == 0, err
+    assert "keras-vae sample -n 100 -o drawn.npz run\n" in out
+    assert ended("sample", "-n", "100", "-o", "drawn.npz", "run")[0] == 0
     assert ended("sample", "run", "-n", "5", "-o", "new.csv")[0] == 0
     drawn = kv.load("run/vae.keras").sample(5, seed=0)
     np.testing.assert_array_equal(np.concatenate(list(data.load("new.csv", test_split=0))), drawn)
@@ -497,3 +500,24 @@ def test_the_arrays_of_an_npz_are_read_as_those_of_an_npy(labelled_run, tmp_path
     np.savez(tmp_path / "nothing.npz", a=rows, b=rows)
     with pytest.raises(ValueError, match=r"None of the arrays in .*nothing\.npz' is named as images"):
         read_given(opened, [str(tmp_path / "nothing.npz")], ["light"])
+
+
+@pytest.mark.parametrize(
+    ("shape", "condition", "place"),
+    [
+        ((8, 8, 1), None, "drawn"),
+        ((8, 8, 3), {"name": "Label", "num_classes": 3}, "drawn"),
+        ((3,), None, "drawn.npz"),
+        ((8, 8, 2), None, "drawn.npz"),
+        ((8, 8, 1), {"name": "Vector", "size": 2}, None),
+        ((8, 8, 3), {"name": "Image", "shape": [8, 8, 1]}, None),
+    ],
+)
+def test_the_command_that_training_names_next_can_be_given(shape, condition, place):
+    small = ["model.encoder={name: mlp, units: [4]}", "model.decoder={name: mlp, units: [4]}", "model.latent_dim=2"]
+    small += ["model.likelihood=Normal", "model.prior=StandardNormal", "data.binarize=null"]
+    vae = build.make_vae(settings.load(None, small), shape, condition)
+    line = train._sampling(vae, Path("my run"))
+    assert line == ("" if place is None else f"       keras-vae sample -n 100 -o {place} 'my run'\n")
+    if place is not None:
+        written.check_images(Opened(Path(), vae, None, run_folder.make_console()), Path(place).suffix)
