@@ -3,7 +3,6 @@
 import csv
 import json
 import shutil
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,13 +11,6 @@ from sources import picture
 
 import keras_vae as kv
 from keras_vae import data
-from keras_vae.pictures import tiles
-from keras_vae_cli import settings
-from keras_vae_cli.commands import build, run_folder, train
-from keras_vae_cli.commands.products import samples, written
-from keras_vae_cli.commands.products.given import read_given
-from keras_vae_cli.commands.products.opened import Opened, open_model
-from keras_vae_cli.errors import ConfigError
 
 
 def mostly_slow(*cases):
@@ -293,44 +285,6 @@ def test_a_folder_gives_way_only_if_all_in_it_is_such_a_result(verb, digits_run,
     assert code == 1 and "has not written album" in err and (made / "album").is_symlink()
 
 
-class Arriving:
-    """Images that take their time: meanwhile somebody saves a file."""
-
-    def __init__(self, path):
-        self.path = path
-
-    def __len__(self):
-        return 2
-
-    def __array__(self, dtype=None, copy=None):
-        self.path.write_text("years of work")
-        return np.zeros((2, 4, 4), "float32")
-
-
-def test_what_comes_during_the_work_stays(tmp_path):
-    opened = Opened(tmp_path, None, None, run_folder.make_console())
-    written.write_folder(opened, np.zeros((2, 4, 4)), tmp_path / "made", False)
-    thesis = tmp_path / "made/thesis.txt"
-    with pytest.raises(ConfigError, match=r"has not written thesis\.txt"):
-        written.write_folder(opened, Arriving(thesis), tmp_path / "made", True)
-    assert thesis.read_text() == "years of work"
-    for suffix in ("npz", "npy"):
-        path = tmp_path / f"mine.{suffix}"
-        with pytest.raises(ConfigError, match="is there by now, and was not touched"):
-            written.write_arrays(path, {"x": Arriving(path)}, False)
-        assert path.read_text() == "years of work"
-        written.write_arrays(path, {"x": np.ones(3)}, True)
-        assert path.read_bytes() != b"years of work"
-    path = tmp_path / "mine.png"
-    path.write_text("years of work")
-    figure = tiles.draw_tiles(tiles.tiled(np.zeros((2, 4, 4, 1), "float32"), 2))
-    with pytest.raises(ConfigError, match="is there by now"):
-        written.write_picture(path, figure, False)
-    assert path.read_text() == "years of work"
-    written.write_picture(path, figure, True)
-    assert pixels(path).ndim >= 2
-
-
 @pytest.mark.parametrize("verb", VERBS)
 def test_runs_that_are_missing_or_have_no_model_are_refused(verb, drawings, tmp_path, ended, monkeypatch):
     monkeypatch.chdir(tmp_path)
@@ -438,86 +392,3 @@ def test_an_empty_word_is_not_the_current_folder(digits_run, tmp_path, ended, wo
 def test_both_pictures_have_names(digits_run, tmp_path, ended, two):
     code, out, err = ended("interpolate", digits_run, *two, "-o", tmp_path / "x.png")
     assert code != 0 and "It is empty" in out + err
-
-
-@pytest.mark.parametrize("name", ["codes.NPZ", "codes.NPY", "codes.CSV"])
-def test_suffixes_may_be_large(tmp_path, name):
-    written.write_arrays(tmp_path / name, {"means": np.ones((2, 3), "float32")}, False)
-    assert [path.name for path in tmp_path.iterdir()] == [name] and (tmp_path / name).stat().st_size > 0
-
-
-def test_a_place_that_cannot_be_written_to_is_found_before_the_work(tmp_path):
-    (tmp_path / "file").write_text("")
-    with pytest.raises(OSError, match="is no folder, and one is needed there"):
-        # There is no model either, which is said later.
-        samples.sample(tmp_path / "nowhere", tmp_path / "file/new.npz", 3)
-
-
-@pytest.fixture(scope="module")
-def numbered_model(tmp_path_factory):
-    """A model of ten classes without names, as `read_given` takes it."""
-    small = ["model.encoder={name: mlp, units: [4]}", "model.decoder={name: mlp, units: [4]}", "model.latent_dim=2"]
-    small += ["model.likelihood=Normal", "model.prior=StandardNormal", "data.condition=label"]
-    vae = build.make_vae(settings.load(None, small), (8, 8, 1), {"name": "Label", "num_classes": 10})
-    return Opened(tmp_path_factory.mktemp("numbered"), vae, None, run_folder.make_console())
-
-
-def test_the_folders_of_classes_without_names_are_numbers(numbered_model, tmp_path):
-    for name in ("7/a.png", "3/b.png"):
-        picture(tmp_path / name, mode="L")
-    ((_, labels),) = read_given(numbered_model, [str(tmp_path)], None).batches()
-    assert labels.tolist() == [3, 7]
-    (tmp_path / "7").rename(tmp_path / "cats")
-    with pytest.raises(ConfigError, match=r"has the classes 'cats', which are none (.|\n)*by --condition"):
-        read_given(numbered_model, [str(tmp_path)], None)
-
-
-def test_a_file_that_is_no_npy_is_refused_in_words(numbered_model, tmp_path):
-    np.savez(tmp_path / "x.npz", images=np.zeros((2, 8, 8), "uint8"))
-    packed = (tmp_path / "x.npz").read_bytes()
-    for content in (packed, packed[:100], b"no array", b""):
-        (tmp_path / "x.npy").write_bytes(content)
-        with pytest.raises(ValueError, match="is damaged or no numpy array"):
-            read_given(numbered_model, [str(tmp_path / "x.npy")], ["3"])
-        (tmp_path / "y.npz").write_bytes(content[:100])
-        with pytest.raises(ValueError, match=r"is damaged or no \.npz file"):
-            read_given(numbered_model, [str(tmp_path / "y.npz")], ["3"])
-
-
-def test_the_arrays_of_an_npz_are_read_as_those_of_an_npy(labelled_run, tmp_path):
-    opened = open_model(labelled_run)
-    # Darker than all that the model has seen, and yet not black and white.
-    rows = np.random.default_rng(0).integers(0, 2, (6, 64))
-    np.save(tmp_path / "rows.npy", rows)
-    np.savez(tmp_path / "rows.npz", x_train=rows[:4], x_test=rows[4:], labels=np.array([None]), notes=np.array([None]))
-    np.savez(tmp_path / "images.npz", mine=rows.reshape(6, 8, 8), names=np.array(["a"] * 6))
-    for name in ("rows.npy", "rows.npz", "images.npz"):
-        ((x, _),) = read_given(opened, [str(tmp_path / name)], ["light"]).batches()
-        np.testing.assert_allclose(x, rows.reshape(6, 8, 8, 1) / np.float32(255), atol=1e-7)
-    np.savez(tmp_path / "labelled.npz", images=rows, labels=[0, 1, 2, 2, 1, 0])
-    ((_, labels),) = read_given(opened, [str(tmp_path / "labelled.npz")], None).batches()
-    assert labels.tolist() == [0, 1, 2, 2, 1, 0]
-    np.savez(tmp_path / "nothing.npz", a=rows, b=rows)
-    with pytest.raises(ValueError, match=r"None of the arrays in .*nothing\.npz' is named as images"):
-        read_given(opened, [str(tmp_path / "nothing.npz")], ["light"])
-
-
-@pytest.mark.parametrize(
-    ("shape", "condition", "place"),
-    [
-        ((8, 8, 1), None, "drawn"),
-        ((8, 8, 3), {"name": "Label", "num_classes": 3}, "drawn"),
-        ((3,), None, "drawn.npz"),
-        ((8, 8, 2), None, "drawn.npz"),
-        ((8, 8, 1), {"name": "Vector", "size": 2}, None),
-        ((8, 8, 3), {"name": "Image", "shape": [8, 8, 1]}, None),
-    ],
-)
-def test_the_command_that_training_names_next_can_be_given(shape, condition, place):
-    small = ["model.encoder={name: mlp, units: [4]}", "model.decoder={name: mlp, units: [4]}", "model.latent_dim=2"]
-    small += ["model.likelihood=Normal", "model.prior=StandardNormal", "data.binarize=null"]
-    vae = build.make_vae(settings.load(None, small), shape, condition)
-    line = train._sampling(vae, Path("my run"))
-    assert line == ("" if place is None else f"       keras-vae sample -n 100 -o {place} 'my run'\n")
-    if place is not None:
-        written.check_images(Opened(Path(), vae, None, run_folder.make_console()), Path(place).suffix)
