@@ -71,15 +71,23 @@ def modules(model: dict[str, Any]) -> list[str]:
 
 def source_of(module: str) -> Path | None:
     """The file of a module; nothing is imported."""
+    way = _way(module)
+    origin = way[-1].origin if way else None
+    return Path(origin) if origin and origin.endswith(".py") else None
+
+
+def _way(module: str) -> list[importlib.machinery.ModuleSpec]:
+    """Where the packages of a module lie, and it itself: all that its import executes. Nothing if one is missing."""
     places: Any = _places()
-    spec = None
-    for depth in range(module.count(".") + 1):
-        part = ".".join(module.split(".")[: depth + 1])
-        spec = importlib.machinery.PathFinder.find_spec(part, places)
+    found = []
+    # By the last word alone: of a dotted name a folder without __init__.py asks for its package, which is not imported.
+    for word in module.split("."):
+        spec = importlib.machinery.PathFinder.find_spec(word, places)
         if spec is None:
-            return None
-        places = spec.submodule_search_locations or []
-    return Path(spec.origin) if spec is not None and spec.origin and spec.origin.endswith(".py") else None
+            return []
+        found.append(spec)
+        places = list(spec.submodule_search_locations or [])
+    return found
 
 
 def load(module: str) -> Any:
@@ -108,13 +116,26 @@ def load_all(model: dict[str, Any], run: Path) -> None:
         ValueError: for a module that is missing, lies in the run folder, or raises anything.
     """
     for module in modules(model):
-        path = source_of(module)
-        if path is not None and path.resolve().is_relative_to(run.resolve()):
+        for spec in _way(module):
+            for path in map(Path, [spec.origin] if spec.origin else spec.submodule_search_locations or []):
+                if _lies_in(path, run):
+                    raise ValueError(
+                        f"{path} lies in the run folder, and is not executed: if you trust it, put it into the folder "
+                        "where you give this command, outside of the run."
+                    )
+        # What the module itself imports would be looked for there.
+        if _lies_in(Path.cwd(), run):
             raise ValueError(
-                f"{path} lies in the run folder, and is not executed: if you trust it, put it into the folder where "
-                "you give this command, outside of the run."
+                f"{module} is not imported in the run folder: whatever lies there could be executed. Give this command "
+                "in another folder."
             )
         load(module)
+
+
+def _lies_in(path: Path, run: Path) -> bool:
+    """Whether a file or folder, or one on the way to it, lies in the run, which links may lead into and out of."""
+    whole = path.absolute()
+    return any(place.resolve().is_relative_to(run.resolve()) for place in (whole, *whole.parents))
 
 
 def _places() -> list[str]:

@@ -19,6 +19,7 @@ def write_images(
     replace: bool = False,
     beside: Mapping[str, str] | None = None,
     written: Callable[[Path], Any] | None = None,
+    check: Callable[[], Any] | None = None,
 ) -> list[Path]:
     """Write each image to a PNG file of its own; the folder is there with all of them, or not at all.
 
@@ -32,13 +33,14 @@ def write_images(
         replace: whether a folder that is there gives way, with all that is in it.
         beside: texts of other files in the folder, by name.
         written: is called with the path of each file.
+        check: is called when all are written, and nothing has been replaced: what it raises leaves the folder as it is.
 
     Returns:
         The paths, in the order of the images.
 
     Raises:
         ValueError: for what is no image, and another number of names.
-        FileExistsError: if the folder is there.
+        FileExistsError: if the folder is there, or was empty and holds something by the time that all are written.
     """
     images = _checked(images, names)
     target = Path(folder)
@@ -54,6 +56,10 @@ def write_images(
                 written(target / name)
         for name, text in (beside or {}).items():
             (temporary / name).write_text(text, encoding="utf-8")
+        if not replace and target.is_dir() and any(target.iterdir()):
+            raise FileExistsError(f"{target} was empty, and holds something now: give another name")
+        if check is not None:
+            check()
     return [target / name for name in inside]
 
 
@@ -84,13 +90,19 @@ def _inside(count: int, names: Sequence[str] | None) -> list[str]:
 
 
 def png_names(names: Sequence[str]) -> list[str]:
-    """Names of PNG files inside of a folder, all different, for files of these names, which may lie elsewhere."""
-    found: dict[str, None] = {}
-    for name in names:
+    """Names of PNG files inside of a folder, all different, for files of these names, which may lie elsewhere.
+
+    Those that end in .png already stay as they are, wherever they stand among others.
+    """
+    taken: set[str] = set()
+    found = [""] * len(names)
+    for index in sorted(range(len(names)), key=lambda index: not names[index].endswith(".png")):
+        name = names[index]
         path = PurePosixPath(name)
         if path.is_absolute() or ".." in path.parts:
             path = PurePosixPath(path.name)
         numbered = (path.with_name(f"{path.stem}-{number}.png") for number in itertools.count(2))
         choices = itertools.chain([path.with_suffix(".png"), path.with_name(f"{path.name}.png")], numbered)
-        found[next(choice for choice in map(str, choices) if choice not in found)] = None
-    return list(found)
+        found[index] = next(choice for choice in map(str, choices) if choice not in taken)
+        taken.add(found[index])
+    return found

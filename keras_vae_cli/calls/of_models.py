@@ -6,13 +6,12 @@ from typing import Annotated
 from cyclopts import Parameter, validators
 
 from keras_vae_cli.calls.calling import hand_over, quiet_start, require_model
-from keras_vae_cli.calls.parameters import Flag, Output, Place, Whole, check_output
+from keras_vae_cli.calls.parameters import Data, Flag, Output, Picture, Place, Whole, check_output
 from keras_vae_cli.errors import ConfigError
 
 ARRAYS = (".npz", ".npy", ".csv")
 Positive = Parameter(validator=validators.Number(gte=1))
 Condition = Parameter(name="--condition", consume_multiple=True, negative="")
-Data = Parameter(converter=lambda kind, tokens: [token.value for token in tokens], allow_leading_hyphen=False)
 
 
 def sample(
@@ -93,7 +92,7 @@ def encode(
     with quiet_start():
         from keras_vae_cli.commands.products import codes
 
-    hand_over(codes.encode, run, data or [], output, condition=condition)
+    hand_over(codes.encode, run, data or [], output, condition=condition, force=force)
 
 
 def reconstruct(
@@ -133,8 +132,8 @@ def reconstruct(
 
 def interpolate(
     run: Annotated[Path, Place],
-    first: str,
-    second: str,
+    first: Annotated[str, Picture],
+    second: Annotated[str, Picture],
     /,
     *,
     output: Annotated[Path, Output],
@@ -168,4 +167,4 @@ def interpolate(
     with quiet_start():
         from keras_vae_cli.commands.products import interpolation
 
-    hand_over(interpolation.interpolate, run, [first, second], output, steps=steps, condition=condition)
+    hand_over(interpolation.interpolate, run, [first, second], output, steps=steps, condition=condition, force=force)

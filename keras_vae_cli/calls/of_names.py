@@ -4,10 +4,9 @@ from pathlib import Path
 from typing import Annotated
 
 import cyclopts
-from cyclopts import Parameter
 
 from keras_vae_cli.calls.calling import require_run
-from keras_vae_cli.calls.parameters import ConfigName, PartName, Place
+from keras_vae_cli.calls.parameters import ConfigName, PartName, Place, Places
 
 
 def make_configs(group: cyclopts.Group) -> cyclopts.App:
@@ -79,7 +78,7 @@ def info(run: Annotated[Path, Place], /) -> None:
     print(looks.described(run))
 
 
-def compare(runs: Annotated[list[Path], Parameter(negative="")], /) -> None:
+def compare(runs: Annotated[list[Path], Places], /) -> None:
     """Set runs side by side. Those that differ in their seed alone are one row, with standard errors.
 
     Example: `keras-vae compare runs/digits_seed_*`, after `keras-vae train --seeds 0 1 2`

@@ -54,18 +54,21 @@ def train(
     # `--set a=1 my.yaml`: the option has swallowed the config that follows it.
     if config is None and overrides and "=" not in overrides[-1]:
         config = overrides.pop()
+    _check_seeds(seeds)
     folder = run or Path("runs") / settings.find(config).stem
     folders = [folder] if seeds is None else [Path(f"{folder}_seed_{seed}") for seed in seeds]
     options: dict[str, Any] = {"accept_changes": accept_changes, "data_path": data}
     if more is not None:
         if overrides:
             raise ConfigError("--more trains a run by its own settings. With others: --set ... --accept-changes.")
+        if config is not None and run is not None:
+            raise ConfigError(f"--more trains {run} by its own settings: leave out {config}, which would not be read.")
         for place in folders:
             require_run(place)
         with quiet_start():
             from keras_vae_cli.commands import longer, train
 
-        checked = [longer.continued(place, more) for place in folders]
+        checked = longer.continued(folders, more)
         options["more"] = True
     else:
         checked = [settings.load(config, [*overrides, *seed]) for seed in _of_seeds(seeds, overrides)]
@@ -77,12 +80,15 @@ def train(
         hand_over(longer.train_seeds, list(zip(checked, folders, strict=True)), **options)
 
 
+def _check_seeds(seeds: list[int] | None) -> None:
+    if seeds is not None and (not seeds or len(set(seeds)) < len(seeds) or min(seeds) < 0):
+        raise ConfigError("--seeds takes different numbers of at least 0, such as --seeds 0 1 2.")
+
+
 def _of_seeds(seeds: list[int] | None, overrides: list[str]) -> list[list[str]]:
     """What is set beside the overrides, for each run."""
     if seeds is None:
         return [[]]
-    if not seeds or len(set(seeds)) < len(seeds) or min(seeds) < 0:
-        raise ConfigError("--seeds takes different numbers of at least 0, such as --seeds 0 1 2.")
     if any(override.startswith("train.seed=") for override in overrides):
         raise ConfigError("--seeds and --set train.seed=... both give the seed: leave out one.")
     return [[f"train.seed={seed}"] for seed in seeds]

@@ -28,13 +28,21 @@ Wholes = Parameter(
 )
 
 
-def _place(kind: Any, tokens: Any) -> Path:
-    (token,) = tokens
+def _filled(token: Any) -> str:
+    # As a path it would be the current folder.
     if not token.value:
         raise ValueError("It is empty, as a variable of the shell is that was not set: give a path.")
-    return Path(token.value)
+    return token.value
 
 
+def _place(kind: Any, tokens: Any) -> Path:
+    (token,) = tokens
+    return Path(_filled(token))
+
+
+Places = Parameter(converter=lambda kind, tokens: [Path(_filled(token)) for token in tokens], negative="")
+Picture = Parameter(converter=lambda kind, tokens: _filled(tokens[0]))
+Data = Parameter(converter=lambda kind, tokens: [_filled(token) for token in tokens], allow_leading_hyphen=False)
 Place = Parameter(converter=_place)
 Output = Parameter(name=("--output", "-o"), converter=_place)
 

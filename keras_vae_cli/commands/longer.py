@@ -12,27 +12,48 @@ import keras
 from keras_vae_cli.commands import run_folder, train
 from keras_vae_cli.errors import ConfigError
 from keras_vae_cli.looks import compare
-from keras_vae_cli.looks.runs import read
-from keras_vae_cli.settings import Settings
+from keras_vae_cli.looks.runs import Run, read
+from keras_vae_cli.settings import MOST, Settings
 
 
-def continued(run: Path, more: int) -> Settings:
-    """The settings of a finished run with so many more epochs.
+def continued(runs: Sequence[Path], more: int) -> list[Settings]:
+    """The settings of finished runs with so many more epochs.
 
     Adam's averages, the schedules of the objective and the order of the data go on from its last step. So does the
     learning rate: one that has decayed stays where it came to. A run that was interrupted while it was trained longer
-    goes on to the epochs that it was to have then.
+    goes on to the epochs that it was to have then. Of several runs the others follow it: those that have had so many
+    epochs get no more, and those that come after it get as many.
+
+    Args:
+        runs: their folders; several differ in their seed.
+        more: epochs.
 
     Raises:
-        ConfigError: for a run that is not finished, or was stopped early.
+        ConfigError: for a run that has never been finished, or was stopped early, and for too many epochs.
     """
-    found = read(run)
-    settings, before = found.settings, found.settings.train
-    if not found.is_finished:
-        if "earlier" in found.report:
-            return settings
-        command = shlex.join(["keras-vae", "train", str(run / "config.yaml"), "--run", str(run)])
-        raise ConfigError(f"{run} is not finished, and --more adds to a finished run. It goes on by: {command}")
+    found = [read(run) for run in runs]
+    for run in found:
+        if not run.is_finished and "earlier" not in run.report:
+            command = shlex.join(["keras-vae", "train", str(run.path / "config.yaml"), "--run", str(run.path)])
+            raise ConfigError(
+                f"{run.path} is not finished, and --more adds to a finished run. It goes on by: {command}"
+            )
+    counts = [run.settings.train.epochs for run in found]
+    is_interrupted = len(set(counts)) > 1 or not all(run.is_finished for run in found)
+    epochs = max(counts) + (0 if is_interrupted else more)
+    if epochs > MOST:
+        raise ConfigError(f"--more {more}: a run has at most {MOST:,} epochs, and {runs[0]} would have {epochs:,}.")
+    if len(set(counts)) > 1:
+        run_folder.make_console().print(
+            f"The runs have {min(counts)} to {max(counts)} epochs, as after an interruption: all come to {epochs}."
+        )
+    return [_longer(run, epochs) for run in found]
+
+
+def _longer(found: Run, epochs: int) -> Settings:
+    run, settings, before = found.path, found.settings, found.settings.train
+    if before.epochs == epochs:
+        return settings
     done = _epochs_of(run / run_folder.HISTORY)
     if before.early_stopping is not None and done is not None and done < before.epochs:
         raise ConfigError(
@@ -41,7 +62,7 @@ def continued(run: Path, more: int) -> Settings:
             "train.early_stopping=... and --accept-changes, without --more."
         )
     decay = None if before.final_learning_rate is None else before.decay_epochs or before.epochs
-    longer = before.model_copy(update={"epochs": before.epochs + more, "decay_epochs": decay})
+    longer = before.model_copy(update={"epochs": epochs, "decay_epochs": decay})
     return settings.model_copy(update={"train": longer})
 
 

@@ -485,7 +485,7 @@ def _report(
         f"Trained for {seconds:.0f} s. In {run}: {', '.join(sorted(path.name for path in run.glob('[!.]*')))}\n"
         f"All on one page: {run / PAGE}\n"
         f"Next:  {'    '.join(_command(name, run) for name in ('evaluate', 'plot', 'export'))}\n"
-        f"       {_command('sample', run, '-n 100 -o drawn')}\n"
+        f"{_sampling(vae, run)}"
         f"In Python:  import keras_vae as kv; {own}vae = kv.load({str(run / run_folder.MODEL)!r}); "
         f"vae.sample(16, seed=0{given})"
     )
@@ -493,6 +493,15 @@ def _report(
     for finding in found.findings:
         if finding.is_harmful:
             console.print(f"! {finding}", style="bold red")
+
+
+def _sampling(vae: VAE, run: Path) -> str:
+    """A line with the command that draws; none where it would need a picture, or numbers, of the user's."""
+    if vae.condition is not None and vae.condition.num_classes is None:
+        return ""
+    shape = vae.decoder.event_shape
+    place = "drawn" if len(shape) == 3 and shape[-1] in (1, 3) else "drawn.npz"
+    return f"       {_command('sample', run, f'-n 100 -o {place}')}\n"
 
 
 def _command(name: str, run: Path, options: str = "") -> str:

@@ -25,8 +25,8 @@ class Row(NamedTuple):
 
     Attributes:
         runs: at least one.
-        means: of each figure that all of them have.
-        errors: standard errors of the means over the seeds; none of a single run.
+        means: of each figure that all of them have; NaN if one of several is not finite.
+        errors: standard errors of the means over the seeds, NaN likewise; none of a single run.
         differs: the settings in which the rows differ.
     """
 
@@ -54,7 +54,9 @@ def summary(paths: Sequence[Path]) -> list[Row]:
     for run in runs:
         groups.setdefault(repr(sorted(_deciding(run).items())), []).append(run)
     shared = [_deciding(group[0]) for group in groups.values()]
-    differing = [name for name in shared[0] if any(other.get(name) != shared[0][name] for other in shared)]
+    # Not those of the first alone: {} has no values.
+    names = dict.fromkeys(name for settings in shared for name in settings)
+    differing = [name for name in names if any(other.get(name) != shared[0].get(name) for other in shared)]
     return [_row(group, differing) for group in groups.values()]
 
 
@@ -71,10 +73,22 @@ def _row(runs: list[Run], differing: Sequence[str]) -> Row:
     is_sample = len(seeds) == len(runs) > 1
     return Row(
         runs,
-        {name: statistics.fmean(found) for name, found in values.items()},
-        {name: statistics.stdev(found) / math.sqrt(len(found)) for name, found in values.items()} if is_sample else {},
+        {name: _mean(found) for name, found in values.items()},
+        {name: _error(found) for name, found in values.items()} if is_sample else {},
         {name: _deciding(runs[0]).get(name) for name in differing},
     )
+
+
+def _mean(values: Sequence[float]) -> float:
+    if len(values) == 1:
+        return values[0]
+    return statistics.fmean(values) if all(map(math.isfinite, values)) else math.nan
+
+
+def _error(values: Sequence[float]) -> float:
+    if not all(map(math.isfinite, values)):
+        return math.nan
+    return statistics.stdev(values) / math.sqrt(len(values))
 
 
 def shown(rows: Sequence[Row]) -> str:
@@ -126,5 +140,7 @@ def _figure(row: Row, name: str) -> str:
     if name not in row.errors:
         return f"{row.means[name]:.4g}"
     error = row.errors[name]
+    if not math.isfinite(error):
+        return f"{row.means[name]:.4g} ± ?"
     digits = max(0, 1 - math.floor(math.log10(error))) if error > 0 else 2
     return f"{row.means[name]:.{min(digits, 4)}f} ± {error:.{min(digits, 4)}f}"

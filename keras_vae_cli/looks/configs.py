@@ -6,6 +6,7 @@ import textwrap
 from pathlib import Path
 
 from keras_vae_cli import catalogue, settings
+from keras_vae_cli.errors import ConfigError
 
 # Between a name and what it is.
 GAP = 2
@@ -44,6 +45,10 @@ def text(name: str) -> str:
     """The text of a config as it stands in its file.
 
     Raises:
-        ConfigError: if there is none of this name, with those that there are.
+        ConfigError: if there is none of this name, with those that there are; for a file that is no text.
     """
-    return settings.find(name).read_text(encoding="utf-8").rstrip()
+    path = settings.find(name)
+    try:
+        return path.read_text(encoding="utf-8").rstrip()
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{path} is not a YAML file: {error}") from None

@@ -8,6 +8,9 @@ from typing import Any, NamedTuple
 from keras_vae_cli import settings
 from keras_vae_cli.errors import ConfigError
 
+# Of a report.
+SECTIONS = ("training", "test", "trained_by")
+
 
 class Run(NamedTuple):
     """What a run folder holds beside its model.
@@ -52,7 +55,11 @@ def read(path: Path) -> Run:
         ConfigError: if its config, report or record of the data is damaged.
     """
     found = settings.load(path / "config.yaml")
-    return Run(path, found, _read(path / "report.json"), _read(path / "data.json"))
+    report = {name: value for name, value in _read(path / "report.json").items() if value is not None}
+    wrong = next((name for name in SECTIONS if not isinstance(report.get(name, {}), dict)), None)
+    if wrong is not None:
+        raise ConfigError(f"{path / 'report.json'} is damaged: {wrong} is no mapping: put back a copy, or delete it.")
+    return Run(path, found, report, _read(path / "data.json"))
 
 
 def _read(path: Path) -> dict[str, Any]:

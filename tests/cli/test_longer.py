@@ -63,19 +63,49 @@ def test_only_a_finished_run_is_trained_longer(digits_run, tmp_path, ended):
     assert code == 2 and f"It goes on by: keras-vae train {run}/config.yaml --run {run}" in err
     # One that was interrupted while it was trained longer has its new epochs already.
     (run / "report.json").write_text(json.dumps({"finished": False, "earlier": [{}]}))
-    assert longer.continued(run, 2).train.epochs == 1
+    assert epochs_after(2, run) == [1]
     (run / "report.json").write_text(json.dumps({"finished": True}))
-    assert longer.continued(run, 2).train.epochs == 3
+    assert epochs_after(2, run) == [3]
+    with pytest.raises(ConfigError, match="--more 3000000000: a run has at most 2,147,483,647 epochs"):
+        longer.continued([run], 3_000_000_000)
+    code, _, err = ended("train", "mnist", "--more", "2", "--run", run)
+    assert code == 2 and "leave out mnist, which would not be read" in err
     text = (run / "config.yaml").read_text().replace("early_stopping: null", "early_stopping: 5")
     (run / "config.yaml").write_text(text.replace("epochs: 1\n", "epochs: 9\n"))
     with pytest.raises(ConfigError, match="was stopped early, after 1 of 9 epochs"):
-        longer.continued(run, 2)
+        longer.continued([run], 2)
+
+
+def epochs_after(more, *runs):
+    return [made.train.epochs for made in longer.continued(runs, more)]
+
+
+def test_the_same_command_again_adds_to_no_run_twice(digits_run, tmp_path):
+    runs = [shutil.copytree(digits_run, tmp_path / f"run_seed_{seed}") for seed in range(3)]
+    assert epochs_after(20, *runs) == [21, 21, 21]
+
+    def leave(run, epochs, **report):
+        text = (run / "config.yaml").read_text()
+        (run / "config.yaml").write_text(text.replace("epochs: 1\n", f"epochs: {epochs}\n"))
+        (run / "report.json").write_text(json.dumps(report))
+
+    leave(runs[0], 21, finished=True, earlier=[{}])
+    assert epochs_after(20, *runs) == [21, 21, 21]  # interrupted before the second began
+    leave(runs[1], 21, finished=False, earlier=[{}])
+    assert epochs_after(20, *runs) == [21, 21, 21]
+    leave(runs[2], 21, finished=False, earlier=[{}])
+    assert epochs_after(20, *runs) == [21, 21, 21]
+    for run in runs:
+        leave(run, 21, finished=True, earlier=[{}])
+    assert epochs_after(20, *runs) == [41, 41, 41]
 
 
 def test_seeds_are_given_once_and_are_numbers(ended):
     for words, message in (
         (["--seeds", "0", "0"], "different numbers"),
         (["--seeds"], "different numbers"),
+        (["--more", "1", "--seeds"], "different numbers"),
+        (["--seeds", "0", "0", "--more", "1"], "different numbers"),
         (["--seeds", "-1"], "different numbers"),
         (["--seeds", "1.5"], "is no whole number"),
         (["--seeds", "0", "1", "--set", "train.seed=3"], "both give the seed"),

@@ -33,6 +33,13 @@ def test_every_config_has_a_line_and_can_be_shown(ended):
     assert code == 2 and "Did you mean mnist?" in err
 
 
+def test_what_is_no_text_is_not_shown(tmp_path, ended):
+    (tmp_path / "photo.png").write_bytes(b"\x89PNG\r\n")
+    for words in (["configs", "show"], ["configs"]):
+        code, _, err = ended(*words, tmp_path / "photo.png")
+        assert code == 2 and "photo.png is not a YAML file" in err
+
+
 def test_the_head_of_a_config_is_its_first_sentence(tmp_path):
     (tmp_path / "a.yaml").write_text("# Kim et al. 2018,\n# the first. Another.\n#\n# Promise: x\ndata: {}\n")
     assert configs_look.head(tmp_path / "a.yaml") == "Kim et al. 2018, the first."
@@ -120,6 +127,39 @@ def test_runs_that_differ_in_their_seed_are_one_row_with_a_standard_error(seeds,
     assert f"{seeds[0].parent}/a*" in out and max(map(len, out.splitlines())) > 80
     assert "-21.00 ± 0.58" in out and "0 1 2" in out and "-19" in out
     assert "train.epochs: 50" in out and "standard error" in out
+
+
+def test_a_setting_that_only_a_later_row_has_differs(seeds, ended):
+    values = yaml.safe_load((seeds[3] / "config.yaml").read_text())
+    values["train"]["optimizer_arguments"] = {"beta_1": 0.5}
+    (seeds[3] / "config.yaml").write_text(yaml.safe_dump(values))
+    code, out, err = ended("compare", *seeds)
+    assert code == 0, err
+    assert f"train.optimizer_arguments.beta_1: None ({seeds[0].parent}/a*), 0.5 ({seeds[3]})" in out
+
+
+@pytest.mark.parametrize("values", [[np.nan] * 3, [-20.0, np.inf, -22.0], [np.inf, -np.inf, 0.0]])
+def test_figures_that_are_not_finite_are_shown(seeds, ended, values):
+    for run, value in zip(seeds, values, strict=False):
+        report = json.loads((run / "report.json").read_text())
+        report["training"]["test_elbo"] = value
+        (run / "report.json").write_text(json.dumps(report))
+    code, out, err = ended("compare", *seeds)
+    assert code == 0, err
+    assert "nan ± ?" in out and "3.00 ± 0.00" in out
+    code, out, err = ended("compare", seeds[1])
+    assert code == 0 and f"{values[1]:.4g}" in out, err
+
+
+def test_a_report_may_lack_a_section(seeds, ended):
+    (seeds[0] / "report.json").write_text(json.dumps({"finished": True, "training": None, "test": None}))
+    for verb in ("info", "compare"):
+        code, _, err = ended(verb, seeds[0])
+        assert code == 0, err
+    (seeds[0] / "report.json").write_text(json.dumps({"finished": True, "training": [1]}))
+    for verb in ("info", "compare"):
+        code, _, err = ended(verb, seeds[0])
+        assert code == 2 and "report.json is damaged: training is no mapping" in err
 
 
 def test_runs_that_cannot_be_compared_are_refused(seeds, tmp_path, ended):

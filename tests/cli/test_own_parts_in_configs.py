@@ -109,6 +109,44 @@ def test_a_run_with_parts_of_ones_own_is_used_where_their_module_is(home, tmp_pa
     assert code == 1 and "lies in the run folder, and is not executed" in err
 
 
+@pytest.mark.parametrize("way", ["folder", "link", "namespace"])
+def test_nothing_that_lies_in_a_run_is_executed_by_the_name_of_its_folder(home, tmp_path, way):
+    """A package is executed when a module in it is imported, and a link may lead to a module that lies elsewhere."""
+    stranger = f"stranger_{way}_of_{home}"
+    run = tmp_path / stranger
+    run.mkdir()
+    (run / "parts.py").symlink_to(tmp_path / f"{home}.py")
+    if way != "namespace":
+        (run / "__init__.py").write_text("import pathlib\npathlib.Path('executed').touch()\n")
+    if way == "link":
+        run = run.rename(tmp_path / "elsewhere")
+        (tmp_path / stranger).symlink_to(run)
+    name = f"{stranger}.parts:StandardNormal"
+    assert settings.load(None, [f"model.prior={name}"]).model.prior == {"name": name}
+    for path in (run, tmp_path / stranger, tmp_path / "elsewhere" / ".." / stranger):
+        with pytest.raises(ValueError, match="lies in the run folder, and is not executed"):
+            own_parts.load_all({"prior": {"name": name}}, path)
+    assert not (tmp_path / "executed").exists()
+
+
+def test_no_module_is_imported_inside_of_a_run(home, tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(tmp_path)
+    (tmp_path / "run/deeper").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path / "run/deeper")
+    with pytest.raises(ValueError, match="is not imported in the run folder"):
+        own_parts.load_all({"prior": {"name": f"{home}:StandardNormal"}}, tmp_path / "run")
+
+
+def test_a_folder_without_init_is_a_package(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "own_outer/own_inner").mkdir(parents=True)
+    (tmp_path / "own_outer/own_inner/own_part.py").write_text(SOURCE)
+    found = own_parts.find("prior", "own_outer.own_inner.own_part:StudentT")
+    assert found.module == "own_outer.own_inner.own_part"
+    with pytest.raises(ValueError, match="there is no module 'own_outer"):
+        own_parts.find("prior", "own_outer.own_inner.missing:StudentT")
+
+
 def test_a_module_that_fails_is_said_to(tmp_path, monkeypatch, ended):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "own_broken.py").write_text(SOURCE + "\n1 / 0\n")

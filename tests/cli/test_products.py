@@ -257,10 +257,17 @@ def test_a_folder_gives_way_only_if_all_in_it_is_such_a_result(verb, digits_run,
     made = tmp_path / "made"
     made.mkdir()  # an empty one is no work of anybody's
     assert ended(*call(verb, digits_run, drawings, made))[0] == 0
-    before = sorted(p.relative_to(made) for p in made.rglob("*"))
+    before = {p.relative_to(made): p.read_bytes() for p in made.rglob("*.png")}
     assert ended(*call(verb, digits_run, drawings, made))[0] == 2
-    assert ended(*call(verb, digits_run, drawings, made, "--force"))[0] == 0
-    assert sorted(p.relative_to(made) for p in made.rglob("*")) == before
+    again = ["--seed", "7"]
+    if verb == "reconstruct":
+        # Other pictures of the same names.
+        shutil.copytree(drawings, tmp_path / "others")
+        shutil.copy(drawings / "c.png", tmp_path / "others/b.png")
+        again, drawings = [], tmp_path / "others"
+    assert ended(*call(verb, digits_run, drawings, made, "--force", *again))[0] == 0
+    after = {p.relative_to(made): p.read_bytes() for p in made.rglob("*.png")}
+    assert after.keys() == before.keys() and after != before
     (made / "thesis.txt").write_text("years of work")
     code, _, err = ended(*call(verb, digits_run, drawings, made, "--force"))
     assert code == 1 and "thesis.txt" in err and (made / "thesis.txt").read_text() == "years of work"
@@ -268,6 +275,14 @@ def test_a_folder_gives_way_only_if_all_in_it_is_such_a_result(verb, digits_run,
     picture(tmp_path / "pictures/holiday.png")
     code, _, err = ended(*call(verb, digits_run, drawings, tmp_path / "pictures", "--force"))
     assert code == 1 and "has not written holiday.png" in err
+    # Another program's file of that name lists no work of ours.
+    (tmp_path / "pictures/about.json").write_text(json.dumps({"made_by": "hand", "files": ["holiday.png"]}))
+    code, _, err = ended(*call(verb, digits_run, drawings, tmp_path / "pictures", "--force"))
+    assert code == 1 and "has not written about.json" in err
+    (made / "thesis.txt").unlink()
+    (made / "album").symlink_to(tmp_path / "pictures")
+    code, _, err = ended(*call(verb, digits_run, drawings, made, "--force"))
+    assert code == 1 and "has not written album" in err and (made / "album").is_symlink()
 
 
 @pytest.mark.parametrize("verb", VERBS)
@@ -314,7 +329,7 @@ def test_data_of_another_kind_are_refused(digits_run, tmp_path, ended):
         ("empty", "No image files"),
         ("notes.txt", "neither a folder of images"),
         ("broken.png", "Cannot read the image file"),
-        ("broken.npy", "is damaged or no .npy file"),
+        ("broken.npy", "is damaged or no numpy array"),
         ("nowhere/x.png", "There is no file or folder"),
         ("nowhere", "No dataset, file or folder is called"),
     ):
@@ -348,8 +363,10 @@ def test_a_table_is_trained_on_and_used(tmp_path, monkeypatch, ended):
     options = ["data.binarize=null", "model.likelihood=Normal", "model.prior=StandardNormal", "model.latent_dim=2"]
     options += ["train.epochs=1", "data.batch_size=20", "model.encoder={name: mlp, units: [4]}", "export.formats=[]"]
     options += ["model.decoder={name: mlp, units: [4]}"]
-    code, _, err = ended("train", "--data", "table.csv", "--run", "run", "--set", *options)
+    code, out, err = ended("train", "--data", "table.csv", "--run", "run", "--set", *options)
     assert code == 0, err
+    assert "keras-vae sample -n 100 -o drawn.npz run\n" in out
+    assert ended("sample", "-n", "100", "-o", "drawn.npz", "run")[0] == 0
     assert ended("sample", "run", "-n", "5", "-o", "new.csv")[0] == 0
     drawn = kv.load("run/vae.keras").sample(5, seed=0)
     np.testing.assert_array_equal(np.concatenate(list(data.load("new.csv", test_split=0))), drawn)
@@ -362,3 +379,16 @@ def test_a_table_is_trained_on_and_used(tmp_path, monkeypatch, ended):
     assert ended("reconstruct", "run", "table.csv", "-o", "curves.png")[0] == 0
     code, _, err = ended("encode", "run", "run/pictures", "-o", "more.npz")
     assert code == 1 and "The model is of vectors of 3 numbers" in err
+
+
+@pytest.mark.parametrize("words", [["encode", "RUN", ""], ["reconstruct", "RUN", "a.png", ""], ["compare", "RUN", ""]])
+def test_an_empty_word_is_not_the_current_folder(digits_run, tmp_path, ended, words):
+    words = [digits_run if word == "RUN" else word for word in words]
+    code, out, err = ended(*words, *([] if words[0] == "compare" else ["-o", tmp_path / "x.npz"]))
+    assert code != 0 and "It is empty" in out + err and not (tmp_path / "x.npz").exists()
+
+
+@pytest.mark.parametrize("two", [["", "b.png"], ["a.png", ""]])
+def test_both_pictures_have_names(digits_run, tmp_path, ended, two):
+    code, out, err = ended("interpolate", digits_run, *two, "-o", tmp_path / "x.png")
+    assert code != 0 and "It is empty" in out + err

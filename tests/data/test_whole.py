@@ -36,6 +36,21 @@ def test_splits_of_a_folder_are_read_one_after_another_with_their_labels(tmp_pat
     assert np.rint(images[:, 0, 0, 0] * 255 - 100).astype(int).tolist() == [3, 1, 2]
 
 
+def test_what_lies_beside_the_splits_of_a_folder_is_read_too(tmp_path):
+    for level, name in enumerate(["train/x/1.png", "test/y/2.png", "cats/b.png"], 1):
+        gray(tmp_path / name, level)
+    (tmp_path / "cats/photo.heic").write_bytes(b"")
+    with pytest.warns(UserWarning, match=r"not read, by their suffix: 1 \.heic"):
+        whole = data.load(tmp_path, test_split=0, labels=True)
+    assert whole.file_names == ("cats/b.png", "test/y/2.png", "train/x/1.png") and levels(whole) == [3, 2, 1]
+    assert whole.class_names == ("cats", "x", "y")
+    (tmp_path / "cats/photo.heic").unlink()
+    gray(tmp_path / "c.png", 4)
+    assert levels(data.load(tmp_path, test_split=0)) == [4, 3, 2, 1]
+    with pytest.raises(ValueError, match=r"1 images in .* are in none"):
+        data.load(tmp_path, test_split=0, labels=True)
+
+
 def test_names_follow_their_examples_into_subsets(tmp_path):
     for level in range(4):
         gray(tmp_path / f"{level}.png", level)
@@ -74,6 +89,11 @@ def test_tables_are_vectors(tmp_path, text):
     np.testing.assert_array_equal(rows_of(data.load(tmp_path / "table.csv", test_split=0)), [[1, 2], [3, 4]])
 
 
+def test_every_other_column_of_a_table_is_a_value(tmp_path):
+    (tmp_path / "table.csv").write_text("x,y,targets\n1,2,3\n4,5,6\n")
+    np.testing.assert_array_equal(rows_of(data.load(tmp_path / "table.csv", test_split=0)), [[1, 2, 3], [4, 5, 6]])
+
+
 def test_a_table_may_have_labels(tmp_path):
     (tmp_path / "table.csv").write_text("Label,a,b\n1,0.5,2\n0,3,4\n")
     whole = data.load(tmp_path / "table.csv", test_split=0, labels=True)
@@ -86,6 +106,7 @@ def test_a_table_may_have_labels(tmp_path):
     ("text", "message"),
     [
         ("a,b\n1,2\n3,x\n", "Line 3 of .* has 'x' in column 'b', which is no number"),
+        ("a,b\n1_000,2\n", "Line 2 of .* has '1_000' in column 'a', which is no number"),
         ("1,2\n3\n", "Line 2 of .* has 1 cells, and those before have 2"),
         ("a,b\n", "has no rows of numbers"),
         ("", "has no rows of numbers"),

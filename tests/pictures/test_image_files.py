@@ -31,7 +31,8 @@ def test_every_image_is_a_file_that_is_read_again(tmp_path):
     ("names", "inside"),
     [
         (["a/x.jpg", "b/x.jpg", "y"], ["a/x.png", "b/x.png", "y.png"]),
-        (["x.jpg", "x.png", "x.bmp"], ["x.png", "x.png.png", "x.bmp.png"]),
+        (["x.jpg", "x.png", "x.bmp"], ["x.jpg.png", "x.png", "x.bmp.png"]),
+        (["x.jpg", "x.bmp", "x.gif"], ["x.png", "x.bmp.png", "x.gif.png"]),
         (["/home/x.png", "../x.png", "/x.png"], ["x.png", "x.png.png", "x-2.png"]),
         (["a/../../x.png", "v1.0", "b"], ["x.png", "v1.png", "b.png"]),
     ],
@@ -65,6 +66,21 @@ def test_what_is_there_stays_unless_it_may_give_way(tmp_path):
     assert {path.name for path in tmp_path.iterdir()} == {"empty", "mine"}
     pictures.write_images(GRAY, tmp_path / "mine", replace=True)
     assert {path.suffix for path in (tmp_path / "mine").iterdir()} == {".png"}
+
+
+def test_what_comes_while_images_are_written_stays(tmp_path):
+    notes = tmp_path / "new/notes.txt"
+    notes.parent.mkdir()
+    with pytest.raises(FileExistsError, match="holds something now"):
+        pictures.write_images(GRAY, notes.parent, written=lambda _: notes.write_text("years of work"))
+    assert [path.name for path in tmp_path.rglob("*")] == ["new", "notes.txt"]
+
+    def refuse():
+        raise ValueError("not mine")
+
+    with pytest.raises(ValueError, match="not mine"):
+        pictures.write_images(GRAY, notes.parent, replace=True, check=refuse)
+    assert [path.name for path in tmp_path.rglob("*")] == ["new", "notes.txt"]
 
 
 @pytest.mark.parametrize("images", [np.zeros((2, 8)), np.zeros((2, 8, 8, 2)), np.zeros((2, 2, 8, 8, 3))])

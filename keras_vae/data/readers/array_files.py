@@ -1,10 +1,11 @@
 """Images from numpy arrays, .npy and .npz files."""
 
+import contextlib
 import math
 import zipfile
 import zlib
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import IO
 
@@ -95,12 +96,48 @@ def load_file(
     Raises:
         ValueError: for a damaged file (named), an unknown key, or arrays that are not images.
     """
+    with _opened(path) as (keys, read):
+        return _load(keys, read, repr(str(path)), resize, labels, value_range, fit)
+
+
+def read_arrays(path: Path, labels: bool) -> dict[str, np.ndarray]:
+    """Those arrays of an .npy or .npz file that `load_arrays` would read, by name, as they are.
+
+    Args:
+        path: of the file.
+        labels: whether to read labels and their names too.
+
+    Raises:
+        ValueError: for a damaged file (named).
+    """
+    with _opened(path) as (keys, read):
+        beside = {*NAME_KEYS, *(key for names in LABEL_KEYS.values() for key in names)} if labels else set()
+        wanted = {*image_keys(keys).values(), *beside}
+        return {key: read(key) for key in keys if key in wanted}
+
+
+def image_keys(keys: Iterable[str]) -> dict[str, str]:
+    """Which of the names of arrays are those of images, by split."""
+    keys = [key for key in keys if key not in NAME_KEYS]
+    found = {}
+    for split, names in IMAGE_KEYS.items():
+        key = next((name for name in names if name in keys), None)
+        if key is None and split == "train" and len(keys) == 1:
+            key = keys[0]
+        if key is not None:
+            found[split] = key
+    return found
+
+
+@contextlib.contextmanager
+def _opened(path: Path) -> Iterator[tuple[list[str], Callable[[str], np.ndarray]]]:
+    """The names of the arrays in a file, and what reads one of them."""
     shown = repr(str(path))
     try:
         if path.suffix.lower() == ".npy":
             with path.open("rb") as stream:
-                array = _read_npy(stream, shown)
-            return _load(["images"], lambda _: array, shown, resize, labels, value_range, fit)
+                yield ["images"], lambda _: _read_npy(stream, shown)
+            return
         with zipfile.ZipFile(path) as archive:
             members = {name.removesuffix(".npy"): name for name in archive.namelist() if name.endswith(".npy")}
 
@@ -108,7 +145,7 @@ def load_file(
                 with archive.open(members[key]) as stream:
                     return _read_npy(stream, f"{key!r} in {shown}")
 
-            return _load(list(members), member, shown, resize, labels, value_range, fit)
+            yield list(members), member
     # What zipfile raises of a damaged file; NotImplementedError is of an unknown compression.
     except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError) as error:
         raise ValueError(f"{shown} is damaged or no {path.suffix} file: {error}") from error
@@ -129,12 +166,7 @@ def _load(
     called: dict[str, str] = {}
     of_images: dict[str, np.ndarray] = {}
     checksums: dict[str, np.ndarray] = {}
-    for split, names in IMAGE_KEYS.items():
-        key = next((name for name in names if name in keys), None)
-        if key is None and split == "train" and len(keys) == 1:
-            key = keys[0]
-        if key is None:
-            continue
+    for split, key in image_keys(keys).items():
         called[split] = f"{key!r} in {what}"
         array = read(key)
         found[split] = checked_images(array, called[split])

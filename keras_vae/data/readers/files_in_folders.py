@@ -35,13 +35,17 @@ def named_in(file: File, folder: Path) -> File:
     return file._replace(name=unicodedata.normalize("NFC", file.path.relative_to(folder).as_posix()))
 
 
-def find_splits(folder: Path, fail: Callable[[File, Exception], None], others: Counter[str]) -> dict[str, list[File]]:
+def find_splits(
+    folder: Path, fail: Callable[[File, Exception], None], others: Counter[str], whole: bool = False
+) -> dict[str, list[File]]:
     """The image files of each split, in the order of their paths; of a folder without splits all are "train".
 
     Args:
         folder: where to look.
         fail: is told of folders that cannot be read.
         others: counts the suffixes of images of formats that are not read.
+        whole: whether all files are "train", those beside a train folder too; in the folders of splits they keep the
+            labels that they have there.
     """
     folder = _unwrapped(folder)
     folders = sorted(path for path in folder.iterdir() if path.is_dir() and not _is_hidden(path))
@@ -54,6 +58,10 @@ def find_splits(folder: Path, fail: Callable[[File, Exception], None], others: C
     if "train" not in found:
         others.clear()
         return {"train": _find(folder, fail, others)}
+    if whole:
+        others.clear()
+        known_as = {file.path: file for split in found.values() for file in split}
+        return {"train": [known_as.get(file.path, file) for file in _find(folder, fail, others)]}
     known = {name for names in SPLIT_FOLDERS.values() for name in names}
     ignored = [path.name for path in folders if path.name.lower() not in known]
     if ignored:

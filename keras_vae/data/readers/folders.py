@@ -72,12 +72,11 @@ def load_folder(
     failures = _Failures(on_bad_file)
     others: Counter[str] = Counter()
     try:
-        files = find_splits(folder, failures, others)
+        files = find_splits(folder, failures, others, whole)
     except OSError as error:
         raise ValueError(f"Cannot read the folder {str(error.filename or folder)!r}: {error.strerror}.") from error
     if whole:
-        found = [named_in(file, folder) for split in files.values() for file in split]
-        files = {"train": sorted(found)}
+        files = {"train": sorted(named_in(file, folder) for file in files["train"])}
     if others:
         counted = ", ".join(f"{count} {suffix}" for suffix, count in sorted(others.items()))
         warnings.warn(f"Files in {shown} are not read, by their suffix: {counted}.", stacklevel=2)

@@ -5,14 +5,14 @@ from pathlib import Path
 
 import numpy as np
 
-from keras_vae.data.readers.array_files import LABEL_KEYS
-
 ENCODING = "utf-8-sig"  # with or without the mark that spreadsheets write
 DELIMITERS = ",;\t"
+# Of the column that is no value; x and y are coordinates as likely as not.
+LABELS = ("label", "labels")
 
 
 def read_table(path: Path) -> dict[str, np.ndarray]:
-    """The rows of a .csv file as vectors, "images" [N, D]; a column that is called `label` and the like as "labels".
+    """The rows of a .csv file as vectors, "images" [N, D]; a column `label` or `labels` as "labels".
 
     A first row that is no numbers is the header. Columns are parted by commas, semicolons or tabs.
 
@@ -39,14 +39,14 @@ def read_table(path: Path) -> dict[str, np.ndarray]:
         if len(row) != width:
             raise ValueError(f"Line {number} of {shown} has {len(row)} cells, and those before have {width}.")
         try:
-            values[index] = [float(cell) for cell in row]
+            values[index] = [_number(cell) for cell in row]
         except ValueError:
             at = next(place for place, cell in enumerate(row) if not _is_number(cell))
             column = f"column {header[at]!r}" if header else f"column {at + 1}"
             raise ValueError(
                 f"Line {number} of {shown} has {row[at]!r} in {column}, which is no number: leave out such columns."
             ) from None
-    of_labels = [at for at, name in enumerate(header or []) if name.lower() in LABEL_KEYS["train"]]
+    of_labels = [at for at, name in enumerate(header or []) if name.lower() in LABELS]
     if not of_labels:
         return {"images": values}
     labels, rest = values[:, of_labels[0]], np.delete(values, of_labels[0], axis=1)
@@ -55,9 +55,15 @@ def read_table(path: Path) -> dict[str, np.ndarray]:
     return {"images": rest, "labels": labels.astype(np.int64) if (labels == np.rint(labels)).all() else labels}
 
 
+def _number(cell: str) -> float:
+    if "_" in cell:  # Python's own way to write thousands
+        raise ValueError(cell)
+    return float(cell)
+
+
 def _is_number(cell: str) -> bool:
     try:
-        float(cell)
+        _number(cell)
     except ValueError:
         return False
     return True

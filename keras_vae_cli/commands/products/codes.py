@@ -16,7 +16,9 @@ from keras_vae_cli.commands.progress import counted
 DRAWS = 256
 
 
-def encode(run: Path, paths: Sequence[str], output: Path, condition: Sequence[str] | None = None) -> None:
+def encode(
+    run: Path, paths: Sequence[str], output: Path, condition: Sequence[str] | None = None, force: bool = False
+) -> None:
     """Write means and deviations of q(z|x), with the names of the files and, of a codebook, the indices.
 
     The mean is the point of the posterior, which stands for the example where a distribution has no mean. Of a
@@ -27,6 +29,7 @@ def encode(run: Path, paths: Sequence[str], output: Path, condition: Sequence[st
         paths: of the data, as they were typed; none for the test examples of the run.
         output: a file that ends in .npz, .npy or .csv.
         condition: as it was typed.
+        force: whether a file that is there gives way.
 
     Raises:
         ConfigError: for data, or a condition, that the model cannot take.
@@ -50,7 +53,7 @@ def encode(run: Path, paths: Sequence[str], output: Path, condition: Sequence[st
     arrays = {name: np.concatenate(parts) if parts else None for name, parts in found.items()}
     names = None if given.names is None else np.array(given.names)
     first = arrays.pop("means")
-    write_arrays(output, {"means": first, "names": names, **arrays})
+    write_arrays(output, {"means": first, "names": names, **arrays}, force)
     if is_estimated:
         console.print(f"The deviations are those of {DRAWS} draws: {type(vae.encoder.posterior).__name__} knows none.")
     size = 0 if first is None else first.shape[1]

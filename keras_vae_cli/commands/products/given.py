@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from keras_vae import data
-from keras_vae.data.readers import tables
+from keras_vae.data.readers import array_files, tables
 from keras_vae_cli.commands import run_data, run_folder
 from keras_vae_cli.commands.products.opened import Opened, typed_condition, with_channels
 from keras_vae_cli.errors import ConfigError
@@ -90,7 +90,7 @@ def read_given(opened: Opened, paths: Sequence[str], condition: Sequence[str] | 
         options |= {"on_bad_file": settings.data.on_bad_file, "value_range": settings.data.value_range}
         # It is said how many pictures are cropped.
         options |= {"fit": None if settings.data.fit == "crop" else settings.data.fit}
-    source = _source(opened, paths, options)
+    source = _source(opened, paths, options, labels=vae.condition is not None and typed is None)
     options |= _condition_of_data(opened, typed)
     with run_data.remarks(console.print):
         examples = _read(opened, source, options, levels)
@@ -113,7 +113,7 @@ def _own_test(opened: Opened, typed: Any) -> Given:
     return Given(splits.test, splits.test.names, typed, "the test examples of the run", shape, has_conditions)
 
 
-def _source(opened: Opened, paths: Sequence[str], options: dict[str, Any]) -> Any:
+def _source(opened: Opened, paths: Sequence[str], options: dict[str, Any], labels: bool) -> Any:
     """A path, a list of image files, the name of a dataset, or arrays: those of a table may be pixels of images."""
     if len(paths) > 1:
         return list(paths)
@@ -122,40 +122,47 @@ def _source(opened: Opened, paths: Sequence[str], options: dict[str, Any]) -> An
         if path.name != paths[0] or path.suffix:
             raise ConfigError(f"There is no file or folder {paths[0]!r}.")
         return paths[0]  # perhaps a dataset by name
-    if path.suffix.lower() not in (".csv", ".npy") or path.is_dir():
+    if path.suffix.lower() not in (".csv", ".npy", ".npz") or path.is_dir():
         return path
-    named = tables.read_table(path) if path.suffix.lower() == ".csv" else {"images": _read_npy(path)}
-    images, shape = named["images"], tuple(opened.vae.decoder.event_shape)
-    if len(shape) == 3 and images.ndim == 2 and images.shape[1] == math.prod(shape):
-        if images.dtype.kind == "f" and (images == np.rint(images)).all() and images.max() > 1:
-            images = images.astype(np.int64)
-        named["images"] = images = images.reshape(len(images), *shape)
+    named = tables.read_table(path) if path.suffix.lower() == ".csv" else array_files.read_arrays(path, labels)
+    keys = array_files.image_keys(named)
+    if "train" not in keys:
+        return path  # refused by the reader of files
+    for key in keys.values():
+        named[key] = _unflattened(named[key], tuple(opened.vae.decoder.event_shape))
+    images = [named[key] for key in keys.values()]
     white = run_data.white_level(opened.run) if opened.settings is not None else None
-    if images.ndim > 2 and images.dtype.kind in "ui" and white and options.get("value_range") is None:
+    if white and options.get("value_range") is None and all(x.ndim > 2 and x.dtype.kind in "ui" for x in images):
         # Few rows may lack the level that is white in all.
-        options["value_range"] = (0, white) if images.min() >= 0 and images.max() <= white else None
+        is_inside = all(x.size and x.min() >= 0 and x.max() <= white for x in images)
+        options["value_range"] = (0, white) if is_inside else None
     return named
 
 
-def _read_npy(path: Path) -> np.ndarray:
-    try:
-        return np.load(path, allow_pickle=False)
-    except (ValueError, EOFError) as error:
-        raise ConfigError(f"{str(path)!r} is damaged or no .npy file of numbers: {error}.") from None
+def _unflattened(images: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    """Rows of as many numbers as an image has pixels, as images; others as they are."""
+    if len(shape) != 3 or images.ndim != 2 or images.shape[1] != math.prod(shape):
+        return images
+    if images.dtype.kind == "f" and images.size and (images == np.rint(images)).all() and images.max() > 1:
+        images = images.astype(np.int64)
+    return images.reshape(len(images), *shape)
 
 
 def _condition_of_data(opened: Opened, typed: Any) -> dict[str, Any]:
     condition, settings = opened.vae.condition, opened.settings
     if condition is None or typed is not None:
         return {}
-    if condition.num_classes is not None or settings is None or settings.data.condition is None:
-        return {"labels": True, "class_names": condition.names}
+    if condition.num_classes is not None:
+        # Classes without names are numbers, and a folder 7 is class 7 whichever others there are.
+        return {"labels": True, "class_names": condition.names or [str(k) for k in range(condition.num_classes)]}
+    if settings is None or settings.data.condition is None:
+        return {"labels": True}
     return {"condition": settings.data.condition.model_dump(exclude_none=True)}
 
 
 def _read(opened: Opened, source: Any, options: dict[str, Any], levels: int | None) -> data.Arrays:
     shape = opened.vae.decoder.event_shape
-    is_of_vectors = isinstance(source, dict) and source["images"].ndim == 2
+    is_of_vectors = isinstance(source, dict) and source[array_files.image_keys(source)["train"]].ndim == 2
     if len(shape) == 3 and not is_of_vectors:
         options = {**options, "resize": (shape[0], shape[1]), "levels": None if levels in (None, 2) else levels}
     try:

@@ -6,10 +6,16 @@ from pathlib import Path
 from keras_vae import files, pictures
 from keras_vae_cli.commands.products.given import read_given
 from keras_vae_cli.commands.products.opened import open_model
+from keras_vae_cli.commands.products.written import write_picture
 
 
 def interpolate(
-    run: Path, paths: Sequence[str], output: Path, steps: int = 9, condition: Sequence[str] | None = None
+    run: Path,
+    paths: Sequence[str],
+    output: Path,
+    steps: int = 9,
+    condition: Sequence[str] | None = None,
+    force: bool = False,
 ) -> None:
     """Draw two pictures, and what lies on the straight line between their codes.
 
@@ -19,6 +25,7 @@ def interpolate(
         output: a .png file.
         steps: number of points on the line, both ends included.
         condition: as it was typed.
+        force: whether a file that is there gives way.
 
     Raises:
         ConfigError: for pictures, or a condition, that the model cannot take.
@@ -27,7 +34,7 @@ def interpolate(
     opened = open_model(run)
     given = read_given(opened, paths, condition)
     ((x, c),) = given.batches(len(given))
-    pictures.interpolations(opened.vae, x if c is None else (x, c), n=1, steps=steps, path=output)
+    write_picture(output, pictures.interpolations(opened.vae, x if c is None else (x, c), n=1, steps=steps), force)
     given_by = opened.vae.condition
     if c is not None and given_by is not None and given_by.num_classes is not None and c[0] != c[1]:
         opened.console.print("The two are of different classes: all between them is drawn as of that of the first.")

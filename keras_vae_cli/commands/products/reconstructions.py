@@ -8,7 +8,14 @@ import numpy as np
 from keras_vae import files, pictures
 from keras_vae_cli.commands.products.given import read_given
 from keras_vae_cli.commands.products.opened import open_model
-from keras_vae_cli.commands.products.written import check_folder, check_images, main_name, write_arrays, write_folder
+from keras_vae_cli.commands.products.written import (
+    check_folder,
+    check_images,
+    main_name,
+    write_arrays,
+    write_folder,
+    write_picture,
+)
 from keras_vae_cli.commands.progress import counted
 
 # Examples in one picture.
@@ -41,7 +48,7 @@ def reconstruct(
     given = read_given(opened, paths, condition)
     if suffix == ".png":
         x, c = next(given.batches(SHOWN))
-        pictures.reconstructions(vae, x if c is None else (x, c), n=SHOWN, path=output)
+        write_picture(output, pictures.reconstructions(vae, x if c is None else (x, c), n=SHOWN), force)
         console.print(f"{output}: {len(x)} of {given.source}, and what the model makes of each.")
         return
     parts = []
@@ -52,7 +59,7 @@ def reconstruct(
     made = np.concatenate(parts)
     if suffix:
         names = None if given.names is None else np.array(given.names)
-        write_arrays(output, {main_name(opened): made, "names": names})
+        write_arrays(output, {main_name(opened): made, "names": names}, force)
     else:
         write_folder(opened, made, output, force, given.names)
     console.print(f"{len(made):,} reconstructions in {output}, of {given.source}.")

@@ -6,9 +6,17 @@ from pathlib import Path
 
 import numpy as np
 
+from keras_vae import files
 from keras_vae.pictures import tiles
 from keras_vae_cli.commands.products.opened import Opened, open_model, typed_condition
-from keras_vae_cli.commands.products.written import check_folder, check_images, main_name, write_arrays, write_folder
+from keras_vae_cli.commands.products.written import (
+    check_folder,
+    check_images,
+    main_name,
+    write_arrays,
+    write_folder,
+    write_picture,
+)
 from keras_vae_cli.commands.progress import counted
 from keras_vae_cli.errors import ConfigError
 
@@ -42,7 +50,9 @@ def sample(
         ConfigError: for a condition that cannot be, and a folder that holds anything else.
     """
     suffix = output.suffix.lower()
-    if not suffix:
+    if suffix:
+        files.check_folder(output.parent)
+    else:
         check_folder(output, force)
     opened = open_model(run)
     check_images(opened, suffix)
@@ -59,10 +69,10 @@ def sample(
         drawn = vae.sample(n, seed=seed, condition=given, temperature=temperature, noise=noise)
     names = vae.condition.names if vae.condition is not None else None
     if suffix == ".png":
-        tiles.saved(_sheet(drawn, labels, names), output)
+        write_picture(output, _sheet(drawn, labels, names), force)
     elif suffix:
         by_name = None if labels is None or names is None or suffix != ".npz" else np.array(names)
-        write_arrays(output, {main_name(opened): drawn, "labels": labels, "class_names": by_name})
+        write_arrays(output, {main_name(opened): drawn, "labels": labels, "class_names": by_name}, force)
     else:
         write_folder(opened, drawn, output, force, _in_class_folders(labels, names))
     if not suffix and max(drawn.shape[1:3]) < SMALL:

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -9,10 +10,10 @@ from typing import Any
 import numpy as np
 
 from keras_vae import files
-from keras_vae.pictures import image_files
+from keras_vae.pictures import image_files, tiles
 from keras_vae_cli.commands.products.opened import Opened
 from keras_vae_cli.commands.progress import counted
-from keras_vae_cli.commands.provenance import command_line
+from keras_vae_cli.commands.provenance import NAME, command_line
 from keras_vae_cli.errors import ConfigError
 
 # In a folder of images: by what they were made, and which they are.
@@ -23,14 +24,15 @@ def check_folder(path: Path, force: bool) -> None:
     """See that a folder can be written, and that what gives way there is nothing but the images of such a command.
 
     Raises:
-        ConfigError: naming what else is in it.
+        ConfigError: naming what else is in it; for anything, without --force.
         OSError: if it cannot be written to.
     """
     files.check_folder(path.parent)
     if not path.is_dir() or not any(path.iterdir()):
         return
+    check_free(path, force)
     own = _listed(path / ABOUT)
-    others = sorted(str(p.relative_to(path)) for p in path.rglob("*") if not p.is_dir())
+    others = sorted(str(p.relative_to(path)) for p in path.rglob("*") if p.is_symlink() or not p.is_dir())
     others = [name for name in others if name not in own]
     if others:
         raise ConfigError(
@@ -41,10 +43,20 @@ def check_folder(path: Path, force: bool) -> None:
 
 def _listed(path: Path) -> set[str]:
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))["files"]
-        return {ABOUT, *map(str, found)}
-    except (OSError, ValueError, KeyError, TypeError):
+        about = json.loads(path.read_text(encoding="utf-8"))
+        return {ABOUT, *map(str, about["files"])} if about["made_by"].startswith(f"{NAME} ") else set()
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return set()
+
+
+def check_free(path: Path, force: bool) -> None:
+    """See that nothing is replaced, even what has come during the work, unless that was said.
+
+    Raises:
+        ConfigError: if something is there.
+    """
+    if not force and os.path.lexists(path):
+        raise ConfigError(f"{path} is there by now, and was not touched: give another name, or --force to replace it.")
 
 
 def write_folder(
@@ -55,7 +67,16 @@ def write_folder(
         inside = [str(p.relative_to(path)) for p in image_files.paths(images, path, names)]
         about = {"made_by": command_line(), "run": str(opened.run.absolute()), "files": inside}
         beside = {ABOUT: json.dumps(about, indent=1) + "\n"}
-        image_files.write_images(images, path, names, replace=force, beside=beside, written=lambda _: move(1))
+        image_files.write_images(
+            images,
+            path,
+            names,
+            replace=force,
+            beside=beside,
+            written=lambda _: move(1),
+            # What was there before the work may have changed.
+            check=lambda: check_folder(path, force),
+        )
 
 
 def check_images(opened: Opened, suffix: str) -> None:
@@ -77,22 +98,38 @@ def main_name(opened: Opened) -> str:
     return "images" if len(opened.vae.decoder.event_shape) == 3 else "x"
 
 
-def write_arrays(path: Path, arrays: dict[str, np.ndarray | None]) -> None:
+def write_picture(path: Path, picture: tiles.Figure, force: bool) -> None:
+    """A picture as a PNG file."""
+    content = tiles.png(picture)
+    with files.whole_file(path) as temporary:
+        temporary.write_bytes(content)
+        check_free(path, force)
+
+
+def write_arrays(path: Path, arrays: dict[str, np.ndarray | None], force: bool) -> None:
     """Arrays that go together, in a .npz file by their names, as a table, or the first of them alone as .npy.
 
     Args:
         path: of the file.
         arrays: each with N rows, or None to leave it out.
+        force: whether a file that is there gives way.
+
+    Raises:
+        ConfigError: if it is there, and does not.
     """
     there = {name: array for name, array in arrays.items() if array is not None}
     with files.whole_file(path) as temporary:
+        # To streams: numpy writes to other names than those of files that end in .NPZ.
         if path.suffix.lower() == ".npy":
-            np.save(temporary, next(iter(there.values())))
+            with temporary.open("wb") as binary:
+                np.save(binary, next(iter(there.values())))
         elif path.suffix.lower() == ".npz":
-            np.savez_compressed(temporary, **there)  # type: ignore[arg-type]
+            with temporary.open("wb") as binary:
+                np.savez_compressed(binary, **there)  # type: ignore[arg-type]
         else:
             with temporary.open("w", encoding="utf-8", newline="") as stream:
                 csv.writer(stream).writerows(_rows(there))
+        check_free(path, force)
 
 
 def _rows(arrays: dict[str, np.ndarray]) -> Iterator[list[Any]]:
