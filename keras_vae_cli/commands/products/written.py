@@ -44,7 +44,7 @@ def check_folder(path: Path, force: bool) -> None:
 def _listed(path: Path) -> set[str]:
     try:
         about = json.loads(path.read_text(encoding="utf-8"))
-        return {ABOUT, *map(str, about["files"])} if about["made_by"].startswith(f"{NAME} ") else set()
+        return {ABOUT, *map(str, about["files"])} if about["made_by"].split(" ")[0] == NAME else set()
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return set()
 
