@@ -12,7 +12,7 @@ Prints, and writes to RESULTS/results.json after each measurement and to RESULTS
 - the five kernels that take longest.
 
 What fails is told and left out; once `--seconds` are over, nothing new is begun. XLA tries no variants of its kernels
-unless `--autotune` says so: on a GPU that took 25 to 43 s for a program of the MLP, a dozen of them at once. A speed
+unless `--autotune` says so: with it, programs of the MLP took 25 to 43 s, a dozen of them at once on a GPU. A speed
 that was taken while other programs still compiled is no speed of the device, and is marked with a star.
 """
 

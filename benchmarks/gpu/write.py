@@ -281,7 +281,7 @@ def main() -> None:
         for precision in options.precisions:
             try:
                 case = write(options.folder, name, precision, options.batch_sizes, options.steps, options.small)
-            except Exception:
+            except Exception:  # of any kind, and told: the other cases are still to be written
                 traceback.print_exc()
                 print(f"{name} {precision}: FAILED", flush=True)
                 failed = True
