@@ -3,28 +3,17 @@
 import dataclasses
 import os
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, get_args
+from typing import Any
 
 import numpy as np
 
-from keras_vae.arguments import (
-    check_choice,
-    check_count,
-    check_derived,
-    check_number,
-    check_resize,
-    check_value_range,
-)
-from keras_vae.data import class_names as names_of_classes
-from keras_vae.data import gray_levels, held_out
+from keras_vae.arguments import check_count, check_number
+from keras_vae.data import held_out
 from keras_vae.data.arrays import Arrays, Binarize
-from keras_vae.data.examples import Examples, Fit, Size, Source, empty
-from keras_vae.data.fingerprint import fingerprint
+from keras_vae.data.examples import Examples, Fit, Size, empty
 from keras_vae.data.gray_levels import Range
-from keras_vae.data.image_conditions import NAMES, derive
 from keras_vae.data.readers.folders import OnBadFile
-from keras_vae.data.readers.image_files import MAX_SIDE
-from keras_vae.data.readers.sources import is_data, read
+from keras_vae.data.readers.reading import Reading, called
 
 # Of validation and test images: one binarization for all runs, so that their results can be compared.
 EVALUATION_SEED = 0
@@ -135,46 +124,27 @@ def load(
         FileNotFoundError: for a path that does not exist, a folder without images, or a dataset that can be neither
             found nor downloaded.
     """
+    reading = Reading(
+        binarize=binarize,
+        labels=labels,
+        resize=resize,
+        data_dir=data_dir,
+        download=download,
+        on_bad_file=on_bad_file,
+        condition=condition,
+        value_range=value_range,
+        levels=levels,
+        fit=fit,
+        class_names=class_names,
+    )
     if check_number("test_split", test_split, at_least=0, below=1) == 0:
         if validation_split != 0:
             raise ValueError("test_split=0 gives all examples as one dataset, and leaves none for a validation_split.")
         if mirror:
             raise ValueError("mirror=True is of training images, and test_split=0 gives all examples as they are.")
         check_count("seed", seed, at_least=0)
-        everything = read_all(
-            name_or_path,
-            binarize,
-            labels,
-            resize,
-            data_dir,
-            download,
-            on_bad_file,
-            condition,
-            value_range,
-            levels,
-            fit,
-            class_names,
-        )
-        return everything.dataset(check_count("batch_size", batch_size), seed=seed)
-    splits = read_splits(
-        name_or_path,
-        binarize=binarize,
-        seed=seed,
-        labels=labels,
-        validation_split=validation_split,
-        test_split=test_split,
-        resize=resize,
-        data_dir=data_dir,
-        download=download,
-        on_bad_file=on_bad_file,
-        batch_size=batch_size,
-        condition=condition,
-        value_range=value_range,
-        levels=levels,
-        fit=fit,
-        class_names=class_names,
-        mirror=mirror,
-    )
+        return _whole(name_or_path, reading).dataset(check_count("batch_size", batch_size), seed=seed)
+    splits = _splits(name_or_path, reading, seed, validation_split, test_split, batch_size, mirror)
     train = splits.train.dataset(batch_size, seed=seed, shuffle=True, drop_remainder=drop_remainder)
     held_out = [splits.test] if splits.validation is None else [splits.validation, splits.test]
     return (train, *(split.dataset(batch_size) for split in held_out))
@@ -182,51 +152,53 @@ def load(
 
 def read_splits(
     name_or_path: Any,
-    binarize: Binarize | None = None,
+    *,
     seed: int = 0,
-    labels: bool = False,
     validation_split: float = 0.0,
     test_split: float = 0.1,
-    resize: Size | None = None,
-    data_dir: str | os.PathLike | None = None,
-    download: bool = True,
-    on_bad_file: OnBadFile = "error",
     batch_size: int | None = None,
-    condition: str | Mapping[str, Any] | None = None,
-    value_range: Range = None,
-    levels: int | None = None,
-    fit: Fit | None = None,
-    class_names: Sequence[str] | None = None,
     mirror: bool = False,
+    **reading: Any,
 ) -> Splits:
     """What `load` serves, before it is cut into batches; for those who make their own datasets of it.
 
     Args:
         batch_size: if given, it is checked against the training data, as `load` does.
-        name_or_path, binarize, seed, labels, validation_split, test_split, resize, data_dir, download, on_bad_file,
-            condition, value_range, levels, fit, class_names, mirror: as in `load`, with the same errors.
+        name_or_path, seed, validation_split, test_split, mirror: as in `load`, with the same errors.
+        **reading: binarize, labels, resize, data_dir, download, on_bad_file, condition, value_range, levels, fit and
+            class_names, as in `load`.
     """
+    return _splits(name_or_path, Reading(**reading), seed, validation_split, test_split, batch_size, mirror)
+
+
+def read_all(name_or_path: Any, **reading: Any) -> Arrays:
+    """All examples that there are, in the order of the files or rows, the splits of the source behind each other.
+
+    Args:
+        name_or_path: as in `load`, with the same errors.
+        **reading: as in `read_splits`.
+
+    Returns:
+        Arrays whose `names` are those of the files, relative to the folder that was given; None of what has no files.
+    """
+    return _whole(name_or_path, Reading(**reading))
+
+
+def _splits(
+    name_or_path: Any,
+    reading: Reading,
+    seed: int,
+    validation_split: float,
+    test_split: float,
+    batch_size: int | None,
+    mirror: bool,
+) -> Splits:
     check_count("seed", seed, at_least=0)
     check_number("validation_split", validation_split, at_least=0, below=1)
     check_number("test_split", test_split, at_least=0, below=1)
-    what = _called(name_or_path)
-    source, seen, given = _checked_source(
-        name_or_path,
-        what,
-        binarize,
-        labels,
-        resize,
-        data_dir,
-        download,
-        on_bad_file,
-        condition,
-        value_range,
-        levels,
-        fit,
-        class_names,
-    )
-    known = source.class_names if labels or (given or {}).get("name") == "label" else None
-    own = {name: _arrays(split, binarize, known) for name, split in source.splits.items()}
+    what = called(name_or_path)
+    source, seen, condition, class_names = reading.read(name_or_path)
+    own = {name: reading.arrays(split, class_names) for name, split in source.splits.items()}
 
     train, validation, test = own["train"], own.get("validation"), own.get("test")
     names = source.splits["train"].names
@@ -243,99 +215,17 @@ def read_splits(
         raise ValueError(f"batch_size={batch_size}, but {what} has {len(train)} training examples: choose 1 to that.")
     if mirror:
         train = train.mirrored()
-    if binarize == "dynamic":
+    if reading.binarize == "dynamic":
         test = test.binarized_once(EVALUATION_SEED)
         if validation is not None:
             validation = validation.binarized_once(EVALUATION_SEED + 1)
-    return Splits(train, test, validation, source.class_names, given and _described(source), seen)
+    return Splits(train, test, validation, source.class_names, condition, seen)
 
 
-def read_all(
-    name_or_path: Any,
-    binarize: Binarize | None = None,
-    labels: bool = False,
-    resize: Size | None = None,
-    data_dir: str | os.PathLike | None = None,
-    download: bool = True,
-    on_bad_file: OnBadFile = "error",
-    condition: str | Mapping[str, Any] | None = None,
-    value_range: Range = None,
-    levels: int | None = None,
-    fit: Fit | None = None,
-    class_names: Sequence[str] | None = None,
-) -> Arrays:
-    """All examples that there are, in the order of the files or rows, the splits of the source behind each other.
-
-    Args:
-        name_or_path, binarize, labels, resize, data_dir, download, on_bad_file, condition, value_range, levels, fit,
-            class_names: as in `load`, with the same errors.
-
-    Returns:
-        Arrays whose `names` are those of the files, relative to the folder that was given; None of what has no files.
-    """
-    what = _called(name_or_path)
-    source, _, given = _checked_source(
-        name_or_path,
-        what,
-        binarize,
-        labels,
-        resize,
-        data_dir,
-        download,
-        on_bad_file,
-        condition,
-        value_range,
-        levels,
-        fit,
-        class_names,
-        whole=True,
-    )
+def _whole(name_or_path: Any, reading: Reading) -> Arrays:
+    source, _, _, class_names = reading.read(name_or_path, whole=True)
     whole = _joined([source.splits[name] for name in ("train", "validation", "test") if name in source.splits])
-    known = source.class_names if labels or (given or {}).get("name") == "label" else None
-    return _arrays(whole, binarize, known)
-
-
-def _called(name_or_path: Any) -> str:
-    if is_data(name_or_path):
-        return "the given data"
-    return "the given files" if isinstance(name_or_path, list) else repr(str(name_or_path))
-
-
-def _checked_source(
-    name_or_path: Any,
-    what: str,
-    binarize: Binarize | None,
-    labels: bool,
-    resize: Size | None,
-    data_dir: str | os.PathLike | None,
-    download: bool,
-    on_bad_file: OnBadFile,
-    condition: str | Mapping[str, Any] | None,
-    value_range: Range,
-    levels: int | None,
-    fit: Fit | None,
-    class_names: Sequence[str] | None,
-    whole: bool = False,
-) -> tuple[Source, dict[str, Any], dict[str, Any] | None]:
-    """The source with its labels or conditions, its fingerprint, and the condition that was asked for."""
-    check_choice("binarize", binarize, (None, *get_args(Binarize)))
-    given = check_derived(condition, NAMES)
-    if given is not None and labels:
-        raise ValueError("Batches are (image, label) or (image, condition): give labels=True or condition, not both.")
-    labels = labels or (given is not None and given["name"] == "label")
-    check_choice("on_bad_file", on_bad_file, ("error", "skip"))
-    check_choice("fit", fit, (None, *get_args(Fit)))
-    resize = check_resize(resize, MAX_SIDE)
-    value_range = check_value_range(value_range)
-    levels = None if levels is None else check_count("levels", levels, at_least=2, at_most=gray_levels.DEEPEST + 1)
-    source = read(name_or_path, resize, labels, data_dir, download, on_bad_file, value_range, fit, whole)
-    _check_splits(source.splits, labels, what)
-    seen = fingerprint(source)
-    source = names_of_classes.arranged(source, class_names, what)
-    source = gray_levels.with_levels(source, levels, what)
-    if given is not None and given["name"] != "label":
-        source = source._replace(splits={k: v._replace(labels=derive(v, given)) for k, v in source.splits.items()})
-    return source, seen, given
+    return reading.arrays(whole, class_names)
 
 
 def _joined(splits: list[Examples]) -> Examples:
@@ -350,37 +240,6 @@ def _joined(splits: list[Examples]) -> Examples:
     np.concatenate([split.images for split in splits], out=images)
     labels = [split.labels for split in splits if split.labels is not None]
     return first._replace(images=images, labels=np.concatenate(labels) if labels else None, checksums=None)
-
-
-def _described(source: Source) -> dict[str, Any]:
-    """What stands beside the images, as a part of `keras_vae.conditions`."""
-    values = [split.labels for split in source.splits.values() if split.labels is not None]
-    shape = values[0].shape[1:]
-    if len(shape) == 3:
-        return {"name": "Image", "shape": list(shape)}
-    if shape or not np.issubdtype(values[0].dtype, np.integer):
-        return {"name": "Vector", "size": int(np.prod(shape))}
-    names, largest = source.class_names, max(int(v.max()) for v in values)
-    if names is not None and len(names) > largest:
-        return {"name": "Label", "num_classes": len(names), "names": list(names)}
-    return {"name": "Label", "num_classes": largest + 1}
-
-
-def _check_splits(splits: dict[str, Examples], labels: bool, what: str) -> None:
-    shapes = {name: split.images.shape[1:] for name, split in splits.items()}
-    if len(set(shapes.values())) > 1:
-        raise ValueError(
-            f"The splits of {what} differ in the shape of their images: {shapes}. Pass resize=(height, width)."
-        )
-    without = [name for name, split in splits.items() if split.labels is None]
-    if labels and without:
-        raise ValueError(f"{what} has no labels for {', '.join(without)}: pass labels=False.")
-
-
-def _arrays(split: Examples, binarize: Binarize | None, names: tuple[str, ...] | None) -> Arrays:
-    extras = [] if split.labels is None else [split.labels]
-    options: dict[str, Any] = {"divisor": split.divisor, "binarize": binarize, "class_names": names}
-    return Arrays(split.images, *extras, **options, names=split.names, share=True)
 
 
 def _hold_out(
