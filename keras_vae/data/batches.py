@@ -17,8 +17,9 @@ DEFAULT_BATCH_SIZE = 32
 # Batches that are looked at in place of all, of data that may never end; and the bytes of them that are kept.
 MANY_BATCHES = 100
 MANY_BYTES = 2**28
-# Keys of a batch that carries more than examples: what the model is conditioned on, and what it is to give.
-IMAGE, CONDITION, TARGET = "image", "condition", "target"
+# Keys of a batch that carries more than examples: what the model is conditioned on, what it is to give, and which
+# values of the examples are there.
+IMAGE, CONDITION, TARGET, MASK = "image", "condition", "target", "mask"
 
 
 class Batch(NamedTuple):
@@ -56,7 +57,7 @@ class Summary:
     examples: np.ndarray
 
 
-def summarize(data: Any, num_examples: int = 0, targets: bool = False) -> Summary:
+def summarize(data: Any, num_examples: int = 0, targets: bool = False, missing: bool = False) -> Summary:
     """One pass over the data, the first 100 batches of those that may never end.
 
     Args:
@@ -64,12 +65,14 @@ def summarize(data: Any, num_examples: int = 0, targets: bool = False) -> Summar
         num_examples: how many examples to choose, each with the same chance; all of them if there are fewer. The same
             data give the same choice.
         targets: whether the numbers are those of the targets that come with the examples.
+        missing: whether NaN stands for missing values: the numbers are then of the others, and the chosen examples
+            have means in their place.
 
     Raises:
         ValueError: if there are none whose values are finite; examples with others are left out.
     """
     random = np.random.default_rng(0)
-    count, total, squares = 0, np.zeros(()), np.zeros(())
+    number, count, total, squares = 0, np.zeros(()), np.zeros(()), np.zeros(())
     low, high = np.full((), np.inf), np.full((), -np.inf)
     chosen: list[np.ndarray] = []
     ranks = np.zeros(0)  # random numbers; those with the lowest are chosen
@@ -77,23 +80,38 @@ def summarize(data: Any, num_examples: int = 0, targets: bool = False) -> Summar
         batch = examples(whole)
         of_interest = _array(split(whole, targets=True).target) if targets else batch
         # One NaN would spoil the means, and with them the model.
-        finite = _finite_rows(batch) if of_interest is batch else _finite_rows(batch) & _finite_rows(of_interest)
+        finite = _finite_rows(batch, missing)
+        if of_interest is not batch:
+            finite &= _finite_rows(of_interest)
         batch, of_interest = batch[finite], of_interest[finite]
         if len(batch) == 0:
             continue
-        values = of_interest.astype("float64")
-        count, total, squares = count + len(batch), total + values.sum(axis=0), squares + (values**2).sum(axis=0)
-        low, high = np.minimum(low, values.min(axis=0)), np.maximum(high, values.max(axis=0))
+        values, number, there = of_interest.astype("float64"), number + len(batch), len(batch)
+        low, high = (
+            np.fmin(low, np.fmin.reduce(values, axis=0)),
+            np.fmax(high, np.fmax.reduce(values, axis=0)),
+        )
+        if missing:
+            is_there = ~np.isnan(values)
+            values, there = np.where(is_there, values, 0.0), is_there.sum(axis=0)
+        count, total, squares = count + there, total + values.sum(axis=0), squares + (values**2).sum(axis=0)
         ranks = np.concatenate([ranks, random.random(len(batch))])
         best = np.sort(np.argsort(ranks)[:num_examples])
         kept = len(chosen)
         chosen = [chosen[i] if i < kept else np.array(batch[i - kept]) for i in best]
         ranks = ranks[best]
-    if not count:
+    if not number or not np.any(count):
         raise ValueError("There are no data to adapt to: no batch holds an example whose values are all finite.")
+    if np.any(count == 0):  # a value that is missing everywhere is taken to be as the others are
+        total, squares = (np.where(count == 0, x.sum() / count.sum(), x) for x in (total, squares))
+        count = np.maximum(count, 1)
+        low = np.where(np.isfinite(low), low, low[np.isfinite(low)].min())
+        high = np.where(np.isfinite(high), high, high[np.isfinite(high)].max())
     mean = total / count
     spread = math.sqrt(max(0.0, float(np.mean(squares / count - mean**2))))
     examples_chosen = np.reshape(chosen, (len(chosen), *mean.shape)).astype("float32")
+    if missing:
+        examples_chosen = np.where(np.isnan(examples_chosen), mean.astype("float32"), examples_chosen)
     return Summary(mean, spread, low, high, examples_chosen)
 
 
@@ -111,15 +129,15 @@ def split(batch: Any, conditional: bool = False, targets: bool | None = False) -
     """
     x, y, weight = keras.utils.unpack_x_y_sample_weight(tuple(batch) if isinstance(batch, list) else batch)
     if isinstance(x, Mapping):
-        if IMAGE not in x or set(x) - {IMAGE, CONDITION, TARGET}:
+        if IMAGE not in x or set(x) - {IMAGE, CONDITION, TARGET, MASK}:
             raise ValueError(
-                f'Data in the form of a mapping are {{"{IMAGE}": x, "{CONDITION}": c, "{TARGET}": t}}, the last two '
-                f"where the model has them; these have the keys {list(x)}."
+                f'Data in the form of a mapping are {{"{IMAGE}": x, "{CONDITION}": c, "{TARGET}": t, "{MASK}": m}}, '
+                f"all but x where the model has them; these have the keys {list(x)}."
             )
         condition, target = x.get(CONDITION), x.get(TARGET, y if targets else None)
         if target is not None and targets is False:
             raise ValueError("The data bring a target, and the model was made without: VAE(..., targets=True).")
-        x = x[IMAGE]
+        x = x[IMAGE] if x.get(MASK) is None else masked(x[IMAGE], x[MASK])
     else:
         condition, target = y if conditional and not targets else None, y if targets else None
     if targets and target is None:
@@ -128,6 +146,22 @@ def split(batch: Any, conditional: bool = False, targets: bool | None = False) -
             f'"{CONDITION}" too if it has one. Here the targets are missing.'
         )
     return Batch(x, condition, target if targets else None, weight)
+
+
+def masked(x: Any, mask: Any) -> Any:
+    """x with NaN where the mask, of its shape, is 0 or False.
+
+    Raises:
+        ValueError: for a mask of another shape.
+    """
+    if tuple(x.shape) != tuple(mask.shape):
+        raise ValueError(
+            f"The mask has shape {tuple(mask.shape)}, and x has {tuple(x.shape)}: it says of each value whether it is "
+            "there, 1, or missing, 0."
+        )
+    if tf.is_tensor(x):
+        return tf.where(tf.cast(mask, tf.bool), x, tf.cast(math.nan, x.dtype))
+    return np.where(np.asarray(mask, bool), x, np.asarray(math.nan, np.asarray(x).dtype))
 
 
 def unpack(batch: Any, conditional: bool) -> tuple[Any, Any, Any]:
@@ -278,8 +312,9 @@ def _array(values: Any) -> np.ndarray:
     return np.asarray(values.values[0] if isinstance(values, tf.distribute.DistributedValues) else values)
 
 
-def _finite_rows(batch: np.ndarray) -> np.ndarray:
-    return np.isfinite(batch).all(axis=tuple(range(1, batch.ndim)))
+def _finite_rows(batch: np.ndarray, missing: bool = False) -> np.ndarray:
+    good = ~np.isinf(batch) if missing else np.isfinite(batch)
+    return good.all(axis=tuple(range(1, batch.ndim)))
 
 
 def _few(batches: Iterator[Any], limit: int) -> list[Any]:

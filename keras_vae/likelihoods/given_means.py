@@ -301,6 +301,7 @@ class GivenMeans(GridLikelihood):
 
     params_per_value = 2
     needs_condition = True
+    can_miss = False
     advice = (
         "The condition must hold the very means of the data, as data.load(..., condition='gray') and low_resolution "
         "give them: other data are impossible."

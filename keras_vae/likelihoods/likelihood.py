@@ -12,7 +12,7 @@ A likelihood of your own is a subclass with one method, and one number if it has
 
 import math
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Self
 
 import keras
 import numpy as np
@@ -21,6 +21,7 @@ from tensorflow_probability import distributions as tfd
 
 from keras_vae.arguments import check_event_shape
 from keras_vae.distributions.head import Head
+from keras_vae.distributions.observed import Observed
 from keras_vae.distributions.support import REAL, UNIT, Support
 from keras_vae.serialization import Serializable
 
@@ -47,6 +48,9 @@ class Likelihood(Serializable, keras.layers.Layer):
         has_spread: whether a scale that is learned says how far the data lie from the mean: it is drawn.
         advice: what may help if log p(x|z) is not finite.
         needs_condition: whether it is one of p(x|z, c), whose `call` takes the features of the condition too.
+        can_miss: whether its values are independent given z, so that some of them may be missing.
+        missing: whether NaN in the data stands for a value that is missing: log p(x|z) is then of the others. A model
+            sets it: `VAE(..., missing=True)`.
     """
 
     support: Support = REAL
@@ -56,11 +60,26 @@ class Likelihood(Serializable, keras.layers.Layer):
     has_spread: bool = False
     advice: str = ""
     needs_condition: bool = False
+    can_miss: bool = True
+    missing: bool = False
 
     def __init__(self, event_shape: Sequence[int], **kwargs: Any) -> None:
         super().__init__(**{**kwargs, "dtype": "float32"})
         self.event_shape = check_event_shape(event_shape)
         self.head = Head(self._split, convert_to_tensor_fn=tfd.Distribution.mean)
+
+    def get_config(self) -> dict[str, Any]:
+        """The constructor's arguments, and whether values may be missing."""
+        return {**super().get_config(), **({"missing": True} if self.missing else {})}
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> Self:
+        """A likelihood with the arguments of `config`."""
+        arguments = dict(config)
+        missing = arguments.pop("missing", False)
+        likelihood = super().from_config(arguments)
+        likelihood.missing = bool(missing)
+        return likelihood
 
     @property
     def params_shape(self) -> tuple[int, ...]:
@@ -136,8 +155,10 @@ class Likelihood(Serializable, keras.layers.Layer):
         """
         with np.errstate(over="ignore", invalid="ignore"):
             bad = self.outside(x)
+            if bad is not None and self.missing:
+                bad &= ~np.isnan(x)
         if bad is not None and np.any(bad):
-            raise ValueError(self.refusal(float(np.mean(bad)), f"[{x.min():g}, {x.max():g}]"))
+            raise ValueError(self.refusal(float(np.mean(bad)), f"[{np.nanmin(x):g}, {np.nanmax(x):g}]"))
 
     def call(self, params: tf.Tensor, given: tf.Tensor | None = None) -> tfd.Distribution:
         """p(x|z) from the decoder's output [..., *params_shape].
@@ -165,7 +186,7 @@ class Likelihood(Serializable, keras.layers.Layer):
         rows = max(1, LOOKED_AT_ONCE // math.prod(self.event_shape))
         for start in range(0, len(x), rows):
             values = _float32(x[start : start + rows])
-            if not np.isfinite(values).all():
+            if not (np.isfinite(values) | (self.missing & np.isnan(values))).all():
                 self._refuse_nonfinite(x)
             if not of_support:
                 continue
@@ -207,12 +228,23 @@ class Likelihood(Serializable, keras.layers.Layer):
         return 'They are values of this likelihood as they stand: x.astype("float32").'
 
     def _refuse_nonfinite(self, x: np.ndarray) -> None:
-        per_example = (~np.isfinite(_float32(x))).reshape(len(x), -1).sum(axis=1)
+        with np.errstate(invalid="ignore"):
+            values = _float32(x)
+        wrong = np.isinf(values) if self.missing else ~np.isfinite(values)
+        per_example = wrong.reshape(len(x), -1).sum(axis=1)
         bad = np.flatnonzero(per_example)
+        where = f"in {len(bad)} of {len(x)} examples (the first is number {bad[0]})"
+        if self.missing:
+            raise ValueError(
+                f"{per_example.sum()} values of the data are infinite in float32, {where}. NaN stands for a missing "
+                "value: x[np.isinf(x)] = np.nan."
+            )
+        hint = ""
+        if self.can_miss and not np.isinf(values).any():
+            hint = " If NaN stands for values that are missing: VAE(..., missing=True)."
         raise ValueError(
-            f"{per_example.sum()} values of the data are NaN or infinite in float32, in {len(bad)} of {len(x)} "
-            f"examples (the first is number {bad[0]}). Repair or drop them: "
-            "x[np.isfinite(x).reshape(len(x), -1).all(1)]."
+            f"{per_example.sum()} values of the data are NaN or infinite in float32, {where}. Repair or drop them: "
+            f"x[np.isfinite(x).reshape(len(x), -1).all(1)].{hint}"
         )
 
     def _refuse_values(self, x: np.ndarray, start: int, error: ValueError) -> None:
@@ -231,12 +263,14 @@ class Likelihood(Serializable, keras.layers.Layer):
         except ValueError as of_more:
             error = of_more
         place = f"From example {first} on: " if first else ""
-        of_pixels = self.support == UNIT and 1.0 < shown.max() <= 255.0 and shown.min() >= 0.0
+        of_pixels = self.support == UNIT and 1.0 < np.nanmax(shown) <= 255.0 and np.nanmin(shown) >= 0.0
         remedy = " If they are pixels of 0 to 255: x / 255, which data.load does." if of_pixels else ""
         raise ValueError(f"{place}{error}{remedy}") from None
 
     def bits_per_dim(self, log_prob: Any) -> Any:
         """-log2 p(x) per value: -log_prob / (D ln 2), the size of the data under a perfect code.
+
+        None where values may be missing: log p(x) is then of fewer than D.
 
         Args:
             log_prob: log-probabilities of whole examples in nats, of any shape.
@@ -244,16 +278,16 @@ class Likelihood(Serializable, keras.layers.Layer):
         Returns:
             An array of that shape, or None for continuous data, whose densities are no probabilities.
         """
-        return None if self.levels is None else bits_per_dim(log_prob, self.event_shape)
+        return None if self.levels is None or self.missing else bits_per_dim(log_prob, self.event_shape)
 
     def _independent(self, distribution: tfd.Distribution) -> tfd.Distribution:
         return tfd.Independent(distribution, len(self.event_shape))
 
     def _split(self, inputs: list[tf.Tensor]) -> tfd.Distribution:
         params, *others = inputs
-        if self.params_per_value == 1:
-            return self.distribution(params, *others)
-        return self.distribution(*tf.split(params, self.params_per_value, axis=-1), *others)
+        parts = [params] if self.params_per_value == 1 else tf.split(params, self.params_per_value, axis=-1)
+        p = self.distribution(*parts, *others)
+        return Observed.of(p) if self.missing else p
 
 
 def bits_per_dim(log_prob: Any, event_shape: Sequence[int]) -> Any:

@@ -1,7 +1,7 @@
 """The encoder: a network and a posterior, x -> q(z|x)."""
 
 import math
-from typing import Any
+from typing import Any, Self
 
 import keras
 import numpy as np
@@ -10,6 +10,7 @@ from tensorflow_probability import distributions as tfd
 
 from keras_vae.arguments import check_choice, require_kind
 from keras_vae.conditions import Condition, check_condition, require
+from keras_vae.distributions.observed import with_mask
 from keras_vae.distributions.support import REAL, Support
 from keras_vae.models.storage import model_files
 from keras_vae.networks.conditioned import conditioned
@@ -35,6 +36,8 @@ class Encoder(Serializable, keras.Model):
     """
 
     gives_features: bool = False  # of every stage, for the levels of a hierarchy
+    # Whether NaN in the data stands for a missing value; a model sets it.
+    missing: bool = False
 
     def __init__(
         self,
@@ -54,9 +57,35 @@ class Encoder(Serializable, keras.Model):
 
     quantize = model_files.refuse_quantization
 
-    def follow(self, support: Support) -> None:
-        """Be the encoder of a model whose data lie there."""
+    def follow(self, support: Support, missing: bool = False) -> None:
+        """Be the encoder of a model whose data lie there.
+
+        Args:
+            support: of the data.
+            missing: whether values may be missing: the network then sees zeros in their place, and beside all values,
+                on the last axis, whether they are there.
+
+        Raises:
+            ValueError: if the network was made for data of which none, or some, may be missing, and it is otherwise.
+        """
         self.__dict__["__support__"] = support
+        if self.built and missing != self.missing:
+            how = "knows of no missing values" if missing else "was made for data of which some are missing"
+            raise ValueError(f"The encoder is built already, and {how}: give the VAE a new one.")
+        self.missing = missing
+
+    def get_config(self) -> dict[str, Any]:
+        """The parts, and whether values may be missing."""
+        return {**super().get_config(), **({"missing": True} if self.missing else {})}
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> Self:
+        """An encoder with the parts of `config`."""
+        arguments = dict(config)
+        missing = arguments.pop("missing", False)
+        encoder = super().from_config(arguments)
+        encoder.missing = bool(missing)
+        return encoder
 
     @property
     def latent_dim(self) -> int:
@@ -73,10 +102,11 @@ class Encoder(Serializable, keras.Model):
         if self.built:
             return
         network = self.network
+        event_shape = self.seen_shape(input_shape[1:])
         if isinstance(network, Network):
-            network = network.encoder_body(tuple(input_shape[1:]), self.dtype_policy)
+            network = network.encoder_body(event_shape, self.dtype_policy)
         self.body = conditioned(self.network, network, self.condition)
-        shape: Any = (None, *input_shape[1:])
+        shape: Any = (None, *event_shape)
         if self.condition is not None:
             shape = [shape, (None, *self.condition.features_shape)]
         features = feature_shape(self.body, shape)
@@ -96,8 +126,18 @@ class Encoder(Serializable, keras.Model):
     def features(self, x: tf.Tensor, condition: tf.Tensor | None = None, training: bool | None = None) -> tf.Tensor:
         """What the posterior sees of the data, [B, F]."""
         require(self, condition)
+        x = self.seen(x)
         seen = x if self.condition is None else [x, self.condition.features(condition)]
         return tf.reshape(self.body(seen, training=training), [-1, self.num_features])
+
+    def seen(self, x: tf.Tensor) -> tf.Tensor:
+        """What the network sees of the data: these, or where values may be missing zeros in their place and a mask."""
+        return with_mask(x) if self.missing else x
+
+    def seen_shape(self, event_shape: Any) -> tuple[int, ...]:
+        """The shape of that for one example."""
+        *places, size = event_shape
+        return (*places, 2 * size if self.missing else size)
 
     def ascend(
         self, x: tf.Tensor, condition: tf.Tensor | None = None, training: bool | None = None
@@ -133,6 +173,8 @@ class Encoder(Serializable, keras.Model):
             raise ValueError(f"This encoder is conditioned on {self.condition}: features are of the data alone.")
         if not self.built:
             raise ValueError("The encoder has no weights yet: train or load the VAE first, or call vae.build().")
+        if self.missing:
+            raise ValueError("This encoder is of data with missing values: encode(x) gives its codes.")
         shape = tuple(self.get_build_config()["input_shape"][1:])
         copy = type(self).from_config(self.get_config())
         copy.build((None, *shape))

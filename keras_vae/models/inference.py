@@ -189,6 +189,36 @@ class Inference(keras.Model):
         num_samples = 1 if all(self.certainties) else num_samples
         return _array(estimate(self, x, num_samples, seeds.as_pair(seed), condition))
 
+    def impute(
+        self, x: Any, num_samples: int = 10, seed: Seed | None = 0, condition: Any = None, num_particles: int = 500
+    ) -> np.ndarray:
+        """Draws of what is missing, given what is there: x ~ p(x_missing | x_observed), [num_samples, *x.shape].
+
+        By importance resampling, Mattei and Frellsen 2019, "MIWAE", section 3.3: of K draws z_k ~ q(z|x_observed) each
+        result takes one, with a probability in proportion to p(x_observed|z_k) p(z_k) / q(z_k|x_observed), and what is
+        missing from p(x|z_k). Their mean is an estimate of E[x_missing | x_observed], their quantiles say how sure it
+        is. Exact as K grows. What is there comes back unchanged.
+
+        Args:
+            x: data [B, *event_shape] with NaN where values are missing; {"image": x, "mask": m}; or a dataset.
+            num_samples: number of draws for each example.
+            seed: of the draws; the same ones for the same data.
+            condition: of an array, as in `encode`.
+            num_particles: K.
+
+        Raises:
+            ValueError: for a model without `missing=True`, and as `encode`.
+        """
+        if not self.missing:
+            raise ValueError(
+                "This model knows of no missing values: VAE(..., missing=True), trained on data with NaN in their "
+                "place, does."
+            )
+        num_samples = check_count("num_samples", num_samples)
+        num_particles = check_count("num_particles", num_particles)
+        self._ensure_built()
+        return imputations(self, x, num_samples, num_particles, seeds.as_pair(seed), condition)
+
 
 def rows_at_once(vae: Any) -> int:
     """The number of examples in a block."""
@@ -347,6 +377,38 @@ def estimate(vae: Any, x: Any, num_samples: int, seed: tf.Tensor, condition: Any
             total = tfp.math.log_add_exp(total, tf.reduce_logsumexp(log_w, axis=0))
         found.append(total - math.log(num_samples))
     return tf.concat(found, axis=0) if found else tf.zeros([0])
+
+
+def imputations(vae: Any, x: Any, num_samples: int, num_particles: int, seed: tf.Tensor, condition: Any) -> np.ndarray:
+    """What `Inference.impute` gives, in blocks whose draws fit into memory."""
+
+    def block(x: tf.Tensor, seed: tf.Tensor, condition: tf.Tensor | None) -> tf.Tensor:
+        terms = vae.infer(x, num_particles, seed, condition=condition)
+        numbers = tf.random.stateless_categorical(
+            tf.transpose(terms.log_weights), num_samples, seeds.fold_in(seed, DRAWS), tf.int32
+        )
+
+        def taken(particles: tf.Tensor) -> tf.Tensor:
+            swapped = tf.gather(tf.experimental.numpy.swapaxes(particles, 0, 1), numbers, batch_dims=1)
+            return tf.experimental.numpy.swapaxes(swapped, 0, 1)
+
+        pixels = seeds.fold_in(seed, PIXELS)
+        if vae.decoder.needs_features:
+            # The lower levels of a hierarchy are drawn on the way down, and cannot be given: a particle that is taken
+            # twice has the same draw twice.
+            drawn = taken(terms.likelihood.sample(seed=pixels))
+        else:
+            z = taken(tf.concat([group.z for group in terms.groups], axis=-1))
+            drawn = vae.decoder(z, condition=condition_for(vae.decoder, condition)).sample(seed=pixels)
+        return tf.where(tf.math.is_nan(x), drawn, x)
+
+    rows = max(1, CHUNK_VALUES // (num_particles * math.prod(vae.decoder.event_shape)))
+    run, results = vae.compiled_methods.get(vae, f"impute_{num_samples}_{num_particles}", block), []
+    for index, (part, given) in enumerate(inputs.example_batches(vae, x, condition, rows)):
+        if len(part):
+            results.append(run(tf.convert_to_tensor(part), seeds.fold_in(seed, ROWS, index), given))
+    none = np.zeros((num_samples, 0, *vae.decoder.event_shape), "float32")
+    return np.concatenate(results, axis=1) if results else none
 
 
 def _array(values: Any) -> np.ndarray:

@@ -95,7 +95,10 @@ def as_array(name: str, values: Any) -> np.ndarray:
             remedy = "a model needs examples of one shape: values.to_tensor() fills up"
         raise ValueError(f"{name} is {type(values).__name__}; {remedy}.")
     if isinstance(values, np.ma.MaskedArray) and np.ma.is_masked(values):
-        raise ValueError(f"{name} is an array with masked values, which no model knows: fill them, x.filled(value).")
+        raise ValueError(
+            f"{name} is an array with masked values: fill them, x.filled(value). A model with missing=True takes NaN "
+            "in their place, x.filled(np.nan)."
+        )
     try:
         array = np.asarray(values)
     except (ValueError, TypeError) as error:

@@ -60,7 +60,7 @@ class LadderEncoder(Encoder):
     def feature_shapes(self) -> list[tuple[int, ...]]:
         """Shapes of the features of the stages for one example, the topmost first; of a built encoder."""
         given = None if self.condition is None else self.body.given_shapes
-        shape: Any = (None, *self.get_build_config()["input_shape"][1:])
+        shape: Any = (None, *self.seen_shape(self.get_build_config()["input_shape"][1:]))
         shapes: list[tuple[int, ...]] = []
         for stage in stages_of(self.body):
             shape = shape_after(stage, shape, given)
@@ -72,6 +72,7 @@ class LadderEncoder(Encoder):
     ) -> tuple[tfd.Distribution, list[tf.Tensor]]:
         """q(z_1|x) and the features of the stages, the topmost first."""
         require(self, condition)
+        x = self.seen(x)
         features: list[tf.Tensor] = []
         given = None if self.condition is None else self.body.see(self.condition.features(condition))
         for stage in stages_of(self.body):

@@ -257,7 +257,7 @@ def take_names(vae: Any, data: Any) -> None:
 
 def adapt(vae: Any, data: Any) -> None:
     """Initialise from the data what is better not random; see `VAE.adapt`."""
-    summary = batches.summarize(inputs.data_of(data), vae.prior.num_examples, targets=vae.targets)
+    summary = batches.summarize(inputs.data_of(data), vae.prior.num_examples, targets=vae.targets, missing=vae.missing)
     vae.decoder.adapt(summary.mean, summary.spread)
     vae.prior.adapt(summary)
     weights = [*vae.trainable_variables, *vae.prior.non_trainable_variables]

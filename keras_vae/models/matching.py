@@ -98,6 +98,26 @@ def check_parts(encoder: Any, decoder: Any, prior: Any, objective: Any) -> None:
         )
 
 
+def check_missing(vae: Any) -> None:
+    """Refuse missing values where nothing could be said of the others alone.
+
+    Raises:
+        ValueError: naming the part that is in the way.
+    """
+    likelihood = vae.decoder.likelihood
+    if not vae.missing:
+        if likelihood.missing or vae.encoder.missing:
+            raise ValueError("These parts are of a model with missing values: VAE(..., missing=True).")
+        return
+    if vae.targets:
+        raise ValueError("targets=True and missing=True: the encoder of a pair sees x whole. Give one of the two.")
+    if not likelihood.can_miss:
+        raise ValueError(
+            f"{type(likelihood).__name__} does not say what some values alone tell: give a likelihood whose values are "
+            "independent given z, such as likelihoods.Normal."
+        )
+
+
 def check_tails(posterior: Posterior, prior: Prior, tell_unknown: bool = False) -> None:
     """Refuse a posterior whose tails the prior cannot carry: E_q[-log p], and with it KL(q || p), is then infinite.
 

@@ -16,12 +16,13 @@ from keras_vae import conditions, internals, schedules, seeds
 from keras_vae.arguments import check_count, check_names, check_number
 from keras_vae.conditions import condition_for
 from keras_vae.data import batches
+from keras_vae.distributions.observed import filled
 from keras_vae.distributions.support import REAL
 from keras_vae.models import inference, inputs, learner
 from keras_vae.models.decoder import Decoder
 from keras_vae.models.encoder import Encoder
 from keras_vae.models.inference import Inference
-from keras_vae.models.matching import check_parts, check_tails
+from keras_vae.models.matching import check_missing, check_parts, check_tails
 from keras_vae.models.storage.stored import Stored
 from keras_vae.objectives.elbo import ELBO
 from keras_vae.objectives.objective import LOGGED, Objective
@@ -71,6 +72,12 @@ class VAE(Serializable, Inference, Stored, keras.Model):
         targets: whether the likelihood is of a target beside x, as in denoising: q(z|x) sees x, and log p(y|z) is of
             y. `fit` and its kin then take (x, y), or {"image": x, "target": y}, with "condition" too if there is one.
 
+        missing: whether NaN in x stands for a value that is missing, wherever data are taken; also {"image": x, "mask":
+            m}, with m 0 where they are. The encoder sees zeros in their place and the mask beside them, log p(x|z) is
+            of the values that are there, and so are `elbo`, a bound on their log-likelihood, and `log_prob`; `impute`
+            draws the others. That is exact where values are missing at random, that is, where being missing does not
+            depend on what is missing. After Mattei and Frellsen 2019, "MIWAE".
+
     Raises:
         ValueError: if posterior and prior differ in `latent_dim`; where KL(q || p) is infinite, because the support of
             the posterior is not inside the prior's or its tails are heavier than the prior's can carry; for a
@@ -98,6 +105,7 @@ class VAE(Serializable, Inference, Stored, keras.Model):
         seed: int | None = None,
         gradient_skip_norm: float | None = None,
         targets: bool = False,
+        missing: bool = False,
         **kwargs: Any,
     ) -> None:
         # An automatic cast to half precision would round the data before their likelihood is taken.
@@ -111,6 +119,8 @@ class VAE(Serializable, Inference, Stored, keras.Model):
         named = (part.condition.names for part in (decoder, encoder, prior) if part.condition is not None)
         if names := next(filter(None, named), None):
             self.name_classes(names)
+        self.targets, self.missing = bool(targets), bool(missing)
+        check_missing(self)
         self.seed = random.randrange(2**31) if seed is None else check_count("seed", seed, at_least=0)
         self.gradient_skip_norm = (
             None if gradient_skip_norm is None else check_number("gradient_skip_norm", gradient_skip_norm, above=0)
@@ -118,10 +128,10 @@ class VAE(Serializable, Inference, Stored, keras.Model):
         # `optimizer.iterations` stands still when a step is accumulated or skipped; noise and schedules must not.
         self.step = learner.counter(self, "step")
         encoder.posterior.follow(self.step)
-        encoder.follow(REAL if targets else decoder.likelihood.support)
+        encoder.follow(REAL if targets else decoder.likelihood.support, self.missing)
+        decoder.likelihood.missing = self.missing
         # 1 once weights were adapted or loaded: an automatic `adapt` could then only destroy something.
         self.adapted = learner.counter(self, "adapted")
-        self.targets = bool(targets)
         if "objective" in vars(self)["__arguments__"]:
             # Its numbers are part of the model, whoever made it.
             vars(self)["__arguments__"]["objective"] = objective
@@ -325,7 +335,9 @@ class VAE(Serializable, Inference, Stored, keras.Model):
             pairs = zip(gradients, variables, strict=True)
             gradients = [keras.ops.zeros_like(v) if gradient is None else gradient for gradient, v in pairs]
         gradients = replicas.sum_gradients(gradients)
-        checked = step_guard.check(gradients, self.optimizer, self.gradient_skip_norm, x, terms, loss, refused)
+        # Of what is missing, nothing can be wrong.
+        there = filled(x) if self.missing else x
+        checked = step_guard.check(gradients, self.optimizer, self.gradient_skip_norm, there, terms, loss, refused)
         with replicas.summed_already(self.optimizer):
             step_guard.apply(checked, self.optimizer, variables)
         backup.restore(checked.skipped)

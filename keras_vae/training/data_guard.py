@@ -11,6 +11,8 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from keras_vae.distributions.observed import filled
+
 TRAINING, EVALUATION = 0, 1
 
 
@@ -46,17 +48,21 @@ class DataGuard:
         data = [tf.cast(part, tf.float32) for part in data]
         weight = None if weight is None else tf.cast(weight, tf.float32)
         outside = self._likelihood.outside(data[-1])
+        missing = self._likelihood.missing
+        if outside is not None and missing:
+            outside &= ~tf.math.is_nan(data[-1])
         signs = [] if outside is None else [tf.reduce_any(outside)]
         if kind == EVALUATION:
             # A sum of finite values may overflow; zeros do not, and what is not finite makes them NaN.
-            signs += [tf.math.is_nan(tf.reduce_sum(0.0 * part)) for part in data]
+            looked_at = [filled(part) if missing else part for part in data]
+            signs += [tf.math.is_nan(tf.reduce_sum(0.0 * part)) for part in looked_at]
         if weight is not None:
             signs.append(tf.reduce_any(_wrong(weight)))
         if not signs:
             return tf.constant(False)
 
         def counted() -> tf.Tensor:
-            bad = [~tf.math.is_finite(part) for part in data]
+            bad = [tf.math.is_inf(part) if missing else ~tf.math.is_finite(part) for part in data]
             off = tf.constant(False) if outside is None else outside & ~bad[-1]
             counts = [_count(off), sum(_count(part) for part in bad) * kind, tf.size(data[-1], tf.int64)]
             return tf.stack([*counts, _count(tf.constant(False) if weight is None else _wrong(weight))])
