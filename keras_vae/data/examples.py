@@ -81,15 +81,16 @@ def is_shareable(array: np.ndarray) -> bool:
     return array.flags.c_contiguous and array.flags.writeable and array.ctypes.data % ALIGNMENT == 0
 
 
-def checked_images(array: np.ndarray, what: str) -> np.ndarray:
+def checked_images(array: np.ndarray, what: str, missing: bool = False) -> np.ndarray:
     """The array as images [N, H, W, C] or vectors [N, D] of finite numbers, whole ones or float32.
 
     Args:
         array: images [N, H, W, C] or [N, H, W], or vectors [N, D]. Of bools, true is white.
         what: how to call it in an error.
+        missing: whether NaN stands for missing values.
 
     Raises:
-        ValueError: for a wrong shape or type, and for NaN or infinite values.
+        ValueError: for a wrong shape or type, for infinite values, and for NaN unless values may be missing.
     """
     if array.ndim not in (2, 3, 4) or 0 in array.shape:
         raise ValueError(
@@ -112,9 +113,21 @@ def checked_images(array: np.ndarray, what: str) -> np.ndarray:
         with np.errstate(over="ignore"):  # said below
             np.copyto(converted, array, casting="same_kind")
         array = converted
-    if not np.isfinite([array.min(), array.max()]).all():  # both are NaN if any value is
-        bad = _first_bad_row(array)
-        raise ValueError(f"{what} has NaN or infinite values, first in row {bad}. Remove or repair such examples.")
+    ends = (
+        [np.fmin.reduce(array, axis=None), np.fmax.reduce(array, axis=None)] if missing else [array.min(), array.max()]
+    )
+    if not np.isfinite(ends).all():  # both are NaN if any value is, or if all of them are
+        bad = np.isinf(array) if missing else ~np.isfinite(array)
+        if not bad.any():
+            raise ValueError(f"{what} has no values: all are missing.")
+        row, gaps = int(np.argmax(bad.reshape(len(array), -1).any(axis=1))), bool(np.isnan(array).any())
+        hint = (
+            " Where NaN stands for values that are missing: missing=True (in a config: data.missing)." if gaps else ""
+        )
+        named = "infinite" if missing else "NaN or infinite"
+        raise ValueError(
+            f"{what} has {named} values, first in row {row}. Remove or repair such examples.{'' if missing else hint}"
+        )
     return array
 
 
@@ -244,10 +257,6 @@ def resized_images(images: np.ndarray, size: Size, what: str, white: int = 255, 
 def _on_grid(images: np.ndarray) -> bool:
     levels = images * 255
     return bool(np.abs(levels - np.rint(levels)).max() < 1e-3)
-
-
-def _first_bad_row(array: np.ndarray) -> int:
-    return next(i for i, row in enumerate(array) if not np.isfinite(row).all())
 
 
 def _available_memory() -> int | None:

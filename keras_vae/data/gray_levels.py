@@ -103,7 +103,11 @@ def scales(arrays: Mapping[str, np.ndarray], value_range: Range, what: str) -> d
     Raises:
         ValueError: for values outside `value_range`, and for floats outside [0, 1] without one.
     """
-    ranges = {name: (float(array.min()), float(array.max())) for name, array in arrays.items()}
+    # NaN, if it has come so far, is a value that is missing.
+    ranges = {
+        name: (float(np.fmin.reduce(array, axis=None)), float(np.fmax.reduce(array, axis=None)))
+        for name, array in arrays.items()
+    }
     if value_range is not None:
         for low, high in ranges.values():
             check_inside(low, high, value_range, what)

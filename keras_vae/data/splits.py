@@ -58,6 +58,7 @@ def load(
     fit: Fit | None = None,
     class_names: Sequence[str] | None = None,
     mirror: bool = False,
+    missing: bool = False,
 ) -> Any:
     """Training and test data in batches: images float32 in [0, 1], [B, H, W, C], or (image, label) pairs.
 
@@ -113,6 +114,8 @@ def load(
             new data have its numbers.
         mirror: whether each training image is turned left to right half of the time, by chance, and conditions that
             are images with it: twice the pictures, where left and right mean nothing.
+        missing: whether NaN in arrays, and empty cells (or NA, null, none, nan, ?) in a .csv file, are values that are
+            missing. They stay NaN, for `VAE(..., missing=True)`.
 
     Returns:
         (train, test), or (train, validation, test) if `validation_split` > 0; with `test_split` 0 one dataset, whose
@@ -136,6 +139,7 @@ def load(
         levels=levels,
         fit=fit,
         class_names=class_names,
+        missing=missing,
     )
     if check_number("test_split", test_split, at_least=0, below=1) == 0:
         if validation_split != 0:
@@ -165,8 +169,8 @@ def read_splits(
     Args:
         batch_size: if given, it is checked against the training data, as `load` does.
         name_or_path, seed, validation_split, test_split, mirror: as in `load`, with the same errors.
-        **reading: binarize, labels, resize, data_dir, download, on_bad_file, condition, value_range, levels, fit and
-            class_names, as in `load`.
+        **reading: binarize, labels, resize, data_dir, download, on_bad_file, condition, value_range, levels, fit,
+            class_names and missing, as in `load`.
     """
     return _splits(name_or_path, Reading(**reading), seed, validation_split, test_split, batch_size, mirror)
 

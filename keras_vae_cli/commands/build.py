@@ -91,6 +91,7 @@ def make_vae(settings: Settings, event_shape: tuple[int, ...], given: dict[str, 
         objective=part("objective", model.objective),
         seed=settings.train.seed,
         gradient_skip_norm=settings.train.gradient_skip_norm,
+        **({"missing": True} if settings.data.missing else {}),
     )
     return vae
 

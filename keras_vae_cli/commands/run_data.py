@@ -58,6 +58,7 @@ def open_data(
             fit=None if settings.data.fit == "crop" else settings.data.fit,
             class_names=names,
             mirror=settings.data.mirror,
+            missing=settings.data.missing,
         )
 
     with remarks(write):

@@ -47,6 +47,7 @@ def load_arrays(
     labels: bool,
     value_range: Range = None,
     fit: Fit | None = None,
+    missing: bool = False,
 ) -> Source:
     """Copies of the user's arrays: of images alone, or named like the members of an .npz file."""
     named = arrays if isinstance(arrays, Mapping) else {"images": arrays}
@@ -60,7 +61,7 @@ def load_arrays(
         np.copyto(copy, array)
         return copy
 
-    return _load(list(named), copied, "the given arrays", resize, labels, value_range, fit)
+    return _load(list(named), copied, "the given arrays", resize, labels, value_range, fit, missing)
 
 
 def by_name(given: tuple) -> dict[str, np.ndarray]:
@@ -89,7 +90,12 @@ def by_name(given: tuple) -> dict[str, np.ndarray]:
 
 
 def load_file(
-    path: Path, resize: Size | None, labels: bool, value_range: Range = None, fit: Fit | None = None
+    path: Path,
+    resize: Size | None,
+    labels: bool,
+    value_range: Range = None,
+    fit: Fit | None = None,
+    missing: bool = False,
 ) -> Source:
     """The arrays of an .npy or .npz file. Nothing is unpickled, and shapes are checked before memory is taken.
 
@@ -97,7 +103,7 @@ def load_file(
         ValueError: for a damaged file (named), an unknown key, or arrays that are not images.
     """
     with _opened(path) as (keys, read):
-        return _load(keys, read, repr(str(path)), resize, labels, value_range, fit)
+        return _load(keys, read, repr(str(path)), resize, labels, value_range, fit, missing)
 
 
 def read_arrays(path: Path, labels: bool) -> dict[str, np.ndarray]:
@@ -159,6 +165,7 @@ def _load(
     labels: bool,
     value_range: Range,
     fit: Fit | None,
+    missing: bool,
 ) -> Source:
     of_classes = next((name for name in NAME_KEYS if name in keys), None)
     keys = [key for key in keys if key not in NAME_KEYS]
@@ -169,7 +176,7 @@ def _load(
     for split, key in image_keys(keys).items():
         called[split] = f"{key!r} in {what}"
         array = read(key)
-        found[split] = checked_images(array, called[split])
+        found[split] = checked_images(array, called[split], missing)
         checksums[split] = _checksums(array)
         label_key = next((name for name in LABEL_KEYS[split] if name in keys), None)
         if labels and label_key is not None:

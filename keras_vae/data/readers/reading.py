@@ -41,8 +41,8 @@ class Reading:
     """Those arguments of `data.load` that all examples have in common, whichever split they are of, with its errors.
 
     Attributes:
-        binarize, labels, resize, data_dir, download, on_bad_file, condition, value_range, levels, fit, class_names: as
-            in `data.load`.
+        binarize, labels, resize, data_dir, download, on_bad_file, condition, value_range, levels, fit, class_names,
+            missing: as in `data.load`.
     """
 
     binarize: Binarize | None = None
@@ -56,6 +56,7 @@ class Reading:
     levels: int | None = None
     fit: Fit | None = None
     class_names: Sequence[str] | None = None
+    missing: bool = False
 
     def __post_init__(self) -> None:
         check_choice("binarize", self.binarize, (None, *get_args(Binarize)))
@@ -63,6 +64,8 @@ class Reading:
             raise ValueError(
                 "Batches are (image, label) or (image, condition): give labels=True or condition, not both."
             )
+        if self.missing and self.binarize is not None:
+            raise ValueError("missing=True and binarize: give values that are 0, 1 or NaN already.")
         check_choice("on_bad_file", self.on_bad_file, ("error", "skip"))
         check_choice("fit", self.fit, (None, *get_args(Fit)))
         check_resize(self.resize, MAX_SIDE)
@@ -90,6 +93,7 @@ class Reading:
             check_value_range(self.value_range),
             self.fit,
             whole,
+            self.missing,
         )
         _check_splits(source.splits, labels, what)
         seen = fingerprint(source)

@@ -26,11 +26,12 @@ def read(
     value_range: Range,
     fit: Fit | None,
     whole: bool,
+    missing: bool = False,
 ) -> Source:
     """What a name, a path, a list of image files, or arrays hold.
 
     Args:
-        name_or_path, resize, labels, data_dir, download, on_bad_file, value_range, fit: as in `data.load`.
+        name_or_path, resize, labels, data_dir, download, on_bad_file, value_range, fit, missing: as in `data.load`.
         whole: whether all images of a folder are one split, in the order of their paths.
 
     Raises:
@@ -41,7 +42,7 @@ def read(
     if isinstance(name_or_path, tuple):
         name_or_path = array_files.by_name(name_or_path)
     if is_data(name_or_path):
-        return array_files.load_arrays(name_or_path, resize, labels, value_range, fit)
+        return array_files.load_arrays(name_or_path, resize, labels, value_range, fit, missing)
     if not isinstance(name_or_path, (str, os.PathLike)):
         raise ValueError(f"Give a name, a path or arrays; not {type(name_or_path).__name__}.")
     path = Path(name_or_path).expanduser()
@@ -54,14 +55,14 @@ def read(
     if path.suffix.lower() in SUFFIXES:
         return folders.load_files([path], resize, labels, on_bad_file, value_range, fit)
     if path.suffix.lower() == TABLE_SUFFIX:
-        table = tables.read_table(path)
-        return array_files.load_arrays(table, resize, labels, value_range, fit)
+        table = tables.read_table(path, missing)
+        return array_files.load_arrays(table, resize, labels, value_range, fit, missing)
     if path.suffix.lower() not in ARRAY_SUFFIXES:
         raise ValueError(
             f"{str(path)!r} is neither a folder of images, an image, nor an .npy, .npz or .csv file (archives: unpack "
             "them)."
         )
-    return array_files.load_file(path, resize, labels, value_range, fit)
+    return array_files.load_file(path, resize, labels, value_range, fit, missing)
 
 
 def _paths(given: list) -> list[Path]:

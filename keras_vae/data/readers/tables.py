@@ -1,6 +1,7 @@
 """Tables of numbers from .csv files."""
 
 import csv
+import math
 from pathlib import Path
 
 import numpy as np
@@ -9,12 +10,18 @@ ENCODING = "utf-8-sig"  # with or without the mark that spreadsheets write
 DELIMITERS = ",;\t"
 # Of the column that is no value; x and y are coordinates as likely as not.
 LABELS = ("label", "labels")
+# What stands in a table where a value is missing.
+GAPS = ("", "na", "n/a", "nan", "null", "none", "?")
 
 
-def read_table(path: Path) -> dict[str, np.ndarray]:
+def read_table(path: Path, missing: bool = False) -> dict[str, np.ndarray]:
     """The rows of a .csv file as vectors, "images" [N, D]; a column `label` or `labels` as "labels".
 
     A first row that is no numbers is the header. Columns are parted by commas, semicolons or tabs.
+
+    Args:
+        path: of the file.
+        missing: whether cells that are empty, or say NA, null, none, nan or ?, are values that are missing: NaN.
 
     Raises:
         ValueError: naming the line, for a cell that is no number and a row of another length; without any row.
@@ -29,7 +36,8 @@ def read_table(path: Path) -> dict[str, np.ndarray]:
             raise ValueError(f"{shown} is no table of text in UTF-8: {error}.") from None
     numbered = [(number, row) for number, row in enumerate(rows, 1) if row]
     header = None
-    if numbered and not all(map(_is_number, numbered[0][1])):
+    # A header says something in most cells that is no number; a row with gaps does not.
+    if numbered and any(not _is_number(cell) and not _is_gap(cell) for cell in numbered[0][1]):
         header = [cell.strip() for cell in numbered.pop(0)[1]]
     if not numbered:
         raise ValueError(f"{shown} has no rows of numbers.")
@@ -39,20 +47,31 @@ def read_table(path: Path) -> dict[str, np.ndarray]:
         if len(row) != width:
             raise ValueError(f"Line {number} of {shown} has {len(row)} cells, and those before have {width}.")
         try:
-            values[index] = [_number(cell) for cell in row]
+            values[index] = [math.nan if missing and _is_gap(cell) else _number(cell) for cell in row]
         except ValueError:
-            at = next(place for place, cell in enumerate(row) if not _is_number(cell))
+            at = next(place for place, cell in enumerate(row) if not (_is_number(cell) or (missing and _is_gap(cell))))
             column = f"column {header[at]!r}" if header else f"column {at + 1}"
+            if _is_gap(row[at]):
+                raise ValueError(
+                    f"Line {number} of {shown} has {row[at]!r} in {column}. If such cells are values that are missing: "
+                    "missing=True (in a config: data.missing)."
+                ) from None
             raise ValueError(
                 f"Line {number} of {shown} has {row[at]!r} in {column}, which is no number: leave out such columns."
             ) from None
     of_labels = [at for at, name in enumerate(header or []) if name.lower() in LABELS]
     if not of_labels:
         return {"images": values}
+    if np.isnan(values[:, of_labels[0]]).any():
+        raise ValueError(f"{shown} has rows without a label: give each one, or leave the column out.")
     labels, rest = values[:, of_labels[0]], np.delete(values, of_labels[0], axis=1)
     if not rest.shape[1]:
         raise ValueError(f"{shown} has no column but {header}: there are no values beside the label.")
     return {"images": rest, "labels": labels.astype(np.int64) if (labels == np.rint(labels)).all() else labels}
+
+
+def _is_gap(cell: str) -> bool:
+    return cell.strip().lower() in GAPS
 
 
 def _number(cell: str) -> float:

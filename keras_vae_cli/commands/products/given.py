@@ -90,6 +90,8 @@ def read_given(opened: Opened, paths: Sequence[str], condition: Sequence[str] | 
         options |= {"on_bad_file": settings.data.on_bad_file, "value_range": settings.data.value_range}
         # It is said how many pictures are cropped.
         options |= {"fit": None if settings.data.fit == "crop" else settings.data.fit}
+    if vae.missing:
+        options["missing"] = True
     source = _source(opened, paths, options, labels=vae.condition is not None and typed is None)
     options |= _condition_of_data(opened, typed)
     with run_data.remarks(console.print):
@@ -124,7 +126,11 @@ def _source(opened: Opened, paths: Sequence[str], options: dict[str, Any], label
         return paths[0]  # perhaps a dataset by name
     if path.suffix.lower() not in (".csv", ".npy", ".npz") or path.is_dir():
         return path
-    named = tables.read_table(path) if path.suffix.lower() == ".csv" else array_files.read_arrays(path, labels)
+    named = (
+        tables.read_table(path, opened.vae.missing)
+        if path.suffix.lower() == ".csv"
+        else array_files.read_arrays(path, labels)
+    )
     keys = array_files.image_keys(named)
     if "train" not in keys:
         return path  # refused by the reader of files

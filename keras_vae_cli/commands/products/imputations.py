@@ -1,0 +1,69 @@
+"""`keras-vae impute`: what may stand where values are missing. In Python: `vae.impute(x)`."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from keras_vae import files, pictures
+from keras_vae_cli.commands.products.given import read_given
+from keras_vae_cli.commands.products.opened import open_model
+from keras_vae_cli.commands.products.written import main_name, write_arrays, write_picture
+from keras_vae_cli.commands.progress import counted
+from keras_vae_cli.errors import ConfigError
+
+# Examples in one picture.
+SHOWN = 8
+
+
+def impute(
+    run: Path,
+    paths: Sequence[str],
+    output: Path,
+    n: int,
+    seed: int = 0,
+    condition: Sequence[str] | None = None,
+    force: bool = False,
+) -> None:
+    """Write draws of what is missing, and their mean: to a file of arrays, or some to a picture.
+
+    Args:
+        run: folder or .keras file.
+        paths: of the data, as they were typed; none for the test examples of the run.
+        output: a file that ends in .npz, .npy, .csv or .png.
+        n: number of draws for each example.
+        seed: of the draws.
+        condition: as it was typed.
+        force: whether a file that is there gives way.
+
+    Raises:
+        ConfigError: for a model that knows of no missing values, and data or a condition that it cannot take.
+    """
+    files.check_folder(output.parent)
+    opened = open_model(run)
+    vae, console = opened.vae, opened.console
+    if not vae.missing:
+        raise ConfigError(
+            f"The model of {run} knows of no missing values: train one with --set data.missing=true on data in which "
+            "NaN, or an empty cell of a table, stands for them."
+        )
+    given = read_given(opened, paths, condition)
+    if output.suffix.lower() == ".png":
+        x, c = next(given.batches(SHOWN))
+        write_picture(output, pictures.imputations(vae, x if c is None else (x, c), n=SHOWN, seed=seed), force)
+        console.print(f"{output}: {len(x)} of {given.source}, and what the model puts where values are missing.")
+        return
+    parts, gaps = [], 0
+    with counted(console, "imputing", len(given)) as move:
+        for number, (x, c) in enumerate(given.batches()):
+            parts.append(vae.impute(x, n, seed=seed + number, condition=c))
+            gaps += int(np.isnan(x).sum())
+            move(len(x))
+    drawn = np.concatenate(parts, axis=1)
+    names = None if given.names is None else np.array(given.names)
+    # Those of one example side by side, as all arrays of a file have a row for each.
+    several = np.swapaxes(drawn, 0, 1) if output.suffix.lower() == ".npz" else None
+    write_arrays(output, {main_name(opened): drawn.mean(axis=0), "imputations": several, "names": names}, force)
+    console.print(
+        f"{output}: {len(given):,} examples of {given.source}, {gaps:,} missing values as means of {n} draws."
+    )
