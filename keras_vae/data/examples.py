@@ -113,21 +113,17 @@ def checked_images(array: np.ndarray, what: str, missing: bool = False) -> np.nd
         with np.errstate(over="ignore"):  # said below
             np.copyto(converted, array, casting="same_kind")
         array = converted
-    ends = (
-        [np.fmin.reduce(array, axis=None), np.fmax.reduce(array, axis=None)] if missing else [array.min(), array.max()]
-    )
+    ends = [f.reduce(array, axis=None) for f in ((np.fmin, np.fmax) if missing else (np.minimum, np.maximum))]
     if not np.isfinite(ends).all():  # both are NaN if any value is, or if all of them are
         bad = np.isinf(array) if missing else ~np.isfinite(array)
         if not bad.any():
             raise ValueError(f"{what} has no values: all are missing.")
-        row, gaps = int(np.argmax(bad.reshape(len(array), -1).any(axis=1))), bool(np.isnan(array).any())
-        hint = (
-            " Where NaN stands for values that are missing: missing=True (in a config: data.missing)." if gaps else ""
-        )
-        named = "infinite" if missing else "NaN or infinite"
-        raise ValueError(
-            f"{what} has {named} values, first in row {row}. Remove or repair such examples.{'' if missing else hint}"
-        )
+        row, named, hint = int(np.argmax(bad.reshape(len(array), -1).any(axis=1))), "infinite", ""
+        if not missing:
+            named = "NaN or infinite"
+            if np.isnan(array).any():
+                hint = " If NaN stands for values that are missing: missing=True (in a config: data.missing)."
+        raise ValueError(f"{what} has {named} values, first in row {row}. Remove or repair such examples.{hint}")
     return array
 
 

@@ -6,6 +6,7 @@ from keras_vae.pictures.gallery import all_pictures
 from keras_vae.pictures.image_files import write_images
 from keras_vae.pictures.levels import fixed_levels
 from keras_vae.pictures.of_clusters import clusters
+from keras_vae.pictures.of_missing import imputations
 from keras_vae.pictures.of_models import answers, interpolations, manifold, reconstructions, samples, traversals
 from keras_vae.pictures.tiles import draw_tiles, is_image, png
 
@@ -15,6 +16,7 @@ __all__ = [
     "clusters",
     "draw_tiles",
     "fixed_levels",
+    "imputations",
     "interpolations",
     "is_image",
     "kl_per_dimension",

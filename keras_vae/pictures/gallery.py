@@ -14,6 +14,7 @@ from keras_vae.pictures.charts import CURVES, kl_per_dimension, latent_scatter, 
 from keras_vae.pictures.deviations import spread
 from keras_vae.pictures.levels import fixed_levels
 from keras_vae.pictures.of_clusters import clusters
+from keras_vae.pictures.of_missing import imputations
 from keras_vae.pictures.of_models import answers, interpolations, manifold, reconstructions, samples, traversals
 from keras_vae.pictures.tiles import PathLike, is_image
 
@@ -57,6 +58,8 @@ def all_pictures(
     if vae.condition is not None:
         draw("answers", answers, vae, data, seed=seed, value_range=value_range)
     draw("reconstructions", reconstructions, vae, data, value_range=value_range)
+    if vae.missing and is_image(vae.decoder.event_shape):
+        draw("imputations", imputations, vae, data, seed=seed, value_range=value_range)
     if vae.num_levels > 1:
         draw("fixed_levels", fixed_levels, vae, seed=seed, value_range=value_range)
     if is_flat(vae):

@@ -1,4 +1,4 @@
-"""What is made with the model of a run: `sample`, `encode`, `reconstruct`, `interpolate`."""
+"""What is made with the model of a run: `sample`, `encode`, `reconstruct`, `impute`, `interpolate`."""
 
 from pathlib import Path
 from typing import Annotated
@@ -128,6 +128,47 @@ def reconstruct(
         from keras_vae_cli.commands.products import reconstructions
 
     hand_over(reconstructions.reconstruct, run, data or [], output, condition=condition, force=force)
+
+
+def impute(
+    run: Annotated[Path, Place],
+    data: Annotated[list[str] | None, Data] = None,
+    /,
+    *,
+    output: Annotated[Path, Output],
+    n: Annotated[int, Whole, Positive, Parameter(name="-n")] = 20,
+    condition: Annotated[list[str] | None, Condition] = None,
+    seed: Annotated[int, Whole] = 0,
+    force: Annotated[bool, Flag] = False,
+) -> None:
+    """Draw what may stand where values are missing, of a model that was trained with data.missing.
+
+    Example: `keras-vae impute runs/table table.csv -o filled.csv`
+
+    Parameters
+    ----------
+    run
+        The folder of a run, or a .keras file.
+    data
+        An .npy, .npz or .csv file with NaN, or empty cells, where values are missing. Default: the test examples of the
+        run.
+    output
+        .csv or .npy, the examples with means of the draws; .npz, these and all draws; .png, some as pictures.
+    n
+        Draws for each example.
+    condition
+        Of a conditional model: what all of the data are. Default: the labels of the data.
+    seed
+        Of the draws.
+    force
+        Replace a file that is there.
+    """
+    require_model(run)
+    check_output(output, force, (*ARRAYS, ".png"))
+    with quiet_start():
+        from keras_vae_cli.commands.products import imputations
+
+    hand_over(imputations.impute, run, data or [], output, n, seed=seed, condition=condition, force=force)
 
 
 def interpolate(

@@ -24,7 +24,7 @@ class Learned:
         active_units: dimensions of z whose mean moves with x.
         latent_dim: of how many.
         samples: how often a nearest neighbour tells drawn from real examples, as `evaluation.TwoSampleTest`; None for
-            a model without draws, and one whose draws are answers to an image.
+            a model without draws, one whose draws are answers to an image, and where values are missing.
         noun: what the examples are.
         findings: what is wrong.
     """
@@ -60,7 +60,7 @@ def learned(vae: VAE, data: Any, history: Mapping[str, Any] | None = None, seed:
     few = slice(SCALE_EXAMPLES)
     findings = examine(vae, found, x[few], history, None if condition is None else condition[few])
     samples = None
-    has_draws = not is_deterministic(vae) and (vae.condition is None or not vae.condition.is_image)
+    has_draws = not is_deterministic(vae) and not vae.missing and (vae.condition is None or not vae.condition.is_image)
     if has_draws and not found.num_nonfinite and len(x) > 1:
         real = x[:COMPARED]
         given_too = None if condition is None else condition[:COMPARED]

@@ -61,7 +61,7 @@ class Given(NamedTuple):
             x = with_channels(x, self.event_shape[-1])
             if self.levels is not None:
                 x = np.rint(x * (self.levels - 1)) / np.float32(self.levels - 1)
-        return (x >= 0.5).astype("float32") if self.is_binary else x
+        return np.where(np.isnan(x), x, x >= 0.5).astype("float32") if self.is_binary else x
 
 
 def read_given(opened: Opened, paths: Sequence[str], condition: Sequence[str] | None) -> Given:
@@ -126,11 +126,8 @@ def _source(opened: Opened, paths: Sequence[str], options: dict[str, Any], label
         return paths[0]  # perhaps a dataset by name
     if path.suffix.lower() not in (".csv", ".npy", ".npz") or path.is_dir():
         return path
-    named = (
-        tables.read_table(path, opened.vae.missing)
-        if path.suffix.lower() == ".csv"
-        else array_files.read_arrays(path, labels)
-    )
+    is_table = path.suffix.lower() == ".csv"
+    named = tables.read_table(path, opened.vae.missing) if is_table else array_files.read_arrays(path, labels)
     keys = array_files.image_keys(named)
     if "train" not in keys:
         return path  # refused by the reader of files

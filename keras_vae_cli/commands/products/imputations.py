@@ -64,6 +64,4 @@ def impute(
     # Those of one example side by side, as all arrays of a file have a row for each.
     several = np.swapaxes(drawn, 0, 1) if output.suffix.lower() == ".npz" else None
     write_arrays(output, {main_name(opened): drawn.mean(axis=0), "imputations": several, "names": names}, force)
-    console.print(
-        f"{output}: {len(given):,} examples of {given.source}, {gaps:,} missing values as means of {n} draws."
-    )
+    console.print(f"{output}: {len(given):,} of {given.source}, {gaps:,} missing values as means of {n} draws.")
