@@ -21,8 +21,8 @@ from tensorflow_probability import distributions as tfd
 
 from keras_vae.arguments import check_event_shape
 from keras_vae.distributions.head import Head
-from keras_vae.distributions.observed import Observed
 from keras_vae.distributions.support import REAL, UNIT, Support
+from keras_vae.likelihoods.observed import Observed
 from keras_vae.serialization import Serializable
 
 # Data are looked at by about so many values at once, which a processor's cache holds: 20 times faster than all at once.

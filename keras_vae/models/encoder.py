@@ -10,8 +10,8 @@ from tensorflow_probability import distributions as tfd
 
 from keras_vae.arguments import check_choice, require_kind
 from keras_vae.conditions import Condition, check_condition, require
-from keras_vae.distributions.observed import with_mask
 from keras_vae.distributions.support import REAL, Support
+from keras_vae.likelihoods.observed import with_mask
 from keras_vae.models.storage import model_files
 from keras_vae.networks.conditioned import conditioned
 from keras_vae.networks.network import CHANNELS_LAST, Network, check_network, feature_shape

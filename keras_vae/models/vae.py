@@ -16,8 +16,8 @@ from keras_vae import conditions, internals, schedules, seeds
 from keras_vae.arguments import check_count, check_names, check_number
 from keras_vae.conditions import condition_for
 from keras_vae.data import batches
-from keras_vae.distributions.observed import filled
 from keras_vae.distributions.support import REAL
+from keras_vae.likelihoods.observed import filled
 from keras_vae.models import inference, inputs, learner
 from keras_vae.models.decoder import Decoder
 from keras_vae.models.encoder import Encoder

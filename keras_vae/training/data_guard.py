@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from keras_vae.distributions.observed import filled
+from keras_vae.likelihoods.observed import filled
 
 TRAINING, EVALUATION = 0, 1
 
