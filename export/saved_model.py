@@ -37,7 +37,7 @@ def to_saved_model(
     """Writes ``directory/version`` for TensorFlow Serving, after it passed every check.
 
     The model is rebuilt in float32 whatever its dtype policy. Signatures: `serving_default` = `decode`, `sample`,
-    `encode`, `reconstruct`, `log_prob`, as `keras_vae.export.signatures.signatures` lists them; one that the model
+    `encode`, `reconstruct`, `log_likelihood`, as `keras_vae.export.signatures.signatures` lists them; one that the model
     cannot have is left out, and the report says why. Beside the versions stand `models.config`, `batching.config` and
     `SERVING.md` with the commands that serve it.
 
@@ -151,7 +151,7 @@ def _trace(vae: VAE) -> tuple[dict[str, tuple[Signature, Any]], dict[str, str]]:
                 raise ExportError(f"the decoder cannot be exported: {error}") from error
             left_out[name] = _reason(error)
     if vae.num_levels > 1:
-        left_out["log_prob"] = "p(x given z) of the top level of a hierarchy is an integral over the levels below"
+        left_out["log_likelihood"] = "p(x given z) of the top level of a hierarchy is an integral over the levels below"
     return traced, left_out
 
 

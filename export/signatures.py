@@ -39,7 +39,7 @@ def signatures(vae: VAE) -> dict[str, Signature]:
     | `encode` | `x` [None, *event_shape] | `loc` and `scale` of q(z given x); `point` if it has neither |
     | `reconstruct` | `x` | `mean` of p(x given z) at the posterior's point |
     | `decode_indices` | `indices` [None, height, width], int32: with a codebook | `mean` of p(x given their vectors) |
-    | `log_prob` | `z`, `x` | log p(x given z) [None], in nats; NaN where x has values outside the support |
+    | `log_likelihood` | `z`, `x` | log p(x given z) [None], in nats; NaN where x has values outside the support |
 
     `serving_default` is `decode`. A `scale` is [None, L] where the posterior factorises, else the [None, L, L] matrix
     S of loc + S eps. Those of a conditional model also take `condition` [None, ...], int32 for labels; the answer to a
@@ -100,7 +100,7 @@ def signatures(vae: VAE) -> dict[str, Signature]:
         p, _ = vae.decoder.descend(vae.encoder.posterior.point(q), features, None, given, False)
         return {"mean": _known(vae, condition, p.mean())}
 
-    def log_prob(z: tf.Tensor, x: tf.Tensor, condition: tf.Tensor | None = None) -> Outputs:
+    def log_likelihood(z: tf.Tensor, x: tf.Tensor, condition: tf.Tensor | None = None) -> Outputs:
         z, x = tf.ensure_shape(z, latent), tf.ensure_shape(x, event)
         # Fails where z and x have different numbers of rows; the optimizer may remove a reshape that would.
         values = math.prod(event[1:])
@@ -112,8 +112,8 @@ def signatures(vae: VAE) -> dict[str, Signature]:
         x = tf.reshape(tf.where(inside, flat, tf.ones_like(flat) * min(max(0.0, low), high)), [-1, *event[1:]])
         condition = _in_shape(vae, condition, z)
         p = vae.decoder(z, condition=condition_for(vae.decoder, condition), training=False)
-        log_prob = _known(vae, condition, p.log_prob(x))
-        return {"log_prob": tf.where(tf.reduce_all(inside, axis=1), log_prob, math.nan)}
+        value = _known(vae, condition, p.log_prob(x))
+        return {"log_likelihood": tf.where(tf.reduce_all(inside, axis=1), value, math.nan)}
 
     def given(*parts: Any) -> dict[str, tf.TensorSpec]:
         return condition_spec(vae) if any(part.condition is not None for part in parts) else {}
@@ -127,7 +127,7 @@ def signatures(vae: VAE) -> dict[str, Signature]:
         "sample": Signature(sample, to_sample, builtin=sampler is _by_counter, note=sample_note),
         "encode": Signature(encode, {"x": x_spec, **given(vae.encoder)}),
         "reconstruct": Signature(reconstruct, {"x": x_spec, **given(vae.encoder, vae.decoder)}),
-        "log_prob": Signature(log_prob, {"z": z_spec, "x": x_spec, **given(vae.decoder)}),
+        "log_likelihood": Signature(log_likelihood, {"z": z_spec, "x": x_spec, **given(vae.decoder)}),
     }
     if posterior.num_codes is not None:
         spec = tf.TensorSpec([None, *posterior.indices_shape], tf.int32, "indices")
@@ -136,7 +136,7 @@ def signatures(vae: VAE) -> dict[str, Signature]:
         )
     if vae.num_levels > 1:
         # p(x|z) of the top level alone is an integral over the others.
-        del table["log_prob"]
+        del table["log_likelihood"]
     return table
 
 

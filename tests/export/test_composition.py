@@ -78,10 +78,10 @@ def test_every_part_has_every_signature(combination):
     """Without writing anything: the graphs of all signatures, and their answers to rows that are alone or not."""
     vae = make(*combination)
     traced, left_out = saved_model._trace(vae)
-    names = {"decode", "sample", "encode", "reconstruct", "log_prob"}
+    names = {"decode", "sample", "encode", "reconstruct", "log_likelihood"}
     names |= {"decode_indices"} if combination[0] == "quantized" else set()
     # p(x given z) of the top level of a hierarchy is an integral over the levels below.
-    names -= {"log_prob"} if parts.is_ladder(combination[3]) else set()
+    names -= {"log_likelihood"} if parts.is_ladder(combination[3]) else set()
     assert set(traced) == names, left_out
     x = parts.data(vae.decoder.likelihood, 5)
     seeds = np.arange(10, dtype="int32").reshape(5, 2)
@@ -103,10 +103,10 @@ def test_every_part_has_every_signature(combination):
     np.testing.assert_allclose(call["sample"](seed=tf.constant(seeds[3:4]), **fourth)["z"][0], z[3], atol=1e-5)
     given.pop("temperature", None)
     np.testing.assert_allclose(call["reconstruct"](x=tf.constant(x), **given)["mean"], vae.reconstruct(x, c), atol=1e-5)
-    if "log_prob" in names:
+    if "log_likelihood" in names:
         expected = vae.decode(z, c).log_prob(x)
         np.testing.assert_allclose(
-            call["log_prob"](z=z, x=tf.constant(x), **given)["log_prob"], expected, rtol=1e-4, atol=1e-3
+            call["log_likelihood"](z=z, x=tf.constant(x), **given)["log_likelihood"], expected, rtol=1e-4, atol=1e-3
         )
     encoded = call["encode"](x=tf.constant(x), **given)
     assert set(encoded) in ({"loc", "scale"}, {"loc"}, {"point"}, {"point", "indices"})
@@ -120,7 +120,7 @@ def test_every_part_has_every_signature(combination):
 def test_every_part_is_exported_or_refused_in_plain_words(combination, tmp_path):
     vae = make(*combination)
     report = export.to_saved_model(vae, tmp_path / "decoder")
-    assert report.ok and set(report.left_out) == ({"log_prob"} if parts.is_ladder(combination[3]) else set())
+    assert report.ok and set(report.left_out) == ({"log_likelihood"} if parts.is_ladder(combination[3]) else set())
     for quantization in (None, "float16", "dynamic"):
         assert export.to_tflite(vae, tmp_path / "decoder.tflite", quantization).ok
     try:
@@ -140,8 +140,8 @@ def test_an_assertion_of_a_likelihood_is_taken_out_and_values_outside_its_suppor
     z = np.zeros((6, parts.L), "float32")
     wrong = x.copy()
     wrong[1, 0, 0, 0], wrong[2, 0, 0, 0], wrong[4, 0, 0, 0] = np.nan, 7.0, -1.0
-    calls = [Call("log_prob", {"z": z, "x": rows}) for rows in (x, wrong)]
-    clean, touched = (result.outputs["log_prob"] for result in fresh.run(report.path, calls).results)
+    calls = [Call("log_likelihood", {"z": z, "x": rows}) for rows in (x, wrong)]
+    clean, touched = (result.outputs["log_likelihood"] for result in fresh.run(report.path, calls).results)
     np.testing.assert_allclose(clean, vae.decode(z).log_prob(x), rtol=1e-5)
     np.testing.assert_array_equal(touched[[0, 3, 5]], clean[[0, 3, 5]])
     assert np.isnan(touched[[1, 2, 4]]).all()
@@ -210,7 +210,7 @@ def test_a_signature_that_a_model_cannot_have_is_left_out_and_named(tmp_path, ca
     vae = export_models.make(posterior=Stubborn(export_models.LATENT))
     report = export.to_saved_model(vae, tmp_path / "decoder")
     assert (
-        set(report.left_out) == {"encode", "reconstruct", "log_prob"} - {"log_prob"} or "reconstruct" in report.left_out
+        set(report.left_out) == {"encode", "reconstruct", "log_likelihood"} - {"log_likelihood"} or "reconstruct" in report.left_out
     )
     assert "random state" in report.left_out["reconstruct"]
     assert "reconstruct" not in fresh.run(report.path, []).signatures

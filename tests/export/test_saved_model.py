@@ -24,7 +24,7 @@ from keras_vae.export.proof.fresh import Call
 from keras_vae.export.proof.warmup import Record
 
 L, EVENT = export_models.LATENT, export_models.EVENT
-SIGNATURES = {"serving_default", "decode", "sample", "encode", "reconstruct", "log_prob"}
+SIGNATURES = {"serving_default", "decode", "sample", "encode", "reconstruct", "log_likelihood"}
 
 
 @pytest.fixture(scope="module")
@@ -62,7 +62,7 @@ def test_every_signature_answers_as_keras_does(vae, base, digits):
         Call("decode", {"z": z}),
         Call("encode", {"x": x}),
         Call("reconstruct", {"x": x}),
-        Call("log_prob", {"z": z, "x": x}),
+        Call("log_likelihood", {"z": z, "x": x}),
         Call("sample", {"seed": np.arange(18, dtype="int32").reshape(9, 2)}),
     ]
     response = fresh.run(base / "1", calls)
@@ -75,7 +75,7 @@ def test_every_signature_answers_as_keras_does(vae, base, digits):
     np.testing.assert_allclose(served[2]["loc"], q.mean(), atol=1e-5)
     np.testing.assert_allclose(served[2]["scale"], q.stddev(), atol=1e-5)
     np.testing.assert_allclose(served[3]["mean"], vae.reconstruct(x), atol=1e-5)
-    np.testing.assert_allclose(served[4]["log_prob"], vae.decode(z).log_prob(x), rtol=1e-5)
+    np.testing.assert_allclose(served[4]["log_likelihood"], vae.decode(z).log_prob(x), rtol=1e-5)
     np.testing.assert_allclose(served[5]["mean"], vae.decode(served[5]["z"]).mean(), atol=1e-5)
 
 
@@ -86,7 +86,7 @@ def test_signatures_have_named_inputs_and_outputs_with_a_free_first_dimension(ba
     assert found["sample"] == ({"seed": ("int32", [None, 2])}, {"mean": image, "z": ("float32", [None, L])})
     assert found["encode"] == ({"x": image}, {"loc": ("float32", [None, L]), "scale": ("float32", [None, L])})
     assert found["reconstruct"] == ({"x": image}, {"mean": image})
-    assert found["log_prob"] == ({"x": image, "z": ("float32", [None, L])}, {"log_prob": ("float32", [None])})
+    assert found["log_likelihood"] == ({"x": image, "z": ("float32", [None, L])}, {"log_likelihood": ("float32", [None])})
 
 
 def test_a_sample_depends_on_its_seed_alone_in_every_process_and_batch(base):
@@ -118,10 +118,10 @@ def test_bad_requests_are_refused_and_harm_nobody(base, digits):
         "float seeds": ("sample", {"seed": np.zeros((6, 2), "float32")}),
         "picture without channels": ("encode", {"x": x[..., 0]}),
         "picture of another size": ("reconstruct", {"x": x[:, :-1]}),
-        "three channels": ("log_prob", {"z": z, "x": np.repeat(x, 3, axis=-1)}),
-        "one z for all": ("log_prob", {"z": z[:1], "x": x}),
-        "one x for all": ("log_prob", {"z": z, "x": x[:1]}),
-        "missing input": ("log_prob", {"z": z}),
+        "three channels": ("log_likelihood", {"z": z, "x": np.repeat(x, 3, axis=-1)}),
+        "one z for all": ("log_likelihood", {"z": z[:1], "x": x}),
+        "one x for all": ("log_likelihood", {"z": z, "x": x[:1]}),
+        "missing input": ("log_likelihood", {"z": z}),
     }
     poisoned = z.copy()
     poisoned[2], poisoned[4] = np.nan, np.inf
@@ -138,7 +138,7 @@ def test_bad_requests_are_refused_and_harm_nobody(base, digits):
 def test_an_empty_batch_gives_an_empty_result(which, request):
     folder = request.getfixturevalue("base") / "1" if which == "dense" else request.getfixturevalue("conv_report").path
     z, x = np.zeros((0, L), "float32"), np.zeros((0, *EVENT), "float32")
-    inputs = {"decode": {"z": z}, "encode": {"x": x}, "reconstruct": {"x": x}, "log_prob": {"z": z, "x": x}}
+    inputs = {"decode": {"z": z}, "encode": {"x": x}, "reconstruct": {"x": x}, "log_likelihood": {"z": z, "x": x}}
     inputs["sample"] = {"seed": np.zeros((0, 2), "int32")}
     results = fresh.run(folder, [Call(name, arrays) for name, arrays in inputs.items()]).results
     for name, result in zip(inputs, results, strict=True):
@@ -194,7 +194,7 @@ def test_export_json_lists_every_file_and_every_measurement(base):
     assert all(entry["bytes"] == (base / "1" / name).stat().st_size for name, entry in record["files"].items())
     assert set(record["errors"]) == SIGNATURES
     assert all(0.0 <= error <= 1e-5 for errors in record["errors"].values() for error in errors.values())
-    assert {"batch 1, max", "batch 64, max", "warm-up"} <= set(record["errors"]["log_prob"])
+    assert {"batch 1, max", "batch 64, max", "warm-up"} <= set(record["errors"]["log_likelihood"])
     assert (record["latent_dim"], record["event_shape"], record["likelihood"]) == (L, list(EVENT), "Bernoulli")
     assert record["checks"] and all(check["passed"] for check in record["checks"])
 
@@ -309,7 +309,7 @@ def test_the_request_files_of_the_guide_hold_requests_that_are_answered(base, tm
         body = json.loads((tmp_path / f"{name}.json").read_text())
         (instance,) = body["instances"]
         calls.append(Call(body["signature_name"], {k: np.array([v], "float32") for k, v in instance.items()}))
-    assert [call.signature for call in calls] == ["encode", "reconstruct", "log_prob"]
+    assert [call.signature for call in calls] == ["encode", "reconstruct", "log_likelihood"]
     assert all(result.ok for result in fresh.run(base / "1", calls).results)
 
 
