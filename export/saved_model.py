@@ -37,9 +37,9 @@ def to_saved_model(
     """Writes ``directory/version`` for TensorFlow Serving, after it passed every check.
 
     The model is rebuilt in float32 whatever its dtype policy. Signatures: `serving_default` = `decode`, `sample`,
-    `encode`, `reconstruct`, `log_likelihood`, as `keras_vae.export.signatures.signatures` lists them; one that the model
-    cannot have is left out, and the report says why. Beside the versions stand `models.config`, `batching.config` and
-    `SERVING.md` with the commands that serve it.
+    `encode`, `reconstruct`, `log_likelihood`, as `keras_vae.export.signatures.signatures` lists them; one that the
+    model cannot have is left out, and the report says why. Beside the versions stand `models.config`,
+    `batching.config` and `SERVING.md` with the commands that serve it.
 
     Args:
         vae_or_path: a `keras_vae.VAE`, a `.keras` file, or a run folder with a `vae.keras`.
@@ -139,31 +139,35 @@ def _trace(vae: VAE) -> tuple[dict[str, tuple[Signature, Any]], dict[str, str]]:
     traced, left_out = {}, {}
     for name, signature in signatures(vae).items():
         try:
-            function = trace(with_empty_batches(signature.function), signature.inputs)
-            found = faults(function.graph.as_graph_def())
-            wrong = {kind: ops for kind, ops in found.items() if ops and kind != "no assertion"}
-            if wrong:
-                raise ExportError("; ".join(f"{kind}: found {', '.join(ops)}" for kind, ops in wrong.items()))
-            traced[name] = signature, function
+            traced[name] = signature, trace(with_empty_batches(signature.function), signature.inputs, strict=True)
         # Some parts cannot do what a signature asks; whatever tracing raises then is kept as the reason in the report.
         except (ExportError, AttributeError, TypeError, ValueError, NotImplementedError, tf.errors.OpError) as error:
             if name == "decode":
                 raise ExportError(f"the decoder cannot be exported: {error}") from error
-            left_out[name] = _reason(error)
+            left_out[name] = reason_of(error)
     if vae.num_levels > 1:
         left_out["log_likelihood"] = "p(x given z) of the top level of a hierarchy is an integral over the levels below"
     return traced, left_out
 
 
-def _reason(error: Exception) -> str:
+def reason_of(error: Exception) -> str:
     """The line of a message that says what was wrong: under a trace of the user's code that is the last one."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
     return lines[-1] if lines[0] == "in user code:" else lines[0]
 
 
-def trace(function: Callable[..., dict[str, tf.Tensor]], specs: dict[str, tf.TensorSpec]) -> Any:
-    """A concrete function without XLA; TensorFlow Serving's binary has it switched off."""
-    return tf.function(function, jit_compile=False).get_concrete_function(**specs)
+def trace(function: Callable[..., dict[str, tf.Tensor]], specs: dict[str, tf.TensorSpec], strict: bool = False) -> Any:
+    """A concrete function without XLA; TensorFlow Serving's binary has it switched off.
+
+    Raises:
+        ExportError: if strict, for a graph with something in it that no export may have, such as a random state.
+    """
+    traced = tf.function(function, jit_compile=False).get_concrete_function(**specs)
+    found = faults(traced.graph.as_graph_def()) if strict else {}
+    wrong = {kind: ops for kind, ops in found.items() if ops and kind != "no assertion"}
+    if wrong:
+        raise ExportError("; ".join(f"{kind}: found {', '.join(ops)}" for kind, ops in wrong.items()))
+    return traced
 
 
 def _write(vae: VAE, functions: dict[str, Any], folder: Path) -> None:

@@ -38,6 +38,7 @@ def signatures(vae: VAE) -> dict[str, Signature]:
     | `sample` | `seed` int32 [None, 2] | `z` [None, L] from the prior, `mean` |
     | `encode` | `x` [None, *event_shape] | `loc` and `scale` of q(z given x); `point` if it has neither |
     | `reconstruct` | `x` | `mean` of p(x given z) at the posterior's point |
+    | `encode_indices` | `x`: with a codebook | `indices` [None, height, width], int32 |
     | `decode_indices` | `indices` [None, height, width], int32: with a codebook | `mean` of p(x given their vectors) |
     | `log_likelihood` | `z`, `x` | log p(x given z) [None], in nats; NaN where x has values outside the support |
 
@@ -94,6 +95,9 @@ def signatures(vae: VAE) -> dict[str, Signature]:
             outputs["indices"] = tf.reshape(q.indices, [-1, *posterior.indices_shape])
         return {name: _known(vae, condition, value) for name, value in outputs.items()}
 
+    def encode_indices(x: tf.Tensor, condition: tf.Tensor | None = None) -> Outputs:
+        return {"indices": encode(x, condition)["indices"]}
+
     def reconstruct(x: tf.Tensor, condition: tf.Tensor | None = None) -> Outputs:
         q, features = ascend(x, condition)
         given = condition_for(vae.decoder, _in_shape(vae, condition, x))
@@ -131,6 +135,7 @@ def signatures(vae: VAE) -> dict[str, Signature]:
     }
     if posterior.num_codes is not None:
         spec = tf.TensorSpec([None, *posterior.indices_shape], tf.int32, "indices")
+        table["encode_indices"] = Signature(encode_indices, {"x": x_spec, **given(vae.encoder)})
         table["decode_indices"] = Signature(
             decode_indices, {"indices": spec, **given(vae.decoder)}, note=f"0 to {posterior.num_codes - 1}"
         )
@@ -165,11 +170,11 @@ def _beside(values: tf.Tensor, other: tf.Tensor) -> tf.Tensor:
 
 
 def _known(vae: VAE, condition: tf.Tensor | None, values: tf.Tensor) -> tf.Tensor:
-    """The values, NaN in the rows of labels that are no class."""
+    """The values, NaN in the rows of labels that are no class; -1 where they are indices."""
     if condition is None or vae.condition is None or vae.condition.shape:
         return values
     known = tf.reshape(vae.condition.contains(condition), [-1, *[1] * (values.shape.rank - 1)])
-    return tf.where(known, values, math.nan)
+    return tf.where(known, values, math.nan if values.dtype.is_floating else tf.constant(-1, values.dtype))
 
 
 def with_empty_batches(function: Callable[..., Outputs]) -> Callable[..., Outputs]:

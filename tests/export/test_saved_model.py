@@ -86,7 +86,10 @@ def test_signatures_have_named_inputs_and_outputs_with_a_free_first_dimension(ba
     assert found["sample"] == ({"seed": ("int32", [None, 2])}, {"mean": image, "z": ("float32", [None, L])})
     assert found["encode"] == ({"x": image}, {"loc": ("float32", [None, L]), "scale": ("float32", [None, L])})
     assert found["reconstruct"] == ({"x": image}, {"mean": image})
-    assert found["log_likelihood"] == ({"x": image, "z": ("float32", [None, L])}, {"log_likelihood": ("float32", [None])})
+    assert found["log_likelihood"] == (
+        {"x": image, "z": ("float32", [None, L])},
+        {"log_likelihood": ("float32", [None])},
+    )
 
 
 def test_a_sample_depends_on_its_seed_alone_in_every_process_and_batch(base):
