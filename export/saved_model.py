@@ -12,6 +12,7 @@ import tensorflow as tf
 
 from keras_vae._version import __version__
 from keras_vae.export import publish, serving
+from keras_vae.export.calibration import draws
 from keras_vae.export.errors import ExportError
 from keras_vae.export.proof import battery, warmup
 from keras_vae.export.proof.battery import BATCHES
@@ -20,7 +21,7 @@ from keras_vae.export.proof.report import FILE, Report, dump
 from keras_vae.export.proof.verify import check_saved_model
 from keras_vae.export.proof.warmup import Record
 from keras_vae.export.reproducible import make_canonical
-from keras_vae.export.signatures import Signature, signatures, with_empty_batches
+from keras_vae.export.signatures import Signature, meanings, signatures, with_empty_batches
 from keras_vae.export.source import Source, half_precision, in_float32, load
 from keras_vae.models.vae import VAE
 
@@ -65,12 +66,7 @@ def to_saved_model(
     with publish.staged_version(base, version, texts) as folder:
         traced, left_out = _trace(vae)
         _write(vae, {key: function for key, (_, function) in traced.items()}, folder)
-        given = {} if vae.condition is None else {"condition": vae.condition.zeros(1)[0].tolist()}
-        if "decode_indices" in traced:
-            given["indices"] = np.zeros(vae.encoder.posterior.indices_shape, int).tolist()
-        inputs = {key: list(signature.inputs) for key, (signature, _) in traced.items()}
-        sizes = vae.prior.latent_dim, vae.decoder.event_shape
-        texts |= serving.texts(name, version, *sizes, inputs, given, names_of_classes(vae))
+        texts |= serving.texts(name, version, _guide(vae, traced))
         reference = {key: eager(signature, BATCHES) for key, (signature, _) in traced.items()}
         warmup.write(folder, _records(name, {key: signature for key, (signature, _) in traced.items()}))
         reference["serving_default"] = reference["decode"]
@@ -193,12 +189,63 @@ def eager(
     On the CPU, as the fresh processes do: GPUs round products of matrices to fewer bits.
     """
     specs = {name: (spec.dtype.name, spec.shape.as_list()) for name, spec in signature.inputs.items()}
-    answers = {}
-    for rows in batches:
-        with tf.device("CPU:0"):
-            inputs = {name: tf.constant(array) for name, array in battery.good(specs, rows, given).items()}
-            answers[rows] = {name: value.numpy() for name, value in signature.function(**inputs).items()}
-    return answers
+    return {rows: _answer(signature, battery.good(specs, rows, given)) for rows in batches}
+
+
+def _answer(signature: Signature, inputs: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    with tf.device("CPU:0"):
+        outputs = signature.function(**{name: tf.constant(array) for name, array in inputs.items()})
+        return {name: value.numpy() for name, value in outputs.items()}
+
+
+def _guide(vae: VAE, traced: dict[str, tuple[Signature, Any]]) -> serving.Guide:
+    """What `SERVING.md` says of a model: two pictures are drawn, and the first goes through the other signatures."""
+    likelihood, condition, latent_dim = vae.decoder.likelihood, vae.condition, vae.prior.latent_dim
+    values: dict[str, np.ndarray] = {
+        "seed": np.array([[0, 0], [0, 1]], "int32"),
+        "temperature": np.ones(2, "float32"),
+        "z": np.zeros((1, latent_dim), "float32"),
+        "x": np.zeros((1, *vae.decoder.event_shape), "float32"),
+    }
+    if condition is not None:
+        classes = condition.num_classes
+        values["condition"] = condition.zeros(2) if classes is None else np.arange(2, dtype=condition.dtype)
+    examples: dict[str, tuple[dict[str, np.ndarray], dict[str, np.ndarray]]] = {}
+    # Each takes what those before it gave.
+    for name in sorted(traced, key=lambda name: (name != "sample", name == "decode_indices")):
+        signature = traced[name][0]
+        rows = 2 if name == "sample" else 1
+        given = {key: values[key][:rows] for key in signature.inputs}
+        if name == "decode":
+            given["z"] = given["z"].round(3)
+        answer = _answer(signature, given)
+        examples[name] = given, answer
+        if name == "sample":
+            values |= {"z": answer["z"], "x": answer["mean"]}
+            if likelihood.levels is not None:
+                top = likelihood.levels - 1
+                values["x"] = (np.round(answer["mean"] * np.float64(top)) / top).astype("float32")
+        values |= {key: array for key, array in answer.items() if key == "indices"}
+    said = meanings(vae)
+    if all(kind == "continuous" for kind, _ in vae.prior.blocks):
+        low, high = np.quantile(draws(vae, 512, 0)["z"], (0.01, 0.99))
+        said["z"] += f"; of drawn ones 98 in 100 lie from {low:.2g} to {high:.2g}"
+    inputs = {name: list(signature.inputs) for name, (signature, _) in traced.items()}
+    outputs = {name: sorted(function.structured_outputs) for name, (_, function) in traced.items()}
+    specs = {key: spec for signature, _ in traced.values() for key, spec in signature.inputs.items()}
+    for _, function in traced.values():
+        specs |= {key: spec for key, spec in function.structured_outputs.items() if key not in specs}
+    return serving.Guide(
+        latent_dim,
+        vae.decoder.event_shape,
+        inputs,
+        outputs,
+        {key: (spec.dtype.name, tuple(spec.shape.as_list()[1:])) for key, spec in specs.items()},
+        said,
+        {name: examples[name] for name in traced},
+        likelihood.levels,
+        names_of_classes(vae) or (),
+    )
 
 
 def _records(model: str, table: dict[str, Signature]) -> list[Record]:

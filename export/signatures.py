@@ -177,6 +177,57 @@ def _known(vae: VAE, condition: tf.Tensor | None, values: tf.Tensor) -> tf.Tenso
     return tf.where(known, values, math.nan if values.dtype.is_floating else tf.constant(-1, values.dtype))
 
 
+def meanings(vae: VAE) -> dict[str, str]:
+    """What each input and output is, and which values it has, in words for those who send requests."""
+    likelihood, posterior, latent_dim = vae.decoder.likelihood, vae.encoder.posterior, vae.prior.latent_dim
+    low, high = likelihood.support
+    usual = ", as in the training data" + (
+        " (`data.load`: images from 0 to 1)" if len(likelihood.event_shape) == 3 else ""
+    )
+    if math.isfinite(low) and math.isfinite(high):
+        inside = f"from {low:g} to {high:g}"
+    else:
+        inside = f"from {low:g} on{usual}" if math.isfinite(low) else f"real numbers{usual}"
+    steps = {None: "", 2: ", either end"}.get(likelihood.levels, f", in steps of 1/{(likelihood.levels or 2) - 1}")
+    # A density may be above one.
+    nats = "at most 0" if likelihood.levels is not None else "of a density, so that it may be above 0"
+    found = {
+        "z": _layout(vae) or f"a point of the latent space, {latent_dim} real numbers",
+        "x": f"an example as in training: {inside}{steps}",
+        "seed": "any two whole numbers; the same pair gives the same answer, whatever stands in the other rows",
+        "temperature": "of the draw: 1 as trained, less is more typical, 0 takes the means",
+        "mean": f"the mean of p(x given z), which is what is shown: {inside}",
+        "loc": "the location of q(z given x), which is the code of x; `decode` takes it as `z`",
+        "scale": _meaning_of_scale(vae),
+        "point": "one z that stands for q(z given x); `decode` takes it as `z`",
+        "log_likelihood": (
+            f"log p(x given z) in nats, summed over all values of x, {nats}; NaN where x lies outside of its values. "
+            "It is not log p(x), which is an integral over z: `vae.log_prob` estimates that"
+        ),
+    }
+    if posterior.num_codes is not None:
+        found["indices"] = f"of the vectors of the codebook, from 0 to {posterior.num_codes - 1}"
+    if vae.condition is not None:
+        classes = vae.condition.num_classes
+        found["condition"] = "numbers as in training" if classes is None else f"a class, from 0 to {classes - 1}"
+    return found
+
+
+def _meaning_of_scale(vae: VAE) -> str:
+    x = tf.zeros([1, *vae.decoder.event_shape])
+    condition = None if vae.encoder.condition is None else tf.constant(vae.encoder.condition.zeros(1))
+    q = vae.with_code(x, vae.encoder.ascend(x, condition=condition, training=False)[0])
+    scale = _scale(q)
+    for inner in ("tensor_distribution", "distribution", "distribution"):
+        q = getattr(q, inner, q)
+    if scale is not None and scale.shape.rank == 3:
+        return "the matrix S of z = loc + S eps, eps standard normal: S S^T is the covariance of q(z given x)"
+    name = type(q).__name__
+    if "Normal" in name:
+        return "the standard deviations of q(z given x), above 0: the larger, the less x says about that number of z"
+    return f"the scale parameters of q(z given x), above 0, a {name.lstrip('_')}"
+
+
 def with_empty_batches(function: Callable[..., Outputs]) -> Callable[..., Outputs]:
     """The function with a row of zeros in place of an empty batch, taken off its outputs again.
 

@@ -5,6 +5,7 @@ import dataclasses
 import hashlib
 import json
 import os
+import re
 import tempfile
 import warnings
 from collections.abc import Callable, Sequence
@@ -32,6 +33,9 @@ from keras_vae.models.vae import VAE
 LARGEST_GUEST = 2**20
 ENCODER = ("auto", "inside", "beside", "none")
 _OF_IMAGES = ("encode", "encode_indices", "reconstruct")
+# What the converter says of an operation, and those of matrices, which LiteRT does not have.
+_LACKING = re.compile(r"'tf\.(\w+)' op is neither")
+_OF_MATRICES = re.compile(r"Matrix(DiagPart|TriangularSolve|Solve|Inverse)|Cholesky|^Qr$|SelfAdjointEig|^Svd$")
 _ALWAYS = ("serving_default", "decode", "sample")
 
 
@@ -148,6 +152,7 @@ class _Device:
         self._shown = shown
         last = {} if shown is None else typical.compared(shown)
         self._given = {**typical.draws(vae, battery.MAX_ROWS, seed + 1, last.get("condition")), **last}
+        self._notes = self._without_matrices()
         self._functions = self._offered()
         self._traced: dict[str, Any] = {}
         for name, function in self._functions.items():
@@ -158,6 +163,9 @@ class _Device:
                     self._leave_out(function.of, error)
 
     def _leave_out(self, of: str, reason: Exception | str) -> None:
+        lacking = sorted(set(_LACKING.findall(str(reason))))
+        if lacking:
+            reason = f"builtin ops have no {', '.join(lacking)}"
         asked = of == "encode" and self._encoder in ("inside", "beside")
         if of in _ALWAYS or asked:
             what = "decoder's mean" if of in _ALWAYS else f"signature {of}"
@@ -165,6 +173,23 @@ class _Device:
                 reason if isinstance(reason, Exception) else None
             )
         self.left_out[of] = reason if isinstance(reason, str) else reason_of(reason)
+
+    def _without_matrices(self) -> list[str]:
+        """Takes the scale from `encode` where no builtin ops can compute it, and says so."""
+        encode = self._table["encode"]
+        try:
+            graph = trace(encode.function, encode.inputs).graph
+        except Exception:  # the reason is found again where the functions are traced
+            return []
+        names = sorted({op.type for op in graph.get_operations() if _OF_MATRICES.search(op.type)})
+        if not names or "scale" not in graph.structured_outputs:
+            return []
+
+        def without_scale(**inputs: tf.Tensor) -> Outputs:
+            return {name: value for name, value in encode.function(**inputs).items() if name != "scale"}
+
+        self._table["encode"] = dataclasses.replace(encode, function=without_scale)
+        return [f"encode: without scale, for which builtin ops have no {', '.join(names)}"]
 
     def _offered(self) -> dict[str, _Function]:
         """The functions that the model may have, before any of them is tried."""
@@ -232,7 +257,7 @@ class _Device:
                 self.left_out |= wrong
                 names = [name for name in names if self._functions[name].of not in wrong]
         report.facts = self._described | {"quantization": self._quantization}
-        report.notes += precision_note(self._described)
+        report.notes += precision_note(self._described) + self._notes * any("encode" in name for name in names)
         report.files = {path.name: report.files[temporary.name]}
         report.path = path
         return report.require(f"The export to {path}", '; try quantization="dynamic"' * (self._quantization == "int8"))
