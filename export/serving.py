@@ -241,7 +241,8 @@ def _guide(name: str, version: int, guide: Guide) -> str:
         "## What goes in, and what comes out",
         *_table(guide),
         "A row with another shape or type, or with a name that the signature does not have, gets HTTP 400, "
-        "`INVALID_ARGUMENT` by gRPC; a model or version that is not there 404, `NOT_FOUND`.",
+        "`INVALID_ARGUMENT` by gRPC; a signature that is not there 400, `FAILED_PRECONDITION`; a model or version that "
+        "is not there 404, `NOT_FOUND`.",
         "## Requests",
         f"The answers are those of version {version}: numbers are rounded, and a text such as "
         '`"13 more"` stands for as many values.',
