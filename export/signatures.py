@@ -181,9 +181,8 @@ def meanings(vae: VAE) -> dict[str, str]:
     """What each input and output is, and which values it has, in words for those who send requests."""
     likelihood, posterior, latent_dim = vae.decoder.likelihood, vae.encoder.posterior, vae.prior.latent_dim
     low, high = likelihood.support
-    usual = ", as in the training data" + (
-        " (`data.load`: images from 0 to 1)" if len(likelihood.event_shape) == 3 else ""
-    )
+    images = " (`data.load`: images from 0 to 1)" if len(likelihood.event_shape) == 3 else ""
+    usual = f", as in the training data{images}"
     if math.isfinite(low) and math.isfinite(high):
         inside = f"from {low:g} to {high:g}"
     else:

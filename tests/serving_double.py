@@ -33,13 +33,7 @@ from tensorflow_serving.config import model_server_config_pb2
 
 from keras_vae.export.proof import run_saved_model
 
-HTTP = {
-    "INVALID_ARGUMENT": 400,
-    "FAILED_PRECONDITION": 400,
-    "OUT_OF_RANGE": 400,
-    "NOT_FOUND": 404,
-    "UNIMPLEMENTED": 501,
-}
+HTTP = {"INVALID_ARGUMENT": 400, "FAILED_PRECONDITION": 400, "OUT_OF_RANGE": 400, "NOT_FOUND": 404}
 DEFAULT = "serving_default"
 MOST_WHOLE = 2**24 - 1  # whole numbers up to which float32 has all
 PREDICT = re.compile(r"/v1/models/([^/:]+)(?:/versions/(\d+))?:predict")

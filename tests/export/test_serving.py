@@ -3,6 +3,7 @@
 By a double of TensorFlow Serving, and by the server itself where there is docker: `pytest -m docker`.
 """
 
+import itertools
 import json
 import re
 import shlex
@@ -44,9 +45,9 @@ class Served(NamedTuple):
     grpc: int
 
     def moved(self, text):
-        return text.replace("localhost:8501", f"127.0.0.1:{self.rest}").replace(
-            "localhost:8500", f"127.0.0.1:{self.grpc}"
-        )
+        for port, moved in ((8501, self.rest), (8500, self.grpc)):
+            text = text.replace(f"localhost:{port}", f"127.0.0.1:{moved}")
+        return text
 
     def post(self, path, body):
         request = urllib.request.Request(f"http://127.0.0.1:{self.rest}{path}", body.encode())
@@ -86,9 +87,6 @@ def hierarchy(_digits):
     return vae
 
 
-MODELS = [plain, *(pytest.param(model, marks=pytest.mark.slow) for model in (grays, codes_of_a_class, hierarchy))]
-
-
 def blocks(guide, language=r"\w+"):
     return re.findall(rf"^```({language})\n(.*?)^```", guide, re.DOTALL | re.MULTILINE)
 
@@ -108,23 +106,25 @@ def in_docker(command, folder):
         process.wait(60)
 
 
-SERVERS = ["double", pytest.param("docker", marks=pytest.mark.docker)]
+STARTS = {"double": serving_double.running, "docker": in_docker}
+OTHERS = (grays, codes_of_a_class, hierarchy)
+CASES = [
+    pytest.param("double", plain, id="double-plain"),
+    *(pytest.param("double", model, id=f"double-{model.__name__}", marks=pytest.mark.slow) for model in OTHERS),
+    *(pytest.param("docker", one, id=f"docker-{one.__name__}", marks=pytest.mark.docker) for one in (plain, *OTHERS)),
+]
+pytestmark = pytest.mark.parametrize(("which", "model"), CASES, scope="module")
 
 
-@pytest.fixture(scope="module", params=SERVERS)
-def start(request):
-    return {"double": serving_double.running, "docker": in_docker}[request.param]
-
-
-@pytest.fixture(scope="module", params=MODELS, ids=lambda model: model.__name__)
-def served(start, request, digits, tmp_path_factory):
+@pytest.fixture(scope="module")
+def served(which, model, digits, tmp_path_factory):
     keras.utils.set_random_seed(0)
     folder = tmp_path_factory.mktemp("serving") / "digits"
-    vae = request.param(digits)
+    vae = model(digits)
     export.to_saved_model(vae, folder)
     guide = (folder / "SERVING.md").read_text()
     (command,) = [text for _, text in blocks(guide, "sh") if text.startswith("docker run")]
-    with start(command, folder) as (rest, remote):
+    with STARTS[which](command, folder) as (rest, remote):
         found = Served(vae, guide, rest, remote)
         wait_until_healthy(found)
         yield found
@@ -161,7 +161,7 @@ def check_requests(served, guide):
     """Sends each line that can be pasted, and compares its answer with the block behind it."""
     found = blocks(guide)
     sent = []
-    for (_, line), (language, said) in zip(found, found[1:], strict=False):
+    for (_, line), (language, said) in itertools.pairwise(found):
         if line.startswith("curl -d"):
             _, _, body, url = shlex.split(line)
             code, answer = served.post(url.partition(":8501")[2], body)
@@ -207,9 +207,8 @@ def test_the_guide_names_each_signature_and_says_what_its_values_are(served):
     asked = set(re.findall(r'"signature_name": "(\w+)"|ask\("(\w+)"', served.guide))
     asked = {name for pair in asked for name in pair if name}
     rows = [line.split(" | ") for line in served.guide.splitlines() if line.startswith("| `")]
-    signatures, values = [
-        [row for row in rows if len(row) == 3 and ("`" in row[1]) is which] for which in (True, False)
-    ]
+    signatures = [row for row in rows if row[1].startswith("`")]
+    values = [row for row in rows if not row[1].startswith("`")]
     named = {re.search(r"`(\w+)`", row[0])[1] for row in signatures}
     assert named == asked and {"decode", "sample", "encode", "reconstruct"} <= named
     described = {re.search(r"`(\w+)`", row[0])[1] for row in values}
