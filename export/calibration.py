@@ -22,6 +22,10 @@ COMPARED = battery.MAX_ROWS
 _BATCH = 64
 
 
+class TooFew(ExportError):
+    """There are examples, but not enough of them."""
+
+
 def draws(vae: VAE, rows: int, seed: int, conditions: np.ndarray | None = None) -> Feeds:
     """Seeded draws from the model's own prior, `z` float32 [rows, L], given every class in turn if it has any.
 
@@ -55,7 +59,8 @@ def examples(vae: VAE, data: Any, most: int) -> Feeds:
         most: N at most, beside those that are kept for comparisons.
 
     Raises:
-        ExportError: data that never end, are fewer than 192, hold missing values or are none of this model.
+        TooFew: fewer than 192 of them have no missing values.
+        ExportError: data that never end, or are none of this model.
     """
     if is_endless(data):
         raise ExportError("calibration: the data never end: give a finite dataset, for example data.take(100)")
@@ -73,16 +78,16 @@ def examples(vae: VAE, data: Any, most: int) -> Feeds:
                 break
     except (ValueError, TypeError) as error:
         raise ExportError(f"calibration: {error}") from error
-    count = sum(map(len, found))
+    shown = {"x": np.concatenate(found), **({"condition": np.concatenate(beside)} if beside else {})}
+    # Values that are missing have no ranges.
+    whole = np.isfinite(shown["x"]).reshape(len(shown["x"]), -1).all(axis=1)
+    count = int(whole.sum())
     if count < LEAST_EXAMPLES + COMPARED:
-        raise ExportError(
-            f"calibration: {count} examples are too few for the ranges of 8 bits: give at least "
+        raise TooFew(
+            f"calibration: {count} complete examples are too few for the ranges of 8 bits: give at least "
             f"{LEAST_EXAMPLES + COMPARED}"
         )
-    x = np.concatenate(found)[: most + COMPARED]
-    if not np.isfinite(x).all():
-        raise ExportError("calibration: examples with missing values have no ranges: give complete ones")
-    return {"x": x, **({"condition": np.concatenate(beside)[: len(x)]} if beside else {})}
+    return {name: array[whole][: most + COMPARED] for name, array in shown.items()}
 
 
 def kept(shown: Feeds) -> Feeds:

@@ -115,7 +115,11 @@ def to_tflite(
                 )
             shown = None
             if quantization == "int8" and calibration is not None and encoder != "none":
-                shown = typical.examples(vae, calibration, calibration_size)
+                try:
+                    shown = typical.examples(vae, calibration, calibration_size)
+                except typical.TooFew:
+                    if encoder != "auto":
+                        raise
             device = _Device(original, vae, quantization, encoder, shown, calibration_size, seed)
             inside, beside = device.halves()
             report = device.write(inside, temporary, path)
@@ -207,7 +211,8 @@ class _Device:
             elif of in _OF_IMAGES and self._encoder == "none":
                 self.left_out[of] = 'encoder="none"'
             elif of in _OF_IMAGES and self._quantization == "int8" and self._shown is None:
-                self.left_out[of] = "in int8 it needs the ranges of real examples: calibration=images"
+                least = typical.LEAST_EXAMPLES + typical.COMPARED
+                self.left_out[of] = f"in int8 it needs the ranges of real examples: calibration=, at least {least}"
             else:
                 if of == "decode":
                     functions["serving_default"] = _Function(of, _resizable(signature.function), signature.inputs)

@@ -29,6 +29,7 @@ CHOSEN = [
     ("one_hot", "one_hot", "bernoulli", "mlp", "unconditional"),
     ("joint", "joint", "normal", "conv", "unconditional"),
     ("quantized", "codes", "logistic", "conv", "unconditional"),
+    ("quantized", "codes", "logistic", "mlp", "label"),
     ("diag", "mixture", "logistic", "ladder_conv", "label"),
     ("tril", "standard_normal", "bernoulli", "ladder_mlp", "unconditional"),
 ]
@@ -79,7 +80,7 @@ def test_every_part_has_every_signature(combination):
     vae = make(*combination)
     traced, left_out = saved_model._trace(vae)
     names = {"decode", "sample", "encode", "reconstruct", "log_likelihood"}
-    names |= {"decode_indices"} if combination[0] == "quantized" else set()
+    names |= {"encode_indices", "decode_indices"} if combination[0] == "quantized" else set()
     # p(x given z) of the top level of a hierarchy is an integral over the levels below.
     names -= {"log_likelihood"} if parts.is_ladder(combination[3]) else set()
     assert set(traced) == names, left_out
@@ -113,6 +114,29 @@ def test_every_part_has_every_signature(combination):
     assert all(np.isfinite(value).all() and value.shape[0] == 5 for value in encoded.values())
     none = {name: value[:0] for name, value in given.items()}
     assert call["decode"](z=z[:0], **none)["mean"].shape == (0, *vae.decoder.event_shape)
+
+
+def test_codes_of_a_class_are_drawn_given_the_class_and_a_class_that_is_none_has_none():
+    vae = make("quantized", "codes", "logistic", "mlp", "label")
+    # Codes that hang on the class as strongly as can be, so that draws by one seed differ.
+    for weight in vae.prior.weights:
+        weight.assign(np.random.default_rng(len(weight.shape)).normal(size=weight.shape))
+    traced, left_out = saved_model._trace(vae)
+    assert not left_out
+    call = {name: function for name, (_, function) in traced.items()}
+    seeds, classes = tf.constant([[5, 6]] * 6), tf.constant([0, 1, 2, 3, 4, -1])
+    drawn = call["sample"](seed=seeds, condition=classes)
+    assert len(np.unique(drawn["z"][:4], axis=0)) > 1
+    np.testing.assert_array_equal(np.isfinite(drawn["mean"]).all((1, 2, 3)), [True] * 4 + [False] * 2)
+    np.testing.assert_allclose(drawn["mean"][:4], vae.decode(drawn["z"][:4], classes[:4]).mean(), atol=1e-5)
+    x = tf.constant(parts.data(vae.decoder.likelihood, 6))
+    indices = call["encode_indices"](x=x, condition=classes)["indices"]
+    np.testing.assert_array_equal(indices[:4], vae.encode(x[:4], classes[:4]).indices.numpy().reshape(4, 1, 3))
+    np.testing.assert_array_equal(indices, call["encode"](x=x, condition=classes)["indices"])
+    assert (indices.numpy()[4:] == -1).all()
+    again = call["decode_indices"](indices=indices, condition=classes)["mean"]
+    np.testing.assert_allclose(again[:4], vae.reconstruct(x[:4], classes[:4]), atol=1e-5)
+    assert np.isnan(again[4:]).all()
 
 
 @pytest.mark.exhaustive

@@ -177,7 +177,7 @@ def test_every_line_is_answered_as_the_guide_says(served):
 
 
 def test_a_guide_that_is_wrong_is_found(served):
-    for right, wrong in (('{"seed": [0, 0]}', '{"sead": [0, 0]}'), ("[0, 1]", "[0, 7]"), ("more", "fewer")):
+    for right, wrong in (('{"seed": [0, 0]', '{"sead": [0, 0]'), ("[0, 1]", "[0, 7]"), ("more", "fewer")):
         assert right in served.guide
         with pytest.raises((AssertionError, TypeError)):
             check_requests(served, served.guide.replace(right, wrong))
