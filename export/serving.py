@@ -98,7 +98,7 @@ def _by_curl(name: str, guide: Guide) -> list[str]:
         rows = [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
         predictions: Any = _rows(answer)
         by_row = {"signature_name": signature, "instances": rows}, {"predictions": predictions}
-        forms = [("", by_row)]
+        forms: list[tuple[str, tuple[Any, Any]]] = [("", by_row)]
         if signature == "sample":
             outputs = {key: array.tolist() for key, array in answer.items()}
             forms.append((", by columns", ({"signature_name": signature, "inputs": columns}, {"outputs": outputs})))
