@@ -320,9 +320,8 @@ def test_examples_are_taken_in_every_form_and_the_last_are_for_comparisons(digit
         np.testing.assert_array_equal(shown["x"], digits[:count])
         np.testing.assert_array_equal(calibration.compared(shown)["x"], digits[count - 64 : count])
         assert len(calibration.kept(shown)["x"]) == count - 64
-    fed = list(
-        calibration.batches(["encode_1", "encode_64"], dict.fromkeys(["encode_1", "encode_64"], {"x": digits[:130]}))
-    )
+    names = ["encode_1", "encode_64"]
+    fed = list(calibration.batches(names, {name: {"x": digits[:130]} for name in names}))
     assert [name for name, _ in fed].count("encode_1") == 192 and [name for name, _ in fed].count("encode_64") == 3
 
 
