@@ -365,8 +365,9 @@ def _record(file: Path, report: Report) -> None:
     """
     record = _read_record(file.parent / FILE)
     models = record["models"]
-    second = models.get(file.name, {}).get("encoder_file")
-    if second in models and second != report.facts.get("encoder_file"):
+    before = models.get(file.name)
+    second = before.get("encoder_file") if isinstance(before, dict) else None
+    if isinstance(second, str) and second in models and second != report.facts.get("encoder_file"):
         del models[second]
         (file.parent / Path(second).name).unlink(missing_ok=True)
     for one in (report, report.encoder):

@@ -151,6 +151,9 @@ def print_reports(reports: list[Report], root: Path, console: Console | None = N
     console.print(f"Exported to {root}", highlight=False)
     console.print(table)
     for report in reports:
+        if report.format == "saved_model":
+            console.print(f"How to serve it: {report.path.parent / 'SERVING.md'}", highlight=False)
+    for report in reports:
         if report.left_out or report.notes:
             console.print(f"{report.path.relative_to(root)}:", highlight=False)
             report._print_remarks(console)

@@ -296,7 +296,7 @@ def test_the_texts_name_the_real_model_and_sizes(base):
     assert '-v "$PWD:/models/decoder"' in guide and f"z has {L} numbers" in guide
     for row in (
         f"| `z` | float32 [{L}] | a point of the latent space, {L} real numbers; of drawn ones 98 in 100 lie from -2.",
-        "| `x` | float32 [8, 8, 1] | an example as in training: from 0 to 1, either end |",
+        "| `x` | float32 [8, 8, 1] | an example: from 0 to 1, either end |",
         f"| `scale` | float32 [{L}] | the standard deviations of q(z given x), above 0",
         "| `log_likelihood` | float32 | log p(x given z) in nats, summed over all values of x, at most 0",
     ):

@@ -24,7 +24,7 @@ import pytest
 from processes import free_ports
 
 import keras_vae as kv
-from keras_vae import conditions, export, likelihoods, networks, posteriors
+from keras_vae import export, likelihoods, networks, posteriors
 
 pytest.importorskip("tensorflow_serving", reason="pip install tensorflow-serving-api, which '.[test]' does")
 
@@ -67,14 +67,7 @@ def grays(_digits):
 
 
 def codes_of_a_class(_digits):
-    condition = conditions.Label(4, names=["tabby", "poodle", "carp", "wren"])
-    vae = kv.VAE(
-        kv.Encoder(networks.mlp([16]), posteriors.VectorQuantized(L, grid=(2, 2), num_codes=8), condition),
-        kv.Decoder(networks.mlp([16]), likelihoods.DiscretizedLogistic(EVENT), condition),
-        parts.priors.AutoregressiveCodes(L, grid=(2, 2), num_codes=8, units=8, num_layers=1, num_heads=2),
-    )
-    vae.build()
-    return vae
+    return export_models.codes_of_a_class()
 
 
 def hierarchy(_digits):

@@ -340,6 +340,7 @@ def test_examples_that_do_not_fit_are_refused(vae, digits, tmp_path):
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.slow
 def test_a_scale_that_builtin_ops_cannot_compute_is_left_to_the_saved_model(tmp_path, digits):
     vae = export_models.make(posterior=posteriors.MultivariateNormalTriL(L))
     report = export.to_tflite(vae, tmp_path / "decoder.tflite")
