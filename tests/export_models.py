@@ -49,6 +49,7 @@ def codes_of_a_class():
     random = np.random.default_rng(0)
     posterior.counts.assign(np.ones(posterior.counts.shape))
     posterior.sums.assign(random.normal(size=posterior.sums.shape))
-    for weight in vae.prior.trainable_weights:
-        weight.assign(random.normal(size=weight.shape))
+    kernel, output = vae.prior.given.kernel, vae.prior.output_layer.kernel
+    kernel.assign(10 * random.normal(size=kernel.shape))
+    output.assign(2 * random.normal(size=output.shape))
     return vae

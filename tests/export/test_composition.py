@@ -123,9 +123,20 @@ def test_codes_of_a_class_are_drawn_given_the_class_and_a_class_that_is_none_has
     call = {name: function for name, (_, function) in traced.items()}
     seeds, classes = tf.constant([[5, 6]] * 6), tf.constant([0, 1, 2, 3, 4, -1])
     drawn = call["sample"](seed=seeds, condition=classes)
-    assert len(np.unique(drawn["z"][:4], axis=0)) > 1
+    assert len(np.unique(drawn["z"][:4], axis=0)) > 1  # one seed, four priors
     np.testing.assert_array_equal(np.isfinite(drawn["mean"]).all((1, 2, 3)), [True] * 4 + [False] * 2)
     np.testing.assert_allclose(drawn["mean"][:4], vae.decode(drawn["z"][:4], classes[:4]).mean(), atol=1e-5)
+    # What is drawn of a class has the shares of codes that the model itself draws of it.
+    codebook = vae.encoder.posterior.codebook.numpy()[:, 0]
+
+    def shares(z):
+        return np.mean(np.argmin(np.abs(z[:, :1] - codebook), axis=1)[:, None] == np.arange(8), axis=0)
+
+    seeds = tf.reshape(tf.range(800), [400, 2])
+    for label in (0, 3):
+        served = call["sample"](seed=seeds, condition=tf.fill([400], label))["z"].numpy()
+        prior = vae.prior.distribution(encoder=vae.encoder, condition=tf.fill([4000], label))
+        np.testing.assert_allclose(shares(served), shares(prior.sample(seed=[1, 2]).numpy()), atol=0.12)
     x = tf.constant(np.random.default_rng(1).integers(0, 256, (6, *export_models.EVENT)) / np.float32(255), tf.float32)
     indices = call["encode_indices"](x=x, condition=classes)["indices"]
     np.testing.assert_array_equal(indices[:4], vae.encode(x[:4], classes[:4]).indices.numpy().reshape(4, 2, 2))
@@ -230,7 +241,7 @@ class Stubborn(posteriors.MultivariateNormalDiag):
 def test_a_signature_that_a_model_cannot_have_is_left_out_and_named(tmp_path, capsys):
     vae = export_models.make(posterior=Stubborn(export_models.LATENT))
     report = export.to_saved_model(vae, tmp_path / "decoder")
-    assert "encode" not in report.left_out
+    assert set(report.left_out) == {"encode", "reconstruct"}
     assert "random state" in report.left_out["reconstruct"]
     assert "reconstruct" not in fresh.run(report.path, []).signatures
     report.print()
