@@ -12,6 +12,7 @@ import tensorflow as tf
 
 from keras_vae._version import __version__
 from keras_vae.export import publish, serving
+from keras_vae.export.calibration import draws
 from keras_vae.export.errors import ExportError
 from keras_vae.export.proof import battery, warmup
 from keras_vae.export.proof.battery import BATCHES
@@ -20,7 +21,7 @@ from keras_vae.export.proof.report import FILE, Report, dump
 from keras_vae.export.proof.verify import check_saved_model
 from keras_vae.export.proof.warmup import Record
 from keras_vae.export.reproducible import make_canonical
-from keras_vae.export.signatures import Signature, signatures, with_empty_batches
+from keras_vae.export.signatures import Signature, meanings, signatures, with_empty_batches
 from keras_vae.export.source import Source, half_precision, in_float32, load
 from keras_vae.models.vae import VAE
 
@@ -37,9 +38,9 @@ def to_saved_model(
     """Writes ``directory/version`` for TensorFlow Serving, after it passed every check.
 
     The model is rebuilt in float32 whatever its dtype policy. Signatures: `serving_default` = `decode`, `sample`,
-    `encode`, `reconstruct`, `log_prob`, as `keras_vae.export.signatures.signatures` lists them; one that the model
-    cannot have is left out, and the report says why. Beside the versions stand `models.config`, `batching.config` and
-    `SERVING.md` with the commands that serve it.
+    `encode`, `reconstruct`, `log_likelihood`, as `keras_vae.export.signatures.signatures` lists them; one that the
+    model cannot have is left out, and the report says why. Beside the versions stand `models.config`,
+    `batching.config` and `SERVING.md` with the commands that serve it.
 
     Args:
         vae_or_path: a `keras_vae.VAE`, a `.keras` file, or a run folder with a `vae.keras`.
@@ -65,12 +66,7 @@ def to_saved_model(
     with publish.staged_version(base, version, texts) as folder:
         traced, left_out = _trace(vae)
         _write(vae, {key: function for key, (_, function) in traced.items()}, folder)
-        given = {} if vae.condition is None else {"condition": vae.condition.zeros(1)[0].tolist()}
-        if "decode_indices" in traced:
-            given["indices"] = np.zeros(vae.encoder.posterior.indices_shape, int).tolist()
-        inputs = {key: list(signature.inputs) for key, (signature, _) in traced.items()}
-        sizes = vae.prior.latent_dim, vae.decoder.event_shape
-        texts |= serving.texts(name, version, *sizes, inputs, given, names_of_classes(vae))
+        texts |= serving.texts(name, version, _guide(vae, traced))
         reference = {key: eager(signature, BATCHES) for key, (signature, _) in traced.items()}
         warmup.write(folder, _records(name, {key: signature for key, (signature, _) in traced.items()}))
         reference["serving_default"] = reference["decode"]
@@ -139,31 +135,35 @@ def _trace(vae: VAE) -> tuple[dict[str, tuple[Signature, Any]], dict[str, str]]:
     traced, left_out = {}, {}
     for name, signature in signatures(vae).items():
         try:
-            function = trace(with_empty_batches(signature.function), signature.inputs)
-            found = faults(function.graph.as_graph_def())
-            wrong = {kind: ops for kind, ops in found.items() if ops and kind != "no assertion"}
-            if wrong:
-                raise ExportError("; ".join(f"{kind}: found {', '.join(ops)}" for kind, ops in wrong.items()))
-            traced[name] = signature, function
+            traced[name] = signature, trace(with_empty_batches(signature.function), signature.inputs, strict=True)
         # Some parts cannot do what a signature asks; whatever tracing raises then is kept as the reason in the report.
         except (ExportError, AttributeError, TypeError, ValueError, NotImplementedError, tf.errors.OpError) as error:
             if name == "decode":
                 raise ExportError(f"the decoder cannot be exported: {error}") from error
-            left_out[name] = _reason(error)
+            left_out[name] = reason_of(error)
     if vae.num_levels > 1:
-        left_out["log_prob"] = "p(x given z) of the top level of a hierarchy is an integral over the levels below"
+        left_out["log_likelihood"] = "p(x given z) of the top level of a hierarchy is an integral over the levels below"
     return traced, left_out
 
 
-def _reason(error: Exception) -> str:
+def reason_of(error: Exception) -> str:
     """The line of a message that says what was wrong: under a trace of the user's code that is the last one."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
     return lines[-1] if lines[0] == "in user code:" else lines[0]
 
 
-def trace(function: Callable[..., dict[str, tf.Tensor]], specs: dict[str, tf.TensorSpec]) -> Any:
-    """A concrete function without XLA; TensorFlow Serving's binary has it switched off."""
-    return tf.function(function, jit_compile=False).get_concrete_function(**specs)
+def trace(function: Callable[..., dict[str, tf.Tensor]], specs: dict[str, tf.TensorSpec], strict: bool = False) -> Any:
+    """A concrete function without XLA; TensorFlow Serving's binary has it switched off.
+
+    Raises:
+        ExportError: if strict, for a graph with something in it that no export may have, such as a random state.
+    """
+    traced = tf.function(function, jit_compile=False).get_concrete_function(**specs)
+    found = faults(traced.graph.as_graph_def()) if strict else {}
+    wrong = {kind: ops for kind, ops in found.items() if ops and kind != "no assertion"}
+    if wrong:
+        raise ExportError("; ".join(f"{kind}: found {', '.join(ops)}" for kind, ops in wrong.items()))
+    return traced
 
 
 def _write(vae: VAE, functions: dict[str, Any], folder: Path) -> None:
@@ -189,12 +189,63 @@ def eager(
     On the CPU, as the fresh processes do: GPUs round products of matrices to fewer bits.
     """
     specs = {name: (spec.dtype.name, spec.shape.as_list()) for name, spec in signature.inputs.items()}
-    answers = {}
-    for rows in batches:
-        with tf.device("CPU:0"):
-            inputs = {name: tf.constant(array) for name, array in battery.good(specs, rows, given).items()}
-            answers[rows] = {name: value.numpy() for name, value in signature.function(**inputs).items()}
-    return answers
+    return {rows: _answer(signature, battery.good(specs, rows, given)) for rows in batches}
+
+
+def _answer(signature: Signature, inputs: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    with tf.device("CPU:0"):
+        outputs = signature.function(**{name: tf.constant(array) for name, array in inputs.items()})
+        return {name: value.numpy() for name, value in outputs.items()}
+
+
+def _guide(vae: VAE, traced: dict[str, tuple[Signature, Any]]) -> serving.Guide:
+    """What `SERVING.md` says of a model: two pictures are drawn, and the first goes through the other signatures."""
+    likelihood, condition, latent_dim = vae.decoder.likelihood, vae.condition, vae.prior.latent_dim
+    values: dict[str, np.ndarray] = {
+        "seed": np.array([[0, 0], [0, 1]], "int32"),
+        "temperature": np.ones(2, "float32"),
+        "z": np.zeros((1, latent_dim), "float32"),
+        "x": np.zeros((1, *vae.decoder.event_shape), "float32"),
+    }
+    if condition is not None:
+        classes = condition.num_classes
+        values["condition"] = condition.zeros(2) if classes is None else np.arange(2, dtype=condition.dtype)
+    examples: dict[str, tuple[dict[str, np.ndarray], dict[str, np.ndarray]]] = {}
+    # Each takes what those before it gave.
+    for name in sorted(traced, key=lambda name: (name != "sample", name == "decode_indices")):
+        signature = traced[name][0]
+        rows = 2 if name == "sample" else 1
+        given = {key: values[key][:rows] for key in signature.inputs}
+        if name == "decode":
+            given["z"] = given["z"].round(3)
+        answer = _answer(signature, given)
+        examples[name] = given, answer
+        if name == "sample":
+            values |= {"z": answer["z"], "x": answer["mean"]}
+            if likelihood.levels is not None:
+                top = likelihood.levels - 1
+                values["x"] = (np.round(answer["mean"] * np.float64(top)) / top).astype("float32")
+        values |= {key: array for key, array in answer.items() if key == "indices"}
+    said = meanings(vae)
+    if all(kind == "continuous" for kind, _ in vae.prior.blocks):
+        low, high = np.quantile(draws(vae, 512, 0)["z"], (0.01, 0.99))
+        said["z"] += f"; of drawn ones 98 in 100 lie from {low:.2g} to {high:.2g}"
+    inputs = {name: list(signature.inputs) for name, (signature, _) in traced.items()}
+    outputs = {name: sorted(function.structured_outputs) for name, (_, function) in traced.items()}
+    specs = {key: spec for signature, _ in traced.values() for key, spec in signature.inputs.items()}
+    for _, function in traced.values():
+        specs |= {key: spec for key, spec in function.structured_outputs.items() if key not in specs}
+    return serving.Guide(
+        latent_dim,
+        vae.decoder.event_shape,
+        inputs,
+        outputs,
+        {key: (spec.dtype.name, tuple(spec.shape.as_list()[1:])) for key, spec in specs.items()},
+        said,
+        {name: examples[name] for name in traced},
+        likelihood.levels,
+        names_of_classes(vae) or (),
+    )
 
 
 def _records(model: str, table: dict[str, Signature]) -> list[Record]:

@@ -38,8 +38,9 @@ def signatures(vae: VAE) -> dict[str, Signature]:
     | `sample` | `seed` int32 [None, 2] | `z` [None, L] from the prior, `mean` |
     | `encode` | `x` [None, *event_shape] | `loc` and `scale` of q(z given x); `point` if it has neither |
     | `reconstruct` | `x` | `mean` of p(x given z) at the posterior's point |
+    | `encode_indices` | `x`: with a codebook | `indices` [None, height, width], int32 |
     | `decode_indices` | `indices` [None, height, width], int32: with a codebook | `mean` of p(x given their vectors) |
-    | `log_prob` | `z`, `x` | log p(x given z) [None], in nats; NaN where x has values outside the support |
+    | `log_likelihood` | `z`, `x` | log p(x given z) [None], in nats; NaN where x has values outside the support |
 
     `serving_default` is `decode`. A `scale` is [None, L] where the posterior factorises, else the [None, L, L] matrix
     S of loc + S eps. Those of a conditional model also take `condition` [None, ...], int32 for labels; the answer to a
@@ -94,13 +95,16 @@ def signatures(vae: VAE) -> dict[str, Signature]:
             outputs["indices"] = tf.reshape(q.indices, [-1, *posterior.indices_shape])
         return {name: _known(vae, condition, value) for name, value in outputs.items()}
 
+    def encode_indices(x: tf.Tensor, condition: tf.Tensor | None = None) -> Outputs:
+        return {"indices": encode(x, condition)["indices"]}
+
     def reconstruct(x: tf.Tensor, condition: tf.Tensor | None = None) -> Outputs:
         q, features = ascend(x, condition)
         given = condition_for(vae.decoder, _in_shape(vae, condition, x))
         p, _ = vae.decoder.descend(vae.encoder.posterior.point(q), features, None, given, False)
         return {"mean": _known(vae, condition, p.mean())}
 
-    def log_prob(z: tf.Tensor, x: tf.Tensor, condition: tf.Tensor | None = None) -> Outputs:
+    def log_likelihood(z: tf.Tensor, x: tf.Tensor, condition: tf.Tensor | None = None) -> Outputs:
         z, x = tf.ensure_shape(z, latent), tf.ensure_shape(x, event)
         # Fails where z and x have different numbers of rows; the optimizer may remove a reshape that would.
         values = math.prod(event[1:])
@@ -112,8 +116,8 @@ def signatures(vae: VAE) -> dict[str, Signature]:
         x = tf.reshape(tf.where(inside, flat, tf.ones_like(flat) * min(max(0.0, low), high)), [-1, *event[1:]])
         condition = _in_shape(vae, condition, z)
         p = vae.decoder(z, condition=condition_for(vae.decoder, condition), training=False)
-        log_prob = _known(vae, condition, p.log_prob(x))
-        return {"log_prob": tf.where(tf.reduce_all(inside, axis=1), log_prob, math.nan)}
+        value = _known(vae, condition, p.log_prob(x))
+        return {"log_likelihood": tf.where(tf.reduce_all(inside, axis=1), value, math.nan)}
 
     def given(*parts: Any) -> dict[str, tf.TensorSpec]:
         return condition_spec(vae) if any(part.condition is not None for part in parts) else {}
@@ -127,16 +131,17 @@ def signatures(vae: VAE) -> dict[str, Signature]:
         "sample": Signature(sample, to_sample, builtin=sampler is _by_counter, note=sample_note),
         "encode": Signature(encode, {"x": x_spec, **given(vae.encoder)}),
         "reconstruct": Signature(reconstruct, {"x": x_spec, **given(vae.encoder, vae.decoder)}),
-        "log_prob": Signature(log_prob, {"z": z_spec, "x": x_spec, **given(vae.decoder)}),
+        "log_likelihood": Signature(log_likelihood, {"z": z_spec, "x": x_spec, **given(vae.decoder)}),
     }
     if posterior.num_codes is not None:
         spec = tf.TensorSpec([None, *posterior.indices_shape], tf.int32, "indices")
+        table["encode_indices"] = Signature(encode_indices, {"x": x_spec, **given(vae.encoder)})
         table["decode_indices"] = Signature(
             decode_indices, {"indices": spec, **given(vae.decoder)}, note=f"0 to {posterior.num_codes - 1}"
         )
     if vae.num_levels > 1:
         # p(x|z) of the top level alone is an integral over the others.
-        del table["log_prob"]
+        del table["log_likelihood"]
     return table
 
 
@@ -165,11 +170,61 @@ def _beside(values: tf.Tensor, other: tf.Tensor) -> tf.Tensor:
 
 
 def _known(vae: VAE, condition: tf.Tensor | None, values: tf.Tensor) -> tf.Tensor:
-    """The values, NaN in the rows of labels that are no class."""
+    """The values, NaN in the rows of labels that are no class; -1 where they are indices."""
     if condition is None or vae.condition is None or vae.condition.shape:
         return values
     known = tf.reshape(vae.condition.contains(condition), [-1, *[1] * (values.shape.rank - 1)])
-    return tf.where(known, values, math.nan)
+    return tf.where(known, values, math.nan if values.dtype.is_floating else tf.constant(-1, values.dtype))
+
+
+def meanings(vae: VAE) -> dict[str, str]:
+    """What each input and output is, and which values it has, in words for those who send requests."""
+    likelihood, posterior, latent_dim = vae.decoder.likelihood, vae.encoder.posterior, vae.prior.latent_dim
+    low, high = likelihood.support
+    images = " (`data.load`: images from 0 to 1)" if len(likelihood.event_shape) == 3 else ""
+    usual = f", as in the training data{images}"
+    if math.isfinite(low) and math.isfinite(high):
+        inside = f"from {low:g} to {high:g}"
+    else:
+        inside = f"from {low:g} on{usual}" if math.isfinite(low) else f"real numbers{usual}"
+    steps = {None: "", 2: ", either end"}.get(likelihood.levels, f", in steps of 1/{(likelihood.levels or 2) - 1}")
+    # A density may be above one.
+    nats = "at most 0" if likelihood.levels is not None else "of a density, so that it may be above 0"
+    found = {
+        "z": _layout(vae) or f"a point of the latent space, {latent_dim} real numbers",
+        "x": f"an example: {inside}{steps}",
+        "seed": "any two whole numbers; the same pair gives the same answer, whatever stands in the other rows",
+        "temperature": "of the draw: 1 as trained, less is more typical, 0 takes the means",
+        "mean": "the mean of p(x given z), which is what is shown, in the units of `x`",
+        "loc": "the location of q(z given x), which is the code of x; `decode` takes it as `z`",
+        "scale": _meaning_of_scale(vae),
+        "point": "one z that stands for q(z given x); `decode` takes it as `z`",
+        "log_likelihood": (
+            f"log p(x given z) in nats, summed over all values of x, {nats}; NaN where x lies outside of its values. "
+            "It is not log p(x), which is an integral over z: `vae.log_prob` estimates that"
+        ),
+    }
+    if posterior.num_codes is not None:
+        found["indices"] = f"of the vectors of the codebook, from 0 to {posterior.num_codes - 1}"
+    if vae.condition is not None:
+        classes = vae.condition.num_classes
+        found["condition"] = "numbers as in training" if classes is None else f"a class, from 0 to {classes - 1}"
+    return found
+
+
+def _meaning_of_scale(vae: VAE) -> str:
+    x = tf.zeros([1, *vae.decoder.event_shape])
+    condition = None if vae.encoder.condition is None else tf.constant(vae.encoder.condition.zeros(1))
+    q = vae.with_code(x, vae.encoder.ascend(x, condition=condition, training=False)[0])
+    scale = _scale(q)
+    for inner in ("tensor_distribution", "distribution", "distribution"):
+        q = getattr(q, inner, q)
+    if scale is not None and scale.shape.rank == 3:
+        return "the matrix S of z = loc + S eps, eps standard normal: S S^T is the covariance of q(z given x)"
+    name = type(q).__name__
+    if "Normal" in name:
+        return "the standard deviations of q(z given x), above 0: the larger, the less x says about that number of z"
+    return f"the scale parameters of q(z given x), above 0, a {name.lstrip('_')}"
 
 
 def with_empty_batches(function: Callable[..., Outputs]) -> Callable[..., Outputs]:

@@ -1,12 +1,14 @@
-"""`to_tflite`: one file with the decoder for devices, verified before it appears."""
+"""`to_tflite`: the model for devices in one file, or in two by size, verified before they appear."""
 
 import contextlib
+import dataclasses
 import hashlib
 import json
 import os
+import re
 import tempfile
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,21 +17,35 @@ import numpy as np
 import tensorflow as tf
 
 from keras_vae import files
-from keras_vae.conditions import condition_for
+from keras_vae.arguments import check_choice
+from keras_vae.export import calibration as typical
 from keras_vae.export import metadata, publish
 from keras_vae.export.errors import ExportError, TargetError
 from keras_vae.export.proof import battery
 from keras_vae.export.proof.report import FILE, Report, dump
 from keras_vae.export.proof.tflite_checks import QUANTIZATIONS, check_tflite
-from keras_vae.export.saved_model import describe, eager, now, precision_note, trace, write_functions
-from keras_vae.export.signatures import Outputs, condition_spec, signatures
+from keras_vae.export.saved_model import describe, eager, now, precision_note, reason_of, trace, write_functions
+from keras_vae.export.signatures import Outputs, signatures
 from keras_vae.export.source import Source, in_float32, load, with_static_reshapes
 from keras_vae.models.vae import VAE
-from keras_vae.seeds import as_pair
 
-Functions = dict[str, tuple[Callable[..., Outputs], dict[str, tf.TensorSpec]]]
-MIN_CALIBRATION = 2048
-_CALIBRATION_BATCH = 64
+# The encoder stands in the decoder's file where its weights take at most so many bytes there, else in its own.
+LARGEST_GUEST = 2**20
+ENCODER = ("auto", "inside", "beside", "none")
+_OF_IMAGES = ("encode", "encode_indices", "reconstruct")
+# What the converter says of an operation, and those of matrices, which LiteRT does not have.
+_LACKING = re.compile(r"'tf\.(\w+)' op is neither")
+_OF_MATRICES = re.compile(r"Matrix(DiagPart|TriangularSolve|Solve|Inverse)|Cholesky|^Qr$|SelfAdjointEig|^Svd$")
+_ALWAYS = ("serving_default", "decode", "sample")
+
+
+@dataclasses.dataclass(frozen=True)
+class _Function:
+    """A signature of the file: what it computes, and which of `keras_vae.export.signatures` it is."""
+
+    of: str
+    function: Callable[..., Outputs]
+    inputs: dict[str, tf.TensorSpec]
 
 
 def to_tflite(
@@ -37,42 +53,59 @@ def to_tflite(
     file: str | os.PathLike[str],
     quantization: str | None = None,
     *,
-    calibration_size: int = MIN_CALIBRATION,
+    encoder: str = "auto",
+    calibration: Any = None,
+    calibration_size: int = typical.LEAST_DRAWS,
     seed: int = 0,
 ) -> Report:
-    """Writes the decoder as a TFLite file of builtin ops only, after it passed every check.
+    """Writes the model as TFLite of builtin ops only, after it passed every check.
 
-    Signatures: `serving_default` (z [any, L]), `decode_1` and `decode_64` (fixed batches, faster), which share their
-    weights and give `mean` [batch, *event_shape] as float32; and `sample` (seed int32 [any, 2] -> `z`, `mean`, with the
-    z of the SavedModel) where the prior can be drawn from by builtin ops and the file is not int8. An existing file is
-    replaced at the end. Those of a conditional model take `condition` too. `export.json` beside the file holds what was
-    measured.
+    The signatures are those of the SavedModel, each with a batch of 1 and of 64, which share their weights: `decode_1`,
+    `decode_64`, `sample_1` and so on; a browser takes no others. `serving_default` (of `decode`) and `sample` take any
+    batch. Left out is, with the reason in the report, what builtin ops cannot compute, or not closely enough. An
+    existing file is replaced at the end. `export.json` beside the file holds what was measured.
 
     Args:
         vae_or_path: a `keras_vae.VAE`, a `.keras` file, or a run folder with a `vae.keras`.
         file: where to write.
         quantization: None for float32; "float16" and "dynamic" (8 bits) store the weights in fewer bits; "int8" also
-            computes in 8 bits, with ranges seen on draws from the model's prior.
-        calibration_size: number of those draws, at least 2,048: a z beyond the ranges that were seen saturates.
-        seed: of those draws.
+            computes in 8 bits, with ranges seen on draws from the model's prior, and on the calibration.
+        encoder: where `encode` and `reconstruct` go: "inside" the file, into one "beside" it (`encoder.tflite` beside
+            `decoder.tflite`, without `reconstruct`, which needs both), "none", or "auto": inside as long as the
+            encoder's weights take at most 1 MiB of the file.
+        calibration: examples of the data, at least 192, which the encoder needs in "int8": an array, (x, condition), or
+            batches. The last 64 are compared.
+        calibration_size: number of draws, and of examples at most: at least 2,048, since a z beyond the ranges that
+            were seen saturates.
+        seed: of the draws.
 
     Returns:
-        The report.
+        The report; its `encoder` is that of the second file, if there is one.
 
     Raises:
         ExportError: unknown quantization, a source that is no finite, built VAE, a decoder that builtin ops cannot
-            compute, or int8 of a model whose condition is no label.
+            compute, int8 of a model whose condition is no label, an encoder that was asked for and cannot be had.
         TargetError: the path is a folder.
         VerificationError: a check failed. After any error nothing is left behind.
     """
     if quantization not in QUANTIZATIONS:
         raise ExportError(f"quantization must be one of {', '.join(map(repr, QUANTIZATIONS))}, not {quantization!r}")
-    if calibration_size < MIN_CALIBRATION:
-        raise ExportError(f"calibration_size must be at least {MIN_CALIBRATION}: with fewer draws outer z saturate")
+    if calibration_size < typical.LEAST_DRAWS:
+        raise ExportError(f"calibration_size must be at least {typical.LEAST_DRAWS}: with fewer draws outer z saturate")
+    try:
+        check_choice("encoder", encoder, ENCODER)
+    except ValueError as error:
+        raise ExportError(str(error)) from None
+    if quantization == "int8" and encoder in ("inside", "beside") and calibration is None:
+        raise ExportError(
+            f'encoder="{encoder}" in int8 needs the ranges of real examples: calibration=images, at least '
+            f'{typical.LEAST_EXAMPLES + typical.COMPARED}, or quantization="dynamic", which needs none'
+        )
     path = Path(file).expanduser()
     _read_record(path.parent / FILE)
     with contextlib.ExitStack() as turn:
-        with publish.staged_file(path) as temporary:
+        with contextlib.ExitStack() as staged:
+            temporary = staged.enter_context(publish.staged_file(path))
             original = load(vae_or_path)
             vae = with_static_reshapes(in_float32(original))
             condition = vae.decoder.condition
@@ -80,30 +113,267 @@ def to_tflite(
                 raise ExportError(
                     f'int8 needs typical conditions, and {condition} does not say which: quantization="dynamic"'
                 )
-            functions, left_out = _functions(vae, quantization)
-            facts = describe(original, vae)
-            content = _convert(vae, functions, quantization, calibration_size, seed)
-            temporary.write_bytes(metadata.write(content, _facts(vae, facts, quantization)))
-            given = _draws(vae, battery.MAX_ROWS, seed + 1)
-            report = check_tflite(temporary, _reference(vae, functions, given), given)
-            report.facts = facts | {"quantization": quantization}
-            report.left_out = left_out
-            report.notes += precision_note(facts)
-            report.files = {path.name: report.files[temporary.name]}
-            remedy = '; try quantization="dynamic"' if quantization == "int8" else ""
-            report.require(f"The export to {path}", remedy)
+            shown = None
+            if quantization == "int8" and calibration is not None and encoder != "none":
+                try:
+                    shown = typical.examples(vae, calibration, calibration_size)
+                except typical.TooFew:
+                    if encoder != "auto":
+                        raise
+            device = _Device(original, vae, quantization, encoder, shown, calibration_size, seed)
+            inside, beside = device.halves()
+            report = device.write(inside, temporary, path)
+            if beside:
+                other = path.with_name(_name_of_encoder(path))
+                temporary = staged.enter_context(publish.staged_file(other))
+                report.encoder = device.write(beside, temporary, other)
+                report.facts["encoder_file"] = other.name
+            report.left_out = device.left_out
             # From here to the end nobody else publishes in this folder, whose exports share one record.
             turn.enter_context(publish.in_turn(path.parent))
         _record(path, report)
-    report.path = path
     return report
 
 
+class _Device:
+    """One export: the functions of a model for devices, and the files that are made of them."""
+
+    def __init__(
+        self,
+        original: VAE,
+        vae: VAE,
+        quantization: str | None,
+        encoder: str,
+        shown: typical.Feeds | None,
+        calibration_size: int,
+        seed: int,
+    ):
+        self.left_out: dict[str, str] = {}
+        self._vae, self._quantization, self._encoder = vae, quantization, encoder
+        self._described = describe(original, vae)
+        self._table = signatures(vae)
+        self._drawn = typical.draws(vae, calibration_size, seed) if quantization == "int8" else {}
+        self._shown = shown
+        last = {} if shown is None else typical.compared(shown)
+        self._given = {**typical.draws(vae, battery.MAX_ROWS, seed + 1, last.get("condition")), **last}
+        self._notes = self._without_matrices()
+        self._functions = self._offered()
+        self._traced: dict[str, Any] = {}
+        for name, function in self._functions.items():
+            if function.of not in self.left_out:
+                try:
+                    self._traced[name] = trace(function.function, function.inputs, strict=function.of not in _ALWAYS)
+                except Exception as error:  # whatever tracing the user's own parts raises is the reason
+                    self._leave_out(function.of, error)
+
+    def _leave_out(self, of: str, reason: Exception | str) -> None:
+        lacking = sorted(set(_LACKING.findall(str(reason))))
+        if lacking:
+            reason = f"builtin ops have no {', '.join(lacking)}"
+        asked = of == "encode" and self._encoder in ("inside", "beside")
+        if of in _ALWAYS or asked:
+            what = "decoder's mean" if of in _ALWAYS else f"signature {of}"
+            raise ExportError(f"TFLite's builtin ops cannot compute this {what}: {reason}") from (
+                reason if isinstance(reason, Exception) else None
+            )
+        self.left_out[of] = reason if isinstance(reason, str) else reason_of(reason)
+
+    def _without_matrices(self) -> list[str]:
+        """Takes the scale from `encode` where no builtin ops can compute it, and says so."""
+        encode = self._table["encode"]
+        try:
+            graph = trace(encode.function, encode.inputs).graph
+        except Exception:  # the reason is found again where the functions are traced
+            return []
+        names = sorted({op.type for op in graph.get_operations() if _OF_MATRICES.search(op.type)})
+        if not names or "scale" not in graph.structured_outputs:
+            return []
+
+        def without_scale(**inputs: tf.Tensor) -> Outputs:
+            return {name: value for name, value in encode.function(**inputs).items() if name != "scale"}
+
+        self._table["encode"] = dataclasses.replace(encode, function=without_scale)
+        return [f"encode: without scale, for which builtin ops have no {', '.join(names)}"]
+
+    def _offered(self) -> dict[str, _Function]:
+        """The functions that the model may have, before any of them is tried."""
+        table, functions = self._table, {}
+        in_8_bits = {
+            "sample": "in an int8 file its random numbers would be rounded to 8 bits as well",
+            "log_likelihood": "in an int8 file its sums would be rounded to 8 bits",
+            "decode_indices": "in an int8 file the vectors would be rounded to 8 bits",
+        }
+        for of, signature in table.items():
+            if self._quantization == "int8" and of in in_8_bits:
+                self.left_out[of] = in_8_bits[of]
+            elif not signature.builtin:
+                self.left_out[of] = signature.note
+            elif of in _OF_IMAGES and self._encoder == "none":
+                self.left_out[of] = 'encoder="none"'
+            elif of in _OF_IMAGES and self._quantization == "int8" and self._shown is None:
+                least = typical.LEAST_EXAMPLES + typical.COMPARED
+                self.left_out[of] = f"in int8 it needs the ranges of real examples: calibration=, at least {least}"
+            else:
+                if of == "decode":
+                    functions["serving_default"] = _Function(of, _resizable(signature.function), signature.inputs)
+                if of == "sample":
+                    functions["sample"] = _Function(of, _resizable(signature.function), signature.inputs)
+                for rows in battery.BATCHES:
+                    fixed = {key: _of_rows(spec, rows) for key, spec in signature.inputs.items()}
+                    functions[f"{of}_{rows}"] = _Function(of, _fixed(signature.function), fixed)
+        return functions
+
+    def halves(self) -> tuple[list[str], list[str]]:
+        """The names of the functions in the file, and of those in the one beside it."""
+        weights = sum(weight.size for weight in self._weights(f"encode_{battery.BATCHES[0]}"))
+        apart = self._encoder == "beside" or (
+            self._encoder == "auto" and weights * metadata.WIDTHS[self._quantization or "float32"] > LARGEST_GUEST
+        )
+        if not apart:
+            return list(self._traced), []
+        if any(self._functions[name].of == "reconstruct" for name in self._traced):
+            self.left_out["reconstruct"] = 'it needs both files: decode what encode gives, or write encoder="inside"'
+        names = [name for name in self._traced if self._functions[name].of not in self.left_out]
+        of_images = [name for name in names if self._functions[name].of in _OF_IMAGES]
+        return [name for name in names if name not in of_images], of_images
+
+    def write(self, names: Sequence[str], temporary: Path, path: Path) -> Report:
+        """Converts these functions into a file, which passed every check.
+
+        Raises:
+            ExportError: one of them that the file must have cannot be converted.
+            VerificationError: or fails a check.
+        """
+        with tempfile.TemporaryDirectory(prefix="keras_vae_") as folder:
+            write_functions(self._vae, {name: self._traced[name] for name in names}, Path(folder))
+            names = list(names)
+            while True:
+                content = self._convert(Path(folder), names)
+                temporary.write_bytes(metadata.write(content, self._facts(names)))
+                report = check_tflite(temporary, self._expected(names), self._given)
+                wrong = {
+                    self._functions[name].of: check.detail
+                    for check in report.checks
+                    if not check.passed and (name := check.name.rpartition(" ")[2]) in names
+                }
+                wrong = {of: detail for of, detail in wrong.items() if of not in _ALWAYS and self._encoder == "auto"}
+                if not wrong:
+                    break
+                self.left_out |= wrong
+                names = [name for name in names if self._functions[name].of not in wrong]
+        report.facts = self._described | {"quantization": self._quantization}
+        report.notes += precision_note(self._described) + self._notes * any("encode" in name for name in names)
+        report.files = {path.name: report.files[temporary.name]}
+        report.path = path
+        return report.require(f"The export to {path}", '; try quantization="dynamic"' * (self._quantization == "int8"))
+
+    def _convert(self, folder: Path, names: list[str]) -> bytes:
+        """The file with these functions, less those that cannot be in it: the list is shortened by them."""
+        try:
+            return self._converted(folder, names)
+        except Exception:  # the converter raises its own class, ValueError or RuntimeError, by op
+            for of in dict.fromkeys(self._functions[name].of for name in names):
+                try:
+                    self._converted(folder, [name for name in names if self._functions[name].of == of])
+                except Exception as error:
+                    self._leave_out(of, error)
+            names[:] = [name for name in names if self._functions[name].of not in self.left_out]
+            return self._converted(folder, names)
+
+    def _converted(self, folder: Path, names: list[str]) -> bytes:
+        converter = tf.lite.TFLiteConverter.from_saved_model(str(folder), signature_keys=names)
+        converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS]
+        converter.experimental_enable_resource_variables = False
+        if self._quantization is not None:
+            converter.optimizations = [tf.lite.Optimize.DEFAULT]
+        if self._quantization == "float16":
+            converter.target_spec.supported_types = [tf.float16]
+        if self._quantization == "int8":
+            shown = {}
+            for name in names:
+                feeds = self._drawn if self._functions[name].of == "decode" else typical.kept(self._shown or {})
+                shown[name] = {key: feeds[key] for key in self._functions[name].inputs}
+            converter.representative_dataset = lambda: typical.batches(names, shown)
+        with warnings.catch_warnings():
+            # The converter calibrates by an interpreter that its own package has deprecated.
+            warnings.filterwarnings("ignore", message=r"\s*Warning: tf.lite.Interpreter is deprecated")
+            content: bytes = converter.convert()
+        return content
+
+    def _weights(self, *names: str) -> list[Any]:
+        """The weights of decoder and encoder that these functions read."""
+        read = {id(v) for name in names if name in self._traced for v in self._traced[name].graph.variables}
+        all_of_them = [*self._vae.decoder.weights, *self._vae.encoder.weights]
+        return [keras.ops.convert_to_numpy(weight) for weight in all_of_them if id(weight.value) in read]
+
+    def _facts(self, names: Sequence[str]) -> dict[str, Any]:
+        facts, support = self._described, self._vae.decoder.likelihood.support
+        weights = self._weights(*(name for name in names if self._functions[name].of != "sample"))
+        return {
+            **{name: facts[name] for name in ("keras_vae", "latent_dim", "event_shape", "likelihood", "prior")},
+            **({} if facts["class_names"] is None else {"class_names": facts["class_names"]}),
+            "value_range": [float(end) if np.isfinite(end) else None for end in support],
+            "quantization": self._quantization or "float32",
+            "num_weights": sum(weight.size for weight in weights),
+            "weights_sha256": hashlib.sha256(b"".join(np.ascontiguousarray(w).tobytes() for w in weights)).hexdigest(),
+        }
+
+    def _expected(self, names: Sequence[str]) -> battery.Expected:
+        of = {name: self._functions[name].of for name in names}
+        answers = {key: eager(self._table[key], battery.BATCHES, self._given) for key in dict.fromkeys(of.values())}
+        ends = {f"_{rows}": rows for rows in battery.BATCHES}
+        found: battery.Expected = {}
+        for name, key in of.items():
+            rows = ends.get(name.removeprefix(key))
+            found[name] = answers[key] if rows is None else {rows: answers[key][rows]}
+        return found
+
+
+# LiteRT resizes inputs to whatever it is given. A concatenation refuses another rank or last dimension.
+def _with_zeros(tensor: tf.Tensor) -> tf.Tensor:
+    return tf.concat([tensor, tf.zeros([1, *tensor.shape[1:]], tensor.dtype)], axis=0)
+
+
+def _fixed(function: Callable[..., Outputs]) -> Callable[..., Outputs]:
+    return lambda **tensors: function(**{name: _with_zeros(tensor)[:-1] for name, tensor in tensors.items()})
+
+
+def _resizable(function: Callable[..., Outputs]) -> Callable[..., Outputs]:
+    # Several kernels of LiteRT fail on an empty batch, so the row of zeros is computed too.
+    def padded(**tensors: tf.Tensor) -> Outputs:
+        outputs = function(**{name: _with_zeros(tensor) for name, tensor in tensors.items()})
+        return {name: output[:-1] for name, output in outputs.items()}
+
+    return padded
+
+
+def _of_rows(spec: tf.TensorSpec, rows: int) -> tf.TensorSpec:
+    return tf.TensorSpec([rows, *spec.shape[1:]], spec.dtype, spec.name)
+
+
+def _name_of_encoder(path: Path) -> str:
+    """`encoder_int8.tflite` for `decoder_int8.tflite`, `digits_encoder.tflite` for `digits.tflite`."""
+    if "decoder" in path.stem:
+        return path.name.replace("decoder", "encoder", 1)
+    return f"{path.stem}_encoder{path.suffix}"
+
+
 def _record(file: Path, report: Report) -> None:
-    """Writes down what was found of a file that stands now, beside what stands there of others."""
+    """Writes down what was found of files that stand now, beside what stands there of others.
+
+    A second file of the export before, which this one does not have, goes: it would not fit the first.
+    """
     record = _read_record(file.parent / FILE)
-    record["models"][file.name] = {"created": now(), **report.to_dict()}
-    record["models"] = dict(sorted(record["models"].items()))
+    models = record["models"]
+    before = models.get(file.name)
+    second = before.get("encoder_file") if isinstance(before, dict) else None
+    if isinstance(second, str) and second in models and second != report.facts.get("encoder_file"):
+        del models[second]
+        (file.parent / Path(second).name).unlink(missing_ok=True)
+    for one in (report, report.encoder):
+        if one is not None:
+            models[file.name if one is report else one.path.name] = {"created": now(), **one.to_dict()}
+    record["models"] = dict(sorted(models.items()))
     files.write_text(file.parent / FILE, dump(record))
 
 
@@ -118,123 +388,3 @@ def _read_record(file: Path) -> dict[str, Any]:
     except (ValueError, KeyError, TypeError):
         pass
     raise TargetError(f"{file} belongs to something else: export into another folder")
-
-
-def _functions(vae: VAE, quantization: str | None) -> tuple[Functions, dict[str, str]]:
-    """The functions with their input specs, and what is left out."""
-    latent_dim = vae.prior.latent_dim
-    table = signatures(vae)
-
-    # LiteRT resizes inputs to whatever it is given. A concatenation refuses another rank or last dimension.
-    def with_zeros(tensor: tf.Tensor) -> tf.Tensor:
-        return tf.concat([tensor, tf.zeros([1, *tensor.shape[1:]], tensor.dtype)], axis=0)
-
-    def fixed(function: Callable[..., Outputs]) -> Callable[..., Outputs]:
-        return lambda **tensors: function(**{name: with_zeros(tensor)[:-1] for name, tensor in tensors.items()})
-
-    def resizable(function: Callable[..., Outputs]) -> Callable[..., Outputs]:
-        # Several kernels of LiteRT fail on an empty batch, so the row of zeros is computed too.
-        def padded(**tensors: tf.Tensor) -> Outputs:
-            outputs = function(**{name: with_zeros(tensor) for name, tensor in tensors.items()})
-            return {name: output[:-1] for name, output in outputs.items()}
-
-        return padded
-
-    def decode(z: tf.Tensor, condition: tf.Tensor | None = None) -> Outputs:
-        return {"mean": vae.decoder(z, condition=condition, training=False).mean()}
-
-    functions: Functions = {}
-    for name, rows, checked in (("serving_default", None, resizable), ("decode_1", 1, fixed), ("decode_64", 64, fixed)):
-        specs = {"z": tf.TensorSpec([rows, latent_dim], tf.float32, "z")}
-        if vae.decoder.condition is not None:
-            specs.update(condition_spec(vae, rows))
-        functions[name] = checked(decode), specs
-    left_out = {}
-    if quantization == "int8":
-        left_out["sample"] = "in an int8 file its random numbers would be rounded to 8 bits as well"
-    elif not table["sample"].builtin:
-        left_out["sample"] = table["sample"].note
-    else:
-        functions["sample"] = resizable(table["sample"].function), table["sample"].inputs
-    return functions, left_out
-
-
-def _draws(vae: VAE, rows: int, seed: int) -> dict[str, np.ndarray]:
-    """Seeded draws from the model's own prior, `z` float32 [rows, L], given every class in turn if it has any."""
-    given = {}
-    if vae.condition is not None:
-        specs = {name: (spec.dtype.name, spec.shape.as_list()) for name, spec in condition_spec(vae).items()}
-        given = battery.good(specs, battery.MAX_ROWS)
-        if vae.condition.num_classes is not None:
-            given["condition"] = np.arange(battery.MAX_ROWS, dtype="int32") % vae.condition.num_classes
-        given = {name: np.resize(array, (rows, *array.shape[1:])) for name, array in given.items()}
-    condition = tf.constant(given["condition"]) if given else None
-    p = vae.prior.distribution(encoder=vae.encoder, condition=condition_for(vae.prior, condition))
-    z = p.sample(() if p.batch_shape.rank else rows, seed=as_pair(seed))
-    return {"z": np.asarray(z, dtype="float32"), **given}
-
-
-def _convert(
-    vae: VAE,
-    functions: Functions,
-    quantization: str | None,
-    calibration_size: int,
-    seed: int,
-) -> bytes:
-    with tempfile.TemporaryDirectory(prefix="keras_vae_") as folder:
-        write_functions(vae, {name: trace(*function) for name, function in functions.items()}, Path(folder))
-        converter = tf.lite.TFLiteConverter.from_saved_model(folder, signature_keys=list(functions))
-        converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS]
-        converter.experimental_enable_resource_variables = False
-        if quantization is not None:
-            converter.optimizations = [tf.lite.Optimize.DEFAULT]
-        if quantization == "float16":
-            converter.target_spec.supported_types = [tf.float16]
-        if quantization == "int8":
-            draws = _draws(vae, calibration_size, seed)
-            inputs = functions["serving_default"][1]
-            converter.representative_dataset = lambda: _calibration({name: draws[name] for name in inputs})
-        try:
-            with warnings.catch_warnings():
-                # The converter calibrates by an interpreter that its own package has deprecated.
-                warnings.filterwarnings("ignore", message=r"\s*Warning: tf.lite.Interpreter is deprecated")
-                content: bytes = converter.convert()
-        except Exception as error:  # the converter raises its own class, ValueError or RuntimeError, by op
-            raise ExportError(f"TFLite's builtin ops cannot compute this decoder's mean: {error}") from error
-    return content
-
-
-def _calibration(draws: dict[str, np.ndarray]) -> Iterator[tuple[str, dict[str, np.ndarray]]]:
-    """The draws for each signature, since each has ranges of its own."""
-    for start in range(0, len(draws["z"]), _CALIBRATION_BATCH):
-        rows = np.arange(start, start + _CALIBRATION_BATCH) % len(draws["z"])
-        batch = {name: array[rows] for name, array in draws.items()}
-        yield "serving_default", batch
-        yield "decode_64", batch
-        for row in range(_CALIBRATION_BATCH):
-            yield "decode_1", {name: array[row : row + 1] for name, array in batch.items()}
-
-
-def _facts(vae: VAE, facts: dict[str, Any], quantization: str | None) -> dict[str, Any]:
-    weights = [np.ascontiguousarray(keras.ops.convert_to_numpy(weight)) for weight in vae.decoder.weights]
-    support = vae.decoder.likelihood.support
-    return {
-        **{name: facts[name] for name in ("keras_vae", "latent_dim", "event_shape", "likelihood", "prior")},
-        **({} if facts["class_names"] is None else {"class_names": facts["class_names"]}),
-        "value_range": [float(end) if np.isfinite(end) else None for end in support],
-        "quantization": quantization or "float32",
-        "num_weights": sum(weight.size for weight in weights),
-        "weights_sha256": hashlib.sha256(b"".join(weight.tobytes() for weight in weights)).hexdigest(),
-    }
-
-
-def _reference(
-    vae: VAE, functions: Functions, given: dict[str, np.ndarray]
-) -> dict[str, dict[int, dict[str, np.ndarray]]]:
-    decode, sample = signatures(vae)["decode"], signatures(vae)["sample"]
-    reference = {"serving_default": eager(decode, (1, 64), given)}
-    reference["decode_1"] = {1: reference["serving_default"][1]}
-    reference["decode_64"] = {64: reference["serving_default"][64]}
-    if "sample" in functions:
-        reference["sample"] = eager(sample, (1, 64), given)
-    return reference

@@ -40,6 +40,7 @@ class Report:
         left_out: signature -> why the model cannot have it.
         notes: what the user should know.
         files: relative path -> bytes and sha256.
+        encoder: of a second file with the encoder, or None.
     """
 
     path: Path
@@ -51,6 +52,7 @@ class Report:
     left_out: dict[str, str] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
     files: dict[str, dict[str, Any]] = field(default_factory=dict)
+    encoder: "Report | None" = None
 
     @property
     def ok(self) -> bool:
@@ -141,13 +143,16 @@ def print_reports(reports: list[Report], root: Path, console: Console | None = N
     table = Table("export", *(Column(text, justify="right") for text in _HEADINGS))
     for report in reports:
         fastest: dict[str, float] = {}
-        for name in ("serving_default", "decode", "decode_1", "decode_64"):
+        for name in ("encode_1", "encode_64", "serving_default", "decode", "decode_1", "decode_64"):
             fastest |= report.milliseconds.get(name, {})
         table.add_row(
             str(report.path.relative_to(root)), f"{report.bytes:,}", _error(report.largest_error), *_times(fastest)
         )
     console.print(f"Exported to {root}", highlight=False)
     console.print(table)
+    for report in reports:
+        if report.format == "saved_model":
+            console.print(f"How to serve it: {report.path.parent / 'SERVING.md'}", highlight=False)
     for report in reports:
         if report.left_out or report.notes:
             console.print(f"{report.path.relative_to(root)}:", highlight=False)

@@ -20,6 +20,8 @@ from keras_vae.export.proof.warmup import Record
 from keras_vae.export.reproducible import read_saved_model
 
 TOLERANCE = Tolerance(1e-5, 1e-5, 1e-5)
+# What `log_likelihood` was called.
+_BEFORE = "log_prob"
 # Other forms of the same model, which a loader may prefer to the one that is looked at.
 _OTHER_FORMS = ("saved_model.pbtxt", "saved_model.cpb")
 
@@ -131,7 +133,13 @@ def check_saved_model(directory: Path, expected: Expected | None = None, limits:
         report.checks.append(Check("memory", False, detail))
         return report
     try:
-        plan = Plan(read_signatures(model), refusal="INVALID_ARGUMENT", memory=limits.memory)
+        signatures = read_signatures(model)
+        if _BEFORE in signatures:
+            report.notes.append(
+                f"an export of before: its `{_BEFORE}` is log p(x given z), which is called `log_likelihood` now; "
+                "export the model again for clients that ask for it by that name"
+            )
+        plan = Plan(signatures, refusal="INVALID_ARGUMENT", memory=limits.memory)
     except ValueError as error:
         report.checks.append(Check("signatures", False, str(error)))
         return report

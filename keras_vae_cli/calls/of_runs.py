@@ -188,7 +188,7 @@ def export(
     version
         Of the SavedModel, from 1 to 2^63 - 1. Default: one more than the highest there is.
     data
-        Where the data are, if they have moved since the run was trained. An export needs none: they are only checked.
+        Where the data are, if they have moved since the run was trained. Only the encoder in int8 needs them.
     accept_changes
         Go on although those data are not the ones that the run was trained on.
     """

@@ -4,6 +4,7 @@ import os
 import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 from keras_vae.export import ExportError, Report, to_saved_model, to_tflite
 from keras_vae.export.proof.report import print_reports
@@ -19,18 +20,21 @@ def export_run(
     formats: Sequence[str] = FORMATS,
     quantizations: Sequence[str | None] = (None,),
     version: int | None = None,
+    examples: Any = None,
 ) -> list[Report]:
     """Exports ``RUN/vae.keras`` into ``RUN/export`` and prints one table.
 
     ``RUN/export/saved_model/N`` is served by TensorFlow Serving; ``RUN/export/decoder.tflite``,
-    ``decoder_float16.tflite``, ``decoder_dynamic.tflite`` and ``decoder_int8.tflite`` run on devices. Every export is
-    tried, whatever became of the others.
+    ``decoder_float16.tflite``, ``decoder_dynamic.tflite`` and ``decoder_int8.tflite`` run on devices, with an
+    ``encoder.tflite`` and so on beside them where the encoder is large. Every export is tried, whatever became of the
+    others.
 
     Args:
         run_folder: a folder written by `keras-vae train`.
         formats: of "saved_model", "tflite".
         quantizations: of None (or "none"), "float16", "dynamic", "int8", for TFLite.
         version: of the SavedModel; the highest one plus 1 unless given.
+        examples: training data, without which an int8 file has no encoder.
 
     Returns:
         A report for each export.
@@ -62,11 +66,14 @@ def export_run(
     if "tflite" in formats:
         for kind in kinds:
             file = run / "export" / f"decoder{f'_{kind}' if kind else ''}.tflite"
-            exports.append(lambda file=file, kind=kind: to_tflite(vae, file, kind))  # type: ignore[misc]
+            exports.append(
+                lambda file=file, kind=kind: to_tflite(vae, file, kind, calibration=examples)  # type: ignore[misc]
+            )
     reports, failures = [], []
     for export in exports:
         try:
-            reports.append(export())
+            report = export()
+            reports += [report, *([report.encoder] if report.encoder is not None else [])]
         except ExportError as error:
             failures.append(str(error))
     if reports:

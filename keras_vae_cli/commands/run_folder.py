@@ -30,6 +30,8 @@ from keras_vae_cli.settings import Settings
 CONFIG, MODEL, HISTORY, REPORT, IDENTITY = "config.yaml", "vae.keras", "history.csv", "report.json", "run.json"
 PICTURES, CHECKPOINTS, TENSORBOARD, EXPORT = "pictures", "checkpoints", "tensorboard", "export"
 PRETRAINING = "pretraining"
+# Training examples on which an encoder in 8 bits is calibrated and compared.
+CALIBRATED = 2112
 # Pictures look at no more than this many test examples, the gap to training at no more than this many training ones.
 SHOWN, MAX_TRAIN = 2000, 10_000
 RESTORE = "Put back a copy (the folder's checkpoints hold some), or train anew in another folder."
@@ -251,12 +253,20 @@ def export(
 ) -> None:
     """Export the model of a run into RUN/export; None means what its config says, or both formats if that says none.
 
-    It needs no data; those of `data_path` are checked and recorded as by `open_run`.
+    It needs no data, but for an encoder in int8; those of `data_path` are checked and recorded as by `open_run`.
     """
     with opened(run, EXPORT) as console:
+        train = None
         if data_path is not None:
-            open_run(run, console, data_path, accept_changes)
-        export_again(run, formats, quantizations, version)
+            *_, splits = open_run(run, console, data_path, accept_changes)
+            train = splits.train
+        elif "int8" in (quantizations or read(run).export.quantize) and "tflite" in (formats or FORMATS):
+            try:
+                *_, splits = open_run(run, console, None, accept_changes)
+                train = splits.train
+            except ConfigError as error:
+                console.print(f"int8 without the encoder, which needs the training data: {error}", markup=False)
+        export_again(run, formats, quantizations, version, train)
 
 
 def export_again(
@@ -264,13 +274,15 @@ def export_again(
     formats: Sequence[str] | None = None,
     quantizations: Sequence[str] | None = None,
     version: int | None = None,
+    train: data.Arrays | None = None,
 ) -> None:
-    """As `export`, in a folder that is opened already."""
+    """As `export`, in a folder that is opened already, with the training data if they are at hand."""
     settings = read(run)
     wanted = formats or settings.export.formats or FORMATS
     check_export(run, wanted)
     load_model(run)
-    export_run(run, wanted, quantizations or settings.export.quantize, version)
+    few = None if train is None else some(train, CALIBRATED).dataset(settings.data.batch_size)
+    export_run(run, wanted, quantizations or settings.export.quantize, version, few)
 
 
 def read_report(run: Path) -> dict[str, Any]:

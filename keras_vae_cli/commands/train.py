@@ -448,7 +448,7 @@ def _report(
     found = learned(vae, few, history.columns(run / run_folder.HISTORY, console.print))
     run_folder.draw(run, vae, splits.test, console)
     if settings.export.formats:
-        run_folder.export_again(run)
+        run_folder.export_again(run, train=splits.train)
     made_by = provenance(settings)
     console.print(in_a_line(made_by))
     run_folder.update_report(

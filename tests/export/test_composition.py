@@ -29,6 +29,7 @@ CHOSEN = [
     ("one_hot", "one_hot", "bernoulli", "mlp", "unconditional"),
     ("joint", "joint", "normal", "conv", "unconditional"),
     ("quantized", "codes", "logistic", "conv", "unconditional"),
+    ("quantized", "codes", "logistic", "mlp", "label"),
     ("diag", "mixture", "logistic", "ladder_conv", "label"),
     ("tril", "standard_normal", "bernoulli", "ladder_mlp", "unconditional"),
 ]
@@ -78,10 +79,10 @@ def test_every_part_has_every_signature(combination):
     """Without writing anything: the graphs of all signatures, and their answers to rows that are alone or not."""
     vae = make(*combination)
     traced, left_out = saved_model._trace(vae)
-    names = {"decode", "sample", "encode", "reconstruct", "log_prob"}
-    names |= {"decode_indices"} if combination[0] == "quantized" else set()
+    names = {"decode", "sample", "encode", "reconstruct", "log_likelihood"}
+    names |= {"encode_indices", "decode_indices"} if combination[0] == "quantized" else set()
     # p(x given z) of the top level of a hierarchy is an integral over the levels below.
-    names -= {"log_prob"} if parts.is_ladder(combination[3]) else set()
+    names -= {"log_likelihood"} if parts.is_ladder(combination[3]) else set()
     assert set(traced) == names, left_out
     x = parts.data(vae.decoder.likelihood, 5)
     seeds = np.arange(10, dtype="int32").reshape(5, 2)
@@ -103,10 +104,10 @@ def test_every_part_has_every_signature(combination):
     np.testing.assert_allclose(call["sample"](seed=tf.constant(seeds[3:4]), **fourth)["z"][0], z[3], atol=1e-5)
     given.pop("temperature", None)
     np.testing.assert_allclose(call["reconstruct"](x=tf.constant(x), **given)["mean"], vae.reconstruct(x, c), atol=1e-5)
-    if "log_prob" in names:
+    if "log_likelihood" in names:
         expected = vae.decode(z, c).log_prob(x)
         np.testing.assert_allclose(
-            call["log_prob"](z=z, x=tf.constant(x), **given)["log_prob"], expected, rtol=1e-4, atol=1e-3
+            call["log_likelihood"](z=z, x=tf.constant(x), **given)["log_likelihood"], expected, rtol=1e-4, atol=1e-3
         )
     encoded = call["encode"](x=tf.constant(x), **given)
     assert set(encoded) in ({"loc", "scale"}, {"loc"}, {"point"}, {"point", "indices"})
@@ -115,12 +116,43 @@ def test_every_part_has_every_signature(combination):
     assert call["decode"](z=z[:0], **none)["mean"].shape == (0, *vae.decoder.event_shape)
 
 
+def test_codes_of_a_class_are_drawn_given_the_class_and_a_class_that_is_none_has_none():
+    vae = export_models.codes_of_a_class()
+    traced, left_out = saved_model._trace(vae)
+    assert not left_out
+    call = {name: function for name, (_, function) in traced.items()}
+    seeds, classes = tf.constant([[5, 6]] * 6), tf.constant([0, 1, 2, 3, 4, -1])
+    drawn = call["sample"](seed=seeds, condition=classes)
+    assert len(np.unique(drawn["z"][:4], axis=0)) > 1  # one seed, four priors
+    np.testing.assert_array_equal(np.isfinite(drawn["mean"]).all((1, 2, 3)), [True] * 4 + [False] * 2)
+    np.testing.assert_allclose(drawn["mean"][:4], vae.decode(drawn["z"][:4], classes[:4]).mean(), atol=1e-5)
+    # What is drawn of a class has the shares of codes that the model itself draws of it.
+    codebook = vae.encoder.posterior.codebook.numpy()[:, 0]
+
+    def shares(z):
+        return np.mean(np.argmin(np.abs(z[:, :1] - codebook), axis=1)[:, None] == np.arange(8), axis=0)
+
+    seeds = tf.reshape(tf.range(800), [400, 2])
+    for label in (0, 3):
+        served = call["sample"](seed=seeds, condition=tf.fill([400], label))["z"].numpy()
+        prior = vae.prior.distribution(encoder=vae.encoder, condition=tf.fill([4000], label))
+        np.testing.assert_allclose(shares(served), shares(prior.sample(seed=[1, 2]).numpy()), atol=0.12)
+    x = tf.constant(np.random.default_rng(1).integers(0, 256, (6, *export_models.EVENT)) / np.float32(255), tf.float32)
+    indices = call["encode_indices"](x=x, condition=classes)["indices"]
+    np.testing.assert_array_equal(indices[:4], vae.encode(x[:4], classes[:4]).indices.numpy().reshape(4, 2, 2))
+    np.testing.assert_array_equal(indices, call["encode"](x=x, condition=classes)["indices"])
+    assert (indices.numpy()[4:] == -1).all()
+    again = call["decode_indices"](indices=indices, condition=classes)["mean"]
+    np.testing.assert_allclose(again[:4], vae.reconstruct(x[:4], classes[:4]), atol=1e-5)
+    assert np.isnan(again[4:]).all()
+
+
 @pytest.mark.exhaustive
 @pytest.mark.parametrize("combination", COMBINATIONS, ids="-".join)
 def test_every_part_is_exported_or_refused_in_plain_words(combination, tmp_path):
     vae = make(*combination)
     report = export.to_saved_model(vae, tmp_path / "decoder")
-    assert report.ok and set(report.left_out) == ({"log_prob"} if parts.is_ladder(combination[3]) else set())
+    assert report.ok and set(report.left_out) == ({"log_likelihood"} if parts.is_ladder(combination[3]) else set())
     for quantization in (None, "float16", "dynamic"):
         assert export.to_tflite(vae, tmp_path / "decoder.tflite", quantization).ok
     try:
@@ -140,8 +172,8 @@ def test_an_assertion_of_a_likelihood_is_taken_out_and_values_outside_its_suppor
     z = np.zeros((6, parts.L), "float32")
     wrong = x.copy()
     wrong[1, 0, 0, 0], wrong[2, 0, 0, 0], wrong[4, 0, 0, 0] = np.nan, 7.0, -1.0
-    calls = [Call("log_prob", {"z": z, "x": rows}) for rows in (x, wrong)]
-    clean, touched = (result.outputs["log_prob"] for result in fresh.run(report.path, calls).results)
+    calls = [Call("log_likelihood", {"z": z, "x": rows}) for rows in (x, wrong)]
+    clean, touched = (result.outputs["log_likelihood"] for result in fresh.run(report.path, calls).results)
     np.testing.assert_allclose(clean, vae.decode(z).log_prob(x), rtol=1e-5)
     np.testing.assert_array_equal(touched[[0, 3, 5]], clean[[0, 3, 5]])
     assert np.isnan(touched[[1, 2, 4]]).all()
@@ -209,9 +241,7 @@ class Stubborn(posteriors.MultivariateNormalDiag):
 def test_a_signature_that_a_model_cannot_have_is_left_out_and_named(tmp_path, capsys):
     vae = export_models.make(posterior=Stubborn(export_models.LATENT))
     report = export.to_saved_model(vae, tmp_path / "decoder")
-    assert (
-        set(report.left_out) == {"encode", "reconstruct", "log_prob"} - {"log_prob"} or "reconstruct" in report.left_out
-    )
+    assert set(report.left_out) == {"encode", "reconstruct"}
     assert "random state" in report.left_out["reconstruct"]
     assert "reconstruct" not in fresh.run(report.path, []).signatures
     report.print()

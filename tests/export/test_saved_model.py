@@ -2,7 +2,6 @@
 
 import json
 import os
-import re
 import signal
 import subprocess
 import sys
@@ -22,9 +21,10 @@ from keras_vae.export import publish, saved_model
 from keras_vae.export.proof import fresh, warmup
 from keras_vae.export.proof.fresh import Call
 from keras_vae.export.proof.warmup import Record
+from keras_vae.export.signatures import meanings, signatures
 
 L, EVENT = export_models.LATENT, export_models.EVENT
-SIGNATURES = {"serving_default", "decode", "sample", "encode", "reconstruct", "log_prob"}
+SIGNATURES = {"serving_default", "decode", "sample", "encode", "reconstruct", "log_likelihood"}
 
 
 @pytest.fixture(scope="module")
@@ -62,7 +62,7 @@ def test_every_signature_answers_as_keras_does(vae, base, digits):
         Call("decode", {"z": z}),
         Call("encode", {"x": x}),
         Call("reconstruct", {"x": x}),
-        Call("log_prob", {"z": z, "x": x}),
+        Call("log_likelihood", {"z": z, "x": x}),
         Call("sample", {"seed": np.arange(18, dtype="int32").reshape(9, 2)}),
     ]
     response = fresh.run(base / "1", calls)
@@ -75,7 +75,7 @@ def test_every_signature_answers_as_keras_does(vae, base, digits):
     np.testing.assert_allclose(served[2]["loc"], q.mean(), atol=1e-5)
     np.testing.assert_allclose(served[2]["scale"], q.stddev(), atol=1e-5)
     np.testing.assert_allclose(served[3]["mean"], vae.reconstruct(x), atol=1e-5)
-    np.testing.assert_allclose(served[4]["log_prob"], vae.decode(z).log_prob(x), rtol=1e-5)
+    np.testing.assert_allclose(served[4]["log_likelihood"], vae.decode(z).log_prob(x), rtol=1e-5)
     np.testing.assert_allclose(served[5]["mean"], vae.decode(served[5]["z"]).mean(), atol=1e-5)
 
 
@@ -86,7 +86,10 @@ def test_signatures_have_named_inputs_and_outputs_with_a_free_first_dimension(ba
     assert found["sample"] == ({"seed": ("int32", [None, 2])}, {"mean": image, "z": ("float32", [None, L])})
     assert found["encode"] == ({"x": image}, {"loc": ("float32", [None, L]), "scale": ("float32", [None, L])})
     assert found["reconstruct"] == ({"x": image}, {"mean": image})
-    assert found["log_prob"] == ({"x": image, "z": ("float32", [None, L])}, {"log_prob": ("float32", [None])})
+    assert found["log_likelihood"] == (
+        {"x": image, "z": ("float32", [None, L])},
+        {"log_likelihood": ("float32", [None])},
+    )
 
 
 def test_a_sample_depends_on_its_seed_alone_in_every_process_and_batch(base):
@@ -118,10 +121,10 @@ def test_bad_requests_are_refused_and_harm_nobody(base, digits):
         "float seeds": ("sample", {"seed": np.zeros((6, 2), "float32")}),
         "picture without channels": ("encode", {"x": x[..., 0]}),
         "picture of another size": ("reconstruct", {"x": x[:, :-1]}),
-        "three channels": ("log_prob", {"z": z, "x": np.repeat(x, 3, axis=-1)}),
-        "one z for all": ("log_prob", {"z": z[:1], "x": x}),
-        "one x for all": ("log_prob", {"z": z, "x": x[:1]}),
-        "missing input": ("log_prob", {"z": z}),
+        "three channels": ("log_likelihood", {"z": z, "x": np.repeat(x, 3, axis=-1)}),
+        "one z for all": ("log_likelihood", {"z": z[:1], "x": x}),
+        "one x for all": ("log_likelihood", {"z": z, "x": x[:1]}),
+        "missing input": ("log_likelihood", {"z": z}),
     }
     poisoned = z.copy()
     poisoned[2], poisoned[4] = np.nan, np.inf
@@ -138,7 +141,7 @@ def test_bad_requests_are_refused_and_harm_nobody(base, digits):
 def test_an_empty_batch_gives_an_empty_result(which, request):
     folder = request.getfixturevalue("base") / "1" if which == "dense" else request.getfixturevalue("conv_report").path
     z, x = np.zeros((0, L), "float32"), np.zeros((0, *EVENT), "float32")
-    inputs = {"decode": {"z": z}, "encode": {"x": x}, "reconstruct": {"x": x}, "log_prob": {"z": z, "x": x}}
+    inputs = {"decode": {"z": z}, "encode": {"x": x}, "reconstruct": {"x": x}, "log_likelihood": {"z": z, "x": x}}
     inputs["sample"] = {"seed": np.zeros((0, 2), "int32")}
     results = fresh.run(folder, [Call(name, arrays) for name, arrays in inputs.items()]).results
     for name, result in zip(inputs, results, strict=True):
@@ -194,7 +197,7 @@ def test_export_json_lists_every_file_and_every_measurement(base):
     assert all(entry["bytes"] == (base / "1" / name).stat().st_size for name, entry in record["files"].items())
     assert set(record["errors"]) == SIGNATURES
     assert all(0.0 <= error <= 1e-5 for errors in record["errors"].values() for error in errors.values())
-    assert {"batch 1, max", "batch 64, max", "warm-up"} <= set(record["errors"]["log_prob"])
+    assert {"batch 1, max", "batch 64, max", "warm-up"} <= set(record["errors"]["log_likelihood"])
     assert (record["latent_dim"], record["event_shape"], record["likelihood"]) == (L, list(EVENT), "Bernoulli")
     assert record["checks"] and all(check["passed"] for check in record["checks"])
 
@@ -286,31 +289,47 @@ def test_a_warm_up_request_that_fails_is_found(base, tmp_path):
 
 
 def test_the_texts_name_the_real_model_and_sizes(base):
+    """The requests of the guide: test_serving.py."""
     assert 'name: "decoder"' in (base / "models.config").read_text()
     assert "max_batch_size { value: 64 }" in (base / "batching.config").read_text()
     guide = (base / "SERVING.md").read_text()
-    assert '-v "$PWD:/models/decoder"' in guide
-    bodies = [json.loads(body) for body in re.findall(r"curl -d '(.*?)' http", guide)]
-    assert {body["signature_name"] for body in bodies} == {"decode", "sample"}
-    by_name = {body["signature_name"]: body["instances"] for body in bodies}
-    calls = [
-        Call("decode", {"z": np.array([row["z"] for row in by_name["decode"]], "float32")}),
-        Call("sample", {"seed": np.array([row["seed"] for row in by_name["sample"]], "int32")}),
-    ]
-    assert all(result.ok for result in fresh.run(base / "1", calls).results)
+    assert '-v "$PWD:/models/decoder"' in guide and f"z has {L} numbers" in guide
+    for row in (
+        f"| `z` | float32 [{L}] | a point of the latent space, {L} real numbers; of drawn ones 98 in 100 lie from -2.",
+        "| `x` | float32 [8, 8, 1] | an example: from 0 to 1, either end |",
+        f"| `scale` | float32 [{L}] | the standard deviations of q(z given x), above 0",
+        "| `log_likelihood` | float32 | log p(x given z) in nats, summed over all values of x, at most 0",
+    ):
+        assert row in guide
 
 
-def test_the_request_files_of_the_guide_hold_requests_that_are_answered(base, tmp_path):
-    guide = (base / "SERVING.md").read_text()
-    code = re.search(r"```python\n(import json\n.*?)```", guide, re.DOTALL)[1]
-    subprocess.run([sys.executable, "-c", code], cwd=tmp_path, check=True)
-    calls = []
-    for name in re.findall(r"curl -d @(\w+)\.json", guide):
-        body = json.loads((tmp_path / f"{name}.json").read_text())
-        (instance,) = body["instances"]
-        calls.append(Call(body["signature_name"], {k: np.array([v], "float32") for k, v in instance.items()}))
-    assert [call.signature for call in calls] == ["encode", "reconstruct", "log_prob"]
-    assert all(result.ok for result in fresh.run(base / "1", calls).results)
+@pytest.mark.parametrize(
+    ("posterior", "words"),
+    [
+        (posteriors.MultivariateNormalDiag, "the standard deviations of q"),
+        (posteriors.MultivariateNormalTriL, "S S^T is the covariance of q"),
+    ],
+)
+def test_the_guide_says_what_a_scale_is(posterior, words):
+    vae = export_models.make(posterior=posterior(L))
+    assert words in meanings(vae)["scale"]
+    q = vae.encode(np.zeros((1, *EVENT), "float32"))
+    scale = signatures(vae)["encode"].function(x=tf.zeros([1, *EVENT]))["scale"].numpy()[0]
+    np.testing.assert_allclose(scale @ scale.T if scale.ndim == 2 else np.diag(scale**2), q.covariance()[0], rtol=1e-5)
+
+
+@pytest.mark.slow
+def test_an_export_of_before_says_how_its_likelihood_is_called_now(vae, tmp_path, monkeypatch):
+    def of_before(model):
+        table = signatures(model)
+        return {"log_prob" if name == "log_likelihood" else name: entry for name, entry in table.items()}
+
+    monkeypatch.setattr(saved_model, "signatures", of_before)
+    monkeypatch.setattr(saved_model, "_guide", lambda *_: saved_model.serving.Guide(L, EVENT, {}, {}, {}, {}, {}))
+    monkeypatch.setattr(saved_model.serving, "texts", lambda *_: {})
+    export.to_saved_model(vae, tmp_path / "decoder")
+    report = export.verify(tmp_path / "decoder")
+    assert report.ok and any("is called `log_likelihood` now" in note for note in report.notes)
 
 
 # What is refused, before or after anything was written.

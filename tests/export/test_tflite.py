@@ -23,7 +23,7 @@ from keras_vae.conditions import Image
 from keras_vae.distributions import scales
 from keras_vae.distributions.grid import clipped_logistic_mean
 from keras_vae.distributions.support import Support
-from keras_vae.export import metadata, publish, tflite
+from keras_vae.export import calibration, metadata, publish, tflite
 from keras_vae.export.proof import fresh
 from keras_vae.export.proof.fresh import Call
 from keras_vae.export.proof.report import Report
@@ -42,14 +42,14 @@ def vae(digits):
 
 
 @pytest.fixture(scope="module")
-def exported(vae, tmp_path_factory):
+def exported(vae, digits, tmp_path_factory):
     """The file of the convolutional decoder at a width, written when it is first asked for; all are in one folder."""
     folder = tmp_path_factory.mktemp("devices")
 
     def at(quantization):
         file = folder / f"{quantization}.tflite"
         if not file.exists():
-            export.to_tflite(vae, file, quantization)
+            export.to_tflite(vae, file, quantization, calibration=digits[:512])
         return file
 
     return at
@@ -62,20 +62,55 @@ def z_of(rows, seed=5):
     return np.random.default_rng(seed).standard_normal((rows, L)).astype("float32")
 
 
+def both(*names):
+    return {f"{name}_{rows}" for name in names for rows in (1, 64)}
+
+
 @pytest.mark.parametrize("quantization", WIDTHS)
-def test_every_signature_answers_as_keras_does(quantization, vae, exported):
-    z = z_of(64)
+def test_every_signature_answers_as_keras_does(quantization, vae, digits, exported):
+    z, x = z_of(64), digits[600:664]
+    answers = {
+        "decode": ({"z": z}, {"mean": vae.decode(z).mean()}),
+        "encode": ({"x": x}, {"loc": vae.encode(x).mean(), "scale": vae.encode(x).stddev()}),
+        "reconstruct": ({"x": x}, {"mean": vae.reconstruct(x)}),
+        "log_likelihood": ({"z": z, "x": x}, {"log_likelihood": vae.decode(z).log_prob(x)}),
+    }
+    if quantization == "int8":
+        del answers["log_likelihood"]
     calls = [Call("serving_default", {"z": z}), Call("serving_default", {"z": z[:5]})]
-    calls += [Call("decode_1", {"z": z[:1]}), Call("decode_64", {"z": z})]
+    places = [("decode", 64), ("decode", 5)]
+    for name, (inputs, _) in answers.items():
+        for rows in (1, 64):
+            calls.append(Call(f"{name}_{rows}", {key: array[:rows] for key, array in inputs.items()}))
+            places.append((name, rows))
     response = fresh.run(exported(quantization), calls)
-    with_sample = {"sample"} if quantization != "int8" else set()
-    assert set(response.signatures) == {"serving_default", "decode_1", "decode_64"} | with_sample
-    expected = np.asarray(vae.decode(z).mean())
+    drawn = {"sample", *both("sample")} if quantization != "int8" else set()
+    assert set(response.signatures) == {"serving_default", *both(*answers)} | drawn
     largest, mean, _ = TOLERANCES[quantization]
-    for result, rows in zip(response.results, (64, 5, 1, 64), strict=True):
+    for result, (name, rows) in zip(response.results, places, strict=True):
         assert result.ok, result.message
-        difference = np.abs(result.outputs["mean"] - expected[:rows])
-        assert result.outputs["mean"].dtype == np.float32 and difference.max() <= largest and difference.mean() <= mean
+        expected = answers[name][1]
+        assert set(result.outputs) == set(expected)
+        for key, values in expected.items():
+            values = np.asarray(values)
+            # Of the largest value, as sums of many are only as close as that.
+            difference = np.abs(result.outputs[key] - values[:rows]) / max(1.0, np.abs(values).max())
+            assert result.outputs[key].dtype == np.float32 and difference.max() <= largest
+            assert difference.mean() <= mean * (3 if rows == 1 else 1)
+
+
+@pytest.mark.parametrize("quantization", WIDTHS[:2])
+def test_batches_of_a_browser_draw_what_the_open_one_draws(quantization, exported):
+    seeds = np.random.default_rng(3).integers(-(2**31), 2**31, (64, 2)).astype("int32")
+    calls = [Call("sample", {"seed": seeds}), Call("sample_64", {"seed": seeds}), Call("sample_1", {"seed": seeds[:1]})]
+    response = fresh.run(exported(quantization), calls)
+    opened, fixed, one = (result.outputs for result in response.results)
+    for key in ("z", "mean"):
+        np.testing.assert_allclose(fixed[key], opened[key], atol=1e-5)
+        np.testing.assert_allclose(one[key], opened[key][:1], atol=1e-5)
+    for name, (inputs, outputs) in response.signatures.items():
+        rows = {shape[0] for side in (inputs, outputs) for _, shape in side.values()}
+        assert rows == {None if name in ("sample", "serving_default") else int(name.rpartition("_")[2])}
 
 
 @pytest.mark.parametrize("quantization", WIDTHS)
@@ -83,8 +118,8 @@ def test_a_file_holds_its_weights_once_and_builtin_ops_only(quantization, vae, e
     content = exported(quantization).read_bytes()
     facts = metadata.read(content)
     _, _, width = TOLERANCES[quantization]
-    assert facts["num_weights"] == vae.decoder.count_params()
-    assert 0.9 * width * facts["num_weights"] < len(content) < width * facts["num_weights"] + 100_000
+    assert facts["num_weights"] == vae.decoder.count_params() + vae.encoder.count_params()
+    assert 0.9 * width * facts["num_weights"] < len(content) < width * facts["num_weights"] + 250_000
     assert not [name for name in metadata.operators(content) if name.startswith("CUSTOM") or "VAR" in name]
     root = schema.Model.GetRootAs(content, 0)
     large = [root.Buffers(i).DataAsNumpy() for i in range(root.BuffersLength()) if root.Buffers(i).DataLength() > 1024]
@@ -214,18 +249,105 @@ def test_a_file_without_its_weights_is_noticed(exported, tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("quantization", [None, "int8"])
-def test_two_exports_of_one_model_are_the_same_bytes(quantization, vae, exported, tmp_path):
+def test_two_exports_of_one_model_are_the_same_bytes(quantization, vae, digits, exported, tmp_path):
     vae.save(tmp_path / "vae.keras")
-    export.to_tflite(tmp_path / "vae.keras", tmp_path / "again.tflite", quantization)
+    export.to_tflite(tmp_path / "vae.keras", tmp_path / "again.tflite", quantization, calibration=digits[:512])
     assert (tmp_path / "again.tflite").read_bytes() == exported(quantization).read_bytes()
 
 
 def test_a_prior_of_builtin_draws_keeps_its_sample_and_int8_sees_its_range(tmp_path):
     vae = export_models.make(prior=priors.StandardNormal(2), posterior=posteriors.MultivariateNormalDiag(2))
-    z, again, other = (tflite._draws(vae, 4096, seed)["z"] for seed in (0, 0, 1))
+    z, again, other = (calibration.draws(vae, 4096, seed)["z"] for seed in (0, 0, 1))
     assert z.shape == (4096, 2) and abs(z.std() - 1.0) < 0.05
     np.testing.assert_array_equal(z, again)
     assert not np.array_equal(z, other)
+
+
+# Where the encoder goes.
+
+
+def record_of(folder):
+    return json.loads((folder / "export.json").read_text())["models"]
+
+
+def test_a_large_encoder_has_a_file_of_its_own_which_goes_when_it_is_not_written_again(digits, tmp_path, monkeypatch):
+    vae, decoder, encoder = export_models.make(), tmp_path / "decoder.tflite", tmp_path / "encoder.tflite"
+    weights = 4 * vae.encoder.count_params()
+    monkeypatch.setattr(tflite, "LARGEST_GUEST", weights - 1)
+    report = export.to_tflite(vae, decoder)
+    assert report.encoder.path == encoder and report.facts["encoder_file"] == "encoder.tflite"
+    assert set(report.left_out) == {"reconstruct"} and "both files" in report.left_out["reconstruct"]
+    assert set(report.encoder.errors) == both("encode")
+    assert set(report.errors) == {"serving_default", "sample", *both("decode", "sample", "log_likelihood")}
+    assert 0.9 * weights < encoder.stat().st_size < decoder.stat().st_size
+    assert set(record_of(tmp_path)) == {"decoder.tflite", "encoder.tflite"}
+    assert export.verify(decoder).ok and export.verify(encoder).ok
+    served = fresh.run(encoder, [Call("encode_1", {"x": digits[:1]})]).results[0].outputs
+    np.testing.assert_allclose(served["loc"], vae.encode(digits[:1]).mean(), atol=1e-5)
+    monkeypatch.setattr(tflite, "LARGEST_GUEST", weights)
+    report = export.to_tflite(vae, decoder)
+    assert report.encoder is None and not report.left_out
+    assert set(record_of(tmp_path)) == {"decoder.tflite"} and not encoder.exists()
+
+
+@pytest.mark.slow
+def test_where_the_encoder_goes_can_be_said(digits, tmp_path):
+    vae = export_models.make()
+    for where in ("beside", "none"):
+        report = export.to_tflite(vae, tmp_path / "digits_int8.tflite", "int8", encoder=where, calibration=digits[:300])
+        assert set(report.errors) == {"serving_default", *both("decode")}
+        assert (tmp_path / "digits_int8_encoder.tflite").exists() == (where == "beside")
+    assert report.left_out["encode"] == 'encoder="none"'
+    report = export.to_tflite(vae, tmp_path / "all.tflite", "int8", encoder="inside", calibration=digits[:300])
+    assert set(report.errors) == {"serving_default", *both("decode", "encode", "reconstruct")}
+
+
+@pytest.mark.slow
+def test_int8_without_examples_has_no_encoder_and_says_what_it_takes(digits, tmp_path):
+    vae = export_models.make()
+    for few in (None, digits[:191]):
+        report = export.to_tflite(vae, tmp_path / "decoder.tflite", "int8", calibration=few)
+        assert "calibration=, at least 192" in report.left_out["encode"]
+        assert set(report.errors) == {"serving_default", *both("decode")}
+
+
+def test_examples_are_taken_in_every_form_and_the_last_are_for_comparisons(digits):
+    vae = export_models.make()
+    batches = tf.data.Dataset.from_tensor_slices((digits[:300], np.arange(300))).batch(32)
+    for data, count in ((digits, 264), ((digits[:200], np.arange(200)), 200), (batches, 264)):
+        shown = calibration.examples(vae, data, 200)
+        assert set(shown) == {"x"}
+        np.testing.assert_array_equal(shown["x"], digits[:count])
+        np.testing.assert_array_equal(calibration.compared(shown)["x"], digits[count - 64 : count])
+        assert len(calibration.kept(shown)["x"]) == count - 64
+    names = ["encode_1", "encode_64"]
+    fed = list(calibration.batches(names, {name: {"x": digits[:130]} for name in names}))
+    assert [name for name, _ in fed].count("encode_1") == 192 and [name for name, _ in fed].count("encode_64") == 3
+
+
+def test_examples_that_do_not_fit_are_refused(vae, digits, tmp_path):
+    for given, message in {
+        "too few": (digits[:191], "191 complete examples are too few.*at least 192"),
+        "none": (None, "needs the ranges of real examples: calibration=images, at least 192"),
+        "another shape": (digits[:, :4], "calibration: .*shape"),
+        "not binary": (digits * 0.5, "calibration: .*zeros and ones"),
+        "endless": (tf.data.Dataset.from_tensors(digits).repeat(), "never end"),
+    }.values():
+        with pytest.raises(export.ExportError, match=message):
+            export.to_tflite(vae, tmp_path / "decoder.tflite", "int8", encoder="inside", calibration=given)
+    with pytest.raises(export.ExportError, match="encoder must be one of"):
+        export.to_tflite(vae, tmp_path / "decoder.tflite", encoder="left")
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.slow
+def test_a_scale_that_builtin_ops_cannot_compute_is_left_to_the_saved_model(tmp_path, digits):
+    vae = export_models.make(posterior=posteriors.MultivariateNormalTriL(L))
+    report = export.to_tflite(vae, tmp_path / "decoder.tflite")
+    assert not report.left_out and any("encode: without scale" in note for note in report.notes)
+    served = fresh.run(report.path, [Call("encode_64", {"x": digits[:64]})]).results[0].outputs
+    assert set(served) == {"loc"}
+    np.testing.assert_allclose(served["loc"], vae.encode(digits[:64]).mean(), atol=1e-5)
 
 
 # What is refused.
