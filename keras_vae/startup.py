@@ -8,8 +8,8 @@ import sys
 import tempfile
 from collections.abc import Iterator
 
-# What TensorFlow's libraries write when nothing is wrong: that there is no GPU, or a CUDA library twice, what the CPU can
-# do, which names are old. They write most of it before they read any log level.
+# What TensorFlow's libraries write when nothing is wrong: that there is no GPU, or a CUDA library twice, what the CPU
+# can do, which names are old. They write most of it before they read any log level.
 HARMLESS = re.compile(
     rb"[IW]\d{4} |\d{4}-\d\d-\d\d [\d:.]+: [IW] |WARNING: All log messages before absl::InitializeLog|"
     rb"To enable the following instructions:|WARNING:(absl|tensorflow):|"

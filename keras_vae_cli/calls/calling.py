@@ -109,6 +109,6 @@ def fail(message: str, code: int) -> None:
 
 
 def start() -> None:
-    """Heed signals, and import the package, which lets TensorFlow start without its noise, before what imports Keras."""
+    """Heed signals, and import the package before anything imports Keras: TensorFlow then starts without its noise."""
     heed_signals()
     import keras_vae as _  # noqa: F401
