@@ -190,7 +190,7 @@ def _sheet(
     margin = 6
     left = margin + int(max((CHARACTER * len(label) for label in row_labels), default=0)) + (4 if row_labels else 0)
     top = margin + LINE * (bool(title) + bool(column_labels))
-    total_width = max(left + width + margin, int(CHARACTER * len(title)) + 2 * margin)
+    total_width = max(left + width, (left if row_labels else margin) + int(CHARACTER * len(title))) + margin
     total_height = top + height + margin
     figure = Picture(figsize=(total_width / DPI, total_height / DPI), dpi=DPI)
     FigureCanvasAgg(figure)
