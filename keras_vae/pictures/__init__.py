@@ -7,6 +7,7 @@ from keras_vae.pictures.image_files import write_images
 from keras_vae.pictures.levels import fixed_levels
 from keras_vae.pictures.of_clusters import clusters
 from keras_vae.pictures.of_models import answers, interpolations, manifold, reconstructions, samples, traversals
+from keras_vae.pictures.projector import write_projector
 from keras_vae.pictures.tiles import draw_tiles, is_image, png
 
 __all__ = [
@@ -28,4 +29,5 @@ __all__ = [
     "training_curves",
     "traversals",
     "write_images",
+    "write_projector",
 ]

@@ -60,7 +60,7 @@ def draw_tiles(
         raise ValueError(f"There is nothing to draw: the grid of tiles has shape {tiles.shape}.")
     if not is_image(tiles.shape[2:]):
         return _draw_curves(tiles, row_labels, column_labels, title, overlay)
-    mosaic = _mosaic(_as_rgb(tiles, value_range), gap)
+    mosaic = _mosaic(as_rgb(tiles, value_range), gap)
     figure, axes = _sheet(mosaic.shape[1], mosaic.shape[0], row_labels, column_labels, title)
     axes.imshow(mosaic, interpolation="none", aspect="auto", extent=(0, len(tiles[0]), len(tiles), 0))
     return figure
@@ -108,7 +108,7 @@ def _characters(family: tuple[str, ...]) -> frozenset[int]:
     return frozenset(font_manager.get_font(font).get_charmap())
 
 
-def _as_rgb(tiles: np.ndarray, value_range: tuple[float, float]) -> np.ndarray:
+def as_rgb(tiles: np.ndarray, value_range: tuple[float, float]) -> np.ndarray:
     """[R, C, H, W, 3] uint8; a tile that is NaN all over becomes white, single NaN pixels red."""
     low, high = value_range
     if tiles.ndim == 4:
