@@ -49,9 +49,7 @@ def latent_scatter(
         pca = PCA(2).fit(z)
         share = pca.explained_variance_ratio_
         z, names = pca.transform(z), (f"component 1 ({share[0]:.0%})", f"component 2 ({share[1]:.0%})")
-        axes.set_title(
-            f"where the data lie in z: posterior means, PCA of {len(pca.mean_)} dimensions", fontsize=FONT + 1
-        )
+        title = f"where the data lie in z: posterior means, PCA of {len(pca.mean_)} dimensions"
     else:
         title = "where the data lie in z: posterior means"
     axes.set_title(title, fontsize=FONT + 1)
