@@ -115,7 +115,7 @@ def kl_per_dimension(
     axes.set_xticks(shown, [str(order[i]) for i in shown], fontsize=FONT - 2)
     axes.set_xlabel("latent dimension")
     axes.set_ylabel("KL (nats)")
-    title = f"KL of each latent dimension: {found.rate:.1f} nats, {active.sum()} of {len(order)} dimensions active"
+    title = f"KL of each latent dimension\n{found.rate:.1f} nats, {active.sum()} of {len(order)} dimensions active"
     axes.set_title(title, fontsize=FONT + 1)
     return saved(figure, path)
 

@@ -54,17 +54,17 @@ def test_the_settings_of_a_model_are_hyper_parameters_and_text(digits, tmp_path)
     assert metadata.parse_session_end_info_plugin_data(end).status == 1  # STATUS_SUCCESS
     (text,) = read.Tensors("settings")
     lines = text.tensor_proto.string_val[0].decode()
-    assert "          latent_dim: 3\n" in lines and all(line.startswith("    ") for line in lines.splitlines())
+    assert "\n        latent_dim: 3\n" in lines and all(line.startswith("    ") for line in lines.splitlines())
     assert settings_of(vae)["prior"] == {"name": "StandardNormal", "latent_dim": 3}
 
 
 def test_codes_have_thumbnails_and_names(tmp_path):
-    train, _ = data.load("digits", labels=True)
+    _, test = data.load("digits", labels=True)
     vae = make()
-    written = pictures.write_projector(vae, train, tmp_path, n=30)
+    written = pictures.write_projector(vae, test, tmp_path, n=30)
     config = text_format.Parse(written.read_text(), ProjectorConfig())
     (codes,) = config.embeddings
-    (x, y) = next(iter(train))
+    (x, y) = next(iter(test))
     z = np.loadtxt(tmp_path / codes.tensor_path, delimiter="\t")
     assert list(codes.tensor_shape) == [30, 3] == list(z.shape)
     np.testing.assert_allclose(z, vae.encode(x[:30]).mean(), atol=1e-4)
