@@ -92,7 +92,7 @@ def _table(labels: np.ndarray | None, names: Any, file_names: Any, number: int) 
     if file_names is not None:
         columns["file"] = file_names[:number]
     columns["example"] = range(number)
-    rows = [list(columns)] if len(columns) > 1 else []
+    rows: list[Any] = [list(columns)] if len(columns) > 1 else []
     rows += zip(*columns.values(), strict=True)
     return "".join("\t".join(" ".join(_said(value).split()) or "-" for value in row) + "\n" for row in rows)
 
