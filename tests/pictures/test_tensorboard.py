@@ -77,7 +77,7 @@ def test_codes_have_thumbnails_and_names(tmp_path):
     assert sheet.shape == (6 * height, 6 * width) and (width, height) == (32, 32)
     # The eighth picture is the second of the second row.
     shown = sheet[height : 2 * height, width : 2 * width].reshape(8, 4, 8, 4).mean(axis=(1, 3)) / 255
-    np.testing.assert_allclose(shown, x[7, ..., 0], atol=0.15)
+    np.testing.assert_allclose(shown, x[7, ..., 0], atol=0.25)
     assert not sheet[5 * height :].any()  # nothing in the places of 31 to 36
 
 
