@@ -3,17 +3,10 @@
 Any posterior x any prior x any likelihood x any objective, trained by `fit`, exported with proof.
 """
 
-import os
+from keras_vae import startup
 
-if os.environ.get("KERAS_BACKEND", "tensorflow") != "tensorflow":
-    raise ImportError(
-        f"keras_vae runs on Keras's TensorFlow backend, but KERAS_BACKEND is {os.environ['KERAS_BACKEND']!r}. "
-        'Unset it or set KERAS_BACKEND="tensorflow" before Keras is imported.'
-    )
-if os.environ.get("TF_USE_LEGACY_KERAS", "").lower() in ("1", "true"):
-    raise ImportError(
-        "keras_vae is made of Keras 3 models, but TF_USE_LEGACY_KERAS asks TensorFlow for Keras 2. Unset it."
-    )
+startup.check_environment()
+startup.import_quietly()
 
 import keras
 

@@ -23,6 +23,7 @@ from keras_vae.distributions.gaussian import cooled
 from keras_vae.models import inputs
 from keras_vae.models.encoder import Encoder
 from keras_vae.seeds import Seed
+from keras_vae.training.steps_per_call import with_progress
 
 # A block of examples has about this many values of x, within limits of its rows.
 BLOCK_VALUES, FEWEST_ROWS, MOST_ROWS = 2**20, 16, 4096
@@ -88,7 +89,8 @@ class Inference(keras.Model):
             ValueError: as `fit`.
         """
         self._ensure_built()
-        return inputs.predict(self, super().predict, x, args, kwargs)
+        options = with_progress(inputs.named(keras.Model.predict, self, (x, *args), kwargs))
+        return inputs.predict(self, super().predict, **options)
 
     def predict_step(self, data: Any) -> tf.Tensor:
         """Reconstructions of a batch."""

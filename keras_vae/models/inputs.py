@@ -3,8 +3,9 @@
 Arrays are looked at whole. Inside of a graph, where there are no values yet, shapes and types are.
 """
 
+import inspect
 import types
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 import keras
@@ -170,7 +171,7 @@ def _checked(vae: Any, number: int, batch: Any) -> tuple[np.ndarray, tf.Tensor |
         raise ValueError(f"Batch {number} of the data: {error}") from None
 
 
-def predict(vae: Any, run: Callable[..., np.ndarray], x: Any, args: Any, kwargs: Any) -> np.ndarray:
+def predict(vae: Any, run: Callable[..., np.ndarray], x: Any, **options: Any) -> np.ndarray:
     """What `run`, `keras.Model.predict`, gives for data that are looked at: arrays before, batches when they come.
 
     Raises:
@@ -180,24 +181,24 @@ def predict(vae: Any, run: Callable[..., np.ndarray], x: Any, args: Any, kwargs:
     if isinstance(x, (tf.data.Dataset, keras.utils.PyDataset, types.GeneratorType)):
         # Keras gives each replica its part of a dataset, and can do so with that of the user only.
         if vae.distribute_strategy.num_replicas_in_sync > 1:
-            return run(x, *args, **kwargs)
+            return run(x, **options)
         refusals: list[ValueError] = []
         try:
-            return run(_watched(vae, x, refusals), *args, **kwargs)
+            return run(_watched(vae, x, refusals), **options)
         except (tf.errors.OpError, ValueError):
             # TensorFlow wraps what is raised in a pipeline.
             if refusals:
                 raise refusals[0] from None
             raise
     if x is None or isinstance(x, tf.distribute.DistributedDataset):
-        return run(x, *args, **kwargs)
+        return run(x, **options)
     # A list is of numbers: Keras would take two images for x and y.
     x, condition, _ = batches.unpack(x, vae.condition is not None) if is_bulk(x) else (x, None, None)
     x = examples(vae, x)
     given = conditions.given(vae.condition, condition, len(x))
     if not len(x):
         return np.zeros((0, *vae.decoder.event_shape), "float32")
-    return run(x if given is None else {batches.IMAGE: x, batches.CONDITION: given}, *args, **kwargs)
+    return run(x if given is None else {batches.IMAGE: x, batches.CONDITION: given}, **options)
 
 
 def _watched(vae: Any, data: Any, refusals: list[ValueError]) -> Any:
@@ -443,3 +444,10 @@ def refuse_targets(vae: Any) -> None:
             "A model with targets=True is one of the targets, given x: it has no log p(x). vae.evaluate(pairs) gives "
             "the bound on log p(target | x)."
         )
+
+
+def named(method: Callable[..., Any], vae: Any, args: Iterable[Any], kwargs: Mapping[str, Any]) -> dict[str, Any]:
+    """The arguments of a method by name."""
+    options = inspect.signature(method).bind_partial(vae, *args, **kwargs).arguments
+    del options["self"]
+    return options

@@ -1,11 +1,10 @@
 """What a VAE does around its training step: arguments of `fit`, adaptation to the data, running means of the logs."""
 
 import contextlib
-import inspect
 import itertools
 import random
 import warnings
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import keras
@@ -17,7 +16,7 @@ from keras_vae.data import batches
 from keras_vae.data.class_names import names_of
 from keras_vae.models import inputs
 from keras_vae.terms import Terms
-from keras_vae.training import data_guard, monitors, replicas, skipped_steps
+from keras_vae.training import data_guard, monitors, replicas, skipped_steps, steps_per_call
 from keras_vae.training.callback import FitCallback
 
 
@@ -135,8 +134,9 @@ def fit_options(vae: Any, args: Iterable[Any], kwargs: Mapping[str, Any]) -> dic
     """
     replicas.check_devices(vae.distribute_strategy)
     require_compiled(vae, "fit")
-    options = _named(keras.Model.fit, vae, args, kwargs)
+    options = inputs.named(keras.Model.fit, vae, args, kwargs)
     options["callbacks"] = skipped_steps.with_report(options.get("callbacks"))
+    options = steps_per_call.with_progress(options)
     inputs.take_arrays(vae, options, options.get("class_weight"))
     inputs.take_validation(vae, options)
     is_validated = options.get("validation_data") is not None or bool(options.get("validation_split"))
@@ -186,8 +186,9 @@ def evaluate_options(vae: Any, args: Iterable[Any], kwargs: Mapping[str, Any]) -
     """
     replicas.check_devices(vae.distribute_strategy)
     require_compiled(vae, "evaluate")
-    options = _named(keras.Model.evaluate, vae, args, kwargs)
+    options = inputs.named(keras.Model.evaluate, vae, args, kwargs)
     options.update(options.pop("kwargs", {}))
+    options = steps_per_call.with_progress(options)
     if not options.get(internals.CACHED_EVALUATION):
         inputs.take_arrays(vae, options)
         conditions.check_names_of(vae.condition, options["x"])
@@ -330,10 +331,3 @@ def log(
     for name, value in values.items():
         means[name].update_state(value, sample_weight=count)
     return replicas.for_keras({name: mean.result() for name, mean in means.items()})
-
-
-def _named(method: Callable[..., Any], vae: Any, args: Iterable[Any], kwargs: Mapping[str, Any]) -> dict[str, Any]:
-    """The arguments of a method by name."""
-    options = inspect.signature(method).bind_partial(vae, *args, **kwargs).arguments
-    del options["self"]
-    return options

@@ -8,6 +8,7 @@ from keras_vae.pictures.levels import fixed_levels
 from keras_vae.pictures.of_clusters import clusters
 from keras_vae.pictures.of_missing import imputations
 from keras_vae.pictures.of_models import answers, interpolations, manifold, reconstructions, samples, traversals
+from keras_vae.pictures.projector import write_projector
 from keras_vae.pictures.tiles import draw_tiles, is_image, png
 
 __all__ = [
@@ -30,4 +31,5 @@ __all__ = [
     "training_curves",
     "traversals",
     "write_images",
+    "write_projector",
 ]

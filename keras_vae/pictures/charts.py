@@ -49,9 +49,10 @@ def latent_scatter(
         pca = PCA(2).fit(z)
         share = pca.explained_variance_ratio_
         z, names = pca.transform(z), (f"component 1 ({share[0]:.0%})", f"component 2 ({share[1]:.0%})")
-        axes.set_title(f"posterior means, PCA of {len(pca.mean_)} dimensions", fontsize=FONT + 1)
+        title = f"where the data lie in z: posterior means, PCA of {len(pca.mean_)} dimensions"
     else:
-        axes.set_title("posterior means", fontsize=FONT + 1)
+        title = "where the data lie in z: posterior means"
+    axes.set_title(title, fontsize=FONT + 1)
     first, second = z[:, 0], z[:, 1] if z.shape[1] > 1 else np.zeros(len(z))
     axes.set_xlabel(names[0])
     axes.set_ylabel(names[1] if z.shape[1] > 1 else "")
@@ -114,7 +115,8 @@ def kl_per_dimension(
     axes.set_xticks(shown, [str(order[i]) for i in shown], fontsize=FONT - 2)
     axes.set_xlabel("latent dimension")
     axes.set_ylabel("KL (nats)")
-    axes.set_title(f"{found.rate:.1f} nats, {active.sum()} of {len(order)} dimensions active", fontsize=FONT + 1)
+    title = f"KL of each latent dimension\n{found.rate:.1f} nats, {active.sum()} of {len(order)} dimensions active"
+    axes.set_title(title, fontsize=FONT + 1)
     return saved(figure, path)
 
 

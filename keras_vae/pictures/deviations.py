@@ -52,4 +52,5 @@ def spread(
     largest = max(float(deviation.max()), 1e-12)
     rows = [mean, drawn, black + (white - black) * deviation / largest]
     labels = ["mean", "draw", f"sigma, to {largest:.2g}"]
-    return saved(draw_tiles(np.stack(rows), row_labels=labels, value_range=value_range), path)
+    title = "p(x|z) for draws of z: its mean, a draw from it, its standard deviation sigma"
+    return saved(draw_tiles(np.stack(rows), labels, title=title, value_range=value_range), path)

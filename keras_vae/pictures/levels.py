@@ -40,7 +40,7 @@ def fixed_levels(
     """
     fixed, images = shared_draws(vae, columns, seed, condition)
     labels = [f"{number} of {vae.num_levels}" for number in fixed]
-    title = "levels held fixed, from the top; along a row the others are drawn anew"
+    title = "how many levels are held, from the top; along a row the others are drawn anew"
     if condition is None and vae.condition is not None and vae.condition.names:
         title = f"{named(vae.condition.names)[0]}: {title}"
     return saved(draw_tiles(images, labels, title=title, value_range=value_range), path)

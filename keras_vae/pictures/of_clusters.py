@@ -45,7 +45,8 @@ def clusters(
             "num_components)."
         )
     tiles, rows, columns = _grid(vae, data, check_count("n", n), seed)
-    return saved(draw_tiles(tiles, rows, columns, value_range=value_range), path)
+    title = "a row for each component of the prior, with its weight: its mean, draws from it, data that are its own"
+    return saved(draw_tiles(tiles, rows, columns, title, value_range=value_range), path)
 
 
 def _grid(vae: VAE, data: Any, n: int, seed: int) -> tuple[np.ndarray, list[str], list[str]]:

@@ -62,7 +62,9 @@ def samples(
         classes = np.unique(np.linspace(0, number - 1, min(number, MOST_CLASSES)).round().astype(int))
         columns = max(1, n // len(classes))
         images = vae.sample(len(classes) * columns, seed=seed, condition=np.repeat(classes, columns))
-        names, title = _class_labels(vae), f"{len(classes)} of {number} classes" if len(classes) < number else ""
+        names, title = _class_labels(vae), "drawn from the model, a row for each class"
+        if len(classes) < number:
+            title = f"drawn from the model, {len(classes)} of {number} classes"
         rows = [names[label] for label in classes]
         return saved(draw_tiles(tiled(images, columns), rows, title=title, value_range=value_range), path)
     condition = condition if vae.condition is None else vae.condition.numbers(condition)
@@ -70,10 +72,15 @@ def samples(
         n, condition = min(n, len(condition)), condition[:n]
     images = vae.sample(n, seed=seed, condition=condition) if density is None else _decode(vae, density.sample(n, seed))
     tiles = tiled(images, math.ceil(math.sqrt(n)))
-    title = ""
+    title = "drawn from the model: means of p(x|z), z from the prior"
+    if vae.condition is not None:
+        one = np.ndim(condition) == len(vae.condition.shape)
+        title = f"drawn from the model, {'all for one condition' if one else 'each for its condition'}"
     if is_deterministic(vae):
         title = (
-            "z from the prior, which nothing ties to the codes" if density is None else "z from a density of the codes"
+            "decoded from the prior, which nothing ties to the codes"
+            if density is None
+            else "drawn from a density of the codes"
         )
     return saved(draw_tiles(tiles, title=title, value_range=value_range), path)
 
@@ -95,10 +102,12 @@ def reconstructions(
     columns = min(len(x), 8)
     if not is_image(x.shape[1:]):
         tiles = tiled(x, columns)
-        return saved(draw_tiles(tiles, title="black: data, red: model", overlay=tiled(reconstructed, columns)), path)
+        title = "data (black) and their reconstructions (red)"
+        return saved(draw_tiles(tiles, title=title, overlay=tiled(reconstructed, columns)), path)
     above, below = tiled(x, columns), tiled(reconstructed, columns)
     tiles = np.stack([above, below], axis=1).reshape(-1, *above.shape[1:])
-    return saved(draw_tiles(tiles, row_labels=["data", "model"] * len(above), value_range=value_range), path)
+    title = "data, and below what the model makes of them"
+    return saved(draw_tiles(tiles, ["data", "model"] * len(above), title=title, value_range=value_range), path)
 
 
 def answers(
@@ -154,7 +163,8 @@ def answers(
         of_classes = _class_labels(vae)
         names = [of_classes[value] for value in c] if of_classes else [str(value) for value in c]
     joined = np.concatenate(tiles, axis=1)
-    return saved(draw_tiles(joined, row_labels=names, column_labels=columns, value_range=value_range), path)
+    title = "what was given, the truth, and answers" if restores else "the truth, and answers to its condition"
+    return saved(draw_tiles(joined, names, columns, title, value_range=value_range), path)
 
 
 def interpolations(
@@ -192,7 +202,8 @@ def interpolations(
     labels = ["data", *(f"{t:.2g}" for t in at), "data"]
     of_classes = _class_labels(vae)
     rows = [of_classes[label] for label in condition[:n]] if of_classes and condition is not None else []
-    return saved(draw_tiles(tiles, rows, labels, value_range=value_range), path)
+    title = "from one example to another, on the line between their codes"
+    return saved(draw_tiles(tiles, rows, labels, title, value_range=value_range), path)
 
 
 def manifold(
@@ -220,7 +231,8 @@ def manifold(
         )
     probabilities = ((np.arange(check_count("n", n)) + 0.5) / n).astype("float32")
     z = _prior_grid(vae, probabilities)
-    return saved(draw_tiles(_decode(vae, z), value_range=value_range, gap=0), path)
+    title = "the plane of z, decoded where the prior has equal shares"
+    return saved(draw_tiles(_decode(vae, z), title=title, value_range=value_range, gap=0), path)
 
 
 def traversals(
@@ -272,12 +284,12 @@ def traversals(
         raise ValueError(f"The dimensions of this model are 0 ... {size - 1}, and names are given to {sorted(names)}.")
     if directions is not None:
         z, at, labels = _along(vae, x[:1], first, directions, span, steps)
-        title = "columns: multiples of the row's direction"
+        title = "one direction in z at a time; columns: multiples of it"
     else:
         found = found or latent_statistics(vae, (x, condition))
         z, at, labels = _by_dimension(vae, found, first, span, steps, max_dims, names)
-        by = "variance of means" if found.kl_per_dim is None else "KL in nats"
-        title = f"rows by {by}; columns in standard deviations of the prior"
+        by = "the variance of its mean" if found.kl_per_dim is None else "its KL in nats"
+        title = f"one dimension of z at a time; beside it {by}, above standard deviations of the prior"
     of_classes = _class_labels(vae)
     if of_classes and first is not None:
         title = f"{of_classes[first[0]]}: {title}"

@@ -47,7 +47,7 @@ def draw_tiles(
             stand side by side in gray; vectors are curves over their index. NaN leaves a tile empty.
         row_labels: R texts at the left, or none.
         column_labels: C texts at the top, or none.
-        title: text above all.
+        title: text above all, of one line or several.
         overlay: other tiles of the same shape, drawn dashed over the curves.
         value_range: values of black and white; values beyond are clipped.
         gap: screen pixels between images.
@@ -60,7 +60,7 @@ def draw_tiles(
         raise ValueError(f"There is nothing to draw: the grid of tiles has shape {tiles.shape}.")
     if not is_image(tiles.shape[2:]):
         return _draw_curves(tiles, row_labels, column_labels, title, overlay)
-    mosaic = _mosaic(_as_rgb(tiles, value_range), gap)
+    mosaic = _mosaic(as_rgb(tiles, value_range), gap)
     figure, axes = _sheet(mosaic.shape[1], mosaic.shape[0], row_labels, column_labels, title)
     axes.imshow(mosaic, interpolation="none", aspect="auto", extent=(0, len(tiles[0]), len(tiles), 0))
     return figure
@@ -108,7 +108,7 @@ def _characters(family: tuple[str, ...]) -> frozenset[int]:
     return frozenset(font_manager.get_font(font).get_charmap())
 
 
-def _as_rgb(tiles: np.ndarray, value_range: tuple[float, float]) -> np.ndarray:
+def as_rgb(tiles: np.ndarray, value_range: tuple[float, float]) -> np.ndarray:
     """[R, C, H, W, 3] uint8; a tile that is NaN all over becomes white, single NaN pixels red."""
     low, high = value_range
     if tiles.ndim == 4:
@@ -163,7 +163,7 @@ def _draw_curves(
     note = f"each cell: values {low:.3g} to {high:.3g} against index 0 to {size - 1}"
     width = max(WIDTH, 40 * columns)
     height = rows * min(max(40, width // columns * 2 // 3), 160)
-    title = f"{title} ({note})" if title else note
+    title = f"{title}\n{note}" if title else note
     figure, axes = _sheet(width, height, row_labels, column_labels, title)
     axes.set_xlim(0, columns)
     axes.set_ylim(rows, 0)
@@ -189,8 +189,10 @@ def _sheet(
     """A figure around axes of exactly width x height screen pixels, with labels at the left and at the top."""
     margin = 6
     left = margin + int(max((CHARACTER * len(label) for label in row_labels), default=0)) + (4 if row_labels else 0)
-    top = margin + LINE * (bool(title) + bool(column_labels))
-    total_width = max(left + width + margin, int(CHARACTER * len(title)) + 2 * margin)
+    titles = title.splitlines()
+    top = margin + LINE * (len(titles) + bool(column_labels))
+    longest = int(CHARACTER * max(map(len, titles), default=0))
+    total_width = max(left + width, (left if row_labels else margin) + longest) + margin
     total_height = top + height + margin
     figure = Picture(figsize=(total_width / DPI, total_height / DPI), dpi=DPI)
     FigureCanvasAgg(figure)
@@ -211,8 +213,8 @@ def _sheet(
         column_labels = [label if index in shown else "" for index, label in enumerate(column_labels)]
     for index, label in enumerate(column_labels):
         at(left + (index + 0.5) * width / len(column_labels), top - LINE / 2 + 1, label, "center")
-    if title:
-        at(margin if not row_labels else left, margin + LINE / 2 - 3, title, "left")
+    for index, line in enumerate(titles):
+        at(margin if not row_labels else left, margin + (index + 0.5) * LINE - 3, line, "left")
     return figure, axes
 
 

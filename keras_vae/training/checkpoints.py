@@ -20,6 +20,7 @@ from keras_vae.training import checkpoint_files, checkpoint_state, monitors
 from keras_vae.training.callback import FitCallback
 from keras_vae.training.replicas import arrays_from_chief, from_chief, is_chief, is_multi_worker
 from keras_vae.training.signals import HeldBack
+from keras_vae.training.steps_per_call import Progress
 
 # Keras's callbacks whose state decides how training goes on; a `FitCallback` says so itself.
 WITH_STATE = (
@@ -182,6 +183,9 @@ class Checkpoints(FitCallback):
             # A run that was stopped early stays so.
             stopped = self._stays_stopped(self._restored[0])
             options["initial_epoch"] = options.get("epochs", 1) if stopped else self.saved.epoch
+            for callback in callbacks:
+                if isinstance(callback, Progress):
+                    callback.offset = self._offset
         options["callbacks"] = [_BeforeTheOthers(self), *callbacks]
 
     @contextlib.contextmanager

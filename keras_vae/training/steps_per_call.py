@@ -10,6 +10,7 @@ import tensorflow as tf
 
 from keras_vae import internals
 from keras_vae.training.callback import FitCallback
+from keras_vae.training.checkpoint_state import number
 
 # Keras spends most of a millisecond around each call: with ten steps in it, that is a percent of a step of 8 ms.
 MOST_STEPS = 10
@@ -99,3 +100,56 @@ def _executing(vae: Any, steps: int) -> Iterator[None]:
         yield
     finally:
         vae.steps_per_execution = before
+
+
+class Progress(keras.callbacks.ProgbarLogger):
+    """Keras's progress bar, which counts to its own total.
+
+    Keras tells it of whole calls: of 34 steps, three in a call, the last would be number 36. Where the total is not
+    known before, it is the number of steps that were taken.
+
+    Attributes:
+        offset: steps of the first epoch that were taken before an interruption.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.offset = self._first_step = 0
+
+    def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        """Remember the step."""
+        self._first_step = number(self.model.step)
+        super().on_epoch_begin(epoch, logs)
+
+    def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
+        """Move the bar."""
+        super().on_train_batch_end(self._last(self.offset + batch), logs)
+
+    def on_test_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
+        """Move the bar of an evaluation."""
+        super().on_test_batch_end(self._last(batch), logs)
+
+    def on_predict_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
+        """Move the bar of a prediction."""
+        super().on_predict_batch_end(self._last(batch), logs)
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        """End the line."""
+        if self.target is None:
+            self.seen = number(self.model.step) - self._first_step
+        self.offset = 0
+        super().on_epoch_end(epoch, logs)
+
+    def _last(self, batch: int) -> int:
+        return batch if self.target is None else min(batch, self.target - 1)
+
+
+def with_progress(options: dict[str, Any]) -> dict[str, Any]:
+    """The arguments of `fit`, `evaluate` or `predict` with a `Progress`, where Keras would show a progress bar."""
+    callbacks = options.get("callbacks")
+    if isinstance(callbacks, keras.callbacks.CallbackList) or options.get("verbose", "auto") == 0:
+        return options
+    listed = keras.tree.flatten(callbacks) if callbacks else []
+    if any(isinstance(callback, keras.callbacks.ProgbarLogger) for callback in listed):
+        return options
+    return {**options, "callbacks": [*listed, Progress()]}

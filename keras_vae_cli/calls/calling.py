@@ -1,12 +1,10 @@
 """From arguments that are checked to the work: its import, signals, and errors in a line."""
 
-import contextlib
 import difflib
 import os
 import signal
 import sys
-import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -110,29 +108,7 @@ def fail(message: str, code: int) -> None:
     sys.exit(code)
 
 
-@contextlib.contextmanager
-def quiet_start() -> Iterator[None]:
-    """Hold back what TensorFlow's libraries print while they are imported, unless the import fails.
-
-    The first lines that a user sees would be about CUDA drivers and CPU instructions; they are written before any
-    setting of a log level is read.
-    """
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+def start() -> None:
+    """Heed signals, and import the package before anything imports Keras: TensorFlow then starts without its noise."""
     heed_signals()
-    sys.stderr.flush()
-    with contextlib.ExitStack() as stack:
-        try:
-            held, original = stack.enter_context(tempfile.TemporaryFile()), os.dup(2)
-        except OSError:  # no folder for temporary files, or no stderr
-            yield
-            return
-        os.dup2(held.fileno(), 2)
-        try:
-            yield
-        except BaseException:
-            held.seek(0)
-            os.write(original, held.read())
-            raise
-        finally:
-            os.dup2(original, 2)
-            os.close(original)
+    import keras_vae as _  # noqa: F401

@@ -5,7 +5,7 @@ from typing import Annotated
 
 from cyclopts import Parameter, validators
 
-from keras_vae_cli.calls.calling import hand_over, quiet_start, require_model
+from keras_vae_cli.calls.calling import hand_over, require_model, start
 from keras_vae_cli.calls.parameters import Data, Flag, Output, Picture, Place, Whole, check_output
 from keras_vae_cli.errors import ConfigError
 
@@ -54,8 +54,8 @@ def sample(
     check_output(output, force, (*ARRAYS, ".png"), "a PNG file for each sample")
     if temperature < 0:
         raise ConfigError(f"--temperature must be at least 0, not {temperature}.")
-    with quiet_start():
-        from keras_vae_cli.commands.products import samples
+    start()
+    from keras_vae_cli.commands.products import samples
 
     options = {"noise": noise, "temperature": temperature, "force": force}
     hand_over(samples.sample, run, output, n, condition=condition, seed=seed, **options)
@@ -89,8 +89,8 @@ def encode(
     """
     require_model(run)
     check_output(output, force, ARRAYS)
-    with quiet_start():
-        from keras_vae_cli.commands.products import codes
+    start()
+    from keras_vae_cli.commands.products import codes
 
     hand_over(codes.encode, run, data or [], output, condition=condition, force=force)
 
@@ -124,8 +124,8 @@ def reconstruct(
     """
     require_model(run)
     check_output(output, force, (*ARRAYS, ".png"), "a PNG file for each example")
-    with quiet_start():
-        from keras_vae_cli.commands.products import reconstructions
+    start()
+    from keras_vae_cli.commands.products import reconstructions
 
     hand_over(reconstructions.reconstruct, run, data or [], output, condition=condition, force=force)
 
@@ -205,7 +205,7 @@ def interpolate(
     """
     require_model(run)
     check_output(output, force, (".png",))
-    with quiet_start():
-        from keras_vae_cli.commands.products import interpolation
+    start()
+    from keras_vae_cli.commands.products import interpolation
 
     hand_over(interpolation.interpolate, run, [first, second], output, steps=steps, condition=condition, force=force)

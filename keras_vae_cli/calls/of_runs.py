@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 
 from cyclopts import Parameter, validators
 
-from keras_vae_cli.calls.calling import hand_over, quiet_start, require_run
+from keras_vae_cli.calls.calling import hand_over, require_run, start
 from keras_vae_cli.calls.parameters import ConfigName, Many, Place, Whole, Wholes
 from keras_vae_cli.errors import ConfigError
 
@@ -65,15 +65,15 @@ def train(
             raise ConfigError(f"--more trains {run} by its own settings: leave out {config}, which would not be read.")
         for place in folders:
             require_run(place)
-        with quiet_start():
-            from keras_vae_cli.commands import longer, train
+        start()
+        from keras_vae_cli.commands import longer, train
 
         checked = longer.continued(folders, more)
         options["more"] = True
     else:
         checked = [settings.load(config, [*overrides, *seed]) for seed in _of_seeds(seeds, overrides)]
-        with quiet_start():
-            from keras_vae_cli.commands import longer, train
+        start()
+        from keras_vae_cli.commands import longer, train
     if seeds is None:
         hand_over(train.train, checked[0], folder, **options)
     else:
@@ -130,8 +130,8 @@ def evaluate(
         Go on although the data are not those that the run was trained on.
     """
     require_run(run)
-    with quiet_start():
-        from keras_vae_cli.commands import run_folder
+    start()
+    from keras_vae_cli.commands import run_folder
 
     options = {"num_samples": num_samples, "seed": seed, "limit": limit, "annealed": annealed}
     options["refine_steps"] = refine_steps
@@ -155,8 +155,8 @@ def plot(
         Go on although the data are not those that the run was trained on.
     """
     require_run(run)
-    with quiet_start():
-        from keras_vae_cli.commands import run_folder
+    start()
+    from keras_vae_cli.commands import run_folder
 
     hand_over(run_folder.plot, run, data_path=data, accept_changes=accept_changes)
 
@@ -193,8 +193,8 @@ def export(
         Go on although those data are not the ones that the run was trained on.
     """
     require_run(run)
-    with quiet_start():
-        from keras_vae_cli.commands import run_folder
+    start()
+    from keras_vae_cli.commands import run_folder
 
     options: dict[str, Any] = {"formats": format_, "quantizations": quantize, "version": version}
     hand_over(run_folder.export, run, **options, data_path=data, accept_changes=accept_changes)

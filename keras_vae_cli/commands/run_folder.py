@@ -184,7 +184,7 @@ def some(examples: data.Arrays, n: int) -> data.Arrays:
 
 def plot(run: Path, data_path: Path | None = None, accept_changes: bool = False) -> None:
     """Draw the pictures of a run anew; see `open_run`."""
-    with opened(run, PICTURES) as console:
+    with opened(run, PICTURES, TENSORBOARD) as console:
         _, vae, splits = open_run(run, console, data_path, accept_changes)
         draw(run, vae, splits.test, console)
         if (run / REPORT).is_file():
@@ -192,10 +192,11 @@ def plot(run: Path, data_path: Path | None = None, accept_changes: bool = False)
 
 
 def draw(run: Path, vae: VAE, test: data.Arrays, console: Console) -> None:
-    """Every picture that applies to the model, in RUN/pictures."""
+    """Every picture that applies to the model, in RUN/pictures, and the codes for TensorBoard."""
     shown = some(test, SHOWN).dataset(256)
     curves = history.columns(run / HISTORY, console.print)
     written = pictures.all_pictures(vae, shown, history=curves, directory=run / PICTURES, write=console.print)
+    pictures.write_projector(vae, shown, run / TENSORBOARD)
     console.print(f"{len(written)} pictures in {run / PICTURES}: {', '.join(path.stem for path in written)}")
 
 

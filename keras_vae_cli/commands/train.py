@@ -18,7 +18,7 @@ import tensorflow as tf
 from rich.console import Console
 
 from keras_vae import data, files, seeds
-from keras_vae.callbacks import Checkpoints, SkippedSteps, TensorBoardPictures, TrainingDiverged
+from keras_vae.callbacks import Checkpoints, SkippedSteps, TensorBoardPictures, TensorBoardSettings, TrainingDiverged
 from keras_vae.data.class_names import are_numbers, listed
 from keras_vae.evaluation.statistics import checked_batches, given
 from keras_vae.models.vae import VAE
@@ -260,6 +260,9 @@ class _Session:
             found += [
                 history.HistoryFile(self.run / run_folder.HISTORY),
                 callbacks.TensorBoard(self.run / run_folder.TENSORBOARD, write_graph=False),
+                TensorBoardSettings(
+                    self.run / run_folder.TENSORBOARD, self.settings.model_dump(mode="json", exclude={"export"})
+                ),
                 TensorBoardPictures(
                     self.run / run_folder.TENSORBOARD / "pictures",
                     shown.subset(range(min(len(shown), PICTURES))).dataset(PICTURES),

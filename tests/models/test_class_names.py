@@ -157,10 +157,14 @@ def test_pictures_name_the_classes(vae, x, tmp_path):
     of_data = pictures.latent_scatter(make_conditional(None), named)
     for figure in (of_model, of_data):
         assert [text.get_text() for text in figure.legends[0].get_texts()] == list(NAMES)
-    assert texts_of(pictures.samples(vae, 8)) == list(NAMES)
-    assert set(texts_of(pictures.answers(vae, named, n=4))) <= {*NAMES, "truth", "answer"}
+    *rows, title = texts_of(pictures.samples(vae, 8))
+    assert rows == list(NAMES) and title == "drawn from the model, a row for each class"
+    *rows, title = texts_of(pictures.answers(vae, named, n=4))
+    assert set(rows) <= {*NAMES, "truth", "answer"} and title == "the truth, and answers to its condition"
     assert set(texts_of(pictures.interpolations(vae, named, n=4))) & set(NAMES)
-    assert any(text.startswith(NAMES) and "rows by" in text for text in texts_of(pictures.traversals(vae, named)))
+    assert any(
+        text.startswith(NAMES) and "one dimension of z" in text for text in texts_of(pictures.traversals(vae, named))
+    )
     pictures.samples(vae, 4, condition="pets", path=tmp_path / "pets.png")
 
 
@@ -169,13 +173,13 @@ def test_odd_and_many_names_are_drawn(tmp_path):
     model = make_conditional(Label(6, ["_hidden", "$a$b$", "猫", *long, "b" * 40]))
     shortened = [f"{k} {'a' * 12}…{'a' * 11}" for k in (3, 4)]
     shown = ["_hidden", "$a$b$", "class 2", *shortened, f"{'b' * 12}…{'b' * 11}"]
-    assert texts_of(pictures.samples(model, 6, path=tmp_path / "odd.png")) == shown
+    assert texts_of(pictures.samples(model, 6, path=tmp_path / "odd.png"))[:-1] == shown
     x = np.zeros((12, *parts.SHAPE), "float32")
     scatter = pictures.latent_scatter(model, (x, np.arange(12) % 6), path=tmp_path / "scatter.png")
     assert [text.get_text() for text in scatter.legends[0].get_texts()] == shown
     many = make_conditional(Label(1000))
     rows = texts_of(pictures.samples(many, path=tmp_path / "many.png"))
-    assert rows[:2] == ["0", "32"] and rows[-2:] == ["999", "32 of 1000 classes"]
+    assert rows[:2] == ["0", "32"] and rows[-2:] == ["999", "drawn from the model, 32 of 1000 classes"]
 
 
 def texts_of(figure):

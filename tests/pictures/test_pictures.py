@@ -34,12 +34,10 @@ def drawn(figure, tmp_path) -> np.ndarray:
 
 
 def cells(picture: np.ndarray, rows: int, columns: int, height: int, width: int, left: int = 6, top: int = 6):
-    """The pixels of the tiles again, [R, C, H, W, 3], of a grid without labels."""
-    gap, margin = tiles.GAP, 6
-    scale = (picture.shape[1] - left - margin + gap) // columns - gap
-    scale //= width
-    block = picture[top : picture.shape[0] - margin, left : picture.shape[1] - margin]
-    step = (height * scale + gap, width * scale + gap)
+    """The pixels of the tiles again, [R, C, H, W, 3], of a grid that begins at a place."""
+    gap = tiles.GAP
+    scale = max(1, min(tiles.WIDTH // (columns * width), tiles.HEIGHT // (rows * height), 11))
+    block, step = picture[top:, left:], (height * scale + gap, width * scale + gap)
     return np.array(
         [
             [
@@ -52,6 +50,13 @@ def cells(picture: np.ndarray, rows: int, columns: int, height: int, width: int,
             for r in range(rows)
         ]
     )
+
+
+def corner(figure) -> dict[str, int]:
+    """Where the grid begins, in pixels."""
+    width, height = (round(size * tiles.DPI) for size in figure.get_size_inches())
+    place = figure.axes[0].get_position()
+    return {"left": round(place.x0 * width), "top": round((1.0 - place.y1) * height)}
 
 
 @pytest.fixture(autouse=True)
@@ -117,19 +122,18 @@ def test_reconstructions_show_data_above_means(tmp_path):
     dataset = tf.data.Dataset.from_tensor_slices((x, [0, 1, 2])).batch(2)
     figure = pictures.reconstructions(vae, dataset, n=3, path=tmp_path / "deep" / "r.png")
     picture = pixels(tmp_path / "deep" / "r.png")
-    left = picture.shape[1] - 6 - (3 * (11 * 5 + 2) - 2)
-    found = cells(picture, 2, 3, 6, 5, left=left)
+    found = cells(picture, 2, 3, 6, 5, **corner(figure))
     np.testing.assert_array_equal(found[0, ..., 0], np.round(255 * x[..., 0]))
     np.testing.assert_allclose(found[1, ..., 0], np.clip(255 * vae.reconstruct(x)[..., 0], 0, 255), atol=1)
-    assert [text.get_text() for text in figure.texts] == ["data", "model"]
+    assert [text.get_text() for text in figure.texts][:2] == ["data", "model"]
     assert not any(axes.axison for axes in figure.axes)
     assert [path.name for path in (tmp_path / "deep").iterdir()] == ["r.png"]
 
 
 def test_samples_are_those_of_the_model(tmp_path):
     vae = make((6, 5, 1))
-    pictures.samples(vae, n=4, seed=7, path=tmp_path / "s.png")
-    found = cells(pixels(tmp_path / "s.png"), 2, 2, 6, 5).reshape(4, 6, 5, 3)[..., 0]
+    figure = pictures.samples(vae, n=4, seed=7, path=tmp_path / "s.png")
+    found = cells(pixels(tmp_path / "s.png"), 2, 2, 6, 5, **corner(figure)).reshape(4, 6, 5, 3)[..., 0]
     np.testing.assert_allclose(found, np.clip(255 * vae.sample(4, seed=7)[..., 0], 0, 255), atol=1)
 
 
@@ -143,15 +147,13 @@ def test_means_draws_and_deviations_stand_side_by_side(kind, tmp_path):
     vae = make(shape, likelihood=made[kind]())
     figure = pictures.spread(vae, n=3, seed=7, path=tmp_path / "s.png")
     picture = pixels(tmp_path / "s.png")
-    scale = (picture.shape[0] - 12 + 2) // 3 - 2
-    left = picture.shape[1] - 6 - (3 * (scale // 6 * 5 + 2) - 2)
-    mean, drawn_once, deviation = cells(picture, 3, 3, 6, 5, left=left)[..., 0]
+    mean, drawn_once, deviation = cells(picture, 3, 3, 6, 5, **corner(figure))[..., 0]
     p = vae.generate(3, seed=7).likelihood
     np.testing.assert_allclose(mean, np.clip(255 * vae.sample(3, seed=7)[..., 0], 0, 255), atol=1)
     assert np.abs(drawn_once.astype(int) - mean).max() > 10
     many = np.asarray(p.sample(4000, seed=[0, 1])).std(axis=0)[..., 0]
     np.testing.assert_allclose(deviation / 255, many / many.max(), atol=0.05 if kind == "per_pixel" else 0.4)
-    label = figure.texts[-1].get_text()
+    label = figure.texts[2].get_text()
     assert float(label.removeprefix("sigma, to ")) == pytest.approx(many.max(), rel=0.1 if kind == "per_pixel" else 0.4)
     with pytest.raises(ValueError, match="drawn of images"):
         pictures.spread(make((4,)))
@@ -164,7 +166,7 @@ def test_manifold_is_the_grid_of_the_quantiles(tmp_path):
     np.testing.assert_allclose(z[1, 1], 0.0, atol=1e-6)
     np.testing.assert_allclose(z[2, 2], [1.96, -1.96], atol=0.01)
     figure = pictures.manifold(vae, n=4, path=tmp_path / "m.png")
-    assert not figure.texts
+    assert [text.get_text() for text in figure.texts] == ["the plane of z, decoded where the prior has equal shares"]
     with pytest.raises(ValueError, match="latent_dim 2"):
         pictures.manifold(make((6, 5, 1), latent_dim=3))
 
@@ -273,9 +275,9 @@ def test_interpolations_run_from_data_to_data(tmp_path):
     vae = make((6, 5, 1))
     x = np.random.default_rng(0).random((4, 6, 5, 1)).astype("float32")
     figure = pictures.interpolations(vae, x, n=2, steps=3, path=tmp_path / "i.png")
-    assert [text.get_text() for text in figure.texts] == ["data", "0", "0.5", "1", "data"]
+    assert [text.get_text() for text in figure.texts][:5] == ["data", "0", "0.5", "1", "data"]
     picture = pixels(tmp_path / "i.png")
-    found = cells(picture, 2, 5, 6, 5, top=26)[..., 0]
+    found = cells(picture, 2, 5, 6, 5, **corner(figure))[..., 0]
     np.testing.assert_array_equal(found[:, 0], np.round(255 * x[:2, ..., 0]))
     np.testing.assert_array_equal(found[:, 4], np.round(255 * x[2:, ..., 0]))
     ends = vae.reconstruct(x)[..., 0]
@@ -287,7 +289,7 @@ def test_interpolations_run_from_data_to_data(tmp_path):
 def test_scatter_says_what_it_shows():
     x = np.random.default_rng(0).random((30, 4)).astype("float32")
     plane = pictures.latent_scatter(make((4,)), (x, np.arange(30) % 3))
-    assert plane.axes[0].get_title() == "posterior means"
+    assert plane.axes[0].get_title() == "where the data lie in z: posterior means"
     assert [text.get_text() for text in plane.legends[0].get_texts()] == ["0", "1", "2"]
     space = pictures.latent_scatter(make((4,), latent_dim=3), x, labels=np.linspace(0, 1, 30))
     assert "PCA of 3 dimensions" in space.axes[0].get_title()
@@ -324,7 +326,7 @@ def test_vectors_are_curves(tmp_path):
     vae = make((4,))
     x = np.random.default_rng(0).random((5, 4)).astype("float32")
     figure = pictures.reconstructions(vae, x, path=tmp_path / "v.png")
-    assert "black: data, red: model" in figure.texts[0].get_text()
+    assert "data (black) and their reconstructions (red)" in figure.texts[0].get_text()
     assert (pixels(tmp_path / "v.png")[..., 0] > pixels(tmp_path / "v.png")[..., 1] + 50).any()
     assert len(pictures.samples(vae, 3).axes) == 1
 
@@ -388,9 +390,9 @@ def test_samples_of_a_density(tmp_path):
     x = np.random.default_rng(0).random((60, 6, 5, 1)).astype("float32")
     density = evaluation.CodeDensity(vae, x, num_components=2)
     figure = pictures.samples(vae, 25, path=tmp_path / "d.png", density=density)
-    assert [text.get_text() for text in figure.texts] == ["z from a density of the codes"]
+    assert [text.get_text() for text in figure.texts] == ["drawn from a density of the codes"]
     assert "nothing ties to the codes" in pictures.samples(vae, 4).texts[0].get_text()
-    found = cells(pixels(tmp_path / "d.png"), 5, 5, 6, 5, top=26).reshape(25, 6, 5, 3)[..., 0]
+    found = cells(pixels(tmp_path / "d.png"), 5, 5, 6, 5, **corner(figure)).reshape(25, 6, 5, 3)[..., 0]
     expected = np.asarray(vae.decode(density.sample(25)).mean())[..., 0]
     np.testing.assert_allclose(found, np.clip(255 * expected, 0, 255), atol=1)
 
@@ -401,3 +403,27 @@ def test_notebooks_show_the_picture_that_is_written(tmp_path):
     curves = pictures.training_curves({"elbo": [1.0, 2.0], "val_elbo": [1.0, 1.5]}, path=tmp_path / "curves.png")
     for figure, name in ((grid, "grid"), (curves, "curves")):
         assert figure._repr_png_() == (tmp_path / f"{name}.png").read_bytes()
+
+
+def test_every_picture_says_what_one_sees_and_fits_on_its_sheet(tmp_path):
+    """Of images, of vectors, of classes and of a hierarchy: the title is there, and no text is cut off."""
+    rng = np.random.default_rng(0)
+    images, vectors = (rng.random((40, *shape)).astype("float32") for shape in ((6, 5, 1), (4,)))
+    vae, flat = make((6, 5, 1), likelihood=likelihoods.Normal((6, 5, 1))), make((4,))
+    mixture = make((6, 5, 1), prior=priors.NormalMixture(2, 3))
+    figures = [
+        *(pictures.samples(vae, 4), pictures.spread(vae, 2), pictures.reconstructions(vae, images, 2)),
+        *(pictures.interpolations(vae, images, 1), pictures.manifold(vae, 3), pictures.traversals(vae, images)),
+        *(pictures.samples(flat, 4), pictures.reconstructions(flat, vectors), pictures.traversals(flat, vectors)),
+        *(pictures.clusters(mixture, images), pictures.latent_scatter(vae, images), pictures.manifold(flat, 3)),
+        *(pictures.kl_per_dimension(vae, images), pictures.training_curves({"elbo": [1.0, 2.0]})),
+    ]
+    for figure in figures:
+        charts = [axes for axes in figure.axes if axes.axison]
+        titles = [axes.get_title() for axes in charts] or [figure.texts[-1].get_text()]
+        assert all(len(title.split()) > 1 for title in titles)
+        figure.draw_without_rendering()
+        texts = [*figure.texts, *(axes.title for axes in charts)]
+        width, height = figure.bbox.width, figure.bbox.height
+        for box in (text.get_window_extent() for text in texts):
+            assert box.x0 >= 0 and box.y0 >= 0 and box.x1 <= width and box.y1 <= height

@@ -1,0 +1,91 @@
+"""The import of TensorFlow and Keras: what the environment must not ask for, and what need not be printed."""
+
+import contextlib
+import ctypes
+import os
+import re
+import sys
+import tempfile
+from collections.abc import Iterator
+
+# What TensorFlow's libraries write when nothing is wrong: that there is no GPU, or a CUDA library twice, what the CPU
+# can do, which names are old. They write most of it before they read any log level.
+HARMLESS = re.compile(
+    rb"[IW]\d{4} |\d{4}-\d\d-\d\d [\d:.]+: [IW] |WARNING: All log messages before absl::InitializeLog|"
+    rb"To enable the following instructions:|WARNING:(absl|tensorflow):|"
+    rb".*(regist(er|ering) (cu\w+ )?factory|omputation placer already registered|failed call to cuInit: .*\(303\))"
+)
+LEVEL = "TF_CPP_MIN_LOG_LEVEL"
+
+
+def check_environment() -> None:
+    """Refuse what Keras would read from the environment and the package cannot work with.
+
+    Raises:
+        ImportError: naming the variable.
+    """
+    if os.environ.get("KERAS_BACKEND", "tensorflow") != "tensorflow":
+        raise ImportError(
+            f"keras_vae runs on Keras's TensorFlow backend, but KERAS_BACKEND is {os.environ['KERAS_BACKEND']!r}. "
+            'Unset it or set KERAS_BACKEND="tensorflow" before Keras is imported.'
+        )
+    if os.environ.get("TF_USE_LEGACY_KERAS", "").lower() in ("1", "true"):
+        raise ImportError(
+            "keras_vae is made of Keras 3 models, but TF_USE_LEGACY_KERAS asks TensorFlow for Keras 2. Unset it."
+        )
+
+
+def import_quietly() -> None:
+    """Import TensorFlow without the harmless part of what it writes to stderr; all of it is written if that fails.
+
+    Whoever has imported TensorFlow before, or asks for its messages by TF_CPP_MIN_LOG_LEVEL=0 or 1, has it as it is. If
+    the variable is not set it is 2 from here on: errors.
+    """
+    if "tensorflow" in sys.modules:
+        return
+    os.environ.setdefault(LEVEL, "2")
+    with contextlib.nullcontext() if os.environ[LEVEL] in ("0", "1") else _held_back():
+        import tensorflow as tf
+        import tensorflow_probability as _  # noqa: F401
+
+        if not _has_driver():
+            # Else the first operation would report as an error that there is none.
+            tf.config.list_physical_devices()
+
+
+def _has_driver() -> bool:
+    try:
+        ctypes.CDLL("libcuda.so.1")
+    except OSError:
+        return False
+    return True
+
+
+@contextlib.contextmanager
+def _held_back() -> Iterator[None]:
+    """Hold back what is written to stderr, and write what is not harmless in the end."""
+    with contextlib.ExitStack() as stack:
+        try:
+            held, original = stack.enter_context(tempfile.TemporaryFile()), os.dup(2)
+        except OSError:  # no folder for temporary files, or no stderr
+            yield
+            return
+        stack.callback(os.close, original)
+        _flush()
+        os.dup2(held.fileno(), 2)
+        is_done = False
+        try:
+            yield
+            is_done = True
+        finally:
+            _flush()
+            os.dup2(original, 2)
+            held.seek(0)
+            for line in held:
+                if not (is_done and HARMLESS.match(line)):
+                    os.write(original, line)
+
+
+def _flush() -> None:
+    if sys.stderr is not None:
+        sys.stderr.flush()
