@@ -165,8 +165,8 @@ def impute(
     """
     require_model(run)
     check_output(output, force, (*ARRAYS, ".png"))
-    with quiet_start():
-        from keras_vae_cli.commands.products import imputations
+    start()
+    from keras_vae_cli.commands.products import imputations
 
     hand_over(imputations.impute, run, data or [], output, n, seed=seed, condition=condition, force=force)
 
