@@ -51,7 +51,9 @@ class ScaledColumns(keras.initializers.Initializer):
         self.glorot = keras.initializers.GlorotUniform()
 
     def _given(self) -> np.ndarray:
-        return np.asarray(self.factors() if callable(self.factors) else self.factors, "float32")
+        # A model may be built while a function of it is traced, where TensorFlow would make no numbers.
+        with tf.init_scope():
+            return np.asarray(self.factors() if callable(self.factors) else self.factors, "float32")
 
     def __call__(self, shape: tuple[int, ...], dtype: Any = None) -> Any:
         """A kernel [inputs, columns]."""
