@@ -76,8 +76,13 @@ class Conditioner(keras.layers.Layer):
         """One for each kernel: 1 where an output may depend on an input, else 0."""
         return self._masks()
 
+    @property
+    def num_ranks(self) -> int:
+        """Of the hidden units; those that saw everything would be of no use."""
+        return max(1, int(self.order.max()))
+
     def _masks(self) -> tuple[np.ndarray, ...]:
-        masks, last = [], max(1, self.order.max())
+        masks, last = [], self.num_ranks
         seen = self.order  # the highest rank that each unit of the layer below depends on
         for size in self.units:
             ranks = np.arange(size) * last // size
@@ -137,6 +142,11 @@ class MapConditioner(Conditioner):
 
     def _add_layer(self, name: str, shape: tuple[int, ...], initializer: str) -> None:
         super()._add_layer(name, (self.kernel_size, self.kernel_size, *shape), initializer)
+
+    @property
+    def num_ranks(self) -> int:
+        """Of the hidden units; those that see all of their own place are for the places that follow."""
+        return self.latent_dim
 
     def _masks(self) -> tuple[np.ndarray, ...]:
         size = self.kernel_size

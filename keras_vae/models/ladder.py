@@ -22,7 +22,7 @@ from tensorflow_probability import distributions as tfd
 
 from keras_vae.arguments import check_flag, check_latents, require_kind
 from keras_vae.conditions import Condition, require
-from keras_vae.distributions import places
+from keras_vae.distributions import joint
 from keras_vae.likelihoods.likelihood import Likelihood
 from keras_vae.models.decoder import Decoded, Decoder
 from keras_vae.models.encoder import Encoder
@@ -288,8 +288,8 @@ class LadderDecoder(Decoder):
             if given is not None:
                 z_l = tf.reshape(given[index], [-1, given[index].shape[-1]])
             else:
-                z_l, log_q = places.drawn(q, None if seed is None else fold_in(seed, index + 1))
-            q, p = (places.in_batch(distribution, batch) for distribution in (q, p))
+                z_l, log_q = joint.drawn(q, None if seed is None else fold_in(seed, index + 1))
+            q, p = (joint.in_batch(distribution, batch) for distribution in (q, p))
             in_batch = tf.reshape(z_l, tf.concat([batch, [z_l.shape[-1]]], axis=0))
             groups.append(latent_group(q, p, in_batch, None if log_q is None else tf.reshape(log_q, batch)))
             return z_l

@@ -9,7 +9,7 @@ import tensorflow as tf
 from tensorflow_probability import distributions as tfd
 
 from keras_vae.distributions.gaussian import with_precisions
-from keras_vae.distributions.places import flat
+from keras_vae.distributions.joint import flat
 from keras_vae.distributions.scales import bounded
 from keras_vae.networks.conditioned import join
 from keras_vae.networks.dense import GatedDense
@@ -104,7 +104,7 @@ class Level(keras.layers.Layer):
     def posterior(
         self, h: tf.Tensor, e: tf.Tensor, p: tfd.Distribution | None = None, training: bool | None = None
     ) -> tfd.Distribution:
-        """q(z|h, e), batch [B], event [L], as `distributions.places.drawn` takes it.
+        """q(z|h, e), batch [B], event [L], as `distributions.joint.drawn` takes it.
 
         Args:
             h: the state of the way down.

@@ -201,7 +201,7 @@ def test_a_new_flow_at_each_level_is_the_gaussian_that_it_begins_with(kernel_siz
     np.testing.assert_allclose(flow.reconstruct(x), gaussian.reconstruct(x), atol=1e-5)
     sampled, exact = flow.infer(x, 4000, seed=2), gaussian.infer(x, 4000, seed=3)
     ratios = np.sum([group.log_q - group.log_p for group in sampled.groups[1:]], axis=0)
-    assert np.mean(sampled.kl) == pytest.approx(np.mean(exact.kl), abs=6 * ratios.std() / ratios.size**0.5)
+    assert np.mean(sampled.kl) == pytest.approx(np.mean(exact.kl), abs=6 * float(ratios.std()) / ratios.size**0.5)
 
 
 @pytest.mark.parametrize(
