@@ -102,6 +102,7 @@ class LadderDecoder(Decoder):
     `posterior` puts another q(z|h, e) there, made of the same hidden layer: full covariances, or a flow whose context
     has the way up, as in Kingma et al. 2016, "Improving variational inference with inverse autoregressive flow". On a
     map it is that of each place by itself, unless it is a flow with a `kernel_size`, which runs through the whole map.
+    It sees that layer between -10 and 10, 10 tanh(x / 10), for the reason above.
 
     `bidirectional` is the posterior of Sonderby et al. 2016: q_e, made of e alone, and the prior are multiplied,
 

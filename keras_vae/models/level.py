@@ -19,6 +19,9 @@ from keras_vae.posteriors.posterior import Posterior
 
 # Of all levels below the top, log sigma is above -5.
 MIN_LOG_SCALE = -5.0
+# What a part sees of the hidden layer is within plus and minus this. The scale of its draws would else grow with h, and h
+# with its draws, from level to level: in training such draws came to 10^7, and the norm of their gradient to infinity.
+MAX_FEATURE = 10.0
 
 
 class Level(keras.layers.Layer):
@@ -122,8 +125,9 @@ class Level(keras.layers.Layer):
 
     def _of_part(self, seen: tf.Tensor, training: bool | None) -> tfd.Distribution:
         """The part's distribution: of maps, or with a batch of all places."""
-        features, part = self.posterior_layers[0](seen), self.part
+        features, part = tf.cast(self.posterior_layers[0](seen), tf.float32), self.part
         assert part is not None
+        features = bounded(features, MAX_FEATURE)
         if not part.is_of_maps:
             features = tf.reshape(features, [-1, features.shape[-1]])
         return part(features, training=training)

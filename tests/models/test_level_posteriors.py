@@ -14,6 +14,8 @@ from keras_vae.evaluation.statistics import latent_statistics
 from keras_vae.models.ladder import LadderDecoder, LadderEncoder
 
 D, SCALE = 5, 0.6
+# Hidden layers so small that their bound is not felt.
+SMALL = 1e-3
 DIAG, TRIL = posteriors.MultivariateNormalDiag, posteriors.MultivariateNormalTriL
 
 
@@ -75,8 +77,9 @@ def give_weights(vae):
         hidden.kernel.assign(np.pad(np.concatenate([of_h, G[:, 2:] - G[:, :2] @ slope]), ((0, 0), (0, 3 - n))))
         hidden_bias = c[2:] - a @ G[:, 2:] - (c[:2] - a @ G[:, :2]) @ slope - b @ of_h
         mean, covariance = np.eye(3, n), C[2:, 2:] - C[2:, :2] @ slope
-    hidden.bias.assign(np.pad(hidden_bias, (0, 3 - n)))
-    project(projection, mean, np.zeros(n), covariance)
+    hidden.kernel.assign(SMALL * hidden.kernel)
+    hidden.bias.assign(SMALL * np.pad(hidden_bias, (0, 3 - n)))
+    project(projection, mean / SMALL, np.zeros(n), covariance)
     return multivariate_normal(a, S.T @ S + SCALE**2 * np.eye(D))
 
 
