@@ -246,6 +246,20 @@ def test_levels_get_posteriors_of_their_own_sizes_and_the_statistics_know_them()
     assert vae.decoder.posterior_of_size(5).revision == 1 and TRIL(3).of_size(5).revision == 2
 
 
+def test_no_draw_of_a_part_runs_away_from_level_to_level():
+    """Whatever h is: without bounds, its draws grew with it, and it with them."""
+    vae = on_maps(flows.Flow(DIAG(2), units=(4,), context_size=2, kernel_size=3))
+    random = np.random.default_rng(4)
+    for weight in vae.decoder.trainable_variables:
+        weight.assign(random.normal(size=weight.shape))
+    level, shape = vae.decoder.levels[0], vae.decoder.level_shapes[0]
+    h, e = (tf.constant(random.normal(size=(64, *shape[:-1], n)), tf.float32) for n in (shape[-1], 4))
+    largest = [
+        float(tf.reduce_max(tf.abs(level.posterior(factor * h, factor * e).drawn([0, 0])[0]))) for factor in (1e3, 1e6)
+    ]
+    assert largest[0] == pytest.approx(largest[1], rel=0.1)
+
+
 def test_a_bidirectional_level_is_the_product_of_both_ways():
     vae = on_maps(None, bidirectional=True)
     random = np.random.default_rng(2)
