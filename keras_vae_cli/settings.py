@@ -150,6 +150,13 @@ class Model(Section):
         kind: catalogue.Kind = kinds.get(info.field_name, info.field_name)  # type: ignore[assignment, arg-type]
         return check_part(kind, value)
 
+    @pydantic.model_validator(mode="after")
+    def _levels(self) -> "Model":
+        if self.latents is None and (self.level_posterior is not None or self.bidirectional):
+            name = "bidirectional" if self.level_posterior is None else "level_posterior"
+            raise ValueError(f"{name} is of the levels of a hierarchy: give latents too, such as latents=8")
+        return self
+
 
 # Arguments of optimizers that are settings of their own.
 GIVEN_ELSEWHERE = {

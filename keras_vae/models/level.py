@@ -20,7 +20,7 @@ from keras_vae.posteriors.posterior import Posterior
 # Of all levels below the top, log sigma is above -5.
 MIN_LOG_SCALE = -5.0
 # What a part sees of the hidden layer is within plus and minus this. The scale of its draws would else grow with h, and
-# h with its draws, from level to level: in training such draws came to 10^7, and the norm of their gradient to infinity.
+# h with its draws, from level to level: in training they came to 10^7, and the norm of their gradient to infinity.
 MAX_FEATURE = 10.0
 
 
