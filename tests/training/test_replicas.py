@@ -130,7 +130,6 @@ def test_two_replicas_are_one_device_with_the_same_batch(one_device):
     assert np.isfinite(list(two["evaluate"].values())).all()
 
 
-@pytest.mark.slow
 LEVELS = """
 from keras_vae import flows
 
@@ -152,7 +151,6 @@ def levels():
 """
 
 
-@pytest.mark.slow
 def test_two_replicas_train_the_posteriors_of_levels_as_one_does():
     one = output(run(LEVELS + "print(json.dumps(train_without_noise(levels(), x)))"))
     program = """
@@ -168,6 +166,7 @@ print(json.dumps(train_without_noise(vae, x)))
     assert one["evaluated"][1]["loss"] < one["history"]["loss"][0]
 
 
+@pytest.mark.slow
 def test_a_second_mirrored_strategy_over_other_devices_is_refused():
     program = """
         for devices in (2, 1, 2, 3):
