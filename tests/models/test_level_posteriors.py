@@ -15,7 +15,7 @@ from keras_vae.models.ladder import LadderDecoder, LadderEncoder
 
 D, SCALE = 5, 0.6
 # Hidden layers so small that their bound is not felt.
-SMALL = 0.03
+SMALL = 1e-3
 DIAG, TRIL = posteriors.MultivariateNormalDiag, posteriors.MultivariateNormalTriL
 
 
