@@ -110,6 +110,20 @@ def check_sizes(name: str, value: Any, allow_empty: bool = False) -> list[int]:
     return [int(n) for n in value]
 
 
+def check_kernel_size(value: Any, kind: str) -> int:
+    """Height and width of the masked kernels of a flow, an odd int.
+
+    Raises:
+        ValueError: for an even one, which has no middle, and for kernels of a flow that is not autoregressive.
+    """
+    size = check_count("kernel_size", value)
+    if size % 2 == 0:
+        raise ValueError(f"kernel_size must be odd, such as 3, not {size}: a masked kernel has its own place amid it.")
+    if size > 1 and kind != "iaf":
+        raise ValueError(f'kernel_size is of flows of kind "iaf": leave it at 1 for kind {kind!r}.')
+    return size
+
+
 def check_event_shape(value: Any) -> tuple[int, ...]:
     """The shape of one example as a tuple of ints.
 

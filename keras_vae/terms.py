@@ -128,7 +128,7 @@ def latent_group(
     else:
         kl, exact = _kl(q, p, log_q - log_p)
     if q.batch_shape.rank == 2:
-        kl = tf.reduce_mean(kl, axis=0)
+        kl = tf.reduce_mean(kl, axis=0) if exact else kl
         kl_per_dim = None if kl_per_dim is None else tf.reduce_mean(kl_per_dim, axis=0)
     return LatentGroup(q, p, z, log_q, log_p, kl, exact, kl_per_dim)
 
@@ -194,6 +194,33 @@ def pathwise(terms_at: Callable[[tf.Tensor], Terms], z: tf.Tensor) -> Terms:
         pathwise=of_likelihood + tf.add_n(of_ratios),
         fixed_log_weights=terms.log_likelihood + tf.add_n(ratios),
     )
+
+
+def pathwise_of_levels(terms: Terms, terms_at: Callable[[list[tf.Tensor]], Terms]) -> Terms:
+    """As `pathwise`, of the levels of a hierarchy: log q(z|x) is the sum over them, and so is what comes through z.
+
+    A draw of a level moves p and q of those below it. Those ways are in d log w / dz, of all z together, and in dz; the
+    weights of the network that p and q share receive what each of both gives: as part of the decoder that of
+    `log_weights`, as part of q that of `pathwise`.
+
+    Args:
+        terms: at the draws, as they are.
+        terms_at: the terms at given z of the groups, from the top down, each [K, B, L].
+    """
+    z = [group.z for group in terms.groups]
+    leaves = [tf.stop_gradient(each) for each in z]
+    with tf.GradientTape(watch_accessed_variables=False) as tape:
+        tape.watch(leaves)
+        found = terms_at(leaves)
+        log_weights = found.log_weights
+    slopes = tape.gradient(log_weights, leaves, unconnected_gradients=tf.UnconnectedGradients.ZERO)
+    moved = [
+        tf.reduce_sum(tf.stop_gradient(slope) * (each - leaf), axis=-1)
+        for slope, each, leaf in zip(slopes, z, leaves, strict=True)
+    ]
+    ratios = [group.log_p - tf.stop_gradient(group.log_q) for group in found.groups]
+    fixed = found.log_likelihood + tf.add_n(ratios)
+    return dataclasses.replace(terms, pathwise=tf.add_n(moved), fixed_log_weights=fixed)
 
 
 def _kl(q: tfd.Distribution, p: tfd.Distribution, log_ratio: tf.Tensor) -> tuple[tf.Tensor, bool]:

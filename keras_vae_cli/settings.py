@@ -116,6 +116,10 @@ class Model(Section):
     )
     encoder: dict[str, Any] = {"name": "mlp", "units": [512, 256]}
     posterior: dict[str, Any] = {"name": "MultivariateNormalDiag"}
+    level_posterior: dict[str, Any] | None = Field(
+        None, description="posterior of the levels of latents; by default a diagonal Gaussian with bounded scales"
+    )
+    bidirectional: bool = Field(False, description="whether levels add the precisions of the way up and the way down")
     prior: dict[str, Any] = {"name": "StandardNormal"}
     decoder: dict[str, Any] = {"name": "mlp", "units": [256, 512]}
     guide: dict[str, Any] | None = Field(
@@ -128,15 +132,31 @@ class Model(Section):
     )
 
     @pydantic.field_validator(
-        "encoder", "posterior", "prior", "decoder", "guide", "likelihood", "objective", "vae", mode="before"
+        "encoder",
+        "posterior",
+        "level_posterior",
+        "prior",
+        "decoder",
+        "guide",
+        "likelihood",
+        "objective",
+        "vae",
+        mode="before",
     )
     @classmethod
     def _part(cls, value: Any, info: pydantic.ValidationInfo) -> dict[str, Any] | None:
-        if value is None and info.field_name == "guide":
+        if value is None and info.field_name in ("guide", "level_posterior"):
             return None
-        networks = ("encoder", "decoder", "guide")
-        kind: catalogue.Kind = "network" if info.field_name in networks else info.field_name  # type: ignore[assignment]
+        kinds = dict.fromkeys(("encoder", "decoder", "guide"), "network") | {"level_posterior": "posterior"}
+        kind: catalogue.Kind = kinds.get(info.field_name, info.field_name)  # type: ignore[assignment, arg-type]
         return check_part(kind, value)
+
+    @pydantic.model_validator(mode="after")
+    def _levels(self) -> "Model":
+        if self.latents is None and (self.level_posterior is not None or self.bidirectional):
+            name = "bidirectional" if self.level_posterior is None else "level_posterior"
+            raise ValueError(f"{name} is of the levels of a hierarchy: give latents too, such as latents=8")
+        return self
 
 
 # Arguments of optimizers that are settings of their own.

@@ -117,6 +117,7 @@ NETWORKS = {
     "distorted": lambda sizes: networks.distorted(networks.mlp(sizes), shift=0.3, rotation=5.0, shear=0.1, zoom=0.05),
     "ladder_mlp": lambda sizes: networks.mlp(sizes),
     "ladder_conv": lambda sizes: networks.conv(sizes, activation=SMOOTH),
+    "ladder_iaf": lambda sizes: networks.conv(sizes, activation=SMOOTH),
 }
 
 VAES = {
@@ -161,6 +162,9 @@ def encoder(network: str, sizes: list[int], posterior, condition=None) -> kv.Enc
 def decoder(network: str, sizes: list[int], likelihood, condition=None) -> kv.Decoder:
     """The decoder of a line of the table of networks."""
     recipe = NETWORKS[network](sizes)
+    if network == "ladder_iaf":
+        flow = flows.Flow(posteriors.MultivariateNormalDiag(2), num_layers=1, units=(4,), context_size=2, kernel_size=3)
+        return LadderDecoder(recipe, likelihood, 2, condition, posterior=flow, bidirectional=True)
     if is_ladder(network):
         return LadderDecoder(recipe, likelihood, 2, condition)
     return kv.Decoder(recipe, likelihood, condition)

@@ -29,12 +29,17 @@ class Conditioner(keras.layers.Layer):
 
     Order and masks are made when they are first used: the weights, which say how large they are, come first.
 
+    Attributes:
+        event_ndims: number of axes of one x: the last is that of the L dimensions.
+
     Args:
         latent_dim: L.
         ranks: the rank of each dimension, [L], for the indices [0 ... L - 1]; ranks may repeat.
         units: widths of the hidden layers.
         context_size: number C of context features that everything may depend on; 0 for none.
     """
+
+    event_ndims = 1
 
     def __init__(
         self,
@@ -57,9 +62,9 @@ class Conditioner(keras.layers.Layer):
             shape = (context_size, 2 * latent_dim)
             self.context_output = self.add_weight(name="context_output_kernel", shape=shape, initializer="zeros")
 
-    def _add_layer(self, name: str, shape: tuple[int, int], initializer: str) -> None:
+    def _add_layer(self, name: str, shape: tuple[int, ...], initializer: str) -> None:
         self.kernels.append(self.add_weight(name=f"{name}_kernel", shape=shape, initializer=initializer))
-        self.biases.append(self.add_weight(name=f"{name}_bias", shape=shape[1:], initializer="zeros"))
+        self.biases.append(self.add_weight(name=f"{name}_bias", shape=shape[-1:], initializer="zeros"))
 
     @functools.cached_property
     def order(self) -> np.ndarray:
@@ -69,7 +74,15 @@ class Conditioner(keras.layers.Layer):
     @functools.cached_property
     def masks(self) -> tuple[np.ndarray, ...]:
         """One for each kernel: 1 where an output may depend on an input, else 0."""
-        masks, last = [], max(1, self.order.max())
+        return self._masks()
+
+    @property
+    def num_ranks(self) -> int:
+        """Of the hidden units; those that saw everything would be of no use."""
+        return max(1, int(self.order.max()))
+
+    def _masks(self) -> tuple[np.ndarray, ...]:
+        masks, last = [], self.num_ranks
         seen = self.order  # the highest rank that each unit of the layer below depends on
         for size in self.units:
             ranks = np.arange(size) * last // size
@@ -78,11 +91,19 @@ class Conditioner(keras.layers.Layer):
         masks.append(np.tile(seen[:, None] < self.order, 2))
         return tuple(mask.astype("float32") for mask in masks)
 
+    def order_within(self, shape: Sequence[int]) -> np.ndarray:
+        """The rank of each number of one x of this shape, which broadcasts with it."""
+        return self.order
+
+    def product(self, x: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
+        """One layer without its bias."""
+        return tf.tensordot(x, kernel, axes=1)
+
     def call(self, x: tf.Tensor, context: tf.Tensor | None = None) -> tuple[tf.Tensor, tf.Tensor]:
         """Shift and log-scale for x [..., L], given a context [..., C] that broadcasts with it."""
         for index, (mask, kernel, bias) in enumerate(zip(self.masks, self.kernels, self.biases, strict=True)):
             is_output = index == len(self.kernels) - 1
-            x = tf.tensordot(x, kernel * mask, axes=1) + bias
+            x = self.product(x, kernel * mask) + bias
             if context is not None and index == 0:
                 x += tf.tensordot(context, tf.convert_to_tensor(self.context_kernel), axes=1)
             if context is not None and is_output:
@@ -90,6 +111,57 @@ class Conditioner(keras.layers.Layer):
             x = x if is_output else tf.nn.elu(x)
         shift, log_scale = tf.split(x, 2, axis=-1)
         return shift, bounded(log_scale, LOG_SCALE_LIMIT)
+
+
+class MapConditioner(Conditioner):
+    """The same of a map x [N, H, W, L], by masked convolutions: the autoregressive network of Kingma et al. 2016.
+
+    A number depends on those of earlier places within the kernels, row by row and each from left to right, and on those
+    of its own place before it: the masks of van den Oord et al. 2016, "Pixel recurrent neural networks".
+
+    Args:
+        kernel_size: height and width of the kernels, odd.
+        latent_dim, ranks, units, context_size: as in `Conditioner`; the ranks of one place are all different.
+        backwards: whether it begins at the last place.
+    """
+
+    event_ndims = 3
+
+    def __init__(
+        self,
+        kernel_size: int,
+        latent_dim: int,
+        ranks: Callable[[np.ndarray], np.ndarray],
+        units: Sequence[int],
+        context_size: int = 0,
+        backwards: bool = False,
+        **kwargs: Any,
+    ) -> None:
+        self.kernel_size, self.backwards = kernel_size, backwards
+        super().__init__(latent_dim, ranks, units, context_size, **kwargs)
+
+    def _add_layer(self, name: str, shape: tuple[int, ...], initializer: str) -> None:
+        super()._add_layer(name, (self.kernel_size, self.kernel_size, *shape), initializer)
+
+    @property
+    def num_ranks(self) -> int:
+        """Of the hidden units; those that see all of their own place are for the places that follow."""
+        return self.latent_dim
+
+    def _masks(self) -> tuple[np.ndarray, ...]:
+        size = self.kernel_size
+        places, middle = np.arange(size**2).reshape(size, size, 1, 1), size**2 // 2
+        earlier = places > middle if self.backwards else places < middle
+        return tuple((earlier | ((places == middle) & (mask > 0))).astype("float32") for mask in super()._masks())
+
+    def order_within(self, shape: Sequence[int]) -> np.ndarray:
+        """The rank of each number of a map [H, W, L]."""
+        places = np.arange(shape[0] * shape[1]).reshape(*shape[:2], 1)
+        return (places[::-1, ::-1] if self.backwards else places) * self.latent_dim + self.order
+
+    def product(self, x: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
+        """One convolution."""
+        return tf.nn.conv2d(x, kernel, 1, "SAME")
 
 
 class MaskedAffine(tfb.Bijector):
@@ -107,7 +179,7 @@ class MaskedAffine(tfb.Bijector):
 
     def __init__(self, conditioner: Conditioner, context: tf.Tensor | None = None) -> None:
         # No `parameters`: TFP then takes no two of them for equal, as for two networks it must not.
-        super().__init__(forward_min_event_ndims=1, name="masked_affine")
+        super().__init__(forward_min_event_ndims=conditioner.event_ndims, name="masked_affine")
         self.conditioner, self.context = conditioner, context
         # Of the last pass. A bijector is made anew for each distribution: the weights do not change in its lifetime.
         self._x: tf.Tensor | None = None
@@ -123,8 +195,10 @@ class MaskedAffine(tfb.Bijector):
         return x * tf.exp(log_scale) + shift
 
     def _inverse(self, y: tf.Tensor) -> tf.Tensor:
-        order = self.conditioner.order
-        x = tf.zeros(order.shape, y.dtype)
+        ndims = self.conditioner.event_ndims
+        order = self.conditioner.order_within(y.shape[-ndims:])
+        # A convolution wants an axis for the batch; nothing depends on the batch before its turn.
+        x = tf.zeros(order.shape, y.dtype) if ndims == 1 else tf.zeros_like(y)
         for rank in range(order.max() + 1):
             shift, log_scale = self.conditioner(x, self.context)
             # Dimensions whose turn has not come stay at y: what they would get is wrong, and might overflow.
@@ -136,7 +210,8 @@ class MaskedAffine(tfb.Bijector):
     def _forward_log_det_jacobian(self, x: tf.Tensor) -> tf.Tensor:
         # TFP asks for it after the forward or inverse pass, with the very tensor that went in or came out.
         log_scale = self._log_scale if x is self._x else self.conditioner(x, self.context)[1]
-        return tf.reduce_sum(tf.broadcast_to(log_scale, tf.shape(x)), axis=-1)
+        ndims = self.conditioner.event_ndims
+        return tf.reduce_sum(tf.broadcast_to(log_scale, tf.shape(x)), axis=list(range(-ndims, 0)))
 
     def _remember(self, x: tf.Tensor, log_scale: tf.Tensor) -> None:
         self._x, self._log_scale = x, log_scale
@@ -161,6 +236,23 @@ def conditioners(
             lambda index: 1 - index % 2,
         ]
     return [Conditioner(latent_dim, cycle[i % len(cycle)], units, context_size) for i in range(num_layers)]
+
+
+def map_conditioners(
+    kernel_size: int, latent_dim: int, num_layers: int, units: Sequence[int], context_size: int = 0
+) -> list[MapConditioner]:
+    """The conditioners of `num_layers` autoregressive layers of maps, which run forwards and backwards in turn."""
+    return [
+        MapConditioner(
+            kernel_size,
+            latent_dim,
+            (lambda index: index[::-1]) if layer % 2 else (lambda index: index),
+            units,
+            context_size,
+            backwards=layer % 2 == 1,
+        )
+        for layer in range(num_layers)
+    ]
 
 
 def chain(layers: Sequence[Conditioner], context: tf.Tensor | None = None) -> tfb.Bijector:

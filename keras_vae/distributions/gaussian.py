@@ -32,6 +32,30 @@ def cooled(p: tfd.Distribution, z: tf.Tensor, temperature: Any) -> tf.Tensor:
     return mean + temperature * (z - mean)
 
 
+def with_precisions(q: tfd.Distribution, p: tfd.Distribution) -> tfd.Distribution:
+    """The diagonal Gaussian q, or one with such a base, times the diagonal Gaussian p: precisions add up,
+
+    1 / sigma^2 = 1 / sigma_q^2 + 1 / sigma_p^2,   mu = sigma^2 (mu_q / sigma_q^2 + mu_p / sigma_p^2).
+
+    Sonderby et al. 2016, "Ladder variational autoencoders", equations 17 to 19.
+
+    Args:
+        q: batch [N] and event [L], batch [N, H, W] and event [L], or batch [N] and event [H, W, L].
+        p: of as many numbers.
+    """
+    if isinstance(q, tfd.MultivariateNormalDiag):
+        deviation = q.scale.diag_part()
+        shape = tf.shape(deviation)
+        of_q, of_p = tf.square(1.0 / deviation), tf.square(1.0 / tf.reshape(p.scale.diag_part(), shape))
+        variance = 1.0 / (of_q + of_p)
+        loc = variance * (of_q * q.loc + of_p * tf.reshape(p.loc, shape))
+        return tfd.MultivariateNormalDiag(loc, tf.sqrt(variance))
+    inner = with_precisions(q.distribution, p)
+    if hasattr(q, "bijector"):
+        return tfd.TransformedDistribution(inner, q.bijector)
+    return tfd.Independent(inner, q.reinterpreted_batch_ndims)
+
+
 def marginals(distribution: tfd.Distribution) -> tfd.Distribution | None:
     """The univariate marginals of a distribution over [L] that factorises, batch [..., L]; None if it does not."""
     if isinstance(distribution, tfd.MultivariateNormalDiag):

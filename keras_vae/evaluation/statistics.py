@@ -18,6 +18,7 @@ from keras_vae import conditions, seeds
 from keras_vae.data.batches import is_array, is_endless, unpack, whole_batches
 from keras_vae.models import inputs
 from keras_vae.models.vae import VAE
+from keras_vae.posteriors.points import centre
 from keras_vae.terms import LatentGroup, drawn
 
 BATCH, MOST = 256, 4096
@@ -338,7 +339,7 @@ def refuse_conditional(vae: VAE, what: str) -> None:
 
 
 def _point(vae: VAE, q: tfd.Distribution, num_groups: int) -> tf.Tensor:
-    return vae.encoder.posterior.point(q) if num_groups == 1 else q.mean()
+    return vae.encoder.posterior.point(q) if num_groups == 1 else centre(q)
 
 
 def _codes(groups: Sequence[LatentGroup], points: Sequence[tf.Tensor]) -> dict[str, tf.Tensor]:

@@ -8,8 +8,9 @@
 
 p(x, z) = p(z_1) p(z_2|z_1) ... p(z_N|z_<N) p(x|z), and q(z|x) = q(z_1|x) q(z_2|z_1, x) ... from the top down: prior
 and posterior of a level share the way down to it, as in the ladder VAE (Sonderby et al. 2016) and in "Very deep VAEs"
-(Child 2021). The top level is that of every VAE, with any posterior and any prior; the others are Gaussian, and stand
-between the stages of the decoder's network. A stage is a dense layer, a convolution or a residual block.
+(Child 2021). The top level is that of every VAE, with any posterior and any prior; the others stand between the stages
+of the decoder's network, and have Gaussian priors and any posterior on the real line. A stage is a dense layer, a
+convolution or a residual block.
 """
 
 import math
@@ -19,12 +20,14 @@ from typing import Any, ClassVar, Self
 import tensorflow as tf
 from tensorflow_probability import distributions as tfd
 
-from keras_vae.arguments import check_latents, require_kind
+from keras_vae.arguments import check_flag, check_latents, require_kind
 from keras_vae.conditions import Condition, require
+from keras_vae.distributions import joint
 from keras_vae.likelihoods.likelihood import Likelihood
 from keras_vae.models.decoder import Decoded, Decoder
 from keras_vae.models.encoder import Encoder
 from keras_vae.models.level import Level
+from keras_vae.models.matching import check_level_posterior
 from keras_vae.networks.network import Network
 from keras_vae.networks.stages import run_stage, shape_after, stages_of
 from keras_vae.posteriors.posterior import Posterior
@@ -97,16 +100,32 @@ class LadderDecoder(Decoder):
     little larger than any in training would else make a sigma that is much larger, which makes h larger: from level to
     level such draws grew until their images were white and black.
 
+    `posterior` puts another q(z|h, e) there, made of the same hidden layer: full covariances, or a flow whose context
+    has the way up, as in Kingma et al. 2016, "Improving variational inference with inverse autoregressive flow". On a
+    map it is that of each place by itself, unless it is a flow with a `kernel_size`, which runs through the whole map.
+    It sees that layer between -10 and 10, 10 tanh(x / 10), for the reason above.
+
+    `bidirectional` is the posterior of Sonderby et al. 2016: q_e, made of e alone, and the prior are multiplied,
+
+        1 / sigma'^2 = 1 / sigma_e^2 + 1 / sigma^2,   mu' = sigma'^2 (mu_e / sigma_e^2 + mu / sigma^2);
+
+    of a flow that is its base.
+
     Args:
         network: a recipe of `keras_vae.networks`.
         likelihood: a part of `keras_vae.likelihoods`.
         latents: after each stage, from the top down: the number of dimensions, or of channels of a map; 0 for a stage
             without a level. A single number puts a level of that size after every stage.
         condition, guide: as in `Decoder`.
+        posterior: a part of `keras_vae.posteriors` or `keras_vae.flows`, of which every level gets a new one of its own
+            size, whatever the size of this one. None for a diagonal Gaussian with -5 < log sigma' < 1/2 too.
+        bidirectional: whether the precisions of the two ways are added.
 
     Raises:
-        TypeError: for a network that is no recipe.
-        ValueError: when built: for another number of levels than the network has room for.
+        TypeError: for a network that is no recipe, or a posterior that is none.
+        ValueError: for a posterior that does not go with a Gaussian prior, or is not Gaussian where precisions are to
+            be added; when built: for another number of levels than the network has room for, and for a flow of maps
+            where levels are vectors.
     """
 
     needs_features = True
@@ -124,10 +143,17 @@ class LadderDecoder(Decoder):
         latents: int | Sequence[int],
         condition: Condition | None = None,
         guide: Network | None = None,
+        posterior: Posterior | None = None,
+        bidirectional: bool = False,
         **kwargs: Any,
     ) -> None:
         super().__init__(network, likelihood, condition, guide, **kwargs)
         require_kind("network", network, Network, RECIPE)
+        self.bidirectional = check_flag("bidirectional", bidirectional)
+        check_level_posterior(posterior, self.bidirectional)
+        # Every level has its own: this one has no weights, and is no layer of the decoder.
+        self.posterior_of_size = None if posterior is None else posterior.of_size
+        self.has_flow_of_maps = posterior is not None and posterior.is_of_maps
         self.latents = check_latents(latents)
         self.same_for_all = not isinstance(latents, (list, tuple))
 
@@ -142,29 +168,37 @@ class LadderDecoder(Decoder):
         for stage in stages_of(self.body):
             shape = shape_after(stage, shape, given)
             shapes.append(shape)
-        places = shapes[:-1]
-        sizes = self.latents * len(places) if self.same_for_all else self.latents
-        if not places or len(sizes) != len(places):
-            named = ", ".join("x".join(str(n) for n in place[1:]) for place in places) or "none"
+        room = shapes[:-1]
+        sizes = self.latents * len(room) if self.same_for_all else self.latents
+        if not room or len(sizes) != len(room):
+            named = ", ".join("x".join(str(n) for n in place[1:]) for place in room) or "none"
             raise ValueError(
                 f"A level can stand after every stage of the decoder's network but the last: here {named}. latents has "
-                f"{len(sizes)} numbers: give {len(places)}, 0 where there is to be none, or a single one for all."
+                f"{len(sizes)} numbers: give {len(room)}, 0 where there is to be none, or a single one for all."
             )
         activation = self.network.activation
         is_gated = self.network.is_gated
         self.stages_of_levels = [stage for stage, size in enumerate(sizes) if size]
+        vectors = [stage for stage in self.stages_of_levels if len(room[stage]) != 4]
+        if self.has_flow_of_maps and vectors:
+            raise ValueError(
+                f"A flow with a kernel_size is of maps, and the level after stage {vectors[0] + 1} is a vector: leave "
+                "kernel_size at 1, or take a convolutional network."
+            )
         self.levels = [
             Level(
                 sizes[stage],
                 activation,
                 is_gated,
                 self.max_log_scale,
+                None if self.posterior_of_size is None else self.posterior_of_size(sizes[stage]),
+                self.bidirectional,
                 dtype=self.dtype_policy,
                 name=f"level_{index + 2}",
             )
             for index, stage in enumerate(self.stages_of_levels)
         ]
-        self.level_shapes = [tuple(places[stage][1:]) for stage in self.stages_of_levels]
+        self.level_shapes = [tuple(room[stage][1:]) for stage in self.stages_of_levels]
         for level, shape in zip(self.levels, self.level_shapes, strict=True):
             level.build((None, *shape))
 
@@ -234,6 +268,7 @@ class LadderDecoder(Decoder):
         seed: Seed | None = None,
         condition: tf.Tensor | None = None,
         training: bool | None = None,
+        given: Sequence[tf.Tensor] | None = None,
     ) -> Decoded:
         """p(x|z) and the groups of the levels below the top, drawn from their posteriors.
 
@@ -243,17 +278,23 @@ class LadderDecoder(Decoder):
             seed: of the draws; None takes the means.
             condition: [B, ...].
             training: passed on to the networks.
+            given: the z of the levels from the top down, [K, B, size] each, in place of draws.
         """
         groups: list[LatentGroup] = []
         batch = tf.shape(z)[:-1]
 
         def at_level(index: int, h: tf.Tensor) -> tf.Tensor:
-            level = self.levels[index]
-            p, q = level.prior(h), level.posterior(h, _repeated(features[self.seen[index]], tf.shape(h)[0]))
-            drawn = q.mean() if seed is None else q.sample(seed=fold_in(seed, index + 1))
-            q, p = (_in_batch(distribution, batch) for distribution in (q, p))
-            groups.append(latent_group(q, p, tf.reshape(drawn, tf.concat([batch, [drawn.shape[-1]]], axis=0))))
-            return drawn
+            level, log_q = self.levels[index], None
+            p = level.prior(h)
+            q = level.posterior(h, _repeated(features[self.seen[index]], tf.shape(h)[0]), p, training)
+            if given is not None:
+                z_l = tf.reshape(given[index], [-1, given[index].shape[-1]])
+            else:
+                z_l, log_q = joint.drawn(q, None if seed is None else fold_in(seed, index + 1))
+            q, p = (joint.in_batch(distribution, batch) for distribution in (q, p))
+            in_batch = tf.reshape(z_l, tf.concat([batch, [z_l.shape[-1]]], axis=0))
+            groups.append(latent_group(q, p, in_batch, None if log_q is None else tf.reshape(log_q, batch)))
+            return z_l
 
         return Decoded(self._down(z, at_level, condition, training), groups)
 
@@ -283,10 +324,3 @@ def _repeated(values: tf.Tensor, rows: tf.Tensor) -> tf.Tensor:
     """Values [B, ...] for rows in the order of a flattened [K, B]."""
     times = tf.math.floordiv(rows, tf.maximum(tf.shape(values)[0], 1))
     return tf.tile(values, [times, *[1] * (values.shape.rank - 1)])
-
-
-def _in_batch(distribution: tfd.Distribution, batch: tf.Tensor) -> tfd.Distribution:
-    """The same distributions in a batch of another shape."""
-    loc, scale = distribution.mean(), distribution.stddev()
-    shape = tf.concat([batch, [loc.shape[-1]]], axis=0)
-    return tfd.MultivariateNormalDiag(tf.reshape(loc, shape), tf.reshape(scale, shape))

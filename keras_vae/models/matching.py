@@ -13,6 +13,7 @@ from keras_vae.models.decoder import Decoder
 from keras_vae.models.encoder import Encoder
 from keras_vae.objectives.objective import LOGGED, Objective
 from keras_vae.posteriors.posterior import Posterior, fitting
+from keras_vae.priors.normal import StandardNormal
 from keras_vae.priors.prior import Prior
 
 
@@ -29,26 +30,12 @@ def check_parts(encoder: Any, decoder: Any, prior: Any, objective: Any) -> None:
     for name, part in given.items():
         require_kind(name, part, expected[name], f"a keras_vae {name}")
     posterior = encoder.posterior
-    if posterior.latent_dim != prior.latent_dim:
+    if posterior.is_of_maps:
         raise ValueError(
-            f"The posterior has {posterior.latent_dim} latent dimensions and the prior {prior.latent_dim}: "
-            "give both the same latent_dim."
+            "A flow with a kernel_size is of maps, the levels of a hierarchy below the top. The top's z is a vector: "
+            "give it to the LadderDecoder, or leave kernel_size at 1."
         )
-    if posterior.blocks != prior.blocks:
-        raise ValueError(
-            f"The posterior's z is {_described(posterior.blocks)}, and the prior's is {_described(prior.blocks)}: "
-            "densities of the two cannot be compared. A RelaxedOneHot goes with a UniformOneHot, a JointPosterior with "
-            "a JointPrior of the same parts."
-        )
-    for block, (inner, outer) in enumerate(zip(posterior.supports, prior.supports, strict=True)):
-        if not outer.contains(inner):
-            named = "" if len(prior.blocks) == 1 else f" in block {block + 1} of {len(prior.blocks)}"
-            raise ValueError(
-                f"The posterior {type(posterior).__name__} has its support on {inner}{named}, which is not inside the "
-                f"support of the prior {type(prior).__name__}, {outer}: KL(q || p) would be infinite. Posteriors "
-                f"that fit: {', '.join(fitting(outer))}."
-            )
-    check_tails(posterior, prior)
+    check_pair(posterior, prior)
     if not posterior.has_density and objective.uses_prior:
         raise ValueError(
             f"A {type(posterior).__name__} posterior has no density, so that log q(z|x) and KL(q || p), of which "
@@ -66,10 +53,10 @@ def check_parts(encoder: Any, decoder: Any, prior: Any, objective: Any) -> None:
             f"{type(objective).__name__} is of one level of latents, and would leave out what the levels below the top "
             "carry: give an Encoder and a Decoder, or for a hierarchy objectives.ELBO."
         )
-    if decoder.needs_features and "pathwise" in objective.needs:
+    if "pathwise" in objective.needs and decoder.has_flow_of_maps:
         raise ValueError(
-            "The stl and dreg estimators are of one level of latents: for a hierarchy give objectives.ELBO or "
-            'objectives.ImportanceWeighted(num_samples, estimator="iwae").'
+            "The stl and dreg estimators invert a flow, and one with a kernel_size takes a pass for each number of a "
+            "map: leave kernel_size at 1, or give objectives.ELBO or objectives.ImportanceWeighted(num_samples)."
         )
     conditions = {name: part.condition for name, part in given.items() if getattr(part, "condition", None) is not None}
     if not all(a.agrees(b) for a, b in itertools.combinations(conditions.values(), 2)):
@@ -95,6 +82,61 @@ def check_parts(encoder: Any, decoder: Any, prior: Any, objective: Any) -> None:
         raise ValueError(
             f"{type(objective).__name__} needs the marginals of q(z|x) over single dimensions, which have no closed "
             f"form for {type(posterior).__name__}: use a Gaussian posterior, such as MultivariateNormalDiag."
+        )
+
+
+def check_pair(posterior: Posterior, prior: Prior) -> None:
+    """Refuse a posterior and a prior whose densities cannot be compared.
+
+    Raises:
+        ValueError: for different latent dimensions, and a support or tails outside the prior's.
+    """
+    if posterior.latent_dim != prior.latent_dim:
+        raise ValueError(
+            f"The posterior has {posterior.latent_dim} latent dimensions and the prior {prior.latent_dim}: "
+            "give both the same latent_dim."
+        )
+    if posterior.blocks != prior.blocks:
+        raise ValueError(
+            f"The posterior's z is {_described(posterior.blocks)}, and the prior's is {_described(prior.blocks)}: "
+            "densities of the two cannot be compared. A RelaxedOneHot goes with a UniformOneHot, a JointPosterior with "
+            "a JointPrior of the same parts."
+        )
+    for block, (inner, outer) in enumerate(zip(posterior.supports, prior.supports, strict=True)):
+        if not outer.contains(inner):
+            named = "" if len(prior.blocks) == 1 else f" in block {block + 1} of {len(prior.blocks)}"
+            raise ValueError(
+                f"The posterior {type(posterior).__name__} has its support on {inner}{named}, which is not inside the "
+                f"support of the prior {type(prior).__name__}, {outer}: KL(q || p) would be infinite. Posteriors "
+                f"that fit: {', '.join(fitting(outer))}."
+            )
+    check_tails(posterior, prior)
+
+
+def check_level_posterior(posterior: Any, adds_precisions: bool) -> None:
+    """Refuse, for the levels of a hierarchy below the top, what is no posterior beside a Gaussian prior.
+
+    Args:
+        posterior: the part; None for the levels' own.
+        adds_precisions: whether it is to be multiplied by the prior.
+
+    Raises:
+        TypeError: for another part.
+        ValueError: naming what does not go together.
+    """
+    if posterior is None:
+        return
+    require_kind("posterior", posterior, Posterior, "a posterior such as posteriors.MultivariateNormalTriL(16)")
+    check_pair(posterior, StandardNormal(posterior.latent_dim))
+    if not posterior.has_density or posterior.extras:
+        raise ValueError(
+            f"The levels of a hierarchy below the top have a KL to a Gaussian prior, and {type(posterior).__name__} "
+            "has none of that kind: take a Gaussian posterior, or a flow."
+        )
+    if adds_precisions and not posterior.adds_precisions:
+        raise ValueError(
+            f"bidirectional adds the precisions of diagonal Gaussians, and {type(posterior).__name__} is none and has "
+            "none as its base: take posteriors.MultivariateNormalDiag or a flow of it, or leave bidirectional=False."
         )
 
 

@@ -29,7 +29,7 @@ from keras_vae.objectives.objective import LOGGED, Objective
 from keras_vae.priors.prior import Prior
 from keras_vae.seeds import Seed
 from keras_vae.serialization import Serializable, register
-from keras_vae.terms import Terms, drawn, latent_groups, pathwise
+from keras_vae.terms import Terms, drawn, latent_groups, pathwise, pathwise_of_levels
 from keras_vae.training import data_guard, replicas, step_guard, steps_per_call
 
 # A model that several threads call for the first time is built by one of them.
@@ -258,16 +258,21 @@ class VAE(Serializable, Inference, Stored, keras.Model):
 
         extras, densities = getattr(q, "extras", {}), self.encoder.posterior.densities
 
-        def terms_at(z: tf.Tensor, log_q: tf.Tensor | None = None) -> Terms:
+        def terms_at(z: tf.Tensor, log_q: tf.Tensor | None = None, **given: Any) -> Terms:
             likelihood, groups = self.decoder.descend(
-                z, features, seed, condition_for(self.decoder, condition), training
+                z, features, seed, condition_for(self.decoder, condition), training, **given
             )
             groups = [*latent_groups(q, p, z, log_q, densities), *groups]
             return Terms(likelihood.log_prob(target), groups, likelihood, extras=extras)
 
-        if training and "pathwise" in self.objective.needs:
+        if not (training and "pathwise" in self.objective.needs):
+            return terms_at(z, log_q)
+        if not self.decoder.needs_features:
             return pathwise(terms_at, z)
-        return terms_at(z, log_q)
+        top = len(densities)
+        return pathwise_of_levels(
+            terms_at(z, log_q), lambda leaves: terms_at(tf.concat(leaves[:top], axis=-1), given=leaves[top:])
+        )
 
     def generate(
         self,

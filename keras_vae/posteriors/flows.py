@@ -1,13 +1,13 @@
 """Normalizing flows as posteriors: draws of a simple posterior, bent by layers that depend on the data."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import tensorflow as tf
 from tensorflow_probability import distributions as tfd
 
-from keras_vae.arguments import check_choice, check_count, check_sizes, require_kind
+from keras_vae.arguments import check_choice, check_count, check_kernel_size, check_sizes, require_kind
 from keras_vae.distributions import bijectors
 from keras_vae.distributions.head import Head
 from keras_vae.distributions.support import REAL
@@ -33,11 +33,15 @@ class Flow(Posterior):
         units: widths of the hidden layers of each layer's network.
         context_size: size of h, a projection of the features that f then depends on too. 0, the default, leaves it out:
             the same f for all x, which learns faster; see `benchmarks/posteriors.py`.
+        kernel_size: of the masked convolutions of a flow of kind "iaf" on a map of latents, a level of
+            `LadderDecoder(..., posterior=...)`, an odd number: 3 in the paper. A number then depends on those of
+            earlier places too, and the log-density of any other z takes height x width x L - 1 passes for each layer.
+            1, the default, is a flow of vectors; on a map, of each place by itself.
 
     Raises:
         TypeError: if the base is not a posterior.
         ValueError: for a base that is bounded, certain or without a density, an unknown kind, or sizes that are not
-            positive ints.
+            positive ints, or kernels of a flow that has none.
 
     Example:
 
@@ -54,6 +58,7 @@ class Flow(Posterior):
         num_layers: int = 2,
         units: Sequence[int] = (128, 128),
         context_size: int = 0,
+        kernel_size: int = 1,
         **kwargs: Any,
     ) -> None:
         described = "a posterior such as posteriors.MultivariateNormalDiag(16)"
@@ -73,10 +78,16 @@ class Flow(Posterior):
         # Each layer grows no faster than linearly.
         self.support, self.tails = base.support, base.tails
         # What the head converts to is not used, and must not use the weights: a Keras 2 layer complains of those.
-        self.head = Head(self.distribution, convert_to_tensor_fn=lambda q: base.point(q.distribution))
-        self.layers = bijectors.conditioners(
-            kind, base.latent_dim, num_layers, check_sizes("units", units), context_size
-        )
+        self.head = Head(self.distribution, convert_to_tensor_fn=self._base_point)
+        self.adds_precisions = base.adds_precisions
+        units = check_sizes("units", units)
+        check_kernel_size(kernel_size, kind)
+        self.is_of_maps = kernel_size > 1
+        self.layers: list[bijectors.Conditioner]
+        if self.is_of_maps:
+            self.layers = [*bijectors.map_conditioners(kernel_size, base.latent_dim, num_layers, units, context_size)]
+        else:
+            self.layers = bijectors.conditioners(kind, base.latent_dim, num_layers, units, context_size)
 
     @property
     def params_size(self) -> int:
@@ -88,13 +99,24 @@ class Flow(Posterior):
         """Those of the base, then small ones for the context, of which the flow knows nothing yet."""
         return np.concatenate([self.base.initial_factors, np.full(self.context_size, self.START, "float32")])
 
+    def of_size(self, latent_dim: int) -> Self:
+        """A new one of the same kind, with as many dimensions, as has its base."""
+        return self._like(base_posterior=self.base.of_size(latent_dim))
+
     def distribution(self, params: tf.Tensor) -> tfd.Distribution:
-        """f(u; h), u ~ base, from [B, params_size]."""
+        """f(u; h), u ~ base, from [B, params_size]; of maps, of events [H, W, L] from [B, H, W, params_size]."""
         size = self.base.params_size
         context = params[..., size:] if self.context_size else None
         chain = bijectors.chain(self.layers, context)
-        return tfd.TransformedDistribution(self.base.distribution(params[..., :size]), chain)
+        base = self.base.distribution(params[..., :size])
+        if self.is_of_maps and not self.base.is_of_maps:
+            base = tfd.Independent(base, 2)
+        return tfd.TransformedDistribution(base, chain)
 
     def point(self, q: tfd.Distribution) -> tf.Tensor:
         """f of the point of the base, [B, L]."""
-        return q.bijector.forward(self.base.point(q.distribution))
+        return q.bijector.forward(self._base_point(q))
+
+    def _base_point(self, q: tfd.Distribution) -> tf.Tensor:
+        base = q.distribution
+        return self.base.point(base.distribution if self.is_of_maps and not self.base.is_of_maps else base)

@@ -37,6 +37,7 @@ class MultivariateNormalDiag(Posterior):
     """
 
     support, tails = REAL, GAUSSIAN
+    adds_precisions = True
 
     @property
     def params_size(self) -> int:

@@ -7,7 +7,8 @@ from tensorflow_probability import distributions as tfd
 def centre(q: tfd.Distribution, has_mean: bool = True) -> tf.Tensor:
     """The mean, [B, L]; where there is none, or TFP has no formula, the first that there is of:
 
-    the median, f of the centre of the base of a transformed distribution z = f(u), the mode.
+    what a distribution of this package calls its `point`, the median,
+    f of the centre of the base of a transformed distribution z = f(u), the mode.
 
     Args:
         q: batch [B], event [L].
@@ -17,7 +18,12 @@ def centre(q: tfd.Distribution, has_mean: bool = True) -> tf.Tensor:
         ValueError: if there is none of these.
     """
     inner = q.distribution if hasattr(q, "reinterpreted_batch_ndims") else q
-    ways = [lambda: inner.quantile(0.5), lambda: inner.bijector.forward(centre(inner.distribution)), inner.mode]
+    ways = [
+        lambda: inner.point,
+        lambda: inner.quantile(0.5),
+        lambda: inner.bijector.forward(centre(inner.distribution)),
+        inner.mode,
+    ]
     for way in [inner.mean, *ways] if has_mean else ways:
         try:
             point = way()

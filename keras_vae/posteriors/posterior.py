@@ -51,7 +51,9 @@ class ScaledColumns(keras.initializers.Initializer):
         self.glorot = keras.initializers.GlorotUniform()
 
     def _given(self) -> np.ndarray:
-        return np.asarray(self.factors() if callable(self.factors) else self.factors, "float32")
+        # A model may be built while a function of it is traced, where TensorFlow would make no numbers.
+        with tf.init_scope():
+            return np.asarray(self.factors() if callable(self.factors) else self.factors, "float32")
 
     def __call__(self, shape: tuple[int, ...], dtype: Any = None) -> Any:
         """A kernel [inputs, columns]."""
@@ -86,6 +88,10 @@ class Posterior(Serializable, keras.layers.Layer):
             `indices`, int32 [..., *indices_shape], and `lookup` gives z for indices.
         indices_shape: shape of the indices of one example.
         extras: names of the `Terms.extras` that its distributions bring.
+        is_of_maps: whether it is a distribution over maps, of features [B, H, W, F] with events [H, W, L], for a level
+            of a hierarchy. Any other one is, on a map, that of each place by itself.
+        adds_precisions: whether its distributions have a diagonal Gaussian, itself or as a base, whose precisions those
+            of a prior can be added to: `LadderDecoder(..., bidirectional=True)`.
         revision: of what the numbers of the projection mean; a loaded posterior keeps the one that it was saved with.
     """
 
@@ -97,6 +103,8 @@ class Posterior(Serializable, keras.layers.Layer):
     num_codes: int | None = None
     indices_shape: tuple[int, ...] = ()
     extras: frozenset[str] = frozenset()
+    is_of_maps: bool = False
+    adds_precisions: bool = False
     revision: int = 1
     # Of what is saved without saying: see `training.checkpoint_state.set_meanings`.
     before: ClassVar[Mapping[str, Any]] = {"revision": 1}
@@ -132,6 +140,17 @@ class Posterior(Serializable, keras.layers.Layer):
         posterior = super().from_config(arguments)
         posterior.revision = revision
         return posterior
+
+    def of_size(self, latent_dim: int) -> Self:
+        """A new one of the same kind, with as many dimensions."""
+        return self._like(latent_dim=latent_dim)
+
+    def _like(self, **changed: Any) -> Self:
+        """A new one with the same arguments, but for these and its name."""
+        arguments = {name: value for name, value in vars(self)["__arguments__"].items() if name != "name"}
+        made = type(self)(**{**arguments, **changed})
+        made.revision = self.revision
+        return made
 
     @property
     def blocks(self) -> tuple[tuple[str, int], ...]:

@@ -81,7 +81,8 @@ def make_vae(settings: Settings, event_shape: tuple[int, ...], given: dict[str, 
         encoder, decoder = Encoder(up, posterior, condition), Decoder(down, likelihood, condition, guide)
     else:
         encoder = LadderEncoder(up, posterior, condition)
-        decoder = LadderDecoder(down, likelihood, model.latents, condition, guide)
+        of_levels = None if model.level_posterior is None else part("posterior", model.level_posterior)
+        decoder = LadderDecoder(down, likelihood, model.latents, condition, guide, of_levels, model.bidirectional)
     vae: VAE = make_part(
         "vae",
         model.vae,

@@ -34,7 +34,9 @@ def lines(path: Path) -> Iterator[tuple[str, str]]:
     model = made.model
     yield "encoder", f"{said(model.encoder)} -> {said(model.posterior)}, {model.latent_dim} latent dimensions"
     if model.latents is not None:
-        yield "latents", f"{model.latents}, a hierarchy"
+        of_levels = "" if model.level_posterior is None else f" of posterior {said(model.level_posterior)}"
+        both = ", bidirectional" if model.bidirectional else ""
+        yield "latents", f"{model.latents}, a hierarchy{of_levels}{both}"
     yield "prior", said(model.prior)
     yield "decoder", f"{said(model.decoder)} -> {said(model.likelihood)}"
     if model.guide is not None:

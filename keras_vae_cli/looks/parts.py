@@ -9,7 +9,7 @@ from keras_vae_cli.errors import ConfigError
 
 # Where in a config the parts of a kind are named.
 PLACES: dict[catalogue.Kind, str] = {
-    "posterior": "model.posterior",
+    "posterior": "model.posterior, model.level_posterior",
     "prior": "model.prior",
     "likelihood": "model.likelihood",
     "objective": "model.objective",

@@ -59,15 +59,19 @@ def reasons(posterior, prior, objective):
 
 
 # Objectives that have no meaning for a hierarchy.
-OF_ONE_LEVEL = ("stl", "dreg", "total_correlation", "dip")
+OF_ONE_LEVEL = ("total_correlation", "dip")
+# And those that would invert a flow of maps.
+OF_NO_FLOW_OF_MAPS = ("stl", "dreg")
 
 
 @functools.cache
-def fits(posterior, prior, objective, is_ladder):
+def fits(posterior, prior, objective, network):
     """Whether some of the parts, None for any, go with each other."""
     given = zip(("posterior", "prior", "objective"), (posterior, prior, objective), strict=True)
     triples = itertools.product(*(FACTORS[name] if value is None else [value] for name, value in given))
-    return any(not reasons(*triple) and not (is_ladder and triple[2] in OF_ONE_LEVEL) for triple in triples)
+    refused = OF_ONE_LEVEL if parts.is_ladder(network) else ()
+    refused += OF_NO_FLOW_OF_MAPS if network == "ladder_iaf" else ()
+    return any(not reasons(*triple) and triple[2] not in refused for triple in triples)
 
 
 def allowed(row):
@@ -78,7 +82,7 @@ def allowed(row):
         # Its layer says so: `supports_jit`.
         return False
     names = ("posterior", "prior", "objective")
-    return fits(*(row.get(name) for name in names), parts.is_ladder(row.get("network", "")))
+    return fits(*(row.get(name) for name in names), row.get("network", ""))
 
 
 def fixed_objective(vae, x, c, step):

@@ -5,6 +5,7 @@ import signal
 
 import keras
 import numpy as np
+import parts
 import pytest
 import tensorflow as tf
 
@@ -47,13 +48,12 @@ def make_vae(case="", seed=None, **options):
     body = networks.mlp([8])
     if case == "float16":
         body = keras.Sequential([keras.layers.Flatten(), keras.layers.Dense(8), keras.layers.Dropout(0.5, seed=3)])
-    vae = kv.VAE(
-        kv.Encoder(body, posteriors.MultivariateNormalDiag(2)),
-        kv.Decoder(networks.mlp([8]), likelihoods.Bernoulli((8, 8, 1))),
-        priors.StandardNormal(2),
-        seed=seed,
-        **options,
-    )
+    encoder = kv.Encoder(body, posteriors.MultivariateNormalDiag(2))
+    decoder = kv.Decoder(networks.mlp([8]), likelihoods.Bernoulli((8, 8, 1)))
+    if case == "levels":
+        encoder = parts.encoder("ladder_iaf", [4, 4], encoder.posterior)
+        decoder = parts.decoder("ladder_iaf", [4, 4], decoder.likelihood)
+    vae = kv.VAE(encoder, decoder, priors.StandardNormal(2), seed=seed, **options)
     options = {
         "averages": {"use_ema": True, "ema_momentum": 0.9},
         "accumulation": {"gradient_accumulation_steps": 2},
@@ -118,6 +118,7 @@ DATA = {
 }
 CASES = [
     ("arrays", ""),
+    pytest.param("arrays", "levels", marks=pytest.mark.slow),
     pytest.param("data.load", "averages", marks=pytest.mark.slow),
     pytest.param("dataset", "float16", marks=pytest.mark.slow),
     pytest.param("endless", "accumulation", marks=pytest.mark.slow),

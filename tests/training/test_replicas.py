@@ -130,6 +130,42 @@ def test_two_replicas_are_one_device_with_the_same_batch(one_device):
     assert np.isfinite(list(two["evaluate"].values())).all()
 
 
+LEVELS = """
+from keras_vae import flows
+
+def levels():
+    # Points, but for 1e-5: each replica draws its own noise.
+    keras.utils.set_random_seed(0)
+    flow = flows.Flow(posteriors.MultivariateNormalDiag(2), num_layers=1, units=(4,), context_size=2)
+    vae = kv.VAE(
+        kv.LadderEncoder(networks.mlp([8, 6]), posteriors.Deterministic(2)),
+        kv.LadderDecoder(networks.mlp([6, 8]), likelihoods.Bernoulli((4, 4, 1)), 2, posterior=flow),
+        priors.StandardNormal(2),
+        objectives.Reconstruction(),
+        seed=1,
+    )
+    vae.build()
+    vae.decoder.levels[0].part.projection.bias.assign([0.0, 0.0, -60.0, -60.0, 0.0, 0.0])
+    vae.compile(keras.optimizers.SGD(1e-2))
+    return vae
+"""
+
+
+def test_two_replicas_train_the_posteriors_of_levels_as_one_does():
+    one = output(run(LEVELS + "print(json.dumps(train_without_noise(levels(), x)))"))
+    program = """
+with tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"]).scope():
+    vae = levels()
+print(json.dumps(train_without_noise(vae, x)))
+"""
+    two = output(run(LEVELS + program, "[tf.config.LogicalDeviceConfiguration()] * 2"))
+    assert two["step"] == one["step"] == 4 * 3 + 3 * 2 + 2 * 2
+    for a, b in zip(two["weights"], one["weights"], strict=True):
+        np.testing.assert_allclose(a, b, atol=2e-4)
+    # The flow has learned.
+    assert one["evaluated"][1]["loss"] < one["history"]["loss"][0]
+
+
 @pytest.mark.slow
 def test_a_second_mirrored_strategy_over_other_devices_is_refused():
     program = """
