@@ -90,12 +90,14 @@ class VAE(Serializable, Inference, Stored, keras.Model):
     Attributes:
         encodes_all: whether `encode` gives q(z|x) of all of z: a subclass whose `infer` adds latents that have no
             encoder puts them beside the others in `with_code`, or says no.
+        is_game: whether a discriminator judges what the decoder makes: a diagnosis then looks at samples and game.
         chooses_steps_per_execution: whether `fit` lets one call of the compiled function make several steps where
             nobody can tell and `compile` left `steps_per_execution` at 1, Keras's default, which so does not mean 1
             (see `training.steps_per_call`). It is not saved with the model.
     """
 
     encodes_all: bool = True
+    is_game: bool = False
     chooses_steps_per_execution: bool = True
     # What a compiled step holds as a constant, and is therefore traced anew for.
     constants: tuple[str, ...] = ("seed", "gradient_skip_norm")

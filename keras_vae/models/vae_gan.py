@@ -63,8 +63,8 @@ class VAEGAN(Opposed):
     The prior, if it learns, has the loss of the encoder. D_l is what a layer of the discriminator makes of x, and
     -|.|^2 / 2 a Gaussian there, of unit variance, without its constant, summed over the features; so is it for the
     features F of a network of the user's. Larsen et al. 2016, "Autoencoding beyond pixels using a learned similarity
-    metric", have w_x = 0, w_s = 1, and lambda = 1 with a small gamma. `loss="hinge"` is max(0, 1 - d) and max(0, 1 + d) for the
-    logit d, and A = -d.
+    metric", have w_x = 0, w_s = 1, and lambda = 1 with a small gamma. `loss="hinge"` is max(0, 1 - d) and
+    max(0, 1 + d) for the logit d, and A = -d.
 
     With `adaptive` lambda = w_a |g_r| / (|g_a| + 0.0001), g_r and g_a the gradients of gamma (...) and of A in the
     kernel of the decoder's last layer: Esser et al. 2021, "Taming transformers for high-resolution image synthesis",
@@ -131,6 +131,7 @@ class VAEGAN(Opposed):
         TypeError: for a discriminator or features that are no Keras layers.
     """
 
+    is_game = True
     constants = (
         *Opposed.constants,
         *("pixel_weight", "similarity_weight", "feature_weight", "decoder_weight", "adversarial_weight", "adaptive"),
