@@ -15,8 +15,8 @@ SURE = 0.98
 # Share of the steps that the decoder waited, where it hardly learns.
 WAITED = 0.9
 CALM = (
-    "Give the discriminator less: a smaller discriminator_learning_rate, fewer filters, or r1_weight=1; keep the margin "
-    "(0.35), which lets it wait; or start the game later, with start at a tenth of the steps."
+    "Give the discriminator less: a smaller discriminator_learning_rate, fewer filters, or r1_weight=1; keep the "
+    "margin (0.35), which lets it wait; or start the game later, with start at a tenth of the steps."
 )
 
 
@@ -54,8 +54,8 @@ def _constant_samples(vae: VAE, x: np.ndarray, condition: np.ndarray | None) -> 
         Finding(
             "constant_samples",
             spread,
-            f"Samples differ from each other by {spread:.0%} of what data do: the decoder draws nearly the same picture "
-            "for every z of the prior.",
+            f"Samples differ from each other by {spread:.0%} of what data do: the decoder draws nearly the same "
+            "picture for every z of the prior.",
             "Let z be needed: more pixel_weight or similarity_weight, a smaller adversarial_weight, or a smaller "
             f"weight of the KL (objectives.ELBO(kl_weight=0.5)). {CALM}",
         )
@@ -84,7 +84,8 @@ def _of_history(history: Mapping[str, Any]) -> list[Finding]:
                 waited,
                 f"The decoder waited in {waited:.0%} of the steps of the last epoch, because the discriminator knows "
                 "too little to teach it anything.",
-                "Give the discriminator more: a larger discriminator_learning_rate or more filters; or a larger margin.",
+                "Give the discriminator more: a larger discriminator_learning_rate or more filters; or a larger "
+                "margin.",
             )
         )
     if resets := last.get("discriminator_resets", 0.0):
