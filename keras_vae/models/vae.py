@@ -325,7 +325,7 @@ class VAE(Serializable, Inference, Stored, keras.Model):
         variables = self.trainable_variables
         if not self.optimizer.built:
             self.optimizer.build(variables)
-        backup = step_guard.Backup(self.non_trainable_variables)
+        backup = step_guard.Backup(self.changed_by_a_pass)
         seed = seeds.fold_in(self.seed, self._step())
         taken = self.differentiate(x, condition, sample_weight, seed, variables, **self._named_target(target))
         terms, loss, extra, gradients = taken.terms, taken.loss, taken.extra, taken.gradients
@@ -363,6 +363,11 @@ class VAE(Serializable, Inference, Stored, keras.Model):
             )
             scaled = self.optimizer.scale_loss(replicas.share_of_mean(loss, terms.total_weight))
         return Taken(terms, loss, extra, tape.gradient(scaled, variables))
+
+    @property
+    def changed_by_a_pass(self) -> list[keras.Variable]:
+        """What the networks may change by themselves when they are called in training; a skipped step restores it."""
+        return self.non_trainable_variables
 
     def update(self, checked: CheckedStep, variables: Sequence[keras.Variable], taken: Taken) -> None:
         """Let the optimizer take a step that was looked at, unless it is to be skipped.

@@ -238,6 +238,11 @@ class VAEGAN(Opposed):
         """The weights of the discriminator and of the feature network."""
         return [*self.discriminator.variables, *(() if self.features is None else self.features.variables)]
 
+    @property
+    def changed_by_a_pass(self) -> list[keras.Variable]:
+        """As in `VAE`, and the discriminator's kernels, which spectral normalisation divides in each pass."""
+        return [*super().changed_by_a_pass, *self.discriminator.trainable_variables]
+
     def weights_at(self, step: int) -> tuple[float, ...]:
         """As in `VAE`, and the weights of the terms."""
         at = tf.constant(step, tf.int64)
@@ -422,8 +427,7 @@ class VAEGAN(Opposed):
         if others and (self.margin is not None):
             alone = CheckedStep([g for g, _ in others], checked.reason)
             super().update(_unless(alone, taken.decoder_learns), [v for _, v in others], taken)
-        left_out = self.update_discriminator(taken.discriminator_gradients, skipped | ~taken.discriminator_learns)
-        del left_out
+        self.update_discriminator(taken.discriminator_gradients, skipped | ~taken.discriminator_learns)
         self._count(taken.is_won & ~skipped)
         counts = {name: tf.where(skipped, 0.0, value) for name, value in taken.numbers.items()}
         weight = tf.where(skipped, 0.0, taken.terms.total_weight)
