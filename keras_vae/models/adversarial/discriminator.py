@@ -79,7 +79,7 @@ def with_layer(discriminator: keras.Layer, name: str) -> keras.Model:
             f"similarity_layer={name!r} is no layer of the discriminator, which has "
             f"{', '.join(map(repr, stages_of(discriminator)))}."
         )
-    return keras.Model(discriminator.inputs, [*discriminator.outputs, discriminator.get_layer(name).output])
+    return keras.Model(discriminator.inputs[0], [*discriminator.outputs, discriminator.get_layer(name).output])
 
 
 def as_list(output: Any) -> list[tf.Tensor]:
