@@ -38,6 +38,8 @@ from keras_vae.training.step_guard import CheckedStep
 
 # Folded into the seed of a batch: of draws from the prior, and of new weights of the discriminator.
 PRIOR_DRAWS, NEW_WEIGHTS = 0x676E, 0x6E77
+# Steps of the moving average of the features' variance, and the least that it may be.
+WINDOW, TINY = 100.0, 1e-8
 
 
 @dataclasses.dataclass(frozen=True)
@@ -55,15 +57,16 @@ class Round(Taken):
 class VAEGAN(Opposed):
     """Encoder, decoder and discriminator, each with a loss of its own; x~ = E[x|z] is the mean of the likelihood.
 
-        r(x, z)        = w_x log p(x|z) - w_s |D_l(x) - D_l(x~)|^2 / 2 - w_f |F(x) - F(x~)|^2 / 2
+        r(x, z)        = w_x log p(x|z) - w_s |D_l(x) - D_l(x~)|^2 / 2 v - w_f |F(x) - F(x~)|^2 / 2
         encoder        objective with r in place of log p(x|z): for the ELBO, KL - E_q[r]
         decoder        gamma (the same) + lambda A,   A = mean over x~ of q(z|x), and of p(z), of -log D(x~)
         discriminator  (C(x) + C(x~)) / 2,   C(x) = -log D(x),   C(x~) = mean of both of -log(1 - D(x~))
 
     The prior, if it learns, has the loss of the encoder. D_l is what a layer of the discriminator makes of x, and
-    -|.|^2 / 2 a Gaussian there, of unit variance, without its constant, summed over the features; so is it for the
-    features F of a network of the user's. Larsen et al. 2016, "Autoencoding beyond pixels using a learned similarity
-    metric", have w_x = 0, w_s = 1, and lambda = 1 with a small gamma. `loss="hinge"` is max(0, 1 - d) and
+    -|.|^2 / 2 v a Gaussian there, without its constant, summed over the features: of unit variance in units of the
+    features' own, v, a moving average of their variance over the data, which batch normalisation would make 1. For the
+    features F of a network of the user's v is 1. Larsen et al. 2016, "Autoencoding beyond pixels using a learned
+    similarity metric", have w_x = 0, w_s = 1, and lambda = 1 with a small gamma. `loss="hinge"` is max(0, 1 - d) and
     max(0, 1 + d) for the logit d, and A = -d.
 
     With `adaptive` lambda = w_a |g_r| / (|g_a| + 0.0001), g_r and g_a the gradients of gamma (...) and of A in the
@@ -83,7 +86,7 @@ class VAEGAN(Opposed):
                                      shares of data, of x~ from q(z|x) and of x~ from p(z) that it is right about
         adversarial_loss, adversarial_weight
                                      A and lambda
-        similarity, feature_distance |.|^2 / 2 in nats per example, where they have a weight
+        similarity, feature_distance |.|^2 / 2 v in nats per example, where they have a weight
         decoder_waits, discriminator_waits
                                      shares of the steps in which a side waited
         discriminator_resets         how often it was drawn anew, up to now
@@ -160,7 +163,7 @@ class VAEGAN(Opposed):
         through_encoder: bool = False,
         filters: Sequence[int] = (32, 64, 128),
         patches: bool = False,
-        discriminator_learning_rate: float = 2e-4,
+        discriminator_learning_rate: float = 1e-3,
         r1_weight: float = 0.0,
         margin: float | None = 0.35,
         equilibrium: float | None = None,
@@ -206,6 +209,14 @@ class VAEGAN(Opposed):
         self.similarity_layer = similarity_layer
         self.lead = learner.counter(self, "lead")
         self.resets = learner.counter(self, "resets")
+        self.feature_variance = self.add_weight(
+            name="feature_variance",
+            shape=(),
+            initializer="zeros",
+            trainable=False,
+            dtype="float32",
+            aggregation="only_first_replica",
+        )
         names = ["discriminator_loss", "told_real", "told_reconstructed", "adversarial_loss", "adversarial_weight"]
         names += ["told_drawn"] if self.prior_draws else []
         names += ["similarity"] if self._has_similarity else []
@@ -262,7 +273,13 @@ class VAEGAN(Opposed):
         return logits, seen if self._has_similarity else []
 
     def _compare(
-        self, terms: Terms, x: tf.Tensor, made: tf.Tensor, of_x: list[tf.Tensor], of_made: list[tf.Tensor]
+        self,
+        terms: Terms,
+        x: tf.Tensor,
+        made: tf.Tensor,
+        of_x: list[tf.Tensor],
+        of_made: list[tf.Tensor],
+        training: bool,
     ) -> tuple[Terms, dict[str, tf.Tensor]]:
         """The terms with r(x, z) in place of log p(x|z), and the distances in it.
 
@@ -272,21 +289,36 @@ class VAEGAN(Opposed):
             made: x~, [K B, ...].
             of_x: what D_l makes of x.
             of_made: of x~.
+            training: whether v follows these x.
         """
         step, shape = self._step(), tf.shape(terms.log_likelihood)
         found = {}
         if of_x:
-            found["similarity"] = (self.similarity_weight, of_x, of_made)
+            found["similarity"] = (self.similarity_weight, of_x, of_made, self._variance(terms, of_x, training))
         if self.features is not None:
             seen = [discriminators.as_list(self.features(images, training=False)) for images in (x, made)]
-            found["feature_distance"] = (self.feature_weight, *seen)
+            found["feature_distance"] = (self.feature_weight, *seen, 1.0)
         r, numbers = schedules.at_step(self.pixel_weight, step) * terms.log_likelihood, {}
-        for name, (weight, real, drawn) in found.items():
+        for name, (weight, real, drawn, variance) in found.items():
             pairs = zip(real, drawn, strict=True)
-            distance = tf.reshape(tf.add_n([game.squared_distance(a, b) for a, b in pairs]), shape)
+            distance = tf.reshape(tf.add_n([game.squared_distance(a, b) for a, b in pairs]), shape) / variance
             r -= schedules.at_step(weight, step) * distance
             numbers[name] = terms.mean(tf.reduce_mean(distance, axis=0))
         return dataclasses.replace(terms, log_likelihood=r), numbers
+
+    def _variance(self, terms: Terms, of_x: list[tf.Tensor], training: bool) -> tf.Tensor:
+        """v: the variance of what D_l makes of x over the data, a mean over all features; positive."""
+        before = tf.convert_to_tensor(self.feature_variance)
+        flat = tf.stop_gradient(tf.concat([tf.reshape(a, [tf.shape(a)[0], -1]) for a in of_x], axis=1))
+        count = terms.total_weight
+        mean, square = (game.over_replicas(terms.mean(values), count) for values in (flat, tf.square(flat)))
+        here = tf.reduce_mean(square - tf.square(mean))
+        if training:
+            after = tf.where(before > 0, before + (here - before) / WINDOW, here)
+            self.feature_variance.assign(after)
+            return tf.maximum(after, TINY)
+        # A model that has not learned yet knows no average.
+        return tf.maximum(tf.where(before > 0, before, here), TINY)
 
     def compute_objective(
         self,
@@ -301,7 +333,7 @@ class VAEGAN(Opposed):
         terms, (x, _, target) = self.observe(x, condition, sample_weight, seed, training, target)
         real, made = self._pictures(terms, x, target)
         of_x, of_made = (self._look(images, False)[1] for images in (real, made)) if self._has_similarity else ([], [])
-        compared, _ = self._compare(terms, real, made, of_x, of_made)
+        compared, _ = self._compare(terms, real, made, of_x, of_made, False)
         return terms, *self.score(compared, target)
 
     def _pictures(self, terms: Terms, x: tf.Tensor, target: tf.Tensor | None) -> tuple[tf.Tensor, tf.Tensor]:
@@ -343,7 +375,9 @@ class VAEGAN(Opposed):
             logits, seen = self._look(tf.concat(images, axis=0), True)
             logits = tf.split(logits, sizes)
             features = [tf.split(values, sizes)[:2] for values in seen]
-            compared, numbers = self._compare(terms, real, made, [a for a, _ in features], [b for _, b in features])
+            compared, numbers = self._compare(
+                terms, real, made, [a for a, _ in features], [b for _, b in features], True
+            )
             loss, extra = self.score(compared, target)
 
             def mean(per_image: tf.Tensor, number: int) -> tf.Tensor:

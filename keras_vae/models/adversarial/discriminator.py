@@ -19,9 +19,10 @@ def make(event_shape: Sequence[int], filters: Sequence[int], patches: bool = Fal
 
     Images pass one convolution of stride 2 for each number of filters (of stride 1 once they have fewer than 4 rows or
     columns), then a dense layer to one logit, or a convolution to one for each place. Data of other shapes pass dense
-    layers of as many units. Activations are leaky rectifiers, and each kernel is divided by its largest singular value
-    after each of its steps: Miyato et al. 2018, "Spectral normalization for generative adversarial networks", as
-    `keras.layers.SpectralNormalization` has it. The layers before the last are called `stage_1`, `stage_2`, ...
+    layers of as many units. Activations are leaky rectifiers, and each kernel but the last is divided, in each pass in
+    training, by its largest singular value, which is found by one step of a power iteration: Miyato et al. 2018,
+    "Spectral normalization for generative adversarial networks", as `keras.layers.SpectralNormalization` has it. With
+    the last one, too, the logits of small networks stay near 0. The layers before it are called `stage_1`, ...
 
     Args:
         event_shape: of one example.
@@ -50,11 +51,11 @@ def make(event_shape: Sequence[int], filters: Sequence[int], patches: bool = Fal
         layers.append(keras.layers.LeakyReLU(SLOPE, name=f"stage_{number}", **options))
     last: keras.Layer
     if is_image and patches:
-        last = keras.layers.Conv2D(1, 3, padding="same", data_format=CHANNELS_LAST, **options)
+        last = keras.layers.Conv2D(1, 3, padding="same", data_format=CHANNELS_LAST, name="logits", **options)
     else:
         layers += [keras.layers.Flatten(CHANNELS_LAST, **options)] if is_image else []
-        last = keras.layers.Dense(1, **options)
-    layers.append(keras.layers.SpectralNormalization(last, name="logits", **options))
+        last = keras.layers.Dense(1, name="logits", **options)
+    layers.append(last)
     return keras.Sequential(layers, name="discriminator")
 
 
