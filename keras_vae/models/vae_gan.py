@@ -385,12 +385,12 @@ class VAEGAN(Opposed):
                 per_example = tf.reduce_mean(tf.reshape(per_image, [-1, sizes[0]]), axis=0)
                 return terms.mean(per_example) if number < 2 else tf.reduce_mean(per_example)
 
-            def of_made(cost: Any) -> tf.Tensor:
+            def of_fakes(cost: Any) -> tf.Tensor:
                 costs = [mean(cost(kind, given), number) for number, given in enumerate(logits) if number]
                 return tf.add_n(costs) / len(costs)
 
-            cost_of_real, cost_of_made = mean(game.cost_of_real(kind, logits[0]), 0), of_made(game.cost_of_made)
-            adversarial, judging = of_made(game.cost_of_maker), 0.5 * (cost_of_real + cost_of_made)
+            cost_of_real, cost_of_made = mean(game.cost_of_real(kind, logits[0]), 0), of_fakes(game.cost_of_made)
+            adversarial, judging = of_fakes(game.cost_of_maker), 0.5 * (cost_of_real + cost_of_made)
             count = terms.total_weight
             penalised = judging + self._penalty(real, terms)
             shared, played, judged = (share_of_mean(value, count) for value in (loss, adversarial, penalised))
