@@ -105,14 +105,15 @@ class VAEGAN(Opposed):
         objective: the ELBO unless told otherwise.
         seed: of the noise.
         pixel_weight: w_x; this and the other weights are numbers or schedules of the step.
-        similarity_weight: w_s.
+        similarity_weight: w_s. What the discriminator looks at moves while it learns: with 1 beside the pixels, short
+            trainings on small pictures came to nothing.
         similarity_layer: name of the layer D_l, of a sequential or functional discriminator. None is the last stage of
             one that is made here, and the features of one that gives them.
         features: F, a Keras layer or model from x to one tensor or a list of them. It is left as it is, and saved with
             the model.
         feature_weight: w_f.
         decoder_weight: gamma.
-        adversarial_weight: w_a, or lambda itself if it is not `adaptive`.
+        adversarial_weight: w_a, or lambda itself if it is not `adaptive`. Below 1, what the data ask for is the stronger.
         adaptive: whether lambda follows from the gradients.
         start: step before which lambda is 0. The discriminator, too, then waits, unless it has a similarity to learn.
         loss: "cross_entropy" or "hinge".
@@ -150,12 +151,12 @@ class VAEGAN(Opposed):
         objective: Objective | None = None,
         seed: int | None = None,
         pixel_weight: float | Schedule = 1.0,
-        similarity_weight: float | Schedule = 1.0,
+        similarity_weight: float | Schedule = 0.1,
         similarity_layer: str | None = None,
         features: keras.Layer | None = None,
         feature_weight: float | Schedule = 1.0,
         decoder_weight: float | Schedule = 1.0,
-        adversarial_weight: float | Schedule = 1.0,
+        adversarial_weight: float | Schedule = 0.5,
         adaptive: bool = True,
         start: int = 0,
         loss: str = "cross_entropy",
@@ -163,7 +164,7 @@ class VAEGAN(Opposed):
         through_encoder: bool = False,
         filters: Sequence[int] = (32, 64, 128),
         patches: bool = False,
-        discriminator_learning_rate: float = 1e-3,
+        discriminator_learning_rate: float = 3e-4,
         r1_weight: float = 0.0,
         margin: float | None = 0.35,
         equilibrium: float | None = None,
