@@ -113,7 +113,7 @@ class VAEGAN(Opposed):
             the model.
         feature_weight: w_f.
         decoder_weight: gamma.
-        adversarial_weight: w_a, or lambda itself if it is not `adaptive`. Below 1, what the data ask for is the stronger.
+        adversarial_weight: w_a, or lambda itself if it is not `adaptive`. Below 1 what the data ask for is stronger.
         adaptive: whether lambda follows from the gradients.
         start: step before which lambda is 0. The discriminator, too, then waits, unless it has a similarity to learn.
         loss: "cross_entropy" or "hinge".
