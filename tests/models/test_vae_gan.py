@@ -1,6 +1,11 @@
 """VAEGAN: three losses for three sets of weights, the guard, and what a user meets."""
 
+import json
 import math
+import os
+import subprocess
+import sys
+from pathlib import Path
 
 import keras
 import numpy as np
@@ -30,10 +35,11 @@ def own_discriminator():
     return keras.Sequential(layers)
 
 
-def make(optimizer=None, objective=None, **options):
+def make(objective=None, eager=True, **options):
+    """A few steps are faster than their tracing."""
     keras.utils.set_random_seed(0)
     vae = parts.vae(kv.VAEGAN, **{"filters": (4, 4), "objective": objective, **options})
-    vae.compile(optimizer or keras.optimizers.Adam(1e-3))
+    vae.compile(keras.optimizers.Adam(1e-3), run_eagerly=eager)
     return vae
 
 
@@ -130,7 +136,8 @@ def test_each_loss_reaches_its_own_weights_and_no_others(kind, through_encoder):
     reached = set()
     for variable, found in zip(variables, taken.gradients, strict=True):
         expected = tf.convert_to_tensor(tape.gradient(loss, variable))
-        of_game = tape.gradient(game_term, variable, unconnected_gradients="zero")
+        of_game = tape.gradient(game_term, variable)
+        of_game = np.zeros(variable.shape, "float32") if of_game is None else of_game
         if id(variable) in decoder:
             expected = 0.4 * expected + 5.0 * of_game
         elif id(variable) in encoder and through_encoder:
@@ -266,7 +273,7 @@ def test_it_is_saved_and_loaded_with_all_three_optimizers(tmp_path):
     def batches():
         return tf.data.Dataset.from_tensor_slices(X).batch(8)
 
-    vae = make(patience=4, equilibrium=1e3, margin=None)
+    vae = make(patience=4, equilibrium=1e3, margin=None, eager=False)
     vae.fit(batches(), epochs=2, verbose=0)
     vae.save(tmp_path / "vae.keras")
     loaded = keras.saving.load_model(tmp_path / "vae.keras")
@@ -333,7 +340,7 @@ def test_a_discriminator_is_made_for_any_shape(shape, patches):
     logits = made(x, training=True)
     is_image = len(shape) == 3 and min(shape[:2]) >= 4
     assert logits.shape == ((3, *logits.shape[1:3], 1) if patches and is_image else (3, 1))
-    for _ in range(30):
+    for _ in range(15):
         made(x, training=True)
     before = arrays(made.variables)
     a, b = np.asarray(made(x, training=False)), np.asarray(made(x, training=False))
@@ -342,18 +349,20 @@ def test_a_discriminator_is_made_for_any_shape(shape, patches):
     for layer in made.layers:
         if isinstance(layer, keras.layers.SpectralNormalization):
             kernel = keras.ops.convert_to_numpy(layer.layer.kernel)
-            assert np.linalg.norm(kernel.reshape(-1, kernel.shape[-1]), 2) == pytest.approx(1.0, rel=0.05)
+            assert np.linalg.norm(kernel.reshape(-1, kernel.shape[-1]), 2) == pytest.approx(1.0, rel=0.1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("precision", ["mixed_bfloat16", "mixed_float16"])
 def test_in_half_precision(precision):
     keras.config.set_dtype_policy(precision)
-    vae = make(r1_weight=0.5)
+    vae = make(r1_weight=0.5, eager=False)
     history = vae.fit(X, epochs=2, batch_size=8, verbose=0).history
     assert all(np.isfinite(values).all() for values in history.values())
     assert {v.dtype for v in vae.discriminator.variables} == {"float32"}
 
 
+@pytest.mark.slow
 def test_conditional_models_ladders_codes_and_weights_play_too():
     labels = np.arange(24) % 4
     condition = parts.CONDITIONS["label"]()
@@ -386,6 +395,75 @@ def test_conditional_models_ladders_codes_and_weights_play_too():
         similarity_weight=0.0,
     )
     assert np.isfinite(codes.fit(X, batch_size=8, epochs=2, verbose=0).history["loss"]).all()
+
+
+REPLICAS = """
+import json
+import tensorflow as tf
+tf.config.set_logical_device_configuration(
+    tf.config.list_physical_devices("CPU")[0], [tf.config.LogicalDeviceConfiguration()] * 2
+)
+import keras, numpy as np
+import keras_vae as kv
+from keras_vae import likelihoods, networks, objectives, posteriors, priors
+
+x = np.random.default_rng(0).random((37, 8, 8, 1)).astype("float32")
+found = []
+for options in (
+    {"margin": 0.01},
+    {"r1_weight": 1.0, "through_encoder": True, "margin": None, "loss": "hinge", "equilibrium": 100.0, "patience": 3},
+):
+    weights = []
+    for strategy in (tf.distribute.get_strategy(), tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])):
+        with strategy.scope():
+            keras.utils.set_random_seed(0)
+            vae = kv.VAEGAN(
+                kv.Encoder(networks.mlp([16]), posteriors.Deterministic(2)),
+                kv.Decoder(networks.mlp([16]), likelihoods.Normal((8, 8, 1))),
+                priors.StandardNormal(2),
+                objective=objectives.Reconstruction(),
+                seed=1,
+                filters=(4, 8),
+                prior_draws=False,
+                **options,
+            )
+            vae.build()
+            vae.compile(keras.optimizers.Adam(1e-2))
+        vae.fit(x, batch_size=12, epochs=3, shuffle=False, verbose=0)
+        weights.append([np.asarray(w, "float64").tolist() for w in vae.get_weights()])
+    found.append([weights, int(vae.resets.numpy())])
+print(json.dumps(found))
+"""
+
+
+@pytest.mark.slow
+def test_two_replicas_are_one_device_with_the_same_batch():
+    """Without noise: who waits, the adaptive weight, normalised kernels and new ones are the same."""
+    command = [sys.executable, "-c", REPLICAS]
+    paths = [str(folder) for folder in Path(__file__).parents[:2]]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([*paths, os.environ.get("PYTHONPATH", "")])}
+    result = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
+    assert result.returncode == 0, result.stderr[-3000:]
+    (plain, none), (anew, resets) = json.loads(result.stdout.strip().splitlines()[-1])
+    assert (none, resets) == (0, 4)
+    for one, two in (plain, anew):
+        for a, b in zip(one, two, strict=True):
+            np.testing.assert_allclose(a, b, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "words"),
+    [
+        ({"discriminator": "patches"}, TypeError, "discriminator must be a Keras layer or model"),
+        ({"features": abs}, TypeError, "features must be a Keras layer or model"),
+        ({"similarity_layer": "stage_9"}, ValueError, "has .*'stage_1'.*'logits'"),
+        ({"discriminator": TwoHeads(), "similarity_layer": "hidden"}, ValueError, "let it give .logits, features."),
+        ({"discriminator": own_discriminator()}, ValueError, "name it by similarity_layer"),
+    ],
+)
+def test_what_cannot_be_is_refused(options, error, words):
+    with pytest.raises(error, match=words):
+        make(**options).train_on_batch(X)
 
 
 # --- Diagnosis.
