@@ -242,7 +242,7 @@ class VAEGAN(Opposed):
         eye = self.discriminator
         if self._has_similarity and self.similarity_layer is not None:
             eye = discriminators.with_layer(self.discriminator, self.similarity_layer)
-        vars(self)["eye"] = eye
+        self.__dict__["eye"] = eye
         self.build_opponent(beta_1=0.5, beta_2=0.999)
 
     @property
@@ -448,8 +448,8 @@ class VAEGAN(Opposed):
             if id(kernel) not in gradients:
                 raise ValueError("The last layer of the decoder is frozen: adaptive=True looks at its gradients.")
             pair = [_dense(of[id(kernel)], kernel) / scale for of in (gradients, of_game)]
-            size = math.prod(self.decoder.event_shape)
-            weight *= game.adaptive_weight(*replicas.sum_gradients(pair), size)
+            reconstruction, adversarial = replicas.sum_gradients(pair)
+            weight *= game.adaptive_weight(reconstruction, adversarial, math.prod(self.decoder.event_shape))
         return tf.where(self._step() >= self.start, weight, 0.0)
 
     def update(self, checked: CheckedStep, variables: Sequence[keras.Variable], taken: Round) -> None:  # type: ignore[override]
