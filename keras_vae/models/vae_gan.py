@@ -22,6 +22,7 @@ from keras_vae.conditions import condition_for
 from keras_vae.models import learner
 from keras_vae.models.adversarial import discriminator as discriminators
 from keras_vae.models.adversarial import game
+from keras_vae.models.adversarial.comparison import compare
 from keras_vae.models.adversarial.game import Costs
 from keras_vae.models.adversarial.opposed import Opposed
 from keras_vae.models.decoder import Decoder
@@ -38,8 +39,8 @@ from keras_vae.training.step_guard import CheckedStep
 
 # Folded into the seed of a batch: of draws from the prior, and of new weights of the discriminator.
 PRIOR_DRAWS, NEW_WEIGHTS = 0x676E, 0x6E77
-# Steps of the moving average of the features' variance, and the least that it may be.
-WINDOW, TINY = 100.0, 1e-8
+# The weight of distances in the discriminator, unless given.
+SIMILARITY = 0.1
 
 
 @dataclasses.dataclass(frozen=True)
@@ -100,15 +101,15 @@ class VAEGAN(Opposed):
         decoder: p(x|z), of gray levels or real numbers: zeros and ones are told from means at a glance.
         prior: p(z).
         discriminator: any Keras layer or model from x [B, ...] to logits [B, ...], or to [logits, features], whose
-            features are then D_l. None makes one from the shape of the data: spectrally normalised convolutions, or
-            dense layers.
+            features are then D_l; it sees no condition. None makes one from the shape of the data: spectrally normalised
+            convolutions, or dense layers.
         objective: the ELBO unless told otherwise.
         seed: of the noise.
         pixel_weight: w_x; this and the other weights are numbers or schedules of the step.
-        similarity_weight: w_s. What the discriminator looks at moves while it learns: with 1 beside the pixels, short
-            trainings on small pictures came to nothing.
-        similarity_layer: name of the layer D_l, of a sequential or functional discriminator. None is the last stage of
-            one that is made here, and the features of one that gives them.
+        similarity_weight: w_s; None is 0.1, and 0 where there is no layer to measure in. What the discriminator looks at
+            moves while it learns: with 1 beside the pixels, short trainings on small pictures came to nothing.
+        similarity_layer: name of the layer D_l, of a sequential or functional discriminator. None is what the last of its
+            layers with weights sees, or the features of one that gives them.
         features: F, a Keras layer or model from x to one tensor or a list of them. It is left as it is, and saved with
             the model.
         feature_weight: w_f.
@@ -151,7 +152,7 @@ class VAEGAN(Opposed):
         objective: Objective | None = None,
         seed: int | None = None,
         pixel_weight: float | Schedule = 1.0,
-        similarity_weight: float | Schedule = 0.1,
+        similarity_weight: float | Schedule | None = None,
         similarity_layer: str | None = None,
         features: keras.Layer | None = None,
         feature_weight: float | Schedule = 1.0,
@@ -182,7 +183,10 @@ class VAEGAN(Opposed):
             if network is not None:
                 require_kind(name, network, keras.Layer, "a Keras layer or model")
         self.pixel_weight = check_weight("pixel_weight", pixel_weight)
-        self.similarity_weight = check_weight("similarity_weight", similarity_weight)
+        self.similarity_weight = check_weight(
+            "similarity_weight", SIMILARITY if similarity_weight is None else similarity_weight
+        )
+        self.must_have_similarity = similarity_weight is not None and self._has_similarity
         self.feature_weight = check_weight("feature_weight", feature_weight)
         self.decoder_weight = check_weight("decoder_weight", decoder_weight)
         self.adversarial_weight = check_weight("adversarial_weight", adversarial_weight)
@@ -205,7 +209,6 @@ class VAEGAN(Opposed):
         if is_made:
             stages = check_sizes("filters", filters)
             discriminator = discriminators.make(decoder.event_shape, stages, check_flag("patches", patches))
-            similarity_layer = similarity_layer or f"stage_{len(stages)}"
         self.discriminator = discriminator
         self.similarity_layer = similarity_layer
         self.lead = learner.counter(self, "lead")
@@ -238,10 +241,17 @@ class VAEGAN(Opposed):
         for network in (self.discriminator, self.features):
             if network is not None and not network.built:
                 network.build(shape)
-        # Not an attribute that Keras tracks: its layers are those of the discriminator.
         eye = self.discriminator
-        if self._has_similarity and self.similarity_layer is not None:
-            eye = discriminators.with_layer(self.discriminator, self.similarity_layer)
+        if self._has_similarity:
+            eye = discriminators.with_features(self.discriminator, self.similarity_layer, shape)
+            if eye is None and self.must_have_similarity:
+                raise ValueError(
+                    "similarity_weight is that of a distance in a layer of the discriminator: name it by "
+                    "similarity_layer, let the discriminator give [logits, features], or set similarity_weight=0."
+                )
+            if eye is None:
+                eye, self.similarity_weight = self.discriminator, 0.0
+        # Not an attribute that Keras tracks: its layers are those of the discriminator.
         self.__dict__["eye"] = eye
         self.build_opponent(beta_1=0.5, beta_2=0.999)
 
@@ -266,60 +276,7 @@ class VAEGAN(Opposed):
     def _look(self, images: tf.Tensor, training: bool) -> tuple[tf.Tensor, list[tf.Tensor]]:
         """Logits [B, ...] and what D_l makes, none or some tensors."""
         logits, *seen = discriminators.as_list(vars(self)["eye"](images, training=training))
-        if self._has_similarity and not seen:
-            raise ValueError(
-                "similarity_weight is that of a distance in a layer of the discriminator: name it by similarity_layer, "
-                "let the discriminator give [logits, features], or set similarity_weight=0."
-            )
         return logits, seen if self._has_similarity else []
-
-    def _compare(
-        self,
-        terms: Terms,
-        x: tf.Tensor,
-        made: tf.Tensor,
-        of_x: list[tf.Tensor],
-        of_made: list[tf.Tensor],
-        training: bool,
-    ) -> tuple[Terms, dict[str, tf.Tensor]]:
-        """The terms with r(x, z) in place of log p(x|z), and the distances in it.
-
-        Args:
-            terms: of the batch, K draws.
-            x: data [B, ...].
-            made: x~, [K B, ...].
-            of_x: what D_l makes of x.
-            of_made: of x~.
-            training: whether v follows these x.
-        """
-        step, shape = self._step(), tf.shape(terms.log_likelihood)
-        found = {}
-        if of_x:
-            found["similarity"] = (self.similarity_weight, of_x, of_made, self._variance(terms, of_x, training))
-        if self.features is not None:
-            seen = [discriminators.as_list(self.features(images, training=False)) for images in (x, made)]
-            found["feature_distance"] = (self.feature_weight, *seen, 1.0)
-        r, numbers = schedules.at_step(self.pixel_weight, step) * terms.log_likelihood, {}
-        for name, (weight, real, drawn, variance) in found.items():
-            pairs = zip(real, drawn, strict=True)
-            distance = tf.reshape(tf.add_n([game.squared_distance(a, b) for a, b in pairs]), shape) / variance
-            r -= schedules.at_step(weight, step) * distance
-            numbers[name] = terms.mean(tf.reduce_mean(distance, axis=0))
-        return dataclasses.replace(terms, log_likelihood=r), numbers
-
-    def _variance(self, terms: Terms, of_x: list[tf.Tensor], training: bool) -> tf.Tensor:
-        """v: the variance of what D_l makes of x over the data, a mean over all features; positive."""
-        before = tf.convert_to_tensor(self.feature_variance)
-        flat = tf.stop_gradient(tf.concat([tf.reshape(a, [tf.shape(a)[0], -1]) for a in of_x], axis=1))
-        count = terms.total_weight
-        mean, square = (game.over_replicas(terms.mean(values), count) for values in (flat, tf.square(flat)))
-        here = tf.reduce_mean(square - tf.square(mean))
-        if training:
-            after = tf.where(before > 0, before + (here - before) / WINDOW, here)
-            self.feature_variance.assign(after)
-            return tf.maximum(after, TINY)
-        # A model that has not learned yet knows no average.
-        return tf.maximum(tf.where(before > 0, before, here), TINY)
 
     def compute_objective(
         self,
@@ -334,7 +291,7 @@ class VAEGAN(Opposed):
         terms, (x, _, target) = self.observe(x, condition, sample_weight, seed, training, target)
         real, made = self._pictures(terms, x, target)
         of_x, of_made = (self._look(images, False)[1] for images in (real, made)) if self._has_similarity else ([], [])
-        compared, _ = self._compare(terms, real, made, of_x, of_made, False)
+        compared, _ = compare(self, terms, real, made, of_x, of_made, False)
         return terms, *self.score(compared, target)
 
     def _pictures(self, terms: Terms, x: tf.Tensor, target: tf.Tensor | None) -> tuple[tf.Tensor, tf.Tensor]:
@@ -467,7 +424,8 @@ class VAEGAN(Opposed):
         counts = {name: tf.where(skipped, 0.0, value) for name, value in taken.numbers.items()}
         weight = tf.where(skipped, 0.0, taken.terms.total_weight)
         for name, mean in self._game.items():
-            mean.update_state(counts[name], sample_weight=weight)
+            if name in counts:
+                mean.update_state(counts[name], sample_weight=weight)
 
     def _count(self, is_won: tf.Tensor) -> None:
         """Steps in a row in which the discriminator had won; after `patience` of them its kernels are drawn anew."""
@@ -490,7 +448,8 @@ class VAEGAN(Opposed):
     def train_step(self, data: Any) -> dict[str, tf.Tensor]:
         """One step of all three."""
         logs = super().train_step(data)
-        numbers = {name: mean.result() for name, mean in self._game.items()}
+        unused = () if self._has_similarity else ("similarity",)
+        numbers = {name: mean.result() for name, mean in self._game.items() if name not in unused}
         if self.patience is not None:
             numbers["discriminator_resets"] = tf.cast(tf.convert_to_tensor(self.resets), tf.float32)
         return {**logs, **replicas.for_keras(numbers)}

@@ -309,6 +309,7 @@ def test_a_feature_network_is_looked_through_and_left_alone(tmp_path):
     assert all(same(arrays(loaded.features.variables), before))
 
 
+@kv.register
 class TwoHeads(keras.Model):
     """A discriminator that says itself where distances are measured."""
 
@@ -325,10 +326,13 @@ class TwoHeads(keras.Model):
         return self.head(seen), seen
 
 
-def test_a_discriminator_may_give_its_features_itself():
-    vae = make(discriminator=TwoHeads())
+@pytest.mark.parametrize("judge", [TwoHeads, own_discriminator, lambda: keras.layers.Dense(1)])
+def test_any_keras_layer_is_a_discriminator(judge, tmp_path):
+    """Distances are measured in the features that it gives, in what its last layer sees, or not at all."""
+    vae = make(discriminator=judge())
     history = vae.fit(X, epochs=1, batch_size=8, verbose=0).history
-    assert history["similarity"][-1] > 0
+    measured = history.get("similarity", [0.0])
+    assert (measured[-1] > 0) == ("similarity" in history) == (judge in (TwoHeads, own_discriminator))
 
 
 @pytest.mark.parametrize("shape", [(8, 8, 1), (28, 20, 1), (5, 7, 3), (2, 2, 1), (3,), (4, 6), (32, 32, 3)])
@@ -458,7 +462,7 @@ def test_two_replicas_are_one_device_with_the_same_batch():
         ({"features": abs}, TypeError, "features must be a Keras layer or model"),
         ({"similarity_layer": "stage_9"}, ValueError, "has .*'stage_1'.*'logits'"),
         ({"discriminator": TwoHeads(), "similarity_layer": "hidden"}, ValueError, "let it give .logits, features."),
-        ({"discriminator": own_discriminator()}, ValueError, "name it by similarity_layer"),
+        ({"discriminator": keras.layers.Dense(1), "similarity_weight": 1.0}, ValueError, "name it by similarity_layer"),
     ],
 )
 def test_what_cannot_be_is_refused(options, error, words):

@@ -59,26 +59,36 @@ def make(event_shape: Sequence[int], filters: Sequence[int], patches: bool = Fal
     return keras.Sequential(layers, name="discriminator")
 
 
-def stages_of(discriminator: keras.Layer) -> list[str]:
-    """Names of the layers whose outputs can be looked at, of a built sequential or functional model."""
-    return [layer.name for layer in getattr(discriminator, "layers", [])]
+def with_features(discriminator: keras.Layer, name: str | None, shape: Sequence[int | None]) -> keras.Layer | None:
+    """A layer that gives the logits and the features in which distances are measured; None if there are no features.
 
-
-def with_layer(discriminator: keras.Layer, name: str) -> keras.Model:
-    """A model of the same layers that gives the logits and what the layer of this name makes.
+    Args:
+        discriminator: a built layer or model, from data to logits or to [logits, features, ...].
+        name: of the layer that makes the features; None for what the last layer with weights sees.
+        shape: of the data, [None, ...].
 
     Raises:
         ValueError: if there is no such layer, or the discriminator does not say how its layers are connected.
     """
-    if not (getattr(discriminator, "inputs", None) and getattr(discriminator, "outputs", None)):
+    has_graph = getattr(discriminator, "inputs", None) and getattr(discriminator, "outputs", None)
+    if name is None:
+        found = discriminator.compute_output_spec(keras.KerasTensor(shape, dtype="float32"))
+        if isinstance(found, (list, tuple)) and len(found) > 1:
+            return discriminator
+        weighty = [number for number, layer in enumerate(discriminator.layers) if layer.weights] if has_graph else []
+        if len(weighty) < 2:
+            return None
+        seen = discriminator.layers[weighty[-1]].input
+        return keras.Model(discriminator.inputs[0], [*discriminator.outputs, seen])
+    if not has_graph:
         raise ValueError(
             f"similarity_layer={name!r} names a layer of a keras.Sequential or functional model, and the "
             f"discriminator is a {type(discriminator).__name__}: let it give [logits, features] instead."
         )
-    if name not in stages_of(discriminator):
+    names = [layer.name for layer in discriminator.layers]
+    if name not in names:
         raise ValueError(
-            f"similarity_layer={name!r} is no layer of the discriminator, which has "
-            f"{', '.join(map(repr, stages_of(discriminator)))}."
+            f"similarity_layer={name!r} is no layer of the discriminator, which has {', '.join(map(repr, names))}."
         )
     return keras.Model(discriminator.inputs[0], [*discriminator.outputs, discriminator.get_layer(name).output])
 
