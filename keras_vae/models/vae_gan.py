@@ -101,15 +101,15 @@ class VAEGAN(Opposed):
         decoder: p(x|z), of gray levels or real numbers: zeros and ones are told from means at a glance.
         prior: p(z).
         discriminator: any Keras layer or model from x [B, ...] to logits [B, ...], or to [logits, features], whose
-            features are then D_l; it sees no condition. None makes one from the shape of the data: spectrally normalised
-            convolutions, or dense layers.
+            features are then D_l; it sees no condition. None makes one from the shape of the data: spectrally
+            normalised convolutions, or dense layers.
         objective: the ELBO unless told otherwise.
         seed: of the noise.
         pixel_weight: w_x; this and the other weights are numbers or schedules of the step.
-        similarity_weight: w_s; None is 0.1, and 0 where there is no layer to measure in. What the discriminator looks at
-            moves while it learns: with 1 beside the pixels, short trainings on small pictures came to nothing.
-        similarity_layer: name of the layer D_l, of a sequential or functional discriminator. None is what the last of its
-            layers with weights sees, or the features of one that gives them.
+        similarity_weight: w_s; None is 0.1, and 0 where there is no layer to measure in. What the discriminator looks
+            at moves while it learns: with 1 beside the pixels, short trainings on small pictures came to nothing.
+        similarity_layer: name of the layer D_l, of a sequential or functional discriminator. None is what the last of
+            its layers with weights sees, or the features of one that gives them.
         features: F, a Keras layer or model from x to one tensor or a list of them. It is left as it is, and saved with
             the model.
         feature_weight: w_f.
@@ -350,7 +350,7 @@ class VAEGAN(Opposed):
             cost_of_real, cost_of_made = mean(game.cost_of_real(kind, logits[0]), 0), of_fakes(game.cost_of_made)
             adversarial, judging = of_fakes(game.cost_of_maker), 0.5 * (cost_of_real + cost_of_made)
             count = terms.total_weight
-            penalised = judging + self._penalty(real, terms)
+            penalised = tf.add_n([judging, self._penalty(real, terms), *map(_scalar, self.discriminator.losses)])
             shared, played, judged = (share_of_mean(value, count) for value in (loss, adversarial, penalised))
             shared, played = scale * shared, scale * played
         gradients = tape.gradient(shared, variables)
@@ -387,10 +387,10 @@ class VAEGAN(Opposed):
         is_won = game.has_won(costs, self.equilibrium) & has_begun
         return Round(terms, loss, extra, gradients, judged, decoder_learns, discriminator_learns, is_won, numbers)
 
-    def _penalty(self, real: tf.Tensor, terms: Terms) -> tf.Tensor | float:
+    def _penalty(self, real: tf.Tensor, terms: Terms) -> tf.Tensor:
         """R1: r1_weight / 2 E|grad D(x)|^2 over data."""
         if not self.r1_weight:
-            return 0.0
+            return tf.zeros(())
         with tf.GradientTape(watch_accessed_variables=False) as inner:
             inner.watch(real)
             logits = discriminators.as_list(self.discriminator(real, training=False))[0]
@@ -420,18 +420,19 @@ class VAEGAN(Opposed):
             alone = CheckedStep([g for g, _ in others], checked.reason)
             super().update(_unless(alone, taken.decoder_learns), [v for _, v in others], taken)
         self.update_discriminator(taken.discriminator_gradients, skipped | ~taken.discriminator_learns)
-        self._count(taken.is_won & ~skipped)
+        self._count(taken.is_won, skipped)
         counts = {name: tf.where(skipped, 0.0, value) for name, value in taken.numbers.items()}
         weight = tf.where(skipped, 0.0, taken.terms.total_weight)
         for name, mean in self._game.items():
             if name in counts:
                 mean.update_state(counts[name], sample_weight=weight)
 
-    def _count(self, is_won: tf.Tensor) -> None:
+    def _count(self, is_won: tf.Tensor, skipped: tf.Tensor) -> None:
         """Steps in a row in which the discriminator had won; after `patience` of them its kernels are drawn anew."""
-        lead = tf.where(is_won, tf.convert_to_tensor(self.lead) + 1, 0)
         if self.patience is None:
             return
+        before = tf.convert_to_tensor(self.lead)
+        lead = tf.where(skipped, before, tf.where(is_won, before + 1, 0))
         is_due = lead >= self.patience
         self.lead.assign(tf.where(is_due, tf.zeros_like(lead), lead))
         self.resets.assign_add(tf.cast(is_due, tf.int64))
@@ -463,6 +464,11 @@ class VAEGAN(Opposed):
 def _dense(gradient: Any, variable: keras.Variable) -> tf.Tensor:
     """A gradient as one tensor; of weights that a loss does not reach, zeros."""
     return tf.zeros(variable.shape) if gradient is None else tf.convert_to_tensor(gradient)
+
+
+def _scalar(loss: tf.Tensor) -> tf.Tensor:
+    """What a layer adds to the loss, as one number."""
+    return tf.reduce_sum(tf.cast(loss, tf.float32))
 
 
 def _unless(checked: CheckedStep, waits: tf.Tensor) -> CheckedStep:
