@@ -333,8 +333,8 @@ class VAEGAN(Opposed):
             logits, seen = self._look(tf.concat(images, axis=0), True)
             logits = tf.split(logits, sizes)
             features = [tf.split(values, sizes)[:2] for values in seen]
-            compared, numbers = self._compare(
-                terms, real, made, [a for a, _ in features], [b for _, b in features], True
+            compared, numbers = compare(
+                self, terms, real, made, [a for a, _ in features], [b for _, b in features], True
             )
             loss, extra = self.score(compared, target)
 
