@@ -35,6 +35,7 @@ from keras_vae import (
 from keras_vae._version import __version__
 from keras_vae.models import (
     VAE,
+    VAEGAN,
     CascadeVAE,
     Decoder,
     Encoder,
@@ -48,6 +49,7 @@ from keras_vae.serialization import register
 
 __all__ = [
     "VAE",
+    "VAEGAN",
     "CascadeVAE",
     "Decoder",
     "Encoder",

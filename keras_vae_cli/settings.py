@@ -128,7 +128,7 @@ class Model(Section):
     likelihood: dict[str, Any] = {"name": "Bernoulli"}
     objective: dict[str, Any] = {"name": "ELBO"}
     vae: dict[str, Any] = Field(
-        {"name": "VAE"}, description="how it is trained: VAE, FactorVAE, CascadeVAE, SmoothCodeVAE"
+        {"name": "VAE"}, description="how it is trained: VAE, VAEGAN, FactorVAE, CascadeVAE, SmoothCodeVAE"
     )
 
     @pydantic.field_validator(

@@ -123,6 +123,7 @@ NETWORKS = {
 VAES = {
     "plain": lambda: vae(kv.VAE, gradient_skip_norm=100.0),
     "factor": lambda: vae(kv.FactorVAE, tc_weight=2.0, discriminator_units=(8, 4)),
+    "gan": lambda: vae(kv.VAEGAN, filters=(4, 4), r1_weight=0.1, start=2),
     "cascade": lambda: vae(kv.CascadeVAE, num_classes=4, switch_on=3),
     "smooth_code": lambda: vae(kv.SmoothCodeVAE, "joint", smoothness_weight=Linear(4, 0.0, 3.0), radius=0.5),
     "smooth_clusters": lambda: vae(kv.SmoothCodeVAE, prior="mixture", smoothness_weight=2.0, radius=0.5),

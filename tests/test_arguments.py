@@ -102,13 +102,13 @@ SHAPE, IMAGES = (6, 5, 2), np.zeros((8, 6, 5, 2), np.uint8)
 DIAG, NORMAL, BERNOULLI = posteriors.MultivariateNormalDiag, priors.StandardNormal, likelihoods.Bernoulli
 
 
-def vae_of(**options):
+def vae_of(kind=kv.VAE, **options):
     parts = {
         "encoder": kv.Encoder(networks.mlp([4]), DIAG(2)),
         "decoder": kv.Decoder(networks.mlp([4]), BERNOULLI(SHAPE)),
         "prior": NORMAL(2),
     }
-    return kv.VAE(**(parts | options))
+    return kind(**(parts | options))
 
 
 # What is called, and the argument that the message must name.
@@ -192,6 +192,24 @@ ARGUMENTS = [
     (lambda: kv.LadderDecoder(networks.mlp([4, 4]), BERNOULLI(SHAPE), latents=[0]), "latents"),
     (lambda: vae_of(gradient_skip_norm=0.0), "gradient_skip_norm"),
     (lambda: vae_of(gradient_skip_norm=True), "gradient_skip_norm"),
+    (lambda: vae_of(kv.VAEGAN, pixel_weight=-1), "pixel_weight"),
+    (lambda: vae_of(kv.VAEGAN, similarity_weight="1"), "similarity_weight"),
+    (lambda: vae_of(kv.VAEGAN, feature_weight=math.nan), "feature_weight"),
+    (lambda: vae_of(kv.VAEGAN, decoder_weight=-1), "decoder_weight"),
+    (lambda: vae_of(kv.VAEGAN, adversarial_weight=-1), "adversarial_weight"),
+    (lambda: vae_of(kv.VAEGAN, adaptive=1), "adaptive"),
+    (lambda: vae_of(kv.VAEGAN, start=-1), "start"),
+    (lambda: vae_of(kv.VAEGAN, loss="wasserstein"), "loss must be one of 'cross_entropy', 'hinge'"),
+    (lambda: vae_of(kv.VAEGAN, prior_draws="no"), "prior_draws"),
+    (lambda: vae_of(kv.VAEGAN, through_encoder=None), "through_encoder"),
+    (lambda: vae_of(kv.VAEGAN, filters=[]), "filters"),
+    (lambda: vae_of(kv.VAEGAN, patches=2), "patches"),
+    (lambda: vae_of(kv.VAEGAN, discriminator_learning_rate=0.0), "discriminator_learning_rate"),
+    (lambda: vae_of(kv.VAEGAN, r1_weight=-1.0), "r1_weight"),
+    (lambda: vae_of(kv.VAEGAN, margin=-0.1), "margin"),
+    (lambda: vae_of(kv.VAEGAN, equilibrium=0.0), "equilibrium"),
+    (lambda: vae_of(kv.VAEGAN, patience=0), "patience"),
+    (lambda: vae_of(kv.VAEGAN, objective=objectives.ImportanceWeighted(2, "dreg")), "wants gradients along the paths"),
     (lambda: callbacks.SkippedSteps(limit=0), "limit"),
     (lambda: callbacks.Diagnosis(IMAGES, every=0), "every"),
     (lambda: callbacks.TensorBoardPictures("logs", IMAGES, every=1.5), "every"),

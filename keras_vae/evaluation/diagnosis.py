@@ -4,7 +4,6 @@ for finding in evaluation.diagnose(vae, test, history=history):
     print(finding)
 """
 
-import dataclasses
 import math
 from collections.abc import Mapping
 from typing import Any
@@ -13,6 +12,8 @@ import keras
 import numpy as np
 import tensorflow_probability as tfp
 
+from keras_vae.evaluation.findings.finding import Finding
+from keras_vae.evaluation.findings.game import examine_game
 from keras_vae.evaluation.statistics import (
     CodeStatistics,
     LatentStatistics,
@@ -55,35 +56,6 @@ HEAVY_TAIL, TAIL_EXAMPLES = 0.95, 20
 SCALE_EXAMPLES = 256
 
 
-@dataclasses.dataclass(frozen=True)
-class Finding:
-    """One thing that is wrong.
-
-    Attributes:
-        name: of the kind: "posterior_collapse", "unused_dimensions", "constant_code", "ignored_code", "unused_classes",
-            "scale_at_bound", "kl_without_mean", "train_validation_gap" or "nonfinite".
-        value: the number that shows it.
-        message: what it is, with the number and its unit.
-        remedy: what helps.
-        is_harmful: False for what is worth knowing but costs nothing.
-        level: of a hierarchy, the one that it is about.
-    """
-
-    name: str
-    value: float
-    message: str
-    remedy: str
-    is_harmful: bool = True
-    level: int | None = None
-
-    def __str__(self) -> str:
-        return f"{self.name.replace('_', ' ')}: {self.message} {self.remedy}"
-
-    def as_dict(self) -> dict[str, Any]:
-        """JSON-ready; a number that is not finite becomes None."""
-        return {**vars(self), "value": self.value if math.isfinite(self.value) else None}
-
-
 def diagnose(vae: VAE, data: Any, history: Mapping[str, Any] | None = None, seed: int = 0) -> list[Finding]:
     """Everything that is found wrong with a model; an empty list for a healthy one.
 
@@ -121,6 +93,8 @@ def examine(
             findings += _unused(found) + _codes(vae, found, x, condition)
     findings += _heavy_tails(vae, x, condition)
     findings += _scale_at_bound(vae, x, condition)
+    if vae.is_game:
+        findings += examine_game(vae, x, history, condition)
     findings += _gap(vae.monitor, found, history)
     return findings
 

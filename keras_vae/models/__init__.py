@@ -8,9 +8,11 @@ from keras_vae.models.factor_vae import FactorVAE
 from keras_vae.models.ladder import LadderDecoder, LadderEncoder
 from keras_vae.models.storage.untrusted import load
 from keras_vae.models.vae import VAE
+from keras_vae.models.vae_gan import VAEGAN
 
 __all__ = [
     "VAE",
+    "VAEGAN",
     "CascadeVAE",
     "Decoder",
     "Encoder",

@@ -10,21 +10,20 @@ from keras_vae import schedules, seeds
 from keras_vae.arguments import check_number, check_sizes, check_weight
 from keras_vae.conditions import condition_for
 from keras_vae.data.batches import split
+from keras_vae.models.adversarial.opposed import Opposed
 from keras_vae.models.decoder import Decoder
 from keras_vae.models.encoder import Encoder
-from keras_vae.models.vae import VAE
 from keras_vae.objectives.objective import Objective
 from keras_vae.priors.prior import Prior
 from keras_vae.schedules import Schedule, Weight
 from keras_vae.serialization import register
 from keras_vae.terms import Terms
-from keras_vae.training import data_guard, replicas, step_guard
+from keras_vae.training import data_guard, replicas
 from keras_vae.training.replicas import fill_if_empty, share_of_mean
-from keras_vae.training.step_guard import CheckedStep
 
 
 @register
-class FactorVAE(VAE):
+class FactorVAE(Opposed):
     """loss = objective + gamma E_q(z)[log D(z) / (1 - D(z))], with D trained beside the model.
 
     D is the probability that z comes from q(z) rather than from the product of its marginals, prod_j q(z_j), draws of
@@ -86,39 +85,11 @@ class FactorVAE(VAE):
             return
         super().build(input_shape)
         self.discriminator.build((None, self.prior.latent_dim))
-        try:
-            optimizer = keras.optimizers.Adam(self.discriminator_learning_rate, beta_1=0.5, beta_2=0.9)
-        except ValueError:  # Keras makes none where `kv.load` counts the weights of a file without making them
-            return
-        self.discriminator_optimizer = optimizer
-        self.discriminator_optimizer.build(self.discriminator.trainable_variables)
-        # As weights of the model they are part of every checkpoint of weights.
-        self.discriminator_state = self.discriminator_optimizer.variables
-
-    @property
-    def trainable_variables(self) -> list[keras.Variable]:
-        """The weights that the model's own optimizer updates: all but the discriminator's."""
-        others = {id(variable) for variable in self.discriminator.variables}
-        return [variable for variable in super().trainable_variables if id(variable) not in others]
-
-    @property
-    def non_trainable_variables(self) -> list[keras.Variable]:
-        """Counters and statistics, but for the state of the discriminator's optimizer: the guard need not copy it."""
-        others = {id(variable) for variable in getattr(self, "discriminator_state", ())}
-        return [variable for variable in super().non_trainable_variables if id(variable) not in others]
-
-    @property
-    def monitor(self) -> str:
-        """The loss, of which the ELBO is only a part."""
-        return "loss"
+        self.build_opponent(beta_1=0.5, beta_2=0.9)
 
     def weights_at(self, step: int) -> tuple[float, ...]:
         """As in `VAE`, and the weight of the total correlation."""
         return (*super().weights_at(step), *schedules.weights_at(self, step))
-
-    def yardstick(self) -> tuple[float, ...]:
-        """The step: the loss holds what a discriminator makes of the codes, each time another one. The last counts."""
-        return (float(self._step()),)
 
     def compute_objective(self, *args: Any, **kwargs: Any) -> tuple[Terms, tf.Tensor, dict[str, tf.Tensor]]:
         """As in `VAE`, with the term of the discriminator."""
@@ -160,13 +131,8 @@ class FactorVAE(VAE):
             real, fake = self._log_ratio(z), self._log_ratio(shuffled)
             loss = 0.5 * tf.reduce_mean(tf.nn.softplus(-real) + tf.nn.softplus(fake))
             shared = share_of_mean(loss, count)
-        gradients = tape.gradient(shared, variables)
-        # A batch that spoils the codes must not spoil the discriminator, on any replica.
-        bad = tf.cast(refused | ~tf.math.is_finite(tf.linalg.global_norm(gradients)), tf.int32)
-        if tf.distribute.get_strategy().num_replicas_in_sync > 1:
-            bad = tf.distribute.get_replica_context().all_reduce("SUM", bad)
-        step_guard.apply(CheckedStep(gradients, bad), self.discriminator_optimizer, variables)
-        return tf.where(bad > 0, 0.0, loss)
+        bad = self.update_discriminator(tape.gradient(shared, variables), refused)
+        return tf.where(bad, 0.0, loss)
 
     @property
     def metrics(self) -> list[keras.metrics.Metric]:

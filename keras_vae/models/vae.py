@@ -31,6 +31,7 @@ from keras_vae.seeds import Seed
 from keras_vae.serialization import Serializable, register
 from keras_vae.terms import Terms, drawn, latent_groups, pathwise, pathwise_of_levels
 from keras_vae.training import data_guard, replicas, step_guard, steps_per_call
+from keras_vae.training.step_guard import CheckedStep
 
 # A model that several threads call for the first time is built by one of them.
 BUILDING = threading.RLock()
@@ -41,6 +42,16 @@ class Generated(NamedTuple):
 
     z: tf.Tensor
     likelihood: tfd.Distribution
+
+
+@dataclasses.dataclass(frozen=True)
+class Taken:
+    """What a training step made of a batch: terms, loss, the numbers beside it, and gradients of the scaled loss."""
+
+    terms: Terms
+    loss: tf.Tensor
+    extra: dict[str, tf.Tensor]
+    gradients: list[tf.Tensor | None]
 
 
 @register
@@ -86,12 +97,14 @@ class VAE(Serializable, Inference, Stored, keras.Model):
     Attributes:
         encodes_all: whether `encode` gives q(z|x) of all of z: a subclass whose `infer` adds latents that have no
             encoder puts them beside the others in `with_code`, or says no.
+        is_game: whether a discriminator judges what the decoder makes: a diagnosis then looks at samples and game.
         chooses_steps_per_execution: whether `fit` lets one call of the compiled function make several steps where
             nobody can tell and `compile` left `steps_per_execution` at 1, Keras's default, which so does not mean 1
             (see `training.steps_per_call`). It is not saved with the model.
     """
 
     encodes_all: bool = True
+    is_game: bool = False
     chooses_steps_per_execution: bool = True
     # What a compiled step holds as a constant, and is therefore traced anew for.
     constants: tuple[str, ...] = ("seed", "gradient_skip_norm")
@@ -327,14 +340,10 @@ class VAE(Serializable, Inference, Stored, keras.Model):
         variables = self.trainable_variables
         if not self.optimizer.built:
             self.optimizer.build(variables)
-        backup = step_guard.Backup(self.non_trainable_variables)
+        backup = step_guard.Backup(self.changed_by_a_pass)
         seed = seeds.fold_in(self.seed, self._step())
-        with tf.GradientTape() as tape:
-            terms, loss, extra = self.compute_objective(
-                x, condition, sample_weight, seed, training=True, **self._named_target(target)
-            )
-            scaled = self.optimizer.scale_loss(replicas.share_of_mean(loss, terms.total_weight))
-        gradients = tape.gradient(scaled, variables)
+        taken = self.differentiate(x, condition, sample_weight, seed, variables, **self._named_target(target))
+        terms, loss, extra, gradients = taken.terms, taken.loss, taken.extra, taken.gradients
         if not self.objective.uses_prior:
             # Keras warns of weights without a gradient: rightly so, but for a prior that the objective leaves alone.
             pairs = zip(gradients, variables, strict=True)
@@ -343,14 +352,50 @@ class VAE(Serializable, Inference, Stored, keras.Model):
         # Of what is missing, nothing can be wrong.
         there = filled(x) if self.missing else x
         checked = step_guard.check(gradients, self.optimizer, self.gradient_skip_norm, there, terms, loss, refused)
-        with replicas.summed_already(self.optimizer):
-            step_guard.apply(checked, self.optimizer, variables)
+        self.update(checked, variables, taken)
         backup.restore(checked.skipped)
         self.skip_counts.update_state(checked.reason)
         # It depends on the value of the loss, not on its shape, which is known: where the data have come to an end,
         # there is no step to count.
         self.step.assign_add(tf.where(tf.math.is_nan(loss), tf.ones([], tf.int64), 1))
         return learner.log(self._running_means, terms, loss, extra, checked.skipped)
+
+    def differentiate(
+        self,
+        x: tf.Tensor,
+        condition: tf.Tensor | None,
+        sample_weight: tf.Tensor | None,
+        seed: tf.Tensor,
+        variables: Sequence[keras.Variable],
+        target: tf.Tensor | None = None,
+    ) -> Taken:
+        """The loss of a batch and its gradients, of this replica and scaled as the optimizer wants them.
+
+        Args:
+            variables: those of the gradients; the others as in `compute_objective`.
+        """
+        with tf.GradientTape() as tape:
+            terms, loss, extra = self.compute_objective(
+                x, condition, sample_weight, seed, training=True, **self._named_target(target)
+            )
+            scaled = self.optimizer.scale_loss(replicas.share_of_mean(loss, terms.total_weight))
+        return Taken(terms, loss, extra, tape.gradient(scaled, variables))
+
+    @property
+    def changed_by_a_pass(self) -> list[keras.Variable]:
+        """What the networks may change by themselves when they are called in training; a skipped step restores it."""
+        return self.non_trainable_variables
+
+    def update(self, checked: CheckedStep, variables: Sequence[keras.Variable], taken: Taken) -> None:
+        """Let the optimizer take a step that was looked at, unless it is to be skipped.
+
+        Args:
+            checked: the gradients, summed over the replicas, and what forbids the step, if anything does.
+            variables: those of the gradients.
+            taken: what `differentiate` gave.
+        """
+        with replicas.summed_already(self.optimizer):
+            step_guard.apply(checked, self.optimizer, variables)
 
     def test_step(self, data: Any) -> dict[str, tf.Tensor]:
         """The same numbers without an update. The noise follows from the index of the batch, so that they repeat."""
@@ -383,21 +428,39 @@ class VAE(Serializable, Inference, Stored, keras.Model):
             training: passed on to the networks.
             target: shaped like x, of a model with `targets`.
         """
+        terms, (_, _, target) = self.observe(x, condition, sample_weight, seed, training, target)
+        return terms, *self.score(terms, target)
+
+    def observe(
+        self,
+        x: tf.Tensor,
+        condition: tf.Tensor | None,
+        sample_weight: tf.Tensor | None,
+        seed: tf.Tensor,
+        training: bool,
+        target: tf.Tensor | None = None,
+    ) -> tuple[Terms, tuple[tf.Tensor, tf.Tensor | None, tf.Tensor | None]]:
+        """The terms of a batch, and the x, condition and target that they are of; arguments as in `compute_objective`.
+
+        What layers added to the loss before is forgotten.
+        """
         replica = tf.distribute.get_replica_context().replica_id_in_sync_group
         parts, is_stand_in = replicas.fill_if_empty(x, condition, sample_weight, target)
         x, condition, sample_weight, target = parts
         internals.forget_losses(self)
         named, seed = self._named_target(target), seeds.fold_in(seed, replica)
         terms = self.infer(x, self.objective.num_samples, seed, condition, training, **named)
-        terms = dataclasses.replace(
-            terms, is_stand_in=is_stand_in, sample_weight=learner.weights_of_examples(sample_weight)
-        )
+        weight = learner.weights_of_examples(sample_weight)
+        return dataclasses.replace(terms, is_stand_in=is_stand_in, sample_weight=weight), (x, condition, target)
+
+    def score(self, terms: Terms, target: tf.Tensor | None) -> tuple[tf.Tensor, dict[str, tf.Tensor]]:
+        """The objective of `terms` with what layers have added to the loss, and the numbers logged beside it."""
         loss, extra = self.objective(terms, self.objective_step())
         if target is not None:
             # A likelihood of levels may not notice a NaN, and the encoder does not see it.
             loss += tf.reduce_sum(0.0 * tf.cast(target, tf.float32))
         added = self._regularization.added(self)
-        return (terms, loss, extra) if added is None else (terms, loss + added, {**extra, "regularization": added})
+        return (loss, extra) if added is None else (loss + added, {**extra, "regularization": added})
 
     def _named_target(self, target: tf.Tensor | None) -> dict[str, tf.Tensor]:
         # Subclasses that know of no targets need not take any.

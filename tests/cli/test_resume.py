@@ -109,6 +109,7 @@ def test_killed_at_random_moments_a_run_ends_with_the_weights_of_an_uninterrupte
 
 OTHER_UPDATES = {
     "factor": ["model.vae={name: FactorVAE, discriminator_units: [16]}"],
+    "gan": ["model.vae={name: VAEGAN, filters: [4, 8], patience: 20, equilibrium: 4.0}"],
     "cascade": [
         "model.vae={name: CascadeVAE, num_classes: 3, switch_on: 40}",
         "model.objective={name: InformationCascade, stage: 20}",

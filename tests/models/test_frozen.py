@@ -52,6 +52,7 @@ def freeze_all_but_a_layer(vae):
 MODELS = {
     "conv": lambda: make_vae(networks.conv, (4, 8)),
     "factor": lambda: parts.vae(kv.FactorVAE, discriminator_units=(4,)),
+    "gan": lambda: parts.vae(kv.VAEGAN, filters=(4,)),
     "ladder": lambda: kv.VAE(
         parts.encoder("ladder_mlp", [8, 4], parts.POSTERIORS["iaf"]()),
         parts.decoder("ladder_mlp", [4, 8], parts.LIKELIHOODS["normal"]()),

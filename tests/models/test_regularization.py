@@ -95,11 +95,15 @@ def test_its_gradient_is_taken():
     np.testing.assert_allclose(kernels["none"] - kernels["kernel"], 0.1 * 2 * 0.1 * before, atol=1e-6)
 
 
-@pytest.mark.parametrize("case", ["FactorVAE", "CascadeVAE", "VampPrior", "accumulation", "weights", "float16"])
+@pytest.mark.parametrize(
+    "case", ["FactorVAE", "VAEGAN", "CascadeVAE", "VampPrior", "accumulation", "weights", "float16"]
+)
 def test_in_all_procedures(case):
     options, arguments = {}, {}
     if case == "FactorVAE":
         options = {"model": kv.FactorVAE, "discriminator_units": (4,)}
+    elif case == "VAEGAN":
+        options = {"model": kv.VAEGAN, "filters": (4,)}
     elif case == "CascadeVAE":
         options = {"model": kv.CascadeVAE, "num_classes": None, "objective": objectives.InformationCascade()}
     elif case == "VampPrior":

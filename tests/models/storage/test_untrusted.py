@@ -348,6 +348,7 @@ def test_every_part_is_loaded(tmp_path):
     arguments = (plain.encoder, plain.decoder, plain.prior)
     models += [
         kv.FactorVAE(*arguments, discriminator_units=(4, 4), discriminator_learning_rate=1e-3),
+        kv.VAEGAN(*arguments, filters=(4, 4), patience=7),
         kv.CascadeVAE(*arguments, num_classes=None),
         kv.VAE(*arguments, objectives.TotalCorrelation(10**6)),
     ]
