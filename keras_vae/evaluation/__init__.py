@@ -10,9 +10,13 @@ from keras_vae.evaluation.downstream import CodeClassifier, CodeDensity, augment
 from keras_vae.evaluation.importance import LogLikelihood, log_likelihood
 from keras_vae.evaluation.probes import Clustering, Probe, cluster, directions, linear_probe, probe_table
 from keras_vae.evaluation.report import evaluate, report_table
-from keras_vae.evaluation.sample_quality import KID, TwoSampleTest, image_features, kid, nearest_neighbours
+from keras_vae.evaluation.sample_quality.coverage import PrecisionRecall, precision_recall
+from keras_vae.evaluation.sample_quality.distances import FID, KID, fid, kid
+from keras_vae.evaluation.sample_quality.features import image_features
+from keras_vae.evaluation.sample_quality.neighbours import TwoSampleTest, nearest_neighbours
 
 __all__ = [
+    "FID",
     "KID",
     "AnnealedEstimate",
     "Clustering",
@@ -20,6 +24,7 @@ __all__ = [
     "CodeDensity",
     "Finding",
     "LogLikelihood",
+    "PrecisionRecall",
     "Probe",
     "TwoSampleTest",
     "annealed_importance_sampling",
@@ -28,12 +33,14 @@ __all__ = [
     "diagnose",
     "directions",
     "evaluate",
+    "fid",
     "fine_tune",
     "image_features",
     "kid",
     "linear_probe",
     "log_likelihood",
     "nearest_neighbours",
+    "precision_recall",
     "probe_table",
     "report_table",
     "self_train",
