@@ -62,8 +62,8 @@ def precision_recall(real: Any, drawn: Any, features: Features | None = None, ne
 
     The place of a set is the union of balls around the features of its examples, each as large as the distance to the
     example's k-th nearest neighbour in the set. Precision is the share of drawn examples in the place of the real ones,
-    recall the share of real examples in the place of the drawn ones. Both grow with the number of examples, and two sets
-    of one distribution do not come to 1: compare them with those of two sets of real examples of the same number.
+    recall the share of real examples in the place of the drawn ones. Both grow with the number of examples, and two
+    sets of one distribution do not come to 1: compare them with those of two sets of real examples, as many.
 
     The errors are those of leaving out one of 20 groups of both sets after the other, which moves the balls too.
 

@@ -58,8 +58,7 @@ def kid(real: Any, drawn: Any, features: Features | None = None) -> KID:
         drawn: samples, likewise, such as `vae.sample(2000, seed=0)`.
         features: what makes features of a batch [B, ...]: any function, or a Keras model, such as a classifier of your
             data without its last layer, or a `networks.FeatureNetwork` that was adapted to it. It gives a matrix
-            [B, d], maps [B, h, w, c], of which mean and standard deviation over the places are taken, or a list of
-            these. None takes `image_features`, which need nothing to be fetched or trained: they tell colours,
+            [B, d], maps [B, h, w, c], of which the means over the places are taken, or a list of these. None takes `image_features`, which need nothing to be fetched or trained: they tell colours,
             contrasts, sharpness, textures and where they are, but know no objects.
 
     Raises:
@@ -123,10 +122,10 @@ def fid(real: Any, drawn: Any, features: Features | None = None) -> FID:
 
         |m_a - m_b|^2 + tr(C_a + C_b - 2 (C_a C_b)^(1/2))
 
-    Its expectation exceeds the distance of the distributions by a term in one over the number of examples, which differs
-    from model to model (Chong and Forsyth 2020, "Effectively unbiased FID and Inception Score and where to find them").
-    So compare values of equal numbers only, or `corrected` ones. For the bias and the error, one of 20 groups of each set
-    after the other is left out.
+    Its expectation exceeds the distance of the distributions by a term in one over the number of examples, which
+    differs from model to model (Chong and Forsyth 2020, "Effectively unbiased FID and Inception Score and where to find
+    them"). So compare values of equal numbers only, or `corrected` ones. For the bias and the error, one of 20 groups
+    of each set after the other is left out.
 
     Args:
         real: data, array or finite dataset.

@@ -83,8 +83,8 @@ def name_of(features: Features | None) -> str:
 
 
 def features_of(x: np.ndarray, features: Features | None) -> np.ndarray:
-    """[N, d], float64, in blocks. Of maps [B, h, w, c] it is mean and standard deviation of each channel over the
-    places; of a list, all of its members side by side.
+    """[N, d], float64, in blocks. Of maps [B, h, w, c] it is the mean of each channel over the places; of a list, all
+    of its members side by side.
 
     Args:
         x: examples [N, ...].
@@ -112,7 +112,7 @@ def _as_matrix(made: Any, batch: np.ndarray) -> np.ndarray:
                 f"features must give a matrix [B, d], maps [B, h, w, c], or a list of these, for a batch [B, ...], not "
                 f"something of shape {part.shape} for {len(batch)} examples."
             )
-        columns += [part] if part.ndim == 2 else [part.mean(axis=(1, 2)), part.std(axis=(1, 2))]
+        columns.append(part if part.ndim == 2 else part.mean(axis=(1, 2)))
     return np.concatenate(columns, axis=1)
 
 
