@@ -24,8 +24,8 @@ def make(shape: tuple[int, ...], weight: float, features: keras.Layer, seed: int
     """A convolutional VAE; weight 0 is the plain one."""
     warm_up = objectives.ELBO(schedules.Linear(500))
     return kv.VAE(
-        kv.Encoder(networks.conv([32, 64, 128]), posteriors.MultivariateNormalDiag(LATENTS)),
-        kv.Decoder(networks.conv([128, 64, 32]), likelihoods.Normal(shape)),
+        kv.Encoder(networks.conv([16, 32, 64]), posteriors.MultivariateNormalDiag(LATENTS)),
+        kv.Decoder(networks.conv([64, 32, 16]), likelihoods.Normal(shape)),
         priors.StandardNormal(LATENTS),
         objectives.Perceptual(features, weight, warm_up) if weight else warm_up,
         seed=seed,
@@ -61,7 +61,7 @@ def main() -> None:
     parser.add_argument("data", help="a folder of pictures, or another source of data.load")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--weights", type=float, nargs="+", default=[0.0, 1.0])
-    parser.add_argument("--epochs", type=int, default=12)
+    parser.add_argument("--epochs", type=int, default=8)
     parser.add_argument("--samples", type=int, default=2000)
     parser.add_argument("--picture", type=Path)
     options = parser.parse_args()
@@ -73,9 +73,9 @@ def main() -> None:
     real = train[np.random.default_rng(0).permutation(len(train))[: len(test)]]
     print("train", evaluation.kid(test, real, judge), evaluation.fid(test, real, judge), flush=True)
     shown = {"data": test[:SHOWN]}
+    features = networks.FeatureNetwork()
+    features.adapt(train, seed=0)
     for seed in options.seeds:
-        features = networks.FeatureNetwork()
-        features.adapt(train, seed=seed)
         for weight in options.weights:
             keras.utils.set_random_seed(seed)
             vae, started = make(test.shape[1:], weight, features, seed), time.process_time()

@@ -57,9 +57,10 @@ def kid(real: Any, drawn: Any, features: Features | None = None) -> KID:
         real: data, array or finite dataset.
         drawn: samples, likewise, such as `vae.sample(2000, seed=0)`.
         features: what makes features of a batch [B, ...]: any function, or a Keras model, such as a classifier of your
-            data without its last layer, or a `networks.FeatureNetwork` that was adapted to it. It gives a matrix
-            [B, d], maps [B, h, w, c], of which the means over the places are taken, or a list of these. None takes `image_features`, which need nothing to be fetched or trained: they tell colours,
-            contrasts, sharpness, textures and where they are, but know no objects.
+            data without its last layer, or a `networks.FeatureNetwork` that was adapted to them. It gives a matrix
+            [B, d], maps [B, h, w, c], of which the means over the places are taken, or a list of these. None takes
+            `image_features`, which need nothing to be fetched or trained: they tell colours, contrasts, sharpness,
+            textures and where they are, but know no objects.
 
     Raises:
         ValueError: for fewer than two examples, other shapes than the real ones, features that are no matrix or not
