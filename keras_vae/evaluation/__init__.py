@@ -14,6 +14,7 @@ from keras_vae.evaluation.sample_quality.coverage import PrecisionRecall, precis
 from keras_vae.evaluation.sample_quality.distances import FID, KID, fid, kid
 from keras_vae.evaluation.sample_quality.features import image_features
 from keras_vae.evaluation.sample_quality.neighbours import TwoSampleTest, nearest_neighbours
+from keras_vae.evaluation.sample_quality.summary import judge_samples, quality_table
 
 __all__ = [
     "FID",
@@ -36,12 +37,14 @@ __all__ = [
     "fid",
     "fine_tune",
     "image_features",
+    "judge_samples",
     "kid",
     "linear_probe",
     "log_likelihood",
     "nearest_neighbours",
     "precision_recall",
     "probe_table",
+    "quality_table",
     "report_table",
     "self_train",
 ]

@@ -157,6 +157,9 @@ class VAE(Serializable, Inference, Stored, keras.Model):
         for network in self.objective.networks:
             if not network.built:
                 network.build(shape)
+            # What was built after it was frozen is not.
+            for layer in internals.layers_of(network):
+                internals.set_trainable(layer, False)
         check_tails(self.encoder.posterior, self.prior, tell_unknown=True)
 
     def _ensure_built(self) -> None:

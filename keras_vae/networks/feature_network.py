@@ -46,7 +46,7 @@ class FeatureNetwork(Serializable, keras.layers.Layer):
     def __init__(self, filters: Sequence[int] = (16, 32, 64, 96), steps: int = 1500, **kwargs: Any) -> None:
         super().__init__(**{**kwargs, "dtype": "float32", "trainable": False})
         self.filters, self.steps = check_sizes("filters", filters), check_count("steps", steps)
-        self.convolutions = self._convolutions()
+        self.convolutions = self._convolutions(trainable=False)
         self.accuracy: float | None = None
 
     def build(self, input_shape: Any) -> None:
@@ -89,7 +89,7 @@ class FeatureNetwork(Serializable, keras.layers.Layer):
         if len(images) < 2:
             raise ValueError(f"A network of features learns from two images at least, not from {len(images)}.")
         self.build(images.shape)
-        layers, random = self._convolutions(), np.random.default_rng(seed)
+        layers, random = self._convolutions(trainable=True), np.random.default_rng(seed)
         pool = keras.layers.GlobalAveragePooling2D(data_format=CHANNELS_LAST, dtype="float32")
         answer = keras.layers.Dense(len(DEEDS), kernel_initializer=keras.initializers.GlorotUniform(0), dtype="float32")
         learner = keras.Sequential([keras.Input(images.shape[1:], dtype="float32"), *layers, pool, answer])
@@ -109,7 +109,7 @@ class FeatureNetwork(Serializable, keras.layers.Layer):
             # A channel that is always 0 stays at 0.
             deviation.assign(np.where(values.std(axis=0) > 1e-6, values.std(axis=0), 1.0))
 
-    def _convolutions(self) -> list[keras.layers.Conv2D]:
+    def _convolutions(self, trainable: bool) -> list[keras.layers.Conv2D]:
         return [
             keras.layers.Conv2D(
                 n,
@@ -119,6 +119,7 @@ class FeatureNetwork(Serializable, keras.layers.Layer):
                 activation="relu",
                 kernel_initializer=keras.initializers.HeNormal(seed=index),
                 data_format=CHANNELS_LAST,
+                trainable=trainable,
                 dtype="float32",
             )
             for index, n in enumerate(self.filters)

@@ -4,6 +4,7 @@ from keras_vae.evaluation.sample_quality.coverage import PrecisionRecall, precis
 from keras_vae.evaluation.sample_quality.distances import FID, KID, fid, kid
 from keras_vae.evaluation.sample_quality.features import image_features
 from keras_vae.evaluation.sample_quality.neighbours import TwoSampleTest, nearest_neighbours
+from keras_vae.evaluation.sample_quality.summary import judge_samples, quality_table
 
 __all__ = [
     "FID",
@@ -12,7 +13,9 @@ __all__ = [
     "TwoSampleTest",
     "fid",
     "image_features",
+    "judge_samples",
     "kid",
     "nearest_neighbours",
     "precision_recall",
+    "quality_table",
 ]

@@ -6,8 +6,10 @@ from typing import Any
 import numpy as np
 
 from keras_vae.arguments import check_count
-from keras_vae.evaluation.sample_quality.distances import GROUPS, WITHIN
+from keras_vae.evaluation.sample_quality.distances import WITHIN
 from keras_vae.evaluation.sample_quality.features import BLOCK, Features, alike, features_of, name_of
+
+HALVES = 40
 
 
 @dataclasses.dataclass(frozen=True)
@@ -65,7 +67,9 @@ def precision_recall(real: Any, drawn: Any, features: Features | None = None, ne
     recall the share of real examples in the place of the drawn ones. Both grow with the number of examples, and two
     sets of one distribution do not come to 1: compare them with those of two sets of real examples, as many.
 
-    The errors are those of leaving out one of 20 groups of both sets after the other, which moves the balls too.
+    The errors are what the shares scatter by in 40 random halves of both sets, each with its own balls: what becomes of
+    a ball when one example is left out is all or nothing, and the usual jackknife fails (Shao and Wu 1989, "A general
+    theory for jackknife variance estimation").
 
     Args:
         real: data, array or finite dataset.
@@ -74,22 +78,24 @@ def precision_recall(real: Any, drawn: Any, features: Features | None = None, ne
         neighbours: k.
 
     Raises:
-        ValueError: for too few examples for k neighbours when a group is left out, and as `kid`.
+        ValueError: for fewer than 2 k + 2 examples, and as `kid`.
     """
     k = check_count("neighbours", neighbours)
     a, b = (features_of(x, features) for x in alike("precision_recall", real, drawn, at_least=2 * k + 2))
     # Distances of features that are far from 0 would be differences of large numbers.
     middle = a.mean(axis=0)
     a, b = a - middle, b - middle
-    of_a, of_b = (_groups(len(x), min(GROUPS, len(a), len(b))) for x in (a, b))
+    of_a, of_b = (_halves(len(x), seed) for seed, x in enumerate((a, b)))
     p, p_error = _with_error(_inside(b, a, _radii(a, k, of_a)), of_b)
     r, r_error = _with_error(_inside(a, b, _radii(b, k, of_b)), of_a)
     return PrecisionRecall(p, p_error, r, r_error, k, len(a), len(b), a.shape[1], name_of(features))
 
 
-def _groups(n: int, count: int) -> np.ndarray:
-    """[G + 1, n]: the examples that are there when nothing, and when one group after the other, is left out."""
-    return np.arange(n) % count != np.arange(-1, count)[:, np.newaxis]
+def _halves(n: int, seed: int) -> np.ndarray:
+    """[1 + H, n]: which of the examples are there: all, and then one half after the other."""
+    random = np.random.default_rng(seed)
+    ranks = np.stack([random.permutation(n) for _ in range(HALVES)])
+    return np.concatenate([np.ones((1, n), bool), ranks < (n + 1) // 2])
 
 
 def _squares(a: np.ndarray, b: np.ndarray) -> np.ndarray:
@@ -99,29 +105,29 @@ def _squares(a: np.ndarray, b: np.ndarray) -> np.ndarray:
 
 
 def _radii(x: np.ndarray, k: int, present: np.ndarray) -> np.ndarray:
-    """[G + 1, N]: squared distances to the k-th nearest of the others that are there; -1 of those that are not."""
+    """[1 + H, N]: squared distances to the k-th nearest of the others that are there; -1 of those that are not."""
     radii = np.empty(present.shape)
     for start in range(0, len(x), BLOCK):
         squares = _squares(x[start : start + BLOCK], x)
         rows = np.arange(len(squares))
         squares[rows, start + rows] = np.inf
-        for group, there in enumerate(present):
-            radii[group, start : start + BLOCK] = np.partition(squares[:, there], k - 1, axis=1)[:, k - 1]
+        for half, there in enumerate(present):
+            radii[half, start : start + BLOCK] = np.partition(squares[:, there], k - 1, axis=1)[:, k - 1]
     # What rounding makes of equal examples.
     return np.where(present, radii + 1e-12 * np.square(x).sum(axis=1).max(), -1.0)
 
 
 def _inside(x: np.ndarray, others: np.ndarray, radii: np.ndarray) -> np.ndarray:
-    """[G + 1, N]: whether each x is in one of the balls around the others that are there."""
+    """[1 + H, N]: whether each x is in one of the balls around the others that are there."""
     found = np.empty((len(radii), len(x)), bool)
     for start in range(0, len(x), BLOCK):
         squares = _squares(x[start : start + BLOCK], others)
-        for group, radius in enumerate(radii):
-            found[group, start : start + BLOCK] = (squares <= radius).any(axis=1)
+        for half, radius in enumerate(radii):
+            found[half, start : start + BLOCK] = (squares <= radius).any(axis=1)
     return found
 
 
 def _with_error(inside: np.ndarray, present: np.ndarray) -> tuple[float, float]:
     shares = np.array([row[there].mean() for row, there in zip(inside, present, strict=True)])
-    count = len(shares) - 1
-    return float(shares[0]), float(np.sqrt((count - 1) * shares[1:].var()))
+    # Leaving out d of n, the jackknife's variance is (n - d) / d times that of the halves, whose factor is one.
+    return float(shares[0]), float(shares[1:].std())
