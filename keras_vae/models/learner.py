@@ -264,10 +264,20 @@ def adapt(vae: Any, data: Any) -> None:
     vae.prior.adapt(dataclasses.replace(summary, examples=_evenly(summary.examples, vae.prior.num_examples)))
     if vae.objective.num_examples:
         vae.objective.adapt(_evenly(summary.examples, vae.objective.num_examples))
-    weights = [*vae.trainable_variables, *vae.prior.non_trainable_variables]
-    weights += [variable for network in vae.objective.networks for variable in network.variables]
+    weights = [*vae.trainable_variables, *vae.prior.non_trainable_variables, *weights_of_objective(vae)]
     replicas.follow_chief(vae.distribute_strategy, weights)
     vae.adapted.assign(1)
+
+
+def adapt_objective(vae: Any, data: Any) -> None:
+    """What `adapt` does for the objective alone, of a model whose other weights come from elsewhere."""
+    if vae.objective.num_examples:
+        vae.objective.adapt(batches.summarize(inputs.data_of(data), vae.objective.num_examples).examples)
+
+
+def weights_of_objective(vae: Any) -> list[keras.Variable]:
+    """The weights of the networks that the objective measures in."""
+    return [variable for network in vae.objective.networks for variable in network.variables]
 
 
 def _evenly(examples: np.ndarray, n: int) -> np.ndarray:
