@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 
 from keras_vae.arguments import check_count, check_number
 from keras_vae.data.class_names import names_of
-from keras_vae.evaluation.probes import directions
+from keras_vae.evaluation.probes import directions_of
 from keras_vae.evaluation.statistics import gather, given, points
 from keras_vae.models.vae import VAE
 from keras_vae.pictures.tiles import PathLike, draw_tiles, named, saved
@@ -84,9 +84,9 @@ def _grid(
     at = [check_number("strengths", s) for s in (strengths or (OF_CLASSES if measured is None else OF_MEASURES))]
     if measured is None:
         rows, moves, labels = _to_classes(vae, z, y, n or 10, examples, _class_names(vae, data, y))
-        title = "columns: of the way from the mean of one class to that of the other"
+        title = "columns: share of the way from one class to the other"
     else:
-        found = directions(vae, x if condition is None else (x, condition), measured)
+        found = directions_of(z, measured)
         chosen = _checked(range(min(check_count("n", n or 4), len(x))) if examples is None else examples, len(x))
         rows = np.tile(chosen, len(found))
         moves = np.repeat(np.stack(list(found.values())), len(chosen), axis=0)
