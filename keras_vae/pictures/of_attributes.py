@@ -41,7 +41,7 @@ def attributes(
 
     Args:
         vae: a model, without a condition on the label where the rows lead to other classes.
-        data: a finite data set, of which the first 5,000 examples give the directions.
+        data: a finite data set, of which the first 5,000 examples give the directions to other classes.
         measured: a name and one number for each example, [N]; a label of two classes as 0 and 1.
         n: number of examples, of each measurement; 4 unless told otherwise, and of classes 10.
         strengths: s; from -2 to 2 unless told otherwise, and of classes from 0 to 1.
@@ -77,17 +77,20 @@ def _grid(
     """The tiles [R, 1 + S, *event_shape], the labels of rows and columns, and the title."""
     if any(kind == "one-hot" for kind, _ in vae.prior.blocks):
         raise ValueError("Attributes are directions of real numbers, and a part of this model's z is a one-hot.")
+    n = check_count("n", (10 if measured is None else 4) if n is None else n)
+    if strengths is None:
+        strengths = OF_CLASSES if measured is None else OF_MEASURES
+    at = [check_number("strengths", s) for s in strengths]
     x, y = gather(data, None if measured is not None else MOST)
     condition = given(vae, y, data)
     z, _ = points(vae, x if condition is None else (x, condition))
     z = z[:, : vae.prior.latent_dim]
-    at = [check_number("strengths", s) for s in (strengths or (OF_CLASSES if measured is None else OF_MEASURES))]
     if measured is None:
-        rows, moves, labels = _to_classes(vae, z, y, n or 10, examples, _class_names(vae, data, y))
+        rows, moves, labels = _to_classes(vae, z, y, n, examples, _class_names(vae, data, y))
         title = "columns: share of the way from one class to the other"
     else:
         found = directions_of(z, measured)
-        chosen = _checked(range(min(check_count("n", n or 4), len(x))) if examples is None else examples, len(x))
+        chosen = _checked(range(min(n, len(x))) if examples is None else examples, len(x))
         rows = np.tile(chosen, len(found))
         moves = np.repeat(np.stack(list(found.values())), len(chosen), axis=0)
         labels = [name if row == 0 else "" for name in found for row in range(len(chosen))]
@@ -133,7 +136,7 @@ def _to_classes(
         raise ValueError("All of the data are of one class: there is no other one to lead to.")
     means = {label: z[y == label].mean(axis=0) for label in classes}
     if examples is None:
-        examples = [int(np.flatnonzero(y == label)[0]) for label in classes[: check_count("n", n)]]
+        examples = [int(np.flatnonzero(y == label)[0]) for label in classes[:n]]
     rows = _checked(examples, len(z))
     following = dict(zip(classes, np.roll(classes, -1), strict=True))
     ends = [(label, following[label]) for label in y[rows]]
