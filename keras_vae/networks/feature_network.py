@@ -46,6 +46,7 @@ class FeatureNetwork(Serializable, keras.layers.Layer):
     def __init__(self, filters: Sequence[int] = (16, 32, 64, 96), steps: int = 1500, **kwargs: Any) -> None:
         super().__init__(**{**kwargs, "dtype": "float32", "trainable": False})
         self.filters, self.steps = check_sizes("filters", filters), check_count("steps", steps)
+        self.built = False
         self.convolutions = self._convolutions(trainable=False)
         self.accuracy: float | None = None
 

@@ -116,8 +116,8 @@ def _checked(examples: Sequence[int], count: int) -> np.ndarray:
 def _class_names(vae: VAE, data: Any, y: np.ndarray | None) -> list[str]:
     names = names_of(data)
     if names is None and y is not None and np.ndim(y) == 1:
-        names = [str(label) for label in range(int(np.max(y)) + 1)]
-    return named(names or [])
+        names = tuple(str(label) for label in range(int(np.max(y)) + 1))
+    return named(names or ())
 
 
 def _to_classes(

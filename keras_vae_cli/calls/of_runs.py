@@ -140,7 +140,7 @@ def evaluate(
     with quiet_start():
         from keras_vae_cli.commands import run_folder
 
-    options = {"num_samples": num_samples, "seed": seed, "limit": limit, "annealed": annealed}
+    options: dict[str, Any] = {"num_samples": num_samples, "seed": seed, "limit": limit, "annealed": annealed}
     options.update(refine_steps=refine_steps, samples=samples, features=features)
     hand_over(run_folder.evaluate, run, **options, data_path=data, accept_changes=accept_changes)
 

@@ -52,8 +52,7 @@ def judge(
         console: to print on.
     """
     network, name = _network(run, train, features, console)
-    parts = (part.dataset(256) for part in (test, train))
-    found = evaluation.judge_samples(vae, *parts, num_samples=samples, features=network, seed=seed)
+    found = evaluation.judge_samples(vae, test.dataset(256), train.dataset(256), samples, network, seed)
     found["features"] = name
     console.print(evaluation.quality_table(found))
     return found
