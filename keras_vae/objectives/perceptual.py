@@ -31,7 +31,7 @@ class Perceptual(Objective):
 
     Errors that are small in every pixel, such as a blur, are large in features of edges and textures. The ELBO knows
     nothing of this: `elbo`, `log_likelihood` and `kl` are those of the model, and `perceptual`, the added term without
-    its weight, stands beside them. A larger w buys sharper pictures for a lower ELBO; where it is too large, colours go.
+    its weight, stands beside them. A larger w buys sharper pictures for a lower ELBO; of too large a one colours fade.
 
     The network is frozen, and saved with the model. It is called with images as the model sees them, at full precision.
 
