@@ -17,17 +17,17 @@ import numpy as np
 import keras_vae as kv
 from keras_vae import data, evaluation, likelihoods, networks, objectives, pictures, posteriors, priors, schedules
 
-LATENTS, SHOWN, BATCH = 16, 12, 50
+SHOWN = 12
 
 
-def make(shape: tuple[int, ...], weight: float, features: keras.Layer, seed: int, steps: int) -> kv.VAE:
+def make(shape: tuple[int, ...], weight: float, features: keras.Layer, seed: int, latents: int, warm_up: int) -> kv.VAE:
     """A convolutional VAE; weight 0 is the plain one."""
-    warm_up = objectives.ELBO(schedules.Linear(steps // 4))
+    elbo = objectives.ELBO(schedules.Linear(warm_up))
     return kv.VAE(
-        kv.Encoder(networks.conv([16, 32, 64]), posteriors.MultivariateNormalDiag(LATENTS)),
+        kv.Encoder(networks.conv([16, 32, 64]), posteriors.MultivariateNormalDiag(latents)),
         kv.Decoder(networks.conv([64, 32, 16]), likelihoods.Normal(shape)),
-        priors.StandardNormal(LATENTS),
-        objectives.Perceptual(features, weight, warm_up) if weight else warm_up,
+        priors.StandardNormal(latents),
+        objectives.Perceptual(features, weight, elbo) if weight else elbo,
         seed=seed,
     )
 
@@ -63,6 +63,10 @@ def main() -> None:
     parser.add_argument("--weights", type=float, nargs="+", default=[0.0, 0.3])
     parser.add_argument("--epochs", type=int, default=20)
     parser.add_argument("--samples", type=int, default=1000)
+    parser.add_argument("--latents", type=int, default=16)
+    parser.add_argument("--batch", type=int, default=50)
+    parser.add_argument("--warm-up", type=int, default=200)
+    parser.add_argument("--rate", type=float, default=2e-3)
     parser.add_argument("--picture", type=Path)
     options = parser.parse_args()
     train, test = (np.concatenate(list(part)) for part in data.load(options.data))
@@ -78,10 +82,13 @@ def main() -> None:
     for seed in options.seeds:
         for weight in options.weights:
             keras.utils.set_random_seed(seed)
-            steps = options.epochs * (len(train) // BATCH)
-            vae, started = make(test.shape[1:], weight, features, seed, steps), time.process_time()
-            vae.compile(keras.optimizers.Adam(keras.optimizers.schedules.CosineDecay(2e-3, steps, 0.05)))
-            vae.fit(train, batch_size=BATCH, epochs=options.epochs, verbose=0)
+            steps = options.epochs * (len(train) // options.batch)
+            vae, started = (
+                make(test.shape[1:], weight, features, seed, options.latents, options.warm_up),
+                time.process_time(),
+            )
+            vae.compile(keras.optimizers.Adam(keras.optimizers.schedules.CosineDecay(options.rate, steps, 0.05)))
+            vae.fit(train, batch_size=options.batch, epochs=options.epochs, verbose=0)
             seconds = time.process_time() - started
             found = measure(vae, test, judge, options.samples)
             said = "  ".join(f"{name} {value:.4g}" for name, value in found.items())
