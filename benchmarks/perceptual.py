@@ -70,7 +70,8 @@ def main() -> None:
     parser.add_argument("--picture", type=Path)
     options = parser.parse_args()
     train, test = (np.concatenate(list(part)) for part in data.load(options.data))
-    test = test[: options.samples]
+    # They may be sorted by class.
+    test = test[np.random.default_rng(1).permutation(len(test))[: options.samples]]
     judge, started = networks.FeatureNetwork(), time.process_time()
     judge.adapt(train, seed=100)
     print(f"features: {time.process_time() - started:.0f} s, {judge.accuracy:.0%} of what was done is told", flush=True)

@@ -59,11 +59,15 @@ def attributes(
 
 def can_lead_to_classes(vae: VAE, labels: np.ndarray | None) -> bool:
     """Whether `attributes` can lead from one class to another, of a few: real numbers that hold the class too."""
-    if labels is None or np.ndim(labels) != 1 or any(kind == "one-hot" for kind, _ in vae.prior.blocks):
+    if labels is None or np.ndim(labels) != 1 or not _is_continuous(vae):
         return False
     tells = vae.condition is not None and vae.condition.num_classes is not None
     classes = np.unique(labels)
     return not tells and np.array_equal(classes, classes.astype(int)) and 1 < len(classes) <= MOST_CLASSES
+
+
+def _is_continuous(vae: VAE) -> bool:
+    return all(kind == "continuous" for kind, _ in vae.prior.blocks)
 
 
 def _grid(
@@ -75,8 +79,8 @@ def _grid(
     examples: Sequence[int] | None,
 ) -> tuple[np.ndarray, list[str], list[str], str]:
     """The tiles [R, 1 + S, *event_shape], the labels of rows and columns, and the title."""
-    if any(kind == "one-hot" for kind, _ in vae.prior.blocks):
-        raise ValueError("Attributes are directions of real numbers, and a part of this model's z is a one-hot.")
+    if not _is_continuous(vae):
+        raise ValueError("Attributes are directions of real numbers, and a part of this model's z is a discrete code.")
     n = check_count("n", (10 if measured is None else 4) if n is None else n)
     if strengths is None:
         strengths = OF_CLASSES if measured is None else OF_MEASURES

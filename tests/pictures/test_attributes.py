@@ -1,6 +1,7 @@
 """Attributes of linear models, in which what is drawn is known."""
 
 import numpy as np
+import parts
 import pytest
 from sklearn.datasets import load_digits
 
@@ -114,6 +115,15 @@ def test_what_cannot_be_led_anywhere_is_refused(images):
         pictures.attributes(linear(), (images, np.arange(60) % 4), examples=[])
     with pytest.raises(ValueError, match="must be one number for each of the 60 examples"):
         pictures.attributes(linear(), images, {"bright": np.zeros(3)})
+
+
+@pytest.mark.parametrize("posterior", ["one_hot", "joint", "quantized"])
+def test_codes_have_no_directions(posterior):
+    vae = parts.vae(kv.VAE, posterior)
+    x = parts.data(vae.decoder.likelihood)
+    assert not of_attributes.can_lead_to_classes(vae, np.arange(len(x)) % 2)
+    with pytest.raises(ValueError, match="is a discrete code"):
+        pictures.attributes(vae, (x, np.arange(len(x)) % 2))
 
 
 @pytest.mark.parametrize(
