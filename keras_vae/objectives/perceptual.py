@@ -29,9 +29,9 @@ class Perceptual(Objective):
     variance would. Johnson et al. 2016, "Perceptual losses for real-time style transfer and super-resolution" (the
     feature reconstruction loss); Hou et al. 2017, "Deep feature consistent variational autoencoder".
 
-    Errors that are small in every pixel, such as a blur, are large in features of edges and textures. The ELBO knows
+    Errors that are small in every pixel, such as a blur, may be large in features of edges and textures. The ELBO knows
     nothing of this: `elbo`, `log_likelihood` and `kl` are those of the model, and `perceptual`, the added term without
-    its weight, stands beside them. A larger w buys sharper pictures for a lower ELBO; of too large a one colours fade.
+    its weight, stands beside them. A larger w buys nearer features for a lower ELBO; of too large a one colours fade.
 
     The network is frozen, and saved with the model. It is called with images as the model sees them, at full precision.
 
