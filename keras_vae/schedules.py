@@ -108,7 +108,7 @@ def adopt(owner: Any) -> None:
     vars(owner)["__adopted__"] = True
     for value in vars(owner)["__arguments__"].values():
         if isinstance(value, Adoptable):
-            vars(value)["__adopted__"] = True
+            adopt(value)
 
 
 def weights_at(owner: Any, step: int) -> tuple[float, ...]:

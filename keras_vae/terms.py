@@ -48,6 +48,7 @@ class Terms:
         pathwise: [K, B], or None unless the objective needs it; see `pathwise`.
         fixed_log_weights: [K, B], the `log_weights` that go with `pathwise`.
         extras: numbers [B, ...] of the posterior's own, by name, such as the commitment of a quantised one.
+        target: what p(x|z) is of, [B, *event_shape]; None if nobody has said.
         is_stand_in: bool, whether the batch has no examples, and an invented one stands in its place; None for no.
     """
 
@@ -59,6 +60,7 @@ class Terms:
     fixed_log_weights: tf.Tensor | None = None
     extras: Mapping[str, tf.Tensor] = dataclasses.field(default_factory=dict)
     is_stand_in: tf.Tensor | None = None
+    target: tf.Tensor | None = None
 
     @property
     def kl(self) -> tf.Tensor:

@@ -93,6 +93,9 @@ OBJECTIVES = {
     "committed": lambda: objectives.CommittedELBO(0.25),
     "joint_capacity": lambda: objectives.JointCapacity(1.0, 0.5, kl_weight=2.0),
     "clustered": lambda: objectives.ClusteredELBO(Linear(4, 0.0, 2.0), 1.0),
+    "perceptual": lambda: objectives.Perceptual(
+        networks.FeatureNetwork([4, 3]), Linear(4, 0.0, 0.5), objectives.ELBO(num_samples=2)
+    ),
     "cascade": lambda: objectives.InformationCascade(low=1.0, high=4.0, stage=2),
 }
 # Objectives of models of one kind, and the posterior of those. Their pairs with all else would be rows of their own:

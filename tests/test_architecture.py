@@ -34,7 +34,7 @@ FLOORS = {
     "posteriors": 3,
     "terms": 2,
     "flows": 4,
-    "objectives": 3,
+    "objectives": 4,
     "priors": 4,
     "training": 3,
     "models": 5,
@@ -46,7 +46,7 @@ FLOORS = {
     "keras_vae": 9,
     "keras_vae_cli": 9,
 }
-MOST_FILES, MOST_LINES_OF_A_FACE = 12, 40
+MOST_FILES, MOST_LINES_OF_A_FACE = 12, 50
 # What Python promises in spite of the underscore: of named tuples, and os._exit.
 DOCUMENTED = {"_asdict", "_replace", "_fields", "_exit"}
 

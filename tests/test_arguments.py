@@ -158,6 +158,8 @@ ARGUMENTS = [
     (lambda: networks.conv([]), "filters"),
     (lambda: networks.conv([4], kernel_size=0), "kernel_size"),
     (lambda: networks.residual([4], blocks=0), "blocks"),
+    (lambda: networks.FeatureNetwork([0]), "filters"),
+    (lambda: networks.FeatureNetwork(steps=0.5), "steps"),
     (lambda: objectives.ELBO(kl_weight=-1), "kl_weight"),
     (lambda: objectives.ELBO(kl_weight=math.nan), "kl_weight"),
     (lambda: objectives.ELBO(kl_weight=lambda step: 1.0), "kl_weight is a function"),
@@ -177,6 +179,7 @@ ARGUMENTS = [
     (lambda: objectives.DIP("I", schedules.Linear(5)), "Give diagonal_weight too"),
     (lambda: objectives.MMD(kernel="linear"), "kernel"),
     (lambda: objectives.MMD(mmd_weight=None), "mmd_weight"),
+    (lambda: objectives.Perceptual(weight="1"), "weight"),
     (lambda: objectives.CommittedELBO(commitment_weight=-1), "commitment_weight"),
     (lambda: objectives.InformationCascade(stage=0), "stage"),
     (lambda: objectives.InformationCascade(released=-1), "released"),
@@ -255,7 +258,11 @@ ARGUMENTS = [
     (lambda: make_vae().log_prob(np.zeros((2, 8, 8, 1), "float32"), num_samples=0), "num_samples"),
     (lambda: make_vae().infer(np.zeros((2, 8, 8, 1), "float32"), 10**12, seed=0), "GiB of memory"),
     (lambda: evaluation.log_likelihood(make_vae(), np.zeros((2, 8, 8, 1), "float32"), 2**31), "num_samples"),
+    (lambda: evaluation.precision_recall(np.zeros((9, 2)), np.zeros((9, 2)), neighbours=1.5), "neighbours"),
+    (lambda: evaluation.judge_samples(make_vae(), IMAGES, num_samples=7), "num_samples"),
     (lambda: pictures.samples(make_vae(), n=0), "n must be"),
+    (lambda: pictures.attributes(make_vae(), IMAGES, {"a": [0, 1]}, n=0), "n must be"),
+    (lambda: pictures.attributes(make_vae(), IMAGES, strengths=["1"]), "strengths"),
     (lambda: export.to_tflite(make_vae(), "x.tflite", quantization="int4"), "quantization"),
 ]
 KINDS = [

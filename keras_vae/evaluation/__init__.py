@@ -10,9 +10,14 @@ from keras_vae.evaluation.downstream import CodeClassifier, CodeDensity, augment
 from keras_vae.evaluation.importance import LogLikelihood, log_likelihood
 from keras_vae.evaluation.probes import Clustering, Probe, cluster, directions, linear_probe, probe_table
 from keras_vae.evaluation.report import evaluate, report_table
-from keras_vae.evaluation.sample_quality import KID, TwoSampleTest, image_features, kid, nearest_neighbours
+from keras_vae.evaluation.sample_quality.coverage import PrecisionRecall, precision_recall
+from keras_vae.evaluation.sample_quality.distances import FID, KID, fid, kid
+from keras_vae.evaluation.sample_quality.features import image_features
+from keras_vae.evaluation.sample_quality.neighbours import TwoSampleTest, nearest_neighbours
+from keras_vae.evaluation.sample_quality.summary import judge_samples, quality_table
 
 __all__ = [
+    "FID",
     "KID",
     "AnnealedEstimate",
     "Clustering",
@@ -20,6 +25,7 @@ __all__ = [
     "CodeDensity",
     "Finding",
     "LogLikelihood",
+    "PrecisionRecall",
     "Probe",
     "TwoSampleTest",
     "annealed_importance_sampling",
@@ -28,13 +34,17 @@ __all__ = [
     "diagnose",
     "directions",
     "evaluate",
+    "fid",
     "fine_tune",
     "image_features",
+    "judge_samples",
     "kid",
     "linear_probe",
     "log_likelihood",
     "nearest_neighbours",
+    "precision_recall",
     "probe_table",
+    "quality_table",
     "report_table",
     "self_train",
 ]

@@ -196,7 +196,11 @@ def directions(vae: VAE, data: Any, measured: Mapping[str, Any]) -> dict[str, np
         ValueError: for another number of measurements than examples, and for measurements that do not vary, are not
             finite, or follow from each other.
     """
-    z, _ = points(vae, data)
+    return directions_of(points(vae, data)[0], measured)
+
+
+def directions_of(z: np.ndarray, measured: Mapping[str, Any]) -> dict[str, np.ndarray]:
+    """`directions` of points z [N, L] that are known already."""
     if not measured:
         raise ValueError("Nothing is measured: give a name and one number for each example.")
     columns = []

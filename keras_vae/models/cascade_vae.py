@@ -114,7 +114,7 @@ class CascadeVAE(VAE):
         p = self.prior.distribution(encoder=self.encoder)
         densities = (*self.encoder.posterior.densities, True)
         groups = latent_groups(Joint([q, OneHot.certain(code)]), p, _beside(z, code), densities=densities)
-        return Terms(likelihood.log_prob(target), groups, likelihood)
+        return Terms(likelihood.log_prob(target), groups, likelihood, target=target)
 
     @property
     def certainties(self) -> tuple[bool, ...]:

@@ -1,6 +1,7 @@
 """What a VAE does around its training step: arguments of `fit`, adaptation to the data, running means of the logs."""
 
 import contextlib
+import dataclasses
 import itertools
 import random
 import warnings
@@ -258,12 +259,33 @@ def take_names(vae: Any, data: Any) -> None:
 
 def adapt(vae: Any, data: Any) -> None:
     """Initialise from the data what is better not random; see `VAE.adapt`."""
-    summary = batches.summarize(inputs.data_of(data), vae.prior.num_examples, targets=vae.targets, missing=vae.missing)
+    wanted = max(vae.prior.num_examples, vae.objective.num_examples)
+    summary = batches.summarize(inputs.data_of(data), wanted, targets=vae.targets, missing=vae.missing)
     vae.decoder.adapt(summary.mean, summary.spread)
-    vae.prior.adapt(summary)
-    weights = [*vae.trainable_variables, *vae.prior.non_trainable_variables]
+    vae.prior.adapt(dataclasses.replace(summary, examples=_evenly(summary.examples, vae.prior.num_examples)))
+    if vae.objective.num_examples:
+        vae.objective.adapt(_evenly(summary.examples, vae.objective.num_examples))
+    weights = [*vae.trainable_variables, *vae.prior.non_trainable_variables, *weights_of_objective(vae)]
     replicas.follow_chief(vae.distribute_strategy, weights)
     vae.adapted.assign(1)
+
+
+def adapt_objective(vae: Any, data: Any) -> None:
+    """What `adapt` does for the objective alone, of a model whose other weights come from elsewhere."""
+    if vae.objective.num_examples:
+        vae.objective.adapt(batches.summarize(inputs.data_of(data), vae.objective.num_examples).examples)
+
+
+def weights_of_objective(vae: Any) -> list[keras.Variable]:
+    """The weights of the networks that the objective measures in."""
+    return [variable for network in vae.objective.networks for variable in network.variables]
+
+
+def _evenly(examples: np.ndarray, n: int) -> np.ndarray:
+    """n of the examples, which stand in the order of the data; all of them if there are fewer."""
+    if len(examples) <= n:
+        return examples
+    return examples[np.linspace(0, len(examples) - 1, n).round().astype(int)] if n else examples[:0]
 
 
 def prepare_to_export(vae: Any, signature: Any) -> None:

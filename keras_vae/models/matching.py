@@ -153,6 +153,11 @@ def check_missing(vae: Any) -> None:
         return
     if vae.targets:
         raise ValueError("targets=True and missing=True: the encoder of a pair sees x whole. Give one of the two.")
+    if vae.objective.networks:
+        raise ValueError(
+            f"{type(vae.objective).__name__} compares pictures by their features, and pictures with holes have none: "
+            "give objectives.ELBO()."
+        )
     if not likelihood.can_miss:
         raise ValueError(
             f"{type(likelihood).__name__} does not say what some values alone tell: give a likelihood whose values are "

@@ -148,6 +148,9 @@ class VAE(Serializable, Inference, Stored, keras.Model):
         if "objective" in vars(self)["__arguments__"]:
             # Its numbers are part of the model, whoever made it.
             vars(self)["__arguments__"]["objective"] = objective
+        if objective.networks:
+            # As layers of the model they are part of every file and checkpoint.
+            self.measured_in = list(objective.networks)
         schedules.adopt(objective)
         schedules.adopt(self)
         names = ("loss", *LOGGED, *objective.metric_names)
@@ -174,6 +177,12 @@ class VAE(Serializable, Inference, Stored, keras.Model):
         self.decoder.build((None, self.prior.latent_dim))
         self.prior.build(shape)
         self.decoder.connect(self.encoder.feature_shapes)
+        for network in self.objective.networks:
+            if not network.built:
+                network.build(shape)
+            # What was built after it was frozen is not.
+            for layer in internals.layers_of(network):
+                internals.set_trainable(layer, False)
         check_tails(self.encoder.posterior, self.prior, tell_unknown=True)
 
     def _ensure_built(self) -> None:
@@ -276,7 +285,7 @@ class VAE(Serializable, Inference, Stored, keras.Model):
                 z, features, seed, condition_for(self.decoder, condition), training, **given
             )
             groups = [*latent_groups(q, p, z, log_q, densities), *groups]
-            return Terms(likelihood.log_prob(target), groups, likelihood, extras=extras)
+            return Terms(likelihood.log_prob(target), groups, likelihood, extras=extras, target=target)
 
         if not (training and "pathwise" in self.objective.needs):
             return terms_at(z, log_q)

@@ -8,6 +8,7 @@ from keras_vae.objectives.importance_weighted import ImportanceWeighted
 from keras_vae.objectives.information_cascade import InformationCascade
 from keras_vae.objectives.mmd import MMD
 from keras_vae.objectives.objective import Objective
+from keras_vae.objectives.perceptual import Perceptual
 from keras_vae.objectives.reconstruction import Reconstruction
 from keras_vae.objectives.regularizer import Regularizer
 from keras_vae.objectives.total_correlation import TotalCorrelation
@@ -23,6 +24,7 @@ __all__ = [
     "InformationCascade",
     "JointCapacity",
     "Objective",
+    "Perceptual",
     "Reconstruction",
     "Regularizer",
     "TotalCorrelation",

@@ -4,6 +4,8 @@ An objective of your own is a subclass with one method that returns the loss, a 
 `loss`, `elbo`, `log_likelihood` and `kl`, whose names stand in `metric_names`.
 """
 
+import keras
+import numpy as np
 import tensorflow as tf
 
 from keras_vae import schedules
@@ -32,6 +34,8 @@ class Objective(Adoptable, Serializable):
             needs no density.
         uses_marginals: True for a loss that needs the marginals of q(z|x) over single dimensions.
         is_of_one_level: True for a loss that has no meaning for a hierarchy, such as one of the first group alone.
+        networks: frozen networks that the loss measures in, whose weights are saved with the model.
+        num_examples: how many examples `adapt` is given when the model is adapted to its data; 0 for none.
         releases_latents: True for one that has `num_released(step, latent_dim)` and `stage`, steps between
             releases, as `CascadeVAE` needs.
     """
@@ -44,6 +48,8 @@ class Objective(Adoptable, Serializable):
     uses_marginals: bool = False
     is_of_one_level: bool = False
     releases_latents: bool = False
+    networks: tuple[keras.Layer, ...] = ()
+    num_examples: int = 0
 
     def __call__(self, terms: Terms, step: tf.Tensor) -> tuple[tf.Tensor, dict[str, tf.Tensor]]:
         """The loss, a scalar in nats per example, and the numbers named by `metric_names`.
@@ -53,6 +59,13 @@ class Objective(Adoptable, Serializable):
             step: the model's step, an int64 scalar.
         """
         raise TypeError(f"{type(self).__name__} must define __call__(terms, step).")
+
+    def adapt(self, examples: np.ndarray) -> None:
+        """Initialise from the data what is better not random; nothing, unless a subclass says so.
+
+        Args:
+            examples: a random choice of `num_examples` of them, [N, *event_shape], or all if there are fewer.
+        """
 
     def weights_at(self, step: int, latent_dim: int) -> tuple[float, ...]:
         """The numbers in the formula that may change while `fit` runs, at a step: losses under others do not compare.

@@ -5,6 +5,7 @@ from keras_vae.pictures.deviations import spread
 from keras_vae.pictures.gallery import all_pictures
 from keras_vae.pictures.image_files import write_images
 from keras_vae.pictures.levels import fixed_levels
+from keras_vae.pictures.of_attributes import attributes
 from keras_vae.pictures.of_clusters import clusters
 from keras_vae.pictures.of_missing import imputations
 from keras_vae.pictures.of_models import answers, interpolations, manifold, reconstructions, samples, traversals
@@ -14,6 +15,7 @@ from keras_vae.pictures.tiles import draw_tiles, is_image, png
 __all__ = [
     "all_pictures",
     "answers",
+    "attributes",
     "clusters",
     "draw_tiles",
     "fixed_levels",

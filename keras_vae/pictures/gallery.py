@@ -13,6 +13,7 @@ from keras_vae.models.vae import VAE
 from keras_vae.pictures.charts import CURVES, kl_per_dimension, latent_scatter, read_history, training_curves
 from keras_vae.pictures.deviations import spread
 from keras_vae.pictures.levels import fixed_levels
+from keras_vae.pictures.of_attributes import attributes, can_lead_to_classes
 from keras_vae.pictures.of_clusters import clusters
 from keras_vae.pictures.of_missing import imputations
 from keras_vae.pictures.of_models import answers, interpolations, manifold, reconstructions, samples, traversals
@@ -70,6 +71,9 @@ def all_pictures(
         if vae.prior.num_clusters > 1:
             draw("clusters", clusters, vae, data, seed=seed, value_range=value_range)
         draw("latent_scatter", latent_scatter, vae, data, labels)
+        labelled = data if labels is None else (gather(data)[0], labels)
+        if can_lead_to_classes(vae, gather(labelled)[1]):
+            draw("attributes", attributes, vae, labelled, value_range=value_range)
         if vae.prior.latent_dim == 2 and vae.condition is None:
             draw("manifold", manifold, vae, value_range=value_range)
         if is_deterministic(vae) and vae.condition is None and len(gather(data, 100)[0]) == 100:

@@ -103,6 +103,8 @@ def evaluate(
     limit: Annotated[int | None, Whole, Parameter(validator=validators.Number(gte=1))] = None,
     annealed: Annotated[bool, Parameter(negative="")] = False,
     refine_steps: Annotated[int, Whole, Parameter(validator=validators.Number(gte=0))] = 0,
+    samples: Annotated[int | None, Whole, Parameter(validator=validators.Number(gte=8))] = None,
+    features: Annotated[Path | None, Place] = None,
     data: Annotated[Path | None, Place] = None,
     accept_changes: bool = False,
 ) -> None:
@@ -124,6 +126,11 @@ def evaluate(
         Also estimate by annealed importance sampling, on 64 images: an independent check that takes minutes.
     refine_steps
         Fit the proposals of the importance samples to each image by so many steps, such as 300.
+    samples
+        Also compare so many samples with the test data: KID, FID, precision and recall, with their errors.
+    features
+        A .keras file with the network in whose features that is done, such as that of another run; without it one is
+        trained on the training images, in half a minute, and kept as RUN/features.keras.
     data
         Where the data are, if they have moved since the run was trained.
     accept_changes
@@ -133,8 +140,8 @@ def evaluate(
     start()
     from keras_vae_cli.commands import run_folder
 
-    options = {"num_samples": num_samples, "seed": seed, "limit": limit, "annealed": annealed}
-    options["refine_steps"] = refine_steps
+    options: dict[str, Any] = {"num_samples": num_samples, "seed": seed, "limit": limit, "annealed": annealed}
+    options.update(refine_steps=refine_steps, samples=samples, features=features)
     hand_over(run_folder.evaluate, run, **options, data_path=data, accept_changes=accept_changes)
 
 

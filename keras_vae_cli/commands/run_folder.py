@@ -22,6 +22,7 @@ from keras_vae_cli.commands import history, run_data
 from keras_vae_cli.commands.build import read
 from keras_vae_cli.commands.export import FORMATS, export_run
 from keras_vae_cli.commands.page import PAGE, write_page
+from keras_vae_cli.commands.products import judged
 from keras_vae_cli.commands.provenance import in_a_line, provenance
 from keras_vae_cli.commands.run_data import open_data
 from keras_vae_cli.errors import ConfigError
@@ -209,11 +210,17 @@ def evaluate(
     data_path: Path | None = None,
     accept_changes: bool = False,
     refine_steps: int = 0,
+    samples: int | None = None,
+    features: Path | None = None,
 ) -> None:
     """Evaluate the model of a run on its test data, and add what is found to RUN/report.json; see `open_run`."""
+    if features is not None and samples is None:
+        raise ConfigError("--features is for --samples N, how many samples are to be judged in them.")
     with opened(run) as console:
         read_report(run)  # a damaged one is better found before the work than after
         settings, vae, splits = open_run(run, console, data_path, accept_changes)
+        if samples is not None:
+            judged.check(vae, features)
         batch_size = settings.data.batch_size
         few, test = some(splits.train, MAX_TRAIN), some(splits.test, len(splits.test)).dataset(batch_size)
         found = evaluation.evaluate(
@@ -235,8 +242,18 @@ def evaluate(
             for name, numbers in compared.items():
                 said = (f"{key} {value:.4g}" for key, value in numbers.items() if value is not None)
                 console.print(f"{name}: {', '.join(said)}")
+        if samples is not None:
+            found["samples"] = judged.judge(
+                run, vae, few, some(splits.test, limit or len(splits.test)), samples, features, seed, console
+            )
         made_by = provenance(
-            settings, seed=seed, num_samples=num_samples, limit=limit, annealed=annealed, refine_steps=refine_steps
+            settings,
+            seed=seed,
+            num_samples=num_samples,
+            limit=limit,
+            annealed=annealed,
+            refine_steps=refine_steps,
+            samples=samples,
         )
         console.print(in_a_line(made_by))
         update_report(run, **found, evaluated_by=made_by)

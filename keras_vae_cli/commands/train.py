@@ -21,6 +21,7 @@ from keras_vae import data, files, seeds
 from keras_vae.callbacks import Checkpoints, SkippedSteps, TensorBoardPictures, TensorBoardSettings, TrainingDiverged
 from keras_vae.data.class_names import are_numbers, listed
 from keras_vae.evaluation.statistics import checked_batches, given
+from keras_vae.models import learner
 from keras_vae.models.vae import VAE
 from keras_vae.training import checkpoint_files, monitors
 from keras_vae.training.checkpoint_state import meanings, number, set_meanings
@@ -196,8 +197,11 @@ class _Session:
                 self._start_from(self.run / run_folder.PRETRAINING, PARTS[:2] if adapts else PARTS)
                 if adapts:
                     self._adapt_to_codes()
+            if self.is_chief:
+                learner.adapt_objective(self.vae, self.splits.train.dataset(self.settings.data.batch_size))
             parts = [getattr(self.vae, name) for name in PARTS]
-            follow_chief(self.vae.distribute_strategy, [weight for part in parts for weight in part.weights])
+            weights = [weight for part in parts for weight in part.weights]
+            follow_chief(self.vae.distribute_strategy, [*weights, *learner.weights_of_objective(self.vae)])
             self.vae.adapted.assign(1)
         elif position is None:
             self.vae.adapt(self.splits.train.dataset(self.settings.data.batch_size))

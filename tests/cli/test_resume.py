@@ -120,13 +120,14 @@ OTHER_UPDATES = {
         "model.prior={name: AutoregressiveCodes, grid: [2, 2], num_codes: 8, units: 8, num_layers: 1, num_heads: 1}",
         "model.objective={name: CommittedELBO}",
     ],
+    "perceptual": ["model.objective={name: Perceptual, weight: 0.5}"],
 }
 
 
 @pytest.mark.exhaustive
 @pytest.mark.parametrize("name", OTHER_UPDATES)
 def test_killed_a_model_with_an_update_of_its_own_ends_with_the_same_weights(name, start, tmp_path):
-    """A second optimizer, its discriminator, a stage of the cascade, and the averages of a codebook are resumed too."""
+    """A second optimizer, a discriminator, a stage of a cascade, a codebook, a network of features are resumed too."""
     whole, cut = tmp_path / "whole", tmp_path / "cut"
     settings = ["--set", *SMALL, "train.epochs=20", "train.checkpoint_steps=4", *OTHER_UPDATES[name]]
     finished = train(*settings, "--run", whole)

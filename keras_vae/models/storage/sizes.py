@@ -91,7 +91,8 @@ def _check_tensors(vae: Any, max_values: int) -> None:
     def generated(x: tf.Tensor) -> tf.Tensor:
         return vae.generate(1, seed=0, condition=condition).likelihood.mean()
 
-    size, name = max(_largest(call, (1, *vae.decoder.event_shape)) for call in (inferred, generated))
+    calls = (inferred, generated, *vae.objective.networks)
+    size, name = max(_largest(call, (1, *vae.decoder.event_shape)) for call in calls)
     if size > max_values:
         raise TooLarge(f"one example needs {size:,} numbers at once, in {name}; {max_values:,} are taken (max_values)")
 

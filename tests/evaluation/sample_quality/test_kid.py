@@ -113,7 +113,7 @@ def test_features_may_be_a_keras_model_and_data_a_dataset():
     [
         (np.zeros((1, 3)), np.zeros((5, 3)), identity, "real has 1"),
         (np.zeros((5, 3)), np.zeros((5, 4)), identity, "give alike ones"),
-        (np.zeros((5, 8, 8, 1)), np.zeros((5, 8, 8, 1)), identity, "a matrix"),
+        (np.zeros((5, 8, 8)), np.zeros((5, 8, 8)), identity, "a matrix"),
         (np.zeros((5, 3)), np.full((5, 3), np.nan), identity, "not finite"),
         (np.zeros((5, 3)), np.zeros((5, 3)), None, "give features"),
         (np.zeros((5, 8, 8, 1)), np.full((5, 8, 8, 1), 255.0), None, "scale them"),
