@@ -153,6 +153,10 @@ def check_missing(vae: Any) -> None:
         return
     if vae.targets:
         raise ValueError("targets=True and missing=True: the encoder of a pair sees x whole. Give one of the two.")
+    if not vae.takes_missing:
+        raise ValueError(
+            f"{type(vae).__name__} shows the data to other networks than the encoder: missing=True is none."
+        )
     if vae.objective.networks:
         raise ValueError(
             f"{type(vae.objective).__name__} compares pictures by their features, and pictures with holes have none: "

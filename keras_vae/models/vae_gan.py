@@ -137,6 +137,7 @@ class VAEGAN(Opposed):
     """
 
     is_game = True
+    takes_missing = False
     constants = (
         *Opposed.constants,
         *("pixel_weight", "similarity_weight", "feature_weight", "decoder_weight", "adversarial_weight", "adaptive"),

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from scipy.stats import multivariate_normal
+from small_models import make_vae, raw_scale
 
 import keras_vae as kv
 from keras_vae import likelihoods, networks, objectives, posteriors, priors
@@ -92,8 +93,6 @@ def test_the_elbo_is_a_bound_on_it_and_exact_where_the_posterior_is():
 
 def raw_of(scale):
     """What a posterior's projection must give for this scale, its bias being that of the scale 1."""
-    from small_models import raw_scale
-
     return float(raw_scale(np.float32(scale)) - raw_scale(1.0))
 
 
@@ -233,6 +232,11 @@ def test_what_cannot_be_is_refused():
         kv.VAE(plain.encoder, plain.decoder, plain.prior, missing=True)
     with pytest.raises(ValueError, match="targets=True and missing=True"):
         linear_model(targets=True)
+    with pytest.raises(ValueError, match="VAEGAN shows the data to other networks"):
+        game = make_vae(networks.mlp, (8,), (8, 8, 1), 2)
+        kv.VAEGAN(game.encoder, game.decoder, game.prior, missing=True)
+    with pytest.raises(ValueError, match="Perceptual compares pictures by their features"):
+        make_vae(networks.mlp, (8,), (8, 8, 1), 2, objective=objectives.Perceptual(), missing=True)
     with pytest.raises(ValueError, match=r"x.filled\(np.nan\)"):
         vae.log_prob(np.ma.masked_invalid(x))
     with pytest.raises(ValueError, match="of data with missing values"):
