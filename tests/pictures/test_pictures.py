@@ -159,6 +159,13 @@ def test_means_draws_and_deviations_stand_side_by_side(kind, tmp_path):
         pictures.spread(make((4,)))
 
 
+def test_one_deviation_for_all_pixels_is_said_and_is_no_row():
+    figure = pictures.spread(make((6, 5, 1), likelihood=likelihoods.Normal((6, 5, 1), scale=0.25)), n=3)
+    texts = [text.get_text() for text in figure.texts]
+    assert {"mean", "draw"} < set(texts) and not any(text.startswith("sigma") for text in texts)
+    assert any("sigma is 0.25 in every pixel" in text for text in texts)
+
+
 def test_manifold_is_the_grid_of_the_quantiles(tmp_path):
     vae = make((6, 5, 1))
     z = of_models._prior_grid(vae, np.array([0.025, 0.5, 0.975], "float32"))
