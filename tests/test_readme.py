@@ -67,6 +67,8 @@ def test_the_snippets_run_as_they_stand(tmp_path):
 assert set(history.history) == {a + b for a in ("", "val_") for b in ("loss", "elbo", "log_likelihood", "kl")}
 assert history.history["val_elbo"][-1] > history.history["val_elbo"][0]
 assert decoder(vae.encode(images).mean()).mean().shape == images.shape
+# 0.67 and 0.68 with two seeds; with a normal prior 0.81 and 0.85, and few of the digits can be named.
+assert evaluation.nearest_neighbours(test, vae.sample(360, seed=0)).accuracy < 0.76
 """
     use = """
 decoder = kv.Decoder(kv.networks.mlp([8]), Laplace((3, 2, 1)))
