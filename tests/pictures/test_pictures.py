@@ -159,6 +159,14 @@ def test_means_draws_and_deviations_stand_side_by_side(kind, tmp_path):
         pictures.spread(make((4,)))
 
 
+@pytest.mark.parametrize("name", ["mean", "MMWWMW", "il", "$x$_1"])
+def test_no_text_is_cut_off(name, tmp_path):
+    grid = np.zeros((2, 3, 4, 4, 1))
+    picture = drawn(tiles.draw_tiles(grid, [name, "a"], [name, "b", "c"], title=10 * name), tmp_path)
+    edge = np.concatenate([picture[:2].ravel(), picture[-2:].ravel(), picture[:, :2].ravel(), picture[:, -2:].ravel()])
+    assert edge.min() == 255
+
+
 def test_one_deviation_for_all_pixels_is_said_and_is_no_row():
     figure = pictures.spread(make((6, 5, 1), likelihood=likelihoods.Normal((6, 5, 1), scale=0.25)), n=3)
     texts = [text.get_text() for text in figure.texts]
