@@ -12,7 +12,7 @@ import matplotlib
 import numpy as np
 import PIL.Image
 from matplotlib import font_manager
-from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.backends.backend_agg import FigureCanvasAgg, RendererAgg
 from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
 
@@ -103,19 +103,14 @@ def named(names: Sequence[str]) -> list[str]:
 
 @functools.cache
 def _characters(family: tuple[str, ...]) -> frozenset[int]:
-    return frozenset(_font(family).get_charmap())
-
-
-def _font(family: tuple[str, ...]) -> Any:
-    return font_manager.get_font(font_manager.findfont(font_manager.FontProperties(family=list(family))))
+    font = font_manager.findfont(font_manager.FontProperties(family=list(family)))
+    return frozenset(font_manager.get_font(font).get_charmap())
 
 
 def _width(text: str) -> int:
     """Screen pixels that a line of text takes."""
-    font = _font(tuple(matplotlib.rcParams["font.family"]))
-    font.set_size(FONT, DPI)
-    font.set_text(text)
-    return math.ceil(font.get_width_height()[0] / 64) + 1
+    font = font_manager.FontProperties(size=FONT)
+    return math.ceil(RendererAgg(1, 1, DPI).get_text_width_height_descent(text, font, ismath=False)[0])
 
 
 def as_rgb(tiles: np.ndarray, value_range: tuple[float, float]) -> np.ndarray:

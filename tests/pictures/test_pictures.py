@@ -1,5 +1,7 @@
 """Pictures are read back as pixels."""
 
+import logging
+
 import keras
 import numpy as np
 import PIL.Image
@@ -157,6 +159,19 @@ def test_means_draws_and_deviations_stand_side_by_side(kind, tmp_path):
     assert float(label.removeprefix("sigma, to ")) == pytest.approx(many.max(), rel=0.1 if kind == "per_pixel" else 0.4)
     with pytest.raises(ValueError, match="drawn of images"):
         pictures.spread(make((4,)))
+
+
+def test_the_encoder_is_not_traced_for_every_picture():
+    vae, x, said = make((3,)), np.random.default_rng(0).random((5, 3), "float32"), []
+    handler = logging.Handler()
+    handler.emit = lambda record: said.append(record.getMessage())
+    tf.get_logger().addHandler(handler)
+    try:
+        for _ in range(6):
+            pictures.latent_scatter(vae, x)
+    finally:
+        tf.get_logger().removeHandler(handler)
+    assert not [line for line in said if "retracing" in line]
 
 
 @pytest.mark.parametrize("name", ["mean", "MMWWMW", "il", "$x$_1"])
