@@ -124,9 +124,9 @@ def test_files_and_configs_that_a_page_names_exist(page):
 
 @pytest.mark.parametrize("page", PAGES)
 def test_names_of_the_package_that_a_page_mentions_exist(page):
-    # Without the addresses of links, and the names of files.
+    # Without the addresses of links, the names of files, and settings such as export.quantize=[int8].
     text = re.sub(r"\]\([^)]*\)|[\w./]+\.(?:md|json|yaml|py|png|tflite|keras)\b", "", PAGES[page])
-    for face, name in re.findall(rf"(?<![\w./\-])(kv|{'|'.join(FACES)})\.([A-Za-z]\w*)", text):
+    for face, name in re.findall(rf"(?<![\w./\-])(kv|{'|'.join(FACES)})\.([A-Za-z]\w*)\b(?!=)", text):
         module = "keras_vae" if face == "kv" else f"keras_vae.{face}"
         if (face, name) == ("posteriors", "Logistic"):  # the one that CONTRIBUTING.md adds
             continue
