@@ -199,10 +199,9 @@ class Label(Condition):
         if not np.issubdtype(values.dtype, np.integer):
             raise ValueError(f"The condition is {self}: labels are ints, these have dtype {values.dtype}.")
         if values.size and not (values.min() >= 0 and values.max() < self.num_classes):
-            raise ValueError(
-                f"The condition is {self}: labels are 0 to {self.num_classes - 1}, these are {values.min()} to "
-                f"{values.max()}."
-            )
+            low, high = values.min(), values.max()
+            found = f"this is {low}" if low == high else f"these are {low} to {high}"
+            raise ValueError(f"The condition is {self}: labels are 0 to {self.num_classes - 1}, {found}.")
 
     def contains(self, values: tf.Tensor) -> tf.Tensor:
         """Whether each label is one of the classes, [B]."""

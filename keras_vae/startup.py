@@ -13,9 +13,12 @@ from collections.abc import Iterator
 HARMLESS = re.compile(
     rb"[IW]\d{4} |\d{4}-\d\d-\d\d [\d:.]+: [IW] |WARNING: All log messages before absl::InitializeLog|"
     rb"To enable the following instructions:|WARNING:(absl|tensorflow):|"
-    rb".*(regist(er|ering) (cu\w+ )?factory|omputation placer already registered|failed call to cuInit: .*\(303\))"
+    rb".*(regist(er|ering) (cu\w+ )?factory|omputation placer already registered|failed call to cuInit: .*\(303\)|"
+    rb"oneDNN supports DT_\w+ only on platforms with AVX-512)"
 )
 LEVEL = "TF_CPP_MIN_LOG_LEVEL"
+# Whether the first operation is still to come, and what it writes is to be held back.
+_is_new = False
 
 
 def check_environment() -> None:
@@ -41,16 +44,34 @@ def import_quietly() -> None:
     Whoever has imported TensorFlow before, or asks for its messages by TF_CPP_MIN_LOG_LEVEL=0 or 1, has it as it is. If
     the variable is not set it is 2 from here on: errors.
     """
+    global _is_new
     if "tensorflow" in sys.modules:
         return
     os.environ.setdefault(LEVEL, "2")
-    with contextlib.nullcontext() if os.environ[LEVEL] in ("0", "1") else _held_back():
+    _is_new = os.environ[LEVEL] not in ("0", "1")
+    with _held_back() if _is_new else contextlib.nullcontext():
         import tensorflow as tf
         import tensorflow_probability as _  # noqa: F401
 
         if not _has_driver():
             # Else the first operation would report as an error that there is none.
             tf.config.list_physical_devices()
+
+
+def operate_quietly() -> None:
+    """Let TensorFlow report now, once and for all, that integers are not transposed by oneDNN, and hold that back.
+
+    It is an error only by its name. Nothing is done at the import, where the first operation would settle the devices
+    and the threads, which are the user's to choose; nor where `import_quietly` has held back nothing.
+    """
+    global _is_new
+    if not _is_new:
+        return
+    _is_new = False
+    import tensorflow as tf
+
+    with _held_back(), tf.init_scope(), tf.device("CPU:0"):
+        tf.transpose(tf.zeros((1, 2), "int32"))
 
 
 def _has_driver() -> bool:

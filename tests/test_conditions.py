@@ -33,6 +33,7 @@ WRONG = {
     "missing": (None, "no condition was given"),
     "too large": ([0, 4], r"labels are 0 to 3, these are 0 to 4"),
     "negative": ([-1, 0], r"labels are 0 to 3, these are -1 to 0"),
+    "one": ([7, 7], r"labels are 0 to 3, this is 7\."),
     "no int": ([0.5, 1.0], "labels are ints"),
     "another shape": ([[0], [1]], r"a batch of shape \(None,\), not \(2, 1\)"),
     "too few": ([0], "1 conditions for 2 examples|x has 2 examples, and there are {'condition': 1"),

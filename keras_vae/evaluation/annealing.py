@@ -39,7 +39,7 @@ class AnnealedEstimate:
     num_chains: int
     num_steps: int
     acceptance: float
-    values: np.ndarray
+    values: np.ndarray = dataclasses.field(repr=False)
 
     def as_dict(self) -> dict[str, Any]:
         """The numbers without the array, JSON-ready."""

@@ -70,8 +70,8 @@ class LogLikelihood:
     effective_sample_size: float
     num_samples: int
     bits_per_dim: float | None
-    values: np.ndarray
-    effective_sample_sizes: np.ndarray
+    values: np.ndarray = dataclasses.field(repr=False)
+    effective_sample_sizes: np.ndarray = dataclasses.field(repr=False)
     estimator: str = IMPORTANCE
     refine_steps: int = 0
 

@@ -100,7 +100,12 @@ def points(vae: VAE, data: Any) -> tuple[np.ndarray, np.ndarray | None]:
 
     Of a hierarchy these are the points of its top level.
     """
-    encode = _batchwise(lambda x, condition: vae.encoder.posterior.point(vae.encode(x, condition)))
+
+    def point(x: tf.Tensor, condition: tf.Tensor | None) -> tf.Tensor:
+        return vae.encoder.posterior.point(vae.encode(x, condition))
+
+    # Once for a model: of several pictures each would trace it, which TensorFlow complains of.
+    encode = _batchwise(vae.compiled_methods.get(vae, "points", point))
     codes, labels = [], []
     for x, y in checked_batches(vae, data):
         codes.append(encode(x, given(vae, y)))
@@ -228,7 +233,7 @@ def measure(vae: VAE, seed: int = 0) -> Measure:
         exact = all(group.kl_is_exact for group in terms.groups)
         return {**values, "exact": tf.fill(tf.shape(terms.kl), float(exact))}
 
-    return _batchwise(run)
+    return _batchwise(tf.function(run, reduce_retracing=True, autograph=False))
 
 
 def latent_statistics(vae: VAE, data: Any, seed: int = 0, run: Measure | None = None) -> LatentStatistics:
@@ -392,9 +397,8 @@ def _variance(q: tfd.Distribution) -> tf.Tensor | None:
         return None
 
 
-def _batchwise(function: Any) -> Any:
-    """A compiled function of a batch of data that gives numpy arrays."""
-    compiled = tf.function(function, reduce_retracing=True, autograph=False)
+def _batchwise(compiled: Any) -> Any:
+    """A compiled function of a batch of data, so that it gives numpy arrays."""
 
     def run(x: np.ndarray, *rest: Any) -> Any:
         rest = tuple(None if value is None else tf.convert_to_tensor(value) for value in rest)

@@ -12,7 +12,7 @@ import numpy as np
 import tensorflow as tf
 from tensorflow_probability import distributions as tfd
 
-from keras_vae import conditions, internals, schedules, seeds
+from keras_vae import conditions, internals, schedules, seeds, startup
 from keras_vae.arguments import check_count, check_names, check_number
 from keras_vae.conditions import condition_for
 from keras_vae.data import batches
@@ -124,6 +124,7 @@ class VAE(Serializable, Inference, Stored, keras.Model):
         missing: bool = False,
         **kwargs: Any,
     ) -> None:
+        startup.operate_quietly()
         # An automatic cast to half precision would round the data before their likelihood is taken.
         super().__init__(autocast=False, **kwargs)
         objective = ELBO() if objective is None else objective

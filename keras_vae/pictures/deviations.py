@@ -22,11 +22,11 @@ def spread(
     value_range: tuple[float, float] = (0.0, 1.0),
     condition: Any = None,
 ) -> Figure:
-    """For n draws z ~ p(z), in three rows: the means of p(x|z), one draw from each, and the standard deviations.
+    """For n draws z ~ p(z), in rows: the means of p(x|z), one draw from each, and the standard deviations.
 
     The means are what `samples` shows; the draws are of the model itself, those of `vae.sample(noise=True)`. The third
     row runs from black, none, to white, the largest deviation of the picture, which stands beside it in the units of
-    the data.
+    the data. Where all pixels have the same deviation the title says which, and there is no third row.
 
     Args:
         vae: a model of images.
@@ -49,8 +49,12 @@ def spread(
     except NotImplementedError:  # TFP has no formula
         deviation = np.asarray(p.sample(DRAWS, seed=seeds.fold_in(pair, 2))).std(axis=0)
     black, white = value_range
-    largest = max(float(deviation.max()), 1e-12)
-    rows = [mean, drawn, black + (white - black) * deviation / largest]
-    labels = ["mean", "draw", f"sigma, to {largest:.2g}"]
-    title = "p(x|z) for draws of z: its mean, a draw from it, its standard deviation sigma"
+    largest = float(deviation.max())
+    rows, labels = [mean, drawn], ["mean", "draw"]
+    if np.all(deviation == largest):
+        title = f"p(x|z) for draws of z: its mean, and a draw from it; sigma is {largest:.2g} in every pixel"
+    else:
+        rows.append(black + (white - black) * deviation / largest)
+        labels.append(f"sigma, to {largest:.2g}")
+        title = "p(x|z) for draws of z: its mean, a draw from it, its standard deviation sigma"
     return saved(draw_tiles(np.stack(rows), labels, title=title, value_range=value_range), path)

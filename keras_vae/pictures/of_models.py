@@ -203,6 +203,8 @@ def interpolations(
     of_classes = _class_labels(vae)
     rows = [of_classes[label] for label in condition[:n]] if of_classes and condition is not None else []
     title = "from one example to another, on the line between their codes"
+    if condition is not None:
+        title += ", under the condition of the first"
     return saved(draw_tiles(tiles, rows, labels, title, value_range=value_range), path)
 
 
@@ -293,6 +295,8 @@ def traversals(
     of_classes = _class_labels(vae)
     if of_classes and first is not None:
         title = f"{of_classes[first[0]]}: {title}"
+    elif first is not None:
+        title = f"for one condition, {title}"
     columns = [f"{a:+.1f}" if a else "0" for a in np.round(at, 1)]
     tiles = _decode(vae, z, None if first is None else first[0])
     return saved(draw_tiles(tiles, labels, columns, title, value_range=value_range), path)

@@ -12,7 +12,7 @@ import matplotlib
 import numpy as np
 import PIL.Image
 from matplotlib import font_manager
-from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.backends.backend_agg import FigureCanvasAgg, RendererAgg
 from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
 
@@ -23,8 +23,7 @@ DPI = 100
 # Screen pixels: the most that a grid of images takes if its pixels are enlarged; the gap between two images; the height
 # of a line of text.
 WIDTH, HEIGHT, GAP, LINE = 840, 1120, 2, 20
-FONT = 9
-CHARACTER = 7.8  # width of a character of that size, generously
+FONT, BETWEEN = 9, 6  # and between two texts side by side
 # Images of at most so many pixels a side are enlarged smoothly.
 SMOOTH = 12
 # Characters of a name that are drawn at most.
@@ -108,6 +107,12 @@ def _characters(family: tuple[str, ...]) -> frozenset[int]:
     return frozenset(font_manager.get_font(font).get_charmap())
 
 
+def _width(text: str) -> int:
+    """Screen pixels that a line of text takes."""
+    font = font_manager.FontProperties(size=FONT)
+    return math.ceil(RendererAgg(1, 1, DPI).get_text_width_height_descent(text, font, ismath=False)[0])
+
+
 def as_rgb(tiles: np.ndarray, value_range: tuple[float, float]) -> np.ndarray:
     """[R, C, H, W, 3] uint8; a tile that is NaN all over becomes white, single NaN pixels red."""
     low, high = value_range
@@ -188,10 +193,10 @@ def _sheet(
 ) -> tuple[Figure, Any]:
     """A figure around axes of exactly width x height screen pixels, with labels at the left and at the top."""
     margin = 6
-    left = margin + int(max((CHARACTER * len(label) for label in row_labels), default=0)) + (4 if row_labels else 0)
+    left = margin + max(map(_width, row_labels), default=0) + (4 if row_labels else 0)
     titles = title.splitlines()
     top = margin + LINE * (len(titles) + bool(column_labels))
-    longest = int(CHARACTER * max(map(len, titles), default=0))
+    longest = max(map(_width, titles), default=0)
     total_width = max(left + width, (left if row_labels else margin) + longest) + margin
     total_height = top + height + margin
     figure = Picture(figsize=(total_width / DPI, total_height / DPI), dpi=DPI)
@@ -206,8 +211,8 @@ def _sheet(
 
     for index, label in enumerate(row_labels):
         at(left - 5, top + (index + 0.5) * height / len(row_labels), label, "right")
-    widest = max((CHARACTER * len(label) for label in column_labels), default=0)
-    if widest > width / max(1, len(column_labels)):
+    widest = max(map(_width, column_labels), default=0)
+    if widest + BETWEEN > width / max(1, len(column_labels)):
         # Too narrow for all: the ends and the middle.
         shown = {0, len(column_labels) // 2, len(column_labels) - 1}
         column_labels = [label if index in shown else "" for index, label in enumerate(column_labels)]

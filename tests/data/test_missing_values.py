@@ -5,6 +5,7 @@ import pytest
 from sources import rows_of
 
 from keras_vae import data
+from keras_vae.data.readers import tables
 
 pytestmark = pytest.mark.usefixtures("own_cache")
 GAP = np.nan
@@ -42,6 +43,16 @@ def test_gaps_of_tables(tmp_path, cell):
     np.testing.assert_array_equal(rows, [[GAP, 1], [2, GAP], [3, 4]])
     with pytest.raises(ValueError, match=r"missing=True \(in a config: data.missing\)"):
         data.load(path, test_split=0)
+
+
+def test_a_table_is_filled_and_else_stays_as_it_is(tmp_path):
+    path, values = tmp_path / "table.csv", np.array([[0.5, 7], [2, 8], [9, 10]], "float32")
+    path.write_text("a;Label; b \n;2;1.50\n2e0;0;NA\n\n?;1;\n")
+    rows, delimiter = tables.fill_gaps(path, values)
+    assert delimiter == ";"
+    assert rows == [["a", "Label", " b "], ["0.5", "2", "1.50"], ["2e0", "0", "8.0"], ["9.0", "1", "10.0"]]
+    path.write_text(",1.50\n2,\n")
+    assert tables.fill_gaps(path, values[:2]) == ([["0.5", "1.50"], ["2", "8.0"]], ",")
 
 
 def test_a_first_row_with_gaps_is_no_header_and_one_of_names_with_a_gap_is(tmp_path):

@@ -59,6 +59,13 @@ def test_the_device_snippet_runs_without_tensorflow_in_fifteen_lines(section, wo
     assert not {"tensorflow", "keras", "tf_keras", "tensorflow_probability", "keras_vae"}.intersection(modules)
 
 
+def test_the_device_snippet_draws_what_is_beyond_black_and_white(section, tmp_path):
+    (code,) = [block for block in blocks(section, "python") if "ai_edge_litert" in block]
+    given = "import numpy as np\npicture = np.linspace(-0.5, 1.5, 64).reshape(8, 8, 1)\n"
+    rows = run(given + code[code.index("for row") :], tmp_path).splitlines()
+    assert len(rows) == 8 and rows[0] == " " * 8 and rows[-1] == "@" * 8
+
+
 def test_the_keras_snippet_runs_and_gives_pictures(section, workplace):
     (code,) = [block for block in blocks(section, "python") if "TFSMLayer" in block]
     printed = run(

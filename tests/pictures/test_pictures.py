@@ -1,5 +1,7 @@
 """Pictures are read back as pixels."""
 
+import logging
+
 import keras
 import numpy as np
 import PIL.Image
@@ -157,6 +159,34 @@ def test_means_draws_and_deviations_stand_side_by_side(kind, tmp_path):
     assert float(label.removeprefix("sigma, to ")) == pytest.approx(many.max(), rel=0.1 if kind == "per_pixel" else 0.4)
     with pytest.raises(ValueError, match="drawn of images"):
         pictures.spread(make((4,)))
+
+
+def test_the_encoder_is_not_traced_for_every_picture():
+    vae, x, said = make((3,)), np.random.default_rng(0).random((5, 3), "float32"), []
+    handler = logging.Handler()
+    handler.emit = lambda record: said.append(record.getMessage())
+    tf.get_logger().addHandler(handler)
+    try:
+        for _ in range(6):
+            pictures.latent_scatter(vae, x)
+    finally:
+        tf.get_logger().removeHandler(handler)
+    assert not [line for line in said if "retracing" in line]
+
+
+@pytest.mark.parametrize("name", ["mean", "MMWWMW", "il", "$x$_1"])
+def test_no_text_is_cut_off(name, tmp_path):
+    grid = np.zeros((2, 3, 4, 4, 1))
+    picture = drawn(tiles.draw_tiles(grid, [name, "a"], [name, "b", "c"], title=10 * name), tmp_path)
+    edge = np.concatenate([picture[:2].ravel(), picture[-2:].ravel(), picture[:, :2].ravel(), picture[:, -2:].ravel()])
+    assert edge.min() == 255
+
+
+def test_one_deviation_for_all_pixels_is_said_and_is_no_row():
+    figure = pictures.spread(make((6, 5, 1), likelihood=likelihoods.Normal((6, 5, 1), scale=0.25)), n=3)
+    texts = [text.get_text() for text in figure.texts]
+    assert {"mean", "draw"} < set(texts) and not any(text.startswith("sigma") for text in texts)
+    assert any("sigma is 0.25 in every pixel" in text for text in texts)
 
 
 def test_manifold_is_the_grid_of_the_quantiles(tmp_path):

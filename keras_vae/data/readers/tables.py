@@ -27,18 +27,9 @@ def read_table(path: Path, missing: bool = False) -> dict[str, np.ndarray]:
         ValueError: naming the line, for a cell that is no number and a row of another length; without any row.
     """
     shown = repr(str(path))
-    with path.open(encoding=ENCODING, newline="") as stream:
-        try:
-            first = stream.readline()
-            stream.seek(0)
-            rows = list(csv.reader(stream, delimiter=max(DELIMITERS, key=first.count)))
-        except (UnicodeDecodeError, csv.Error) as error:
-            raise ValueError(f"{shown} is no table of text in UTF-8: {error}.") from None
+    rows, _ = _read(path)
     numbered = [(number, row) for number, row in enumerate(rows, 1) if row]
-    header = None
-    # A header says something in most cells that is no number; a row with gaps does not.
-    if numbered and any(not _is_number(cell) and not _is_gap(cell) for cell in numbered[0][1]):
-        header = [cell.strip() for cell in numbered.pop(0)[1]]
+    header = [cell.strip() for cell in numbered.pop(0)[1]] if _has_header(numbered) else None
     if not numbered:
         raise ValueError(f"{shown} has no rows of numbers.")
     width = len(header or numbered[0][1])
@@ -68,6 +59,44 @@ def read_table(path: Path, missing: bool = False) -> dict[str, np.ndarray]:
     if not rest.shape[1]:
         raise ValueError(f"{shown} has no column but {header}: there are no values beside the label.")
     return {"images": rest, "labels": labels.astype(np.int64) if (labels == np.rint(labels)).all() else labels}
+
+
+def fill_gaps(path: Path, values: np.ndarray) -> tuple[list[list[str]], str]:
+    """A table with values where they were missing, and all else as it stands in the file.
+
+    Args:
+        path: of a file that `read_table` has read.
+        values: [N, ...], for all values of each row, missing or not.
+
+    Returns:
+        Its rows, with the header and the labels if there are any, and what parts the columns.
+    """
+    rows, delimiter = _read(path)
+    numbered = [(number, row) for number, row in enumerate(rows, 1) if row]
+    header = numbered.pop(0)[1] if _has_header(numbered) else []
+    label = next((at for at, name in enumerate(header) if name.strip().lower() in LABELS), None)
+    filled = [header] if header else []
+    for (_, row), own in zip(numbered, values.reshape(len(values), -1).astype(str).tolist(), strict=True):
+        if label is not None:
+            own.insert(label, "")
+        filled.append([value if _is_gap(cell) else cell for cell, value in zip(row, own, strict=True)])
+    return filled, delimiter
+
+
+def _read(path: Path) -> tuple[list[list[str]], str]:
+    with path.open(encoding=ENCODING, newline="") as stream:
+        try:
+            first = stream.readline()
+            stream.seek(0)
+            delimiter = max(DELIMITERS, key=first.count)
+            return list(csv.reader(stream, delimiter=delimiter)), delimiter
+        except (UnicodeDecodeError, csv.Error) as error:
+            raise ValueError(f"{str(path)!r} is no table of text in UTF-8: {error}.") from None
+
+
+def _has_header(numbered: list[tuple[int, list[str]]]) -> bool:
+    """Whether the first row says something that is no number; a row with gaps does not."""
+    return bool(numbered) and any(not _is_number(cell) and not _is_gap(cell) for cell in numbered[0][1])
 
 
 def _is_gap(cell: str) -> bool:

@@ -6,9 +6,10 @@ from pathlib import Path
 import numpy as np
 
 from keras_vae import files, pictures
+from keras_vae.data.readers import tables
 from keras_vae_cli.commands.products.given import read_given
 from keras_vae_cli.commands.products.opened import open_model
-from keras_vae_cli.commands.products.written import main_name, write_arrays, write_picture
+from keras_vae_cli.commands.products.written import main_name, write_arrays, write_picture, write_table
 from keras_vae_cli.commands.progress import counted
 from keras_vae_cli.errors import ConfigError
 
@@ -25,7 +26,8 @@ def impute(
     condition: Sequence[str] | None = None,
     force: bool = False,
 ) -> None:
-    """Write draws of what is missing, and their mean: to a file of arrays, or some to a picture.
+    """Write draws of what is missing, and their mean: to a file of arrays, or some to a picture. A table stays as it is
+    but for its gaps.
 
     Args:
         run: folder or .keras file.
@@ -60,8 +62,14 @@ def impute(
             gaps += int(np.isnan(x).sum())
             move(len(x))
     drawn = np.concatenate(parts, axis=1)
+    # In 64 bits, where the mean of equal numbers is that number.
+    mean = drawn.mean(axis=0, dtype="float64").astype("float32")
     names = None if given.names is None else np.array(given.names)
     # Those of one example side by side, as all arrays of a file have a row for each.
     several = np.swapaxes(drawn, 0, 1) if output.suffix.lower() == ".npz" else None
-    write_arrays(output, {main_name(opened): drawn.mean(axis=0), "imputations": several, "names": names}, force)
+    if output.suffix.lower() == ".csv" and [Path(path).suffix.lower() for path in paths] == [".csv"]:
+        # The user's own table: its columns keep their names, and what is there the way in which it is written.
+        write_table(output, *tables.fill_gaps(Path(paths[0]).expanduser(), mean), force=force)
+    else:
+        write_arrays(output, {main_name(opened): mean, "imputations": several, "names": names}, force)
     console.print(f"{output}: {len(given):,} of {given.source}, {gaps:,} missing values as means of {n} draws.")

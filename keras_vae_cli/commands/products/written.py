@@ -132,6 +132,14 @@ def write_arrays(path: Path, arrays: dict[str, np.ndarray | None], force: bool) 
         check_free(path, force)
 
 
+def write_table(path: Path, rows: Sequence[Sequence[str]], delimiter: str, force: bool) -> None:
+    """Rows of text, as they are, as a .csv file; see `write_arrays`."""
+    with files.whole_file(path) as temporary:
+        with temporary.open("w", encoding="utf-8", newline="") as stream:
+            csv.writer(stream, delimiter=delimiter).writerows(rows)
+        check_free(path, force)
+
+
 def _rows(arrays: dict[str, np.ndarray]) -> Iterator[list[Any]]:
     """A header, and a row for each example: one column for what is one value, numbered ones for what is more."""
     columns: list[tuple[str, np.ndarray]] = []
