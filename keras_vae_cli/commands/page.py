@@ -18,6 +18,8 @@ CAPTIONS = {
     "clusters": "The clusters: a row for each component of the prior, its mean, draws from it, and data.",
     "reconstructions": "Test examples above what is left of them after encoding and decoding.",
     "answers": "What was given, the truth, and several answers to it.",
+    "imputations": "Examples with holes, what the model draws into them, and the mean of such draws.",
+    "attributes": "Test examples moved along the direction in z that belongs to an attribute, such as a class.",
     "interpolations": "From one test example to another, in the space of z.",
     "manifold": "The plane of z, decoded.",
     "traversals": "One dimension of z changed at a time.",

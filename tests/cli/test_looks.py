@@ -209,8 +209,8 @@ print("tensorflow" in sys.modules)
 
 
 VERBS = [
-    *("train", "evaluate", "plot", "export", "compare", "info", "sample", "encode", "reconstruct", "interpolate"),
-    *("configs", "parts"),
+    *("train", "evaluate", "plot", "export", "compare", "info", "sample", "encode", "reconstruct"),
+    *("impute", "interpolate", "configs", "parts"),
 ]
 
 

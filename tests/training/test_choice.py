@@ -42,6 +42,7 @@ def trained(vae, tmp_path, epochs, rate=3e-3, n=600):
         (objectives.TotalCorrelation(100), "loss"),
         (objectives.DIP(), "loss"),
         (objectives.MMD(), "loss"),
+        (objectives.Perceptual(), "loss"),
         (objectives.InformationCascade(), "loss"),
         (objectives.ImportanceWeighted(3), "bound"),
         (objectives.Reconstruction(), "log_likelihood"),
