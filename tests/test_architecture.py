@@ -5,6 +5,7 @@ import importlib
 import os
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import keras
@@ -146,6 +147,16 @@ def test_a_folder_is_small_and_its_init_is_its_face(folder):
     assert all(isinstance(node, ast.ImportFrom) or ast.unparse(node).startswith("__all__ = ") for node in rest)
     exported = {alias.name for node in rest if isinstance(node, ast.ImportFrom) for alias in node.names}
     assert not exported & files, "a module and a name of its face are called alike: the one hides the other"
+
+
+def test_what_is_installed_is_all_of_the_folders():
+    """A checkout finds a folder that pyproject.toml does not list, and an installation does not."""
+    settings = LIBRARY.parent / "pyproject.toml"
+    if not settings.exists():
+        pytest.skip("an installed package has no pyproject.toml")
+    listed = tomllib.loads(settings.read_text("utf-8"))["tool"]["setuptools"]["packages"]
+    folders = {module for module in SOURCES if is_face(module)} | {"keras_vae.configs"}
+    assert sorted(listed) == sorted(folders)
 
 
 def test_the_command_line_imports_tensorflow_only_when_there_is_work():
