@@ -95,7 +95,7 @@ def examine(
     findings += _scale_at_bound(vae, x, condition)
     if vae.is_game:
         findings += examine_game(vae, x, history, condition)
-    findings += _gap(vae.monitor, found, history)
+    findings += _gap(vae, found, history)
     return findings
 
 
@@ -305,10 +305,10 @@ def _scale_at_bound(vae: VAE, x: np.ndarray, condition: np.ndarray | None) -> li
     return findings
 
 
-def _gap(monitor: str, found: LatentStatistics, history: Mapping[str, Any]) -> list[Finding]:
+def _gap(vae: VAE, found: LatentStatistics, history: Mapping[str, Any]) -> list[Finding]:
     # A history may be of something else than what the objective maximises; the ELBO is in all of them, and in nats
     # whatever a loss weighs.
-    monitor = monitor if f"val_{monitor}" in history and monitor != "loss" else "elbo"
+    monitor = vae.monitor if f"val_{vae.monitor}" in history and vae.monitor != "loss" else "elbo"
     name = "ELBO" if monitor == "elbo" else monitor.replace("_", " ")
     train, validation = _numbers(history.get(monitor, [])), _numbers(history.get(f"val_{monitor}", []))
     if not len(train) or not len(validation):
@@ -325,7 +325,9 @@ def _gap(monitor: str, found: LatentStatistics, history: Mapping[str, Any]) -> l
         f"The {name} is {train[-1]:.2f} nats on the training data and {validation[-1]:.2f} on the validation data, a "
         f"gap of {gap:.2f} where the KL is {kl:.2f}; the best validation {name} was {validation.max():.2f}. "
     )
-    more = 'a smaller network or more data, and draw binary images anew (data.load(..., binarize="dynamic")).'
+    more = "a smaller network or more data."
+    if vae.decoder.likelihood.levels == 2:
+        more = 'a smaller network or more data, and draw binary images anew (data.load(..., binarize="dynamic")).'
     if len(validation) > 1 and not has_fallen:
         # It still learns something that holds for new data too.
         message += "The model knows its training data better than others, "
