@@ -48,7 +48,7 @@ def import_quietly() -> None:
     if "tensorflow" in sys.modules:
         return
     os.environ.setdefault(LEVEL, "2")
-    _is_new = os.environ[LEVEL] not in ("0", "1")
+    _is_new = os.environ[LEVEL] not in ("0", "1") and not may_abort()
     with _held_back() if _is_new else contextlib.nullcontext():
         import tensorflow as tf
         import tensorflow_probability as _  # noqa: F401
@@ -72,6 +72,19 @@ def operate_quietly() -> None:
 
     with _held_back(), tf.init_scope(), tf.device("CPU:0"):
         tf.transpose(tf.zeros((1, 2), "int32"))
+
+
+def may_abort(cpuinfo: str = "/proc/cpuinfo") -> bool:
+    """Whether TensorFlow may end the process as it is imported: nobody could then write what it has said last.
+
+    It does so on processors of Intel's kind without AVX, for which it is not compiled.
+    """
+    try:
+        with open(cpuinfo, encoding="ascii", errors="replace") as stream:
+            flags = next((line.split() for line in stream if line.startswith("flags")), None)
+    except OSError:
+        return False
+    return flags is not None and "avx" not in flags
 
 
 def _has_driver() -> bool:

@@ -67,3 +67,12 @@ def test_errors_are_no_noise(capfd):
         os.write(2, noise[1].encode())
         raise ImportError
     assert "oneDNN" in capfd.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("line", "may"), [("flags : fpu sse avx avx2", False), ("flags : fpu sse", True), ("Features : fp", False)]
+)
+def test_where_tensorflow_would_end_the_process_it_is_heard(tmp_path, line, may):
+    (tmp_path / "cpuinfo").write_text(f"processor : 0\n{line}\n")
+    assert startup.may_abort(str(tmp_path / "cpuinfo")) is may
+    assert not startup.may_abort(str(tmp_path / "none"))
