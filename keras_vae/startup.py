@@ -7,6 +7,7 @@ import re
 import sys
 import tempfile
 from collections.abc import Iterator
+from pathlib import Path
 
 # What TensorFlow's libraries write when nothing is wrong: that there is no GPU, or a CUDA library twice, what the CPU
 # can do, which names are old. They write most of it before they read any log level.
@@ -74,13 +75,13 @@ def operate_quietly() -> None:
         tf.transpose(tf.zeros((1, 2), "int32"))
 
 
-def may_abort(cpuinfo: str = "/proc/cpuinfo") -> bool:
+def may_abort(cpuinfo: Path = Path("/proc/cpuinfo")) -> bool:
     """Whether TensorFlow may end the process as it is imported: nobody could then write what it has said last.
 
     It does so on processors of Intel's kind without AVX, for which it is not compiled.
     """
     try:
-        with open(cpuinfo, encoding="ascii", errors="replace") as stream:
+        with cpuinfo.open(encoding="ascii", errors="replace") as stream:
             flags = next((line.split() for line in stream if line.startswith("flags")), None)
     except OSError:
         return False

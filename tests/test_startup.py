@@ -74,5 +74,5 @@ def test_errors_are_no_noise(capfd):
 )
 def test_where_tensorflow_would_end_the_process_it_is_heard(tmp_path, line, may):
     (tmp_path / "cpuinfo").write_text(f"processor : 0\n{line}\n")
-    assert startup.may_abort(str(tmp_path / "cpuinfo")) is may
-    assert not startup.may_abort(str(tmp_path / "none"))
+    assert startup.may_abort(tmp_path / "cpuinfo") is may
+    assert not startup.may_abort(tmp_path / "none")
