@@ -194,7 +194,7 @@ def meanings(vae: VAE) -> dict[str, str]:
     nats = "at most 0" if likelihood.levels is not None else "of a density, so that it may be above 0"
     found = {
         "z": _layout(vae) or f"a point of the latent space, {latent_dim} real numbers",
-        "x": f"an example: {inside}{steps}",
+        "x": f"an example: {inside}{steps}{'; NaN where a value is missing' if vae.missing else ''}",
         "seed": "any two whole numbers; the same pair gives the same answer, whatever stands in the other rows",
         "temperature": "of the draw: 1 as trained, less is more typical, 0 takes the means",
         "mean": "the mean of p(x given z), which is what is shown, in the units of `x`",

@@ -206,6 +206,8 @@ class _Device:
         for of, signature in table.items():
             if self._quantization == "int8" and of in in_8_bits:
                 self.left_out[of] = in_8_bits[of]
+            elif self._quantization == "int8" and of in _OF_IMAGES and self._vae.missing:
+                self.left_out[of] = "8 bits have no number for a missing value"
             elif not signature.builtin:
                 self.left_out[of] = signature.note
             elif of in _OF_IMAGES and self._encoder == "none":

@@ -101,11 +101,12 @@ def _held_back() -> Iterator[None]:
     """Hold back what is written to stderr, and write what is not harmless in the end."""
     with contextlib.ExitStack() as stack:
         try:
-            held, original = stack.enter_context(tempfile.TemporaryFile()), os.dup(2)
+            original = os.dup(2)  # first: where there is none, a new file would take its number
+            stack.callback(os.close, original)
+            held = stack.enter_context(tempfile.TemporaryFile())
         except OSError:  # no folder for temporary files, or no stderr
             yield
             return
-        stack.callback(os.close, original)
         _flush()
         os.dup2(held.fileno(), 2)
         is_done = False

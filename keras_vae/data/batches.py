@@ -154,6 +154,15 @@ def masked(x: Any, mask: Any) -> Any:
     Raises:
         ValueError: for a mask of another shape.
     """
+    if not tf.is_tensor(x):
+        x, mask = np.asarray(x), np.asarray(mask)
+    if x.dtype == bool:
+        x = tf.cast(x, tf.float32) if tf.is_tensor(x) else x.astype("float32")
+    is_real = x.dtype.is_floating if tf.is_tensor(x) else x.dtype.kind in "fV"
+    if not is_real:
+        raise ValueError(
+            f"x with a mask must be floats, and has {x.dtype}: x.astype('float32'), pixels divided by 255."
+        )
     if tuple(x.shape) != tuple(mask.shape):
         raise ValueError(
             f"The mask has shape {tuple(mask.shape)}, and x has {tuple(x.shape)}: it says of each value whether it is "
@@ -161,7 +170,7 @@ def masked(x: Any, mask: Any) -> Any:
         )
     if tf.is_tensor(x):
         return tf.where(tf.cast(mask, tf.bool), x, tf.cast(math.nan, x.dtype))
-    return np.where(np.asarray(mask, bool), x, np.asarray(math.nan, np.asarray(x).dtype))
+    return np.where(mask.astype(bool), x, np.asarray(math.nan, x.dtype))
 
 
 def unpack(batch: Any, conditional: bool) -> tuple[Any, Any, Any]:

@@ -237,6 +237,11 @@ def resized_images(images: np.ndarray, size: Size, what: str, white: int = 255, 
         raise ValueError(f"{what} holds vectors of shape {images.shape}; resize={tuple(size)} is for images.")
     if images.shape[1:3] == tuple(size):
         return images
+    if images.dtype.kind == "f" and np.isnan(images).any():
+        raise ValueError(
+            f"{what} has images of shape {images.shape[1:3]} with missing values, whose holes would grow with "
+            f"resize={tuple(size)}: bring them to that size before."
+        )
     result = empty((len(images), *size, images.shape[3]), images.dtype, what)
     for row, image in zip(result, images, strict=True):
         row[...] = resized(image, size, fit)

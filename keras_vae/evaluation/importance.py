@@ -18,6 +18,7 @@ from keras_vae.conditions import condition_for
 from keras_vae.data.batches import is_array
 from keras_vae.distributions.support import REAL
 from keras_vae.evaluation.statistics import checked_batches, given, refuse_deterministic, standard_error
+from keras_vae.likelihoods.observed import Observed
 from keras_vae.models.inputs import refuse_targets
 from keras_vae.models.vae import VAE
 from keras_vae.terms import drawn
@@ -299,7 +300,9 @@ def _log_prob(likelihood: tfd.Distribution, x: tf.Tensor) -> tf.Tensor:
     Of zeros and ones it is sum_i min(m_i, 0) + log prod_i sigmoid(|m_i|), m = (2 x - 1) logit: one logarithm for a
     hundred factors, each at least 1/2, instead of two for each value.
     """
-    inner = likelihood.distribution if isinstance(likelihood, tfd.Independent) else None
+    # Of missing values the distribution itself knows.
+    is_whole = isinstance(likelihood, tfd.Independent) and not isinstance(likelihood, Observed)
+    inner = likelihood.distribution if is_whole else None
     if not isinstance(inner, tfd.Bernoulli) or inner.parameters.get("logits") is None:
         return likelihood.log_prob(x)
     size = math.prod(x.shape[1:])

@@ -22,7 +22,7 @@ from tensorflow_probability import distributions as tfd
 from keras_vae.arguments import check_event_shape
 from keras_vae.distributions.head import Head
 from keras_vae.distributions.support import REAL, UNIT, Support
-from keras_vae.likelihoods.observed import Observed
+from keras_vae.likelihoods.observed import Observed, inner_point
 from keras_vae.serialization import Serializable
 
 # Data are looked at by about so many values at once, which a processor's cache holds: 20 times faster than all at once.
@@ -287,7 +287,7 @@ class Likelihood(Serializable, keras.layers.Layer):
         params, *others = inputs
         parts = [params] if self.params_per_value == 1 else tf.split(params, self.params_per_value, axis=-1)
         p = self.distribution(*parts, *others)
-        return Observed.of(p) if self.missing else p
+        return Observed.of(p, inner_point(*self.support)) if self.missing else p
 
 
 def bits_per_dim(log_prob: Any, event_shape: Sequence[int]) -> Any:

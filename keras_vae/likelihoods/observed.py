@@ -1,5 +1,6 @@
 """Independent values of which some are missing."""
 
+import math
 from typing import Self
 
 import tensorflow as tf
@@ -20,9 +21,15 @@ class Observed(tfd.Independent):
         reinterpreted_batch_ndims: number of axes of one example.
     """
 
+    filler: float = 0.0
+
     @classmethod
-    def of(cls, p: tfd.Distribution) -> Self:
+    def of(cls, p: tfd.Distribution, filler: float = 0.0) -> Self:
         """The same variables, some of which may be missing.
+
+        Args:
+            p: of independent values.
+            filler: a value of finite log-density.
 
         Raises:
             TypeError: for what is not `tfd.Independent`.
@@ -34,14 +41,29 @@ class Observed(tfd.Independent):
             raise TypeError(
                 f"Values may be missing where they are independent given z: a tfd.Independent, not {type(p).__name__}."
             )
-        return cls(p.distribution, p.event_shape.rank)
+        if p.distribution.event_shape.rank != 0:
+            raise TypeError(
+                "Values may be missing one by one, and these are vectors that are independent of each other."
+            )
+        observed = cls(p.distribution, p.event_shape.rank)
+        observed.filler = filler
+        return observed
 
     def _log_prob(self, x: tf.Tensor, **kwargs: object) -> tf.Tensor:
         is_there = ~tf.math.is_nan(x)
         # Of a NaN in the branch that is not taken, the gradient would be NaN all the same.
-        log_prob = self.distribution.log_prob(tf.where(is_there, x, tf.zeros_like(x)), **kwargs)
+        log_prob = self.distribution.log_prob(tf.where(is_there, x, self.filler * tf.ones_like(x)), **kwargs)
         axes = list(range(-self.event_shape.rank, 0))
         return tf.reduce_sum(tf.where(is_there, log_prob, tf.zeros_like(log_prob)), axis=axes)
+
+
+def inner_point(low: float, high: float) -> float:
+    """A point of an interval that is none of its infinite ends: 0 where it is inside, or of gray levels, [0, 1]."""
+    if low < 0.0 < high or (low, high) == (0.0, 1.0):
+        return 0.0
+    if math.isfinite(low) and math.isfinite(high):
+        return 0.5 * (low + high)
+    return low + 1.0 if math.isfinite(low) else high - 1.0
 
 
 def filled(x: tf.Tensor) -> tf.Tensor:

@@ -61,6 +61,9 @@ class CascadeVAE(VAE):
         ValueError: as in `VAE`, and for another objective or impossible numbers.
     """
 
+    # Before the code is switched on, the decoder sees zeros in its place, and draws of `impute` would not.
+    takes_missing = False
+
     def __init__(
         self,
         encoder: Encoder,

@@ -204,7 +204,7 @@ class Inference(keras.Model):
         Args:
             x: data [B, *event_shape] with NaN where values are missing; {"image": x, "mask": m}; or a dataset.
             num_samples: number of draws for each example.
-            seed: of the draws; the same ones for the same data.
+            seed: of the draws; the same ones for the same data in the same batches.
             condition: of an array, as in `encode`.
             num_particles: K.
 
@@ -215,6 +215,11 @@ class Inference(keras.Model):
             raise ValueError(
                 "This model knows of no missing values: VAE(..., missing=True), trained on data with NaN in their "
                 "place, does."
+            )
+        if not self.encoder.posterior.has_density:
+            raise ValueError(
+                f"{type(self.encoder.posterior).__name__} has no density, by which draws could be weighed: imputations "
+                "need one, such as that of MultivariateNormalDiag."
             )
         num_samples = check_count("num_samples", num_samples)
         num_particles = check_count("num_particles", num_particles)
@@ -404,7 +409,7 @@ def imputations(vae: Any, x: Any, num_samples: int, num_particles: int, seed: tf
             drawn = vae.decoder(z, condition=condition_for(vae.decoder, condition)).sample(seed=pixels)
         return tf.where(tf.math.is_nan(x), drawn, x)
 
-    rows = max(1, CHUNK_VALUES // (num_particles * math.prod(vae.decoder.event_shape)))
+    rows = max(1, CHUNK_VALUES // (max(num_particles, num_samples) * math.prod(vae.decoder.event_shape)))
     run, results = vae.compiled_methods.get(vae, f"impute_{num_samples}_{num_particles}", block), []
     for index, (part, given) in enumerate(inputs.example_batches(vae, x, condition, rows)):
         if len(part):

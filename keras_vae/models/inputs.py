@@ -357,7 +357,7 @@ def refuse_ignored_images(x: np.ndarray, y: Any) -> None:
         ValueError: naming the remedy.
     """
     y = np.asarray(y)
-    if y is not x and y.shape == x.shape and x.ndim > 1 and not np.array_equal(x, y):
+    if y is not x and y.shape == x.shape and x.ndim > 1 and not np.array_equal(x, y, equal_nan=x.dtype.kind == "f"):
         raise ValueError(
             "y has the shape of x and other values, as the clean images of a denoising autoencoder have, and this "
             "model would ignore it. To learn p(y) from x: VAE(..., targets=True). To learn p(x): leave y out."

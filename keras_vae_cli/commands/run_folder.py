@@ -282,7 +282,7 @@ def export(
             try:
                 *_, splits = open_run(run, console, None, accept_changes)
                 train = splits.train
-            except ConfigError as error:
+            except (ValueError, OSError) as error:  # of the data, in whatever way they are not there
                 console.print(f"int8 without the encoder, which needs the training data: {error}", markup=False)
         export_again(run, formats, quantizations, version, train)
 

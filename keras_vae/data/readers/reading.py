@@ -66,6 +66,8 @@ class Reading:
             )
         if self.missing and self.binarize is not None:
             raise ValueError("missing=True and binarize: give values that are 0, 1 or NaN already.")
+        if self.missing and self.levels is not None:
+            raise ValueError("missing=True and levels: give values on their grid, or NaN, already.")
         check_choice("on_bad_file", self.on_bad_file, ("error", "skip"))
         check_choice("fit", self.fit, (None, *get_args(Fit)))
         check_resize(self.resize, MAX_SIDE)

@@ -96,6 +96,9 @@ def _read(path: Path) -> tuple[list[list[str]], str]:
 
 def _has_header(numbered: list[tuple[int, list[str]]]) -> bool:
     """Whether the first row says something that is no number; a row with gaps does not."""
+    # pandas writes an empty cell above its index, and numbers columns without names.
+    if numbered and numbered[0][1][0] == "" and numbered[0][1][1:] == [str(k) for k in range(len(numbered[0][1]) - 1)]:
+        return True
     return bool(numbered) and any(not _is_number(cell) and not _is_gap(cell) for cell in numbered[0][1])
 
 

@@ -167,7 +167,11 @@ def _read(opened: Opened, source: Any, options: dict[str, Any], levels: int | No
     shape = opened.vae.decoder.event_shape
     is_of_vectors = isinstance(source, dict) and source[array_files.image_keys(source)["train"]].ndim == 2
     if len(shape) == 3 and not is_of_vectors:
-        options = {**options, "resize": (shape[0], shape[1]), "levels": None if levels in (None, 2) else levels}
+        options = {
+            **options,
+            "resize": (shape[0], shape[1]),
+            "levels": None if levels in (None, 2) or opened.vae.missing else levels,
+        }
     try:
         return data.read_all(source, **options)
     except (ValueError, OSError) as error:

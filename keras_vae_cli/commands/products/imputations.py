@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from keras_vae import files, pictures
+from keras_vae import files, pictures, seeds
 from keras_vae.data.readers import tables
 from keras_vae_cli.commands.products.given import read_given
 from keras_vae_cli.commands.products.opened import open_model
@@ -58,7 +58,9 @@ def impute(
     parts, gaps = [], 0
     with counted(console, "imputing", len(given)) as move:
         for number, (x, c) in enumerate(given.batches()):
-            parts.append(vae.impute(x, n, seed=seed + number, condition=c))
+            # Those of the first are `vae.impute(x, n, seed=seed)`.
+            stream = seeds.fold_in(seed, number) if number else seed
+            parts.append(vae.impute(x, n, seed=stream, condition=c))
             gaps += int(np.isnan(x).sum())
             move(len(x))
     drawn = np.concatenate(parts, axis=1)
@@ -67,7 +69,8 @@ def impute(
     names = None if given.names is None else np.array(given.names)
     # Those of one example side by side, as all arrays of a file have a row for each.
     several = np.swapaxes(drawn, 0, 1) if output.suffix.lower() == ".npz" else None
-    if output.suffix.lower() == ".csv" and [Path(path).suffix.lower() for path in paths] == [".csv"]:
+    is_scaled = opened.settings is not None and opened.settings.data.value_range is not None
+    if output.suffix.lower() == ".csv" and not is_scaled and [Path(path).suffix.lower() for path in paths] == [".csv"]:
         # The user's own table: its columns keep their names, and what is there the way in which it is written.
         write_table(output, *tables.fill_gaps(Path(paths[0]).expanduser(), mean), force=force)
     else:

@@ -25,6 +25,10 @@ def check(vae: VAE, features: Path | None) -> None:
     """
     if is_deterministic(vae):
         raise ConfigError("--samples is for models that have draws, and this is a plain autoencoder: leave it out.")
+    if vae.missing:
+        raise ConfigError(
+            "--samples compares whole examples, and those of this model have missing values: leave it out."
+        )
     if features is not None and not features.is_file():
         raise ConfigError(f"--features {features}: there is no such file.")
 
