@@ -155,7 +155,7 @@ def check_missing(vae: Any) -> None:
         raise ValueError("targets=True and missing=True: the encoder of a pair sees x whole. Give one of the two.")
     if not vae.takes_missing:
         raise ValueError(
-            f"{type(vae).__name__} shows the data to other networks than the encoder: missing=True is none."
+            f"{type(vae).__name__} knows of no missing values: its other networks, or codes, would see them as numbers."
         )
     if vae.objective.networks:
         raise ValueError(

@@ -98,8 +98,8 @@ class VAE(Serializable, Inference, Stored, keras.Model):
         encodes_all: whether `encode` gives q(z|x) of all of z: a subclass whose `infer` adds latents that have no
             encoder puts them beside the others in `with_code`, or says no.
         is_game: whether a discriminator judges what the decoder makes: a diagnosis then looks at samples and game.
-        takes_missing: whether values of the data may be missing: a subclass that shows the data to other networks than
-            the encoder says no.
+        takes_missing: whether values of the data may be missing: a subclass of which other networks than the encoder
+            see the data, or whose z is not what the decoder sees, says no.
         chooses_steps_per_execution: whether `fit` lets one call of the compiled function make several steps where
             nobody can tell and `compile` left `steps_per_execution` at 1, Keras's default, which so does not mean 1
             (see `training.steps_per_call`). It is not saved with the model.

@@ -28,6 +28,8 @@ def test_nan_in_arrays_stays_nan_where_values_may_be_missing():
         ([[1.0, 2.0], [np.inf, GAP]], {"missing": True}, r"has infinite values, first in row 1\."),
         ([[GAP, GAP]], {"missing": True}, "has no values: all are missing"),
         ([[0.0, 1.0]], {"missing": True, "binarize": "dynamic"}, "missing=True and binarize"),
+        ([[0.0, 1.0]], {"missing": True, "levels": 4}, "missing=True and levels"),
+        ([[[0.5, GAP], [0.5, 0.5]]], {"missing": True, "resize": (4, 4)}, "whose holes would grow"),
     ],
 )
 def test_what_stands_for_nothing_is_refused(array, options, message):
@@ -59,6 +61,8 @@ def test_a_first_row_with_gaps_is_no_header_and_one_of_names_with_a_gap_is(tmp_p
     path = tmp_path / "table.csv"
     path.write_text("1,,3\n4,5,6\n")
     assert rows_of(data.load(path, test_split=0, missing=True)).shape == (2, 3)
+    path.write_text(",0,1\n0,5,6\n1,,9\n")  # as pandas writes columns without names
+    np.testing.assert_array_equal(rows_of(data.load(path, test_split=0, missing=True)), [[0, 5, 6], [1, GAP, 9]])
     path.write_text(",b,c\n4,5,6\n7,,9\n")
     np.testing.assert_array_equal(rows_of(data.load(path, test_split=0, missing=True)), [[4, 5, 6], [7, GAP, 9]])
 
