@@ -59,7 +59,7 @@ def test_the_readme_is_short():
 @pytest.mark.slow
 def test_the_snippets_run_as_they_stand(tmp_path):
     (snippet,) = blocks(section("README.md", "In Python"))
-    (levels,) = blocks(section("docs/conditions_and_hierarchies.md", "Hierarchies"))
+    levels = "\n".join(blocks(section("docs/conditions_and_hierarchies.md", "Hierarchies")))
     given = "\n".join(blocks(section("docs/conditions_and_hierarchies.md", "Conditions")))
     own, *_ = blocks(section("docs/parts.md", "Parts of your own"))
     (added,) = blocks(section("CONTRIBUTING.md", "Add a part"))
