@@ -188,6 +188,7 @@ class Flat(tfd.Distribution):
 @tfd.RegisterKL(Flat, tfd.MultivariateNormalDiag)
 def _kl(q: Flat, p: tfd.MultivariateNormalDiag, name: str | None = None) -> tf.Tensor:
     if q.distribution.event_shape.rank != 1:
+        # As TFP's own: whoever asks takes a mean over draws then.
         raise NotImplementedError("There is no formula for a distribution over maps.")
     deviation = q.places_of(p.stddev())
     return q.of_places(tfd.kl_divergence(q.distribution, tfd.MultivariateNormalDiag(q.places_of(p.mean()), deviation)))

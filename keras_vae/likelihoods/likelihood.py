@@ -12,7 +12,7 @@ A likelihood of your own is a subclass with one method, and one number if it has
 
 import math
 from collections.abc import Sequence
-from typing import Any, Self
+from typing import Any
 
 import keras
 import numpy as np
@@ -22,8 +22,7 @@ from tensorflow_probability import distributions as tfd
 from keras_vae.arguments import check_event_shape
 from keras_vae.distributions.head import Head
 from keras_vae.distributions.support import REAL, UNIT, Support
-from keras_vae.likelihoods.observed import Observed, inner_point
-from keras_vae.serialization import Serializable
+from keras_vae.likelihoods.observed import MayMiss, Observed, inner_point
 
 # Data are looked at by about so many values at once, which a processor's cache holds: 20 times faster than all at once.
 LOOKED_AT_ONCE = 2**16
@@ -31,7 +30,7 @@ LOOKED_AT_ONCE = 2**16
 SHOWN = 2**26
 
 
-class Likelihood(Serializable, keras.layers.Layer):
+class Likelihood(MayMiss, keras.layers.Layer):
     """A weightless `tfp.layers` head over the decoder's output, in float32 whatever the dtype policy.
 
     The output has `params_shape` = event_shape[:-1] + (C * n,) and is split on its last axis into n parameters of the
@@ -61,25 +60,11 @@ class Likelihood(Serializable, keras.layers.Layer):
     advice: str = ""
     needs_condition: bool = False
     can_miss: bool = True
-    missing: bool = False
 
     def __init__(self, event_shape: Sequence[int], **kwargs: Any) -> None:
         super().__init__(**{**kwargs, "dtype": "float32"})
         self.event_shape = check_event_shape(event_shape)
         self.head = Head(self._split, convert_to_tensor_fn=tfd.Distribution.mean)
-
-    def get_config(self) -> dict[str, Any]:
-        """The constructor's arguments, and whether values may be missing."""
-        return {**super().get_config(), **({"missing": True} if self.missing else {})}
-
-    @classmethod
-    def from_config(cls, config: dict[str, Any]) -> Self:
-        """A likelihood with the arguments of `config`."""
-        arguments = dict(config)
-        missing = arguments.pop("missing", False)
-        likelihood = super().from_config(arguments)
-        likelihood.missing = bool(missing)
-        return likelihood
 
     @property
     def params_shape(self) -> tuple[int, ...]:

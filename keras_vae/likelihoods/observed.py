@@ -1,10 +1,12 @@
 """Independent values of which some are missing."""
 
 import math
-from typing import Self
+from typing import Any, Self
 
 import tensorflow as tf
 from tensorflow_probability import distributions as tfd
+
+from keras_vae.serialization import Serializable
 
 # What both classes of `tfd.Independent` are.
 INDEPENDENT = tfd.Independent.__mro__[1]
@@ -55,6 +57,25 @@ class Observed(tfd.Independent):
         log_prob = self.distribution.log_prob(tf.where(is_there, x, self.filler * tf.ones_like(x)), **kwargs)
         axes = list(range(-self.event_shape.rank, 0))
         return tf.reduce_sum(tf.where(is_there, log_prob, tf.zeros_like(log_prob)), axis=axes)
+
+
+class MayMiss(Serializable):
+    """A part that remembers in its config whether values of the data may be missing, where a model has set that."""
+
+    missing: bool = False
+
+    def get_config(self) -> dict[str, Any]:
+        """The constructor's arguments, and whether values may be missing."""
+        return {**super().get_config(), **({"missing": True} if self.missing else {})}
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> Self:
+        """A part with the arguments of `config`."""
+        arguments = dict(config)
+        missing = arguments.pop("missing", False)
+        part = super().from_config(arguments)
+        part.missing = bool(missing)
+        return part
 
 
 def inner_point(low: float, high: float) -> float:

@@ -1,7 +1,7 @@
 """The encoder: a network and a posterior, x -> q(z|x)."""
 
 import math
-from typing import Any, Self
+from typing import Any
 
 import keras
 import numpy as np
@@ -11,7 +11,7 @@ from tensorflow_probability import distributions as tfd
 from keras_vae.arguments import check_choice, require_kind
 from keras_vae.conditions import Condition, check_condition, require
 from keras_vae.distributions.support import REAL, Support
-from keras_vae.likelihoods.observed import with_mask
+from keras_vae.likelihoods.observed import MayMiss, with_mask
 from keras_vae.models.storage import model_files
 from keras_vae.networks.conditioned import conditioned
 from keras_vae.networks.network import CHANNELS_LAST, Network, check_network, feature_shape
@@ -20,7 +20,7 @@ from keras_vae.serialization import Serializable, register
 
 
 @register
-class Encoder(Serializable, keras.Model):
+class Encoder(MayMiss, keras.Model):
     """Network, flattened features, posterior.
 
     Args:
@@ -36,8 +36,6 @@ class Encoder(Serializable, keras.Model):
     """
 
     gives_features: bool = False  # of every stage, for the levels of a hierarchy
-    # Whether NaN in the data stands for a missing value; a model sets it.
-    missing: bool = False
 
     def __init__(
         self,
@@ -73,19 +71,6 @@ class Encoder(Serializable, keras.Model):
             how = "knows of no missing values" if missing else "was made for data of which some are missing"
             raise ValueError(f"The encoder is built already, and {how}: give the VAE a new one.")
         self.missing = missing
-
-    def get_config(self) -> dict[str, Any]:
-        """The parts, and whether values may be missing."""
-        return {**super().get_config(), **({"missing": True} if self.missing else {})}
-
-    @classmethod
-    def from_config(cls, config: dict[str, Any]) -> Self:
-        """An encoder with the parts of `config`."""
-        arguments = dict(config)
-        missing = arguments.pop("missing", False)
-        encoder = super().from_config(arguments)
-        encoder.missing = bool(missing)
-        return encoder
 
     @property
     def latent_dim(self) -> int:

@@ -78,7 +78,7 @@ def _log_responsibilities(terms: Terms) -> tf.Tensor:
         )
     try:
         z = group.q.mean()
-    except NotImplementedError:
+    except NotImplementedError:  # TFP has no formula: of a flow, for one
         raise ValueError(
             "ClusteredELBO takes the component of an example at the mean of q(z|x), which this posterior has not in "
             f"closed form: give posteriors.MultivariateNormalDiag({group.z.shape[-1]}) or another Gaussian."
