@@ -1,5 +1,11 @@
 """The perceptual term: its formula, that the ELBO stays true, and what becomes of the network."""
 
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
 import keras
 import numpy as np
 import pytest
@@ -175,6 +181,70 @@ def test_in_half_precision_the_network_sees_whole_numbers(images, precision):
     losses = vae.fit(images, epochs=2, verbose=0).history["perceptual"]
     assert np.isfinite(losses).all()
     assert vae.objective.network(images)[0].dtype == tf.float32
+
+
+def test_a_network_of_keras_applications_cut_at_layers_of_ones_choice(tmp_path):
+    images = np.random.default_rng(0).random((8, 32, 32, 3), "float32")
+    whole = keras.applications.MobileNetV2((32, 32, 3), alpha=0.35, include_top=False, weights=None)
+    cut = keras.Model(whole.input, [whole.get_layer(name).output for name in ("block_1_expand", "block_3_expand")])
+    vae = compiled(
+        likelihood=likelihoods.Normal((32, 32, 3)), objective=objectives.Perceptual(cut)
+    )
+    before = [np.array(value) for value in cut.get_weights()]
+    history = vae.fit(images, epochs=2, verbose=0).history
+    assert np.isfinite(history["perceptual"]).all() and min(history["perceptual"]) > 0
+    # Its batch normalisation does not learn from the data either.
+    for a, b in zip(cut.get_weights(), before, strict=True):
+        np.testing.assert_array_equal(a, b)
+    vae.save(tmp_path / "vae.keras")
+    loaded = kv.load(tmp_path / "vae.keras")
+    assert loaded.evaluate(images, return_dict=True, verbose=0) == pytest.approx(
+        vae.evaluate(images, return_dict=True, verbose=0), rel=1e-5
+    )
+
+
+REPLICAS = """
+import json
+import tensorflow as tf
+tf.config.set_logical_device_configuration(
+    tf.config.list_physical_devices("CPU")[0], [tf.config.LogicalDeviceConfiguration()] * 2
+)
+import keras, numpy as np
+import keras_vae as kv
+from keras_vae import likelihoods, networks, objectives, posteriors, priors
+
+x = np.random.default_rng(0).random((37, 8, 8, 1)).astype("float32")
+found = []
+for strategy in (tf.distribute.get_strategy(), tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])):
+    with strategy.scope():
+        keras.utils.set_random_seed(0)
+        vae = kv.VAE(
+            kv.Encoder(networks.mlp([16]), posteriors.Deterministic(2)),
+            kv.Decoder(networks.mlp([16]), likelihoods.Normal((8, 8, 1))),
+            priors.StandardNormal(2),
+            objectives.Perceptual(networks.FeatureNetwork([4, 4], steps=2), 1.0, objectives.Reconstruction()),
+            seed=1,
+        )
+        vae.build()
+        vae.compile(keras.optimizers.Adam(1e-2))
+    history = vae.fit(x, batch_size=12, epochs=3, shuffle=False, verbose=0).history
+    weights = [np.asarray(w, "float64").tolist() for w in vae.get_weights()]
+    found.append([weights, [float(value) for value in history["perceptual"]]])
+print(json.dumps(found))
+"""
+
+
+@pytest.mark.slow
+def test_two_replicas_are_one_device_with_the_same_batch():
+    paths = [str(folder) for folder in Path(__file__).parents[:2]]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([*paths, os.environ.get("PYTHONPATH", "")])}
+    command = [sys.executable, "-c", REPLICAS]
+    result = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
+    assert result.returncode == 0, result.stderr[-3000:]
+    (one, logged), (two, logged_by_two) = json.loads(result.stdout.strip().splitlines()[-1])
+    np.testing.assert_allclose(logged, logged_by_two, rtol=1e-4)
+    for a, b in zip(one, two, strict=True):
+        np.testing.assert_allclose(a, b, atol=1e-4)
 
 
 @pytest.mark.slow
