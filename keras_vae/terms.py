@@ -50,6 +50,9 @@ class Terms:
         extras: numbers [B, ...] of the posterior's own, by name, such as the commitment of a quantised one.
         target: what p(x|z) is of, [B, *event_shape]; None if nobody has said.
         is_stand_in: bool, whether the batch has no examples, and an invented one stands in its place; None for no.
+        few: the terms at M of the K draws, chosen by their weights, which alone bring gradients; None for all. See
+            `few_of_many`.
+        shares: [M, B], the normalised weights of these among all K.
     """
 
     log_likelihood: tf.Tensor
@@ -61,6 +64,8 @@ class Terms:
     extras: Mapping[str, tf.Tensor] = dataclasses.field(default_factory=dict)
     is_stand_in: tf.Tensor | None = None
     target: tf.Tensor | None = None
+    few: "Terms | None" = None
+    shares: tf.Tensor | None = None
 
     @property
     def kl(self) -> tf.Tensor:
@@ -223,6 +228,30 @@ def pathwise_of_levels(terms: Terms, terms_at: Callable[[list[tf.Tensor]], Terms
     ratios = [group.log_p - tf.stop_gradient(group.log_q) for group in found.groups]
     fixed = found.log_likelihood + tf.add_n(ratios)
     return dataclasses.replace(terms, pathwise=tf.add_n(moved), fixed_log_weights=fixed)
+
+
+def few_of_many(terms: Terms, num_samples: int, seed: tf.Tensor) -> tuple[list[tf.Tensor], tf.Tensor]:
+    """M of K draws, chosen with probabilities v_k = w_k / sum_j w_j: z of each group, [M, B, L], and v [M, B].
+
+    The mean over the M of any f_k has the expectation sum_k v_k f_k, so that backward passes through M draws give an
+    unbiased estimate of the gradient of the bound of all K: Burda et al. 2016, section 3. Systematic resampling,
+    Kitagawa 1996: one uniform number for each example, moved in steps of 1 / M, chooses draw k at least
+    floor(M v_k) times. The z depend on the parameters of q as before.
+
+    Args:
+        terms: at all K draws.
+        num_samples: M.
+        seed: of the choice.
+    """
+    v = tf.stop_gradient(tf.nn.softmax(terms.log_weights, axis=0))
+    steps = tf.range(num_samples, dtype=tf.float32)[:, tf.newaxis]
+    places = (steps + tf.random.stateless_uniform(tf.shape(v)[1:], seed)) / num_samples
+    passed = tf.cumsum(v)[tf.newaxis] <= places[:, tf.newaxis]
+    # The last sum may be a little less than 1.
+    chosen = tf.minimum(tf.reduce_sum(tf.cast(passed, tf.int32), axis=1), tf.shape(v)[0] - 1)
+    columns = tf.broadcast_to(tf.range(tf.shape(v)[1]), tf.shape(chosen))
+    where = tf.stack([chosen, columns], axis=-1)
+    return [tf.gather_nd(group.z, where) for group in terms.groups], tf.gather_nd(v, where)
 
 
 def _kl(q: tfd.Distribution, p: tfd.Distribution, log_ratio: tf.Tensor) -> tuple[tf.Tensor, bool]:

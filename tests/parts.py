@@ -86,6 +86,7 @@ OBJECTIVES = {
     "iwae": lambda: objectives.ImportanceWeighted(2),
     "stl": lambda: objectives.ImportanceWeighted(2, estimator="stl"),
     "dreg": lambda: objectives.ImportanceWeighted(2, estimator="dreg"),
+    "few": lambda: objectives.ImportanceWeighted(4, backward_samples=2),
     "reconstruction": lambda: objectives.Reconstruction(),
     "total_correlation": lambda: objectives.TotalCorrelation(32, 3.0, information_weight=0.5),
     "dip": lambda: objectives.DIP("II", 1.0, 1.0),

@@ -213,6 +213,7 @@ ARGUMENTS = [
     (lambda: vae_of(kv.VAEGAN, equilibrium=0.0), "equilibrium"),
     (lambda: vae_of(kv.VAEGAN, patience=0), "patience"),
     (lambda: vae_of(kv.VAEGAN, objective=objectives.ImportanceWeighted(2, "dreg")), "wants gradients along the paths"),
+    (lambda: objectives.ImportanceWeighted(2, backward_samples=3), "backward_samples must be an int from 1 to 2"),
     (lambda: callbacks.SkippedSteps(limit=0), "limit"),
     (lambda: callbacks.Diagnosis(IMAGES, every=0), "every"),
     (lambda: callbacks.TensorBoardPictures("logs", IMAGES, every=1.5), "every"),

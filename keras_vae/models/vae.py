@@ -29,12 +29,14 @@ from keras_vae.objectives.objective import LOGGED, Objective
 from keras_vae.priors.prior import Prior
 from keras_vae.seeds import Seed
 from keras_vae.serialization import Serializable, register
-from keras_vae.terms import Terms, drawn, latent_groups, pathwise, pathwise_of_levels
+from keras_vae.terms import Terms, drawn, few_of_many, latent_groups, pathwise, pathwise_of_levels
 from keras_vae.training import data_guard, replicas, step_guard, steps_per_call
 from keras_vae.training.step_guard import CheckedStep
 
 # A model that several threads call for the first time is built by one of them.
 BUILDING = threading.RLock()
+# Folded into the seed of the choice of a few draws.
+FEW = -1
 
 
 class Generated(NamedTuple):
@@ -291,14 +293,25 @@ class VAE(Serializable, Inference, Stored, keras.Model):
             groups = [*latent_groups(q, p, z, log_q, densities), *groups]
             return Terms(likelihood.log_prob(target), groups, likelihood, extras=extras, target=target)
 
-        if not (training and "pathwise" in self.objective.needs):
-            return terms_at(z, log_q)
-        if not self.decoder.needs_features:
+        def at_groups(z: Sequence[tf.Tensor]) -> Terms:
+            top = len(densities)
+            below = {"given": z[top:]} if self.decoder.needs_features else {}
+            return terms_at(tf.concat(z[:top], axis=-1), **below)
+
+        is_pathwise = training and "pathwise" in self.objective.needs
+        few = self.objective.backward_samples if training and seed is not None else None
+        if few is None and is_pathwise and not self.decoder.needs_features:
             return pathwise(terms_at, z)
-        top = len(densities)
-        return pathwise_of_levels(
-            terms_at(z, log_q), lambda leaves: terms_at(tf.concat(leaves[:top], axis=-1), given=leaves[top:])
-        )
+        terms = terms_at(z, log_q)
+        if few is None:
+            return pathwise_of_levels(terms, at_groups) if is_pathwise else terms
+        chosen, shares = few_of_many(terms, few, seeds.fold_in(seed, FEW))
+        if is_pathwise and not self.decoder.needs_features:
+            at_few = pathwise(terms_at, tf.concat(chosen, axis=-1))
+        else:
+            at_few = at_groups(chosen)
+            at_few = pathwise_of_levels(at_few, at_groups) if is_pathwise else at_few
+        return dataclasses.replace(terms, few=at_few, shares=shares)
 
     def generate(
         self,

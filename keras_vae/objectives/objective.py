@@ -25,6 +25,8 @@ class Objective(Adoptable, Serializable):
 
     Attributes:
         num_samples: number K of draws from the posterior for each example.
+        backward_samples: number M of those through which gradients go, chosen by their weights; None for all K. See
+            `Terms.few`.
         needs: names of optional terms: "pathwise", which the model computes in training, see `Terms.pathwise`; others
             must be among the `extras` of the posterior.
         metric_names: names of the extra numbers that a call returns.
@@ -41,6 +43,7 @@ class Objective(Adoptable, Serializable):
     """
 
     num_samples: int = 1
+    backward_samples: int | None = None
     needs: frozenset[str] = frozenset()
     metric_names: tuple[str, ...] = ()
     monitor: str = "loss"

@@ -147,13 +147,25 @@ def stirred(objective, posterior):
     return vae
 
 
-@pytest.mark.parametrize(("estimator", "k"), [("stl", 1), ("dreg", 4), pytest.param("dreg", 1, marks=pytest.mark.slow)])
-def test_over_levels_stl_and_dreg_agree_with_the_plain_gradient_in_expectation(estimator, k):
+SLOW = pytest.mark.slow
+
+
+@pytest.mark.parametrize(
+    ("estimator", "k", "few"),
+    [
+        ("stl", 1, None),
+        ("dreg", 4, None),
+        ("iwae", 4, 2),
+        pytest.param("dreg", 4, 2, marks=SLOW),
+        pytest.param("dreg", 1, None, marks=SLOW),
+    ],
+)
+def test_over_levels_other_estimators_agree_with_the_plain_gradient_in_expectation(estimator, k, few):
     """Also of the weights that prior and posterior of a level share, and of a flow between them."""
     x = np.random.default_rng(0).normal(size=(64, D)).astype("float32")
 
-    def gradients(name, first):
-        vae = stirred(objectives.ImportanceWeighted(k, name), flows.Flow(DIAG(2), units=(4,), context_size=2))
+    def gradients(name, first, few=None):
+        vae = stirred(objectives.ImportanceWeighted(k, name, few), flows.Flow(DIAG(2), units=(4,), context_size=2))
 
         @tf.function
         def one(seed):
@@ -163,7 +175,7 @@ def test_over_levels_stl_and_dreg_agree_with_the_plain_gradient_in_expectation(e
 
         return np.stack([one(tf.constant([first, i])) for i in range(150)]).astype("float64")
 
-    plain, other = gradients("iwae", 1), gradients(estimator, 2)
+    plain, other = gradients("iwae", 1), gradients(estimator, 2, few)
     error = np.sqrt((plain.var(axis=0) + other.var(axis=0)) / len(plain))
     assert plain.shape[1] > 150
     assert np.all(np.abs(plain.mean(axis=0) - other.mean(axis=0)) < 4.5 * error + 1e-6)

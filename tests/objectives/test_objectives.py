@@ -1,5 +1,8 @@
 """Objectives against their formulas, and estimators of gradients against each other."""
 
+import dataclasses
+import math
+
 import numpy as np
 import parts
 import pytest
@@ -9,7 +12,7 @@ from tensorflow_probability import distributions as tfd
 import keras_vae as kv
 from keras_vae import likelihoods, networks, objectives, posteriors, priors
 from keras_vae.schedules import Linear
-from keras_vae.terms import LatentGroup, Terms, latent_group, pathwise
+from keras_vae.terms import LatentGroup, Terms, few_of_many, latent_group, pathwise
 
 K, B, D, L = 4, 3000, 3, 2
 
@@ -139,14 +142,14 @@ def test_sample_weights_are_those_of_a_weighted_mean(name):
         assert value(objective, weighted) == pytest.approx((2 * each[0] + each[1]) / 3, rel=1e-5)
 
 
-def gradients(estimator, num_samples, seed):
+def gradients(estimator, num_samples, seed, few=None):
     """Gradients of B independent estimates, one row each: of the encoder's [B, 2 L] and of the decoder's [B, L, D]."""
     x = tf.constant([1.0, -0.5, 0.7])
     loc = tf.tile([[0.2, -0.4]], [B, 1])
     log_scale = tf.tile([[-0.3, 0.2]], [B, 1])
     weights = tf.tile([[[1.0, 0.3, -0.5], [-0.2, 0.8, 0.6]]], [B, 1, 1])
     prior = tfd.MultivariateNormalDiag(tf.zeros(L), tf.ones(L))
-    objective = objectives.ImportanceWeighted(num_samples, estimator)
+    objective = objectives.ImportanceWeighted(num_samples, estimator, few)
     with tf.GradientTape() as tape:
         tape.watch([loc, log_scale, weights])
         q = tfd.MultivariateNormalDiag(loc, tf.exp(log_scale))
@@ -156,7 +159,15 @@ def gradients(estimator, num_samples, seed):
             likelihood = tfd.MultivariateNormalDiag(tf.einsum("kbl,bld->kbd", z, weights), 0.5 * tf.ones(D))
             return Terms(likelihood.log_prob(x), [latent_group(q, prior, z)], likelihood)
 
-        t = pathwise(terms_at, z) if "pathwise" in objective.needs else terms_at(z)
+        def at(z):
+            return pathwise(terms_at, z) if "pathwise" in objective.needs else terms_at(z)
+
+        if few is None:
+            t = at(z)
+        else:
+            t = terms_at(z)
+            (chosen,), shares = few_of_many(t, few, [7, 8])
+            t = dataclasses.replace(t, few=at(chosen), shares=shares)
         loss = B * objective(t, tf.constant(0))[0]
     of_loc, of_scale, of_decoder = tape.gradient(loss, [loc, log_scale, weights])
     return np.concatenate([of_loc, of_scale], axis=1), np.asarray(of_decoder).reshape(B, -1)
@@ -170,6 +181,52 @@ def test_stl_and_dreg_agree_with_the_plain_gradient_in_expectation_and_are_less_
     assert np.all(np.abs(plain.mean(axis=0) - other.mean(axis=0)) < 4.5 * error)
     assert np.all(other.var(axis=0) < 0.95 * plain.var(axis=0))
     np.testing.assert_allclose(same_decoder, gradients("iwae", num_samples, seed=[3, 4])[1], rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize("few", [1, 3])
+@pytest.mark.parametrize("estimator", objectives.ImportanceWeighted.ESTIMATORS)
+def test_a_few_draws_that_are_chosen_by_their_weights_agree_with_all_in_expectation(estimator, few):
+    pairs = zip(gradients(estimator, 16, [1, 2]), gradients(estimator, 16, [1, 2], few), strict=True)
+    for all_of_them, some in pairs:
+        # The draws are the same: only the choice differs.
+        error = (some - all_of_them).std(axis=0) / math.sqrt(B)
+        assert np.all(error > 0)
+        assert np.all(np.abs((some - all_of_them).mean(axis=0)) < 4.5 * error)
+
+
+def test_draws_are_chosen_as_often_as_their_weights_say():
+    t = terms(num_samples=5)
+    v = np.asarray(tf.nn.softmax(t.log_weights, axis=0))
+    counts, seeds = np.zeros_like(v), 500
+    for seed in range(seeds):
+        (z,), shares = few_of_many(t, 3, [seed, 0])
+        here = np.array([np.all(np.asarray(z) == t.groups[0].z[k], axis=-1).sum(axis=0) for k in range(5)])
+        assert np.all(here >= np.floor(3 * v - 1e-5)) and np.all(here.sum(axis=0) == 3)
+        np.testing.assert_allclose(np.sum(shares, axis=0), np.sum(here * v, axis=0), rtol=1e-5)
+        counts += here
+    np.testing.assert_allclose(counts / seeds, 3 * v, atol=4.5 * 0.5 / math.sqrt(seeds))
+
+
+def test_all_draws_give_the_value_and_the_logs_and_a_few_the_gradient():
+    x = parts.data(parts.LIKELIHOODS["normal"]())
+    vae = parts_vae(objectives.ImportanceWeighted(8, "iwae", 2))
+    plain = kv.VAE(vae.encoder, vae.decoder, vae.prior, objectives.ImportanceWeighted(8), seed=0)
+    few, all_of_them = (model.infer(x, 8, seed=0, training=True) for model in (vae, plain))
+    assert few.few.log_likelihood.shape == (2, len(x))
+    for name in ("log_weights", "elbo", "log_likelihood"):
+        np.testing.assert_array_equal(getattr(few, name), getattr(all_of_them, name))
+    assert value(vae.objective, few) == pytest.approx(value(plain.objective, all_of_them), rel=1e-6)
+    assert vae.infer(x, 8, seed=0).few is None
+
+
+def parts_vae(objective):
+    return kv.VAE(
+        kv.Encoder(networks.mlp([8]), posteriors.MultivariateNormalDiag(L)),
+        kv.Decoder(networks.mlp([8]), likelihoods.Normal(parts.SHAPE)),
+        priors.StandardNormal(L),
+        objective,
+        seed=0,
+    )
 
 
 def test_stl_is_biased_for_several_samples_as_documented():

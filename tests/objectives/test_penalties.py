@@ -9,7 +9,9 @@ import keras_vae as kv
 from keras_vae import objectives, seeds
 
 K, STEP = 2, tf.constant(1, tf.int64)
-PENALTIES = [name for name in parts.OBJECTIVES if name not in ("iwae", "stl", "dreg", "committed", "joint_capacity")]
+PENALTIES = [
+    name for name in parts.OBJECTIVES if name not in ("iwae", "stl", "dreg", "few", "committed", "joint_capacity")
+]
 # Those of models of one kind.
 ONLY_OF = {"cascade": "closed", "clustered": "sampled"}
 # The KL to the mixture, and of a flow, is a mean over the draws; the log-ratio to it a function of z.

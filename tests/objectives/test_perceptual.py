@@ -187,9 +187,7 @@ def test_a_network_of_keras_applications_cut_at_layers_of_ones_choice(tmp_path):
     images = np.random.default_rng(0).random((8, 32, 32, 3), "float32")
     whole = keras.applications.MobileNetV2((32, 32, 3), alpha=0.35, include_top=False, weights=None)
     cut = keras.Model(whole.input, [whole.get_layer(name).output for name in ("block_1_expand", "block_3_expand")])
-    vae = compiled(
-        likelihood=likelihoods.Normal((32, 32, 3)), objective=objectives.Perceptual(cut)
-    )
+    vae = compiled(likelihood=likelihoods.Normal((32, 32, 3)), objective=objectives.Perceptual(cut))
     before = [np.array(value) for value in cut.get_weights()]
     history = vae.fit(images, epochs=2, verbose=0).history
     assert np.isfinite(history["perceptual"]).all() and min(history["perceptual"]) > 0
