@@ -53,10 +53,12 @@ def check_parts(encoder: Any, decoder: Any, prior: Any, objective: Any) -> None:
             f"{type(objective).__name__} is of one level of latents, and would leave out what the levels below the top "
             "carry: give an Encoder and a Decoder, or for a hierarchy objectives.ELBO."
         )
-    if "pathwise" in objective.needs and decoder.has_flow_of_maps:
+    inverts = "pathwise" in objective.needs or objective.backward_samples is not None
+    if inverts and decoder.has_flow_of_maps:
         raise ValueError(
-            "The stl and dreg estimators invert a flow, and one with a kernel_size takes a pass for each number of a "
-            "map: leave kernel_size at 1, or give objectives.ELBO or objectives.ImportanceWeighted(num_samples)."
+            "The stl and dreg estimators and backward_samples invert a flow, and one with a kernel_size takes a pass "
+            "for each number of a map: leave kernel_size at 1, or give objectives.ELBO or "
+            "objectives.ImportanceWeighted(num_samples)."
         )
     conditions = {name: part.condition for name, part in given.items() if getattr(part, "condition", None) is not None}
     if not all(a.agrees(b) for a, b in itertools.combinations(conditions.values(), 2)):

@@ -61,7 +61,7 @@ def reasons(posterior, prior, objective):
 # Objectives that have no meaning for a hierarchy.
 OF_ONE_LEVEL = ("total_correlation", "dip")
 # And those that would invert a flow of maps.
-OF_NO_FLOW_OF_MAPS = ("stl", "dreg")
+OF_NO_FLOW_OF_MAPS = ("stl", "dreg", "few")
 
 
 @functools.cache

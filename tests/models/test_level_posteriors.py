@@ -314,8 +314,9 @@ def test_what_cannot_be_the_posterior_of_a_level_is_refused():
         kv.VAE(kv.Encoder(networks.mlp([4]), of_maps), kv.Decoder(networks.mlp([4]), likelihoods.Bernoulli((3,))),
                priors.StandardNormal(2))  # fmt: skip
     vae = on_maps(of_maps)
-    with pytest.raises(ValueError, match="a pass for each number of a map"):
-        kv.VAE(vae.encoder, vae.decoder, vae.prior, objectives.ImportanceWeighted(2, "dreg"))
+    for objective in (objectives.ImportanceWeighted(2, "dreg"), objectives.ImportanceWeighted(2, backward_samples=1)):
+        with pytest.raises(ValueError, match="a pass for each number of a map"):
+            kv.VAE(vae.encoder, vae.decoder, vae.prior, objective)
 
 
 def test_a_hierarchy_that_was_saved_before_has_gaussian_levels():
