@@ -188,7 +188,7 @@ class Train(Section):
     """How the model is trained."""
 
     epochs: PositiveInt = 50
-    optimizer: Literal["adam", "adamw", "adamax", "nadam", "rmsprop", "sgd", "lion"] = "adam"
+    optimizer: Literal["adam", "adamw", "adamax", "nadam", "rmsprop", "sgd", "lion", "muon"] = "adam"
     optimizer_arguments: dict[str, float | bool] = Field({}, description="such as {beta_1: 0.99, epsilon: 1.0e-4}")
     learning_rate: PositiveFloat = 1e-3
     final_learning_rate: PositiveFloat | None = Field(None, description="reached by cosine decay at the last step")

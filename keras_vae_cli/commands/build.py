@@ -21,6 +21,9 @@ from keras_vae_cli.settings import Settings, Train, load
 
 # Of mixed_float16, at the start; it doubles every 2,000 steps as long as nothing overflows.
 LOSS_SCALE = 2.0**7
+# Muon is for the kernels of hidden layers: these patterns leave all other weights, and those of a network's last layer, to
+# Adam.
+NOT_BY_MUON = [r"^(?!.*kernel$)", r"(projection|params|logits)/kernel$", r"output_kernel$"]
 # Of a weight in training: itself, its gradient and two moments, in 32 bits each.
 BYTES_PER_WEIGHT = 16
 
@@ -187,6 +190,8 @@ def make_optimizer(train: Train, steps_per_epoch: int) -> keras.optimizers.Optim
     if train.gradient_clip_norm is not None:
         options.update(global_clipnorm=train.gradient_clip_norm)
     optimizer = {name.lower(): name for name in dir(keras.optimizers)}[train.optimizer]
+    if train.optimizer == "muon":
+        options.update(exclude_layers=NOT_BY_MUON)
     try:
         made = getattr(keras.optimizers, optimizer)(learning_rate=rate, **options)
     except (TypeError, ValueError) as error:

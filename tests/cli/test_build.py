@@ -139,6 +139,17 @@ def test_the_optimizer_follows_the_settings():
     assert float(schedule(200)) == pytest.approx(train.final_learning_rate)
 
 
+def test_muon_is_for_the_kernels_of_hidden_layers(tmp_path):
+    chosen = settings.load(None, ["train.optimizer=muon", "model.prior={name: NormalMixture, num_components: 3}"])
+    vae = _Session(chosen, run_folder.open_data(chosen), tmp_path, Console()).vae
+    vae.prepare_to_learn()
+    assert isinstance(vae.optimizer, keras.optimizers.Muon)
+    hidden = [v for v in vae.trainable_variables if not vae.optimizer._should_use_adamw(v)]
+    layers = [*vae.encoder.body.layers, *vae.decoder.body.layers]
+    assert {id(v) for v in hidden} == {id(layer.kernel) for layer in layers if hasattr(layer, "kernel")}
+    assert len(hidden) >= 4
+
+
 @pytest.mark.parametrize("compiled", ["true", "auto"])
 def test_precision_compilation_and_gradients_follow_the_settings(tmp_path, compiled):
     changes = ["precision=mixed_float16", f"jit_compile={compiled}", "gradient_clip_norm=3", "gradient_skip_norm=5"]
