@@ -14,7 +14,7 @@ import numpy as np
 import tensorflow as tf
 from tensorflow_probability import bijectors as tfb
 
-from keras_vae.distributions.scales import bounded
+from keras_vae.distributions.scales import bounded, shares
 
 KINDS = ("iaf", "coupling")
 # One layer scales a dimension by a factor between e^-3 and e^3.
@@ -109,7 +109,7 @@ class Conditioner(keras.layers.Layer):
             if context is not None and is_output:
                 x += tf.tensordot(context, tf.convert_to_tensor(self.context_output), axes=1)
             x = x if is_output else tf.nn.elu(x)
-        shift, log_scale = tf.split(x, 2, axis=-1)
+        shift, log_scale = shares(x, 2)
         return shift, bounded(log_scale, LOG_SCALE_LIMIT)
 
 

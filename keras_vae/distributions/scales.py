@@ -10,6 +10,13 @@ from keras_vae.distributions.support import Support
 MIN_SCALE = 1e-5
 
 
+def shares(params: tf.Tensor, number: int) -> list[tf.Tensor]:
+    """Equal shares of the last axis, as by `tf.split`, whose outputs TFLite's converter quantises in an order that is
+    another one in each run: two int8 exports of one model were not the same bytes."""
+    size = params.shape[-1] // number
+    return [params[..., first * size : (first + 1) * size] for first in range(number)]
+
+
 def positive(raw: tf.Tensor) -> tf.Tensor:
     """softplus(raw + log(e - 1)) + 1e-5: a positive scale that is one at raw = 0 and grows linearly."""
     return tf.nn.softplus(raw + math.log(math.e - 1.0)) + MIN_SCALE

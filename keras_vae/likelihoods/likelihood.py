@@ -21,6 +21,7 @@ from tensorflow_probability import distributions as tfd
 
 from keras_vae.arguments import check_event_shape
 from keras_vae.distributions.head import Head
+from keras_vae.distributions.scales import shares
 from keras_vae.distributions.support import REAL, UNIT, Support
 from keras_vae.likelihoods.observed import MayMiss, Observed, inner_point
 
@@ -270,7 +271,7 @@ class Likelihood(MayMiss, keras.layers.Layer):
 
     def _split(self, inputs: list[tf.Tensor]) -> tfd.Distribution:
         params, *others = inputs
-        parts = [params] if self.params_per_value == 1 else tf.split(params, self.params_per_value, axis=-1)
+        parts = [params] if self.params_per_value == 1 else shares(params, self.params_per_value)
         p = self.distribution(*parts, *others)
         return Observed.of(p, inner_point(*self.support)) if self.missing else p
 

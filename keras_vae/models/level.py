@@ -10,7 +10,7 @@ from tensorflow_probability import distributions as tfd
 
 from keras_vae.distributions.gaussian import with_precisions
 from keras_vae.distributions.joint import flat
-from keras_vae.distributions.scales import bounded
+from keras_vae.distributions.scales import bounded, shares
 from keras_vae.networks.conditioned import join
 from keras_vae.networks.dense import GatedDense
 from keras_vae.networks.network import CHANNELS_LAST
@@ -140,7 +140,7 @@ class Level(keras.layers.Layer):
 
     def _normal(self, layers: list[keras.layers.Layer], inputs: tf.Tensor) -> tfd.Distribution:
         hidden, params = layers
-        loc, raw = tf.split(params(hidden(inputs)), 2, axis=-1)
+        loc, raw = shares(params(hidden(inputs)), 2)
         size = self.latents * math.prod(self.map_shape)
         scale = tf.exp(bounded(raw, self.max_log_scale, below=-MIN_LOG_SCALE))
         return tfd.MultivariateNormalDiag(tf.reshape(loc, [-1, size]), tf.reshape(scale, [-1, size]))

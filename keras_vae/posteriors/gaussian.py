@@ -11,7 +11,7 @@ from tensorflow_probability import distributions as tfd
 from keras_vae.arguments import check_count
 from keras_vae.distributions import operators
 from keras_vae.distributions.operators import LowRankUpdate, Orthogonal
-from keras_vae.distributions.scales import bounded, positive
+from keras_vae.distributions.scales import bounded, positive, shares
 from keras_vae.distributions.support import REAL
 from keras_vae.distributions.tails.tail import GAUSSIAN
 from keras_vae.posteriors.posterior import Posterior
@@ -46,7 +46,7 @@ class MultivariateNormalDiag(Posterior):
 
     def distribution(self, params: tf.Tensor) -> tfd.Distribution:
         """N(mu, diag(sigma^2)) from [B, 2 L]."""
-        loc, raw_scale = tf.split(params, 2, axis=-1)
+        loc, raw_scale = shares(params, 2)
         return tfd.MultivariateNormalDiag(loc, positive(raw_scale))
 
 

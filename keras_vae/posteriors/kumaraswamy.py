@@ -9,7 +9,7 @@ from tensorflow_probability import distributions as tfd
 
 from keras_vae.arguments import check_interval
 from keras_vae.distributions.kumaraswamy import IntervalKumaraswamy
-from keras_vae.distributions.scales import bounded, bounded_exp
+from keras_vae.distributions.scales import bounded, bounded_exp, shares
 from keras_vae.distributions.support import UNIT, Support
 from keras_vae.distributions.tails.tail import EVEN
 from keras_vae.posteriors.posterior import Posterior
@@ -66,7 +66,7 @@ class Kumaraswamy(Posterior):
     def distribution(self, params: tf.Tensor) -> tfd.Distribution:
         """Independent Kumaraswamy variables from [B, 2 L]."""
         concentrations = self._concentrations if self.revision > 1 else self._first_concentrations
-        a, b = concentrations(*tf.split(params, 2, axis=-1))
+        a, b = concentrations(*shares(params, 2))
         return tfd.Independent(IntervalKumaraswamy(a, b, *self.support), 1)
 
     def _concentrations(self, place: tf.Tensor, width: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:

@@ -9,7 +9,7 @@ from tensorflow_probability import distributions as tfd
 
 from keras_vae.conditions import Condition, check_condition, require
 from keras_vae.distributions.head import Head
-from keras_vae.distributions.scales import positive
+from keras_vae.distributions.scales import positive, shares
 from keras_vae.distributions.support import REAL
 from keras_vae.distributions.tails.tail import GAUSSIAN
 from keras_vae.networks.dense import mlp
@@ -77,7 +77,7 @@ class ConditionalNormal(Prior):
         self.projection.build((None, size))
 
     def _normal(self, params: tf.Tensor) -> tfd.Distribution:
-        loc, raw_scale = tf.split(params, 2, axis=-1)
+        loc, raw_scale = shares(params, 2)
         return tfd.MultivariateNormalDiag(loc, positive(raw_scale))
 
     def distribution(self, encoder: Any = None, condition: tf.Tensor | None = None) -> tfd.Distribution:

@@ -21,7 +21,7 @@ from keras_vae_cli.settings import Settings, Train, load
 
 # Of mixed_float16, at the start; it doubles every 2,000 steps as long as nothing overflows.
 LOSS_SCALE = 2.0**7
-# Muon is for the kernels of hidden layers: these patterns leave all other weights, and those of a network's last layer, to
+# Muon is for the kernels of hidden layers: these patterns leave all other weights, and those of last layers, to
 # Adam.
 NOT_BY_MUON = [r"^(?!.*kernel$)", r"(projection|params|logits)/kernel$", r"output_kernel$"]
 # Of a weight in training: itself, its gradient and two moments, in 32 bits each.

@@ -38,8 +38,10 @@ def train(*arguments, **options):
     return subprocess.run([*PROGRAM, *map(str, arguments)], capture_output=True, text=True, **options)
 
 
-def _heed_interrupts():
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
+def _heed_signals():
+    # A shell without job control, and nohup, have them ignored.
+    for kind in (signal.SIGINT, signal.SIGHUP):
+        signal.signal(kind, signal.SIG_DFL)
 
 
 @pytest.fixture
@@ -51,7 +53,7 @@ def start():
         program = [*PROGRAM, *map(str, arguments)]
         pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
         # Whoever starts the tests in the background has Ctrl-C ignored in all that they start.
-        processes.append(subprocess.Popen(program, preexec_fn=_heed_interrupts, **pipes))
+        processes.append(subprocess.Popen(program, preexec_fn=_heed_signals, **pipes))
         return processes[-1]
 
     yield begin
