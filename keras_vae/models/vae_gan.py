@@ -8,7 +8,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from keras_vae import internals, schedules, seeds
+from keras_vae import schedules, seeds
 from keras_vae.arguments import (
     check_choice,
     check_count,
@@ -21,10 +21,11 @@ from keras_vae.arguments import (
 from keras_vae.conditions import condition_for
 from keras_vae.models import learner
 from keras_vae.models.adversarial import discriminator as discriminators
-from keras_vae.models.adversarial import game
+from keras_vae.models.adversarial import game, pulls, renewal
 from keras_vae.models.adversarial.comparison import compare
 from keras_vae.models.adversarial.game import Costs
 from keras_vae.models.adversarial.opposed import Opposed
+from keras_vae.models.adversarial.verdict import Verdict
 from keras_vae.models.decoder import Decoder
 from keras_vae.models.encoder import Encoder
 from keras_vae.models.vae import Taken
@@ -78,7 +79,8 @@ class VAEGAN(Opposed):
     The side that is ahead waits, as in the code of Larsen et al.: the discriminator where it pays less than
     equilibrium - margin for x or for x~, the decoder where the discriminator pays more than equilibrium + margin. If
     the discriminator has won all the same, paying less than a twentieth of the equilibrium for both through `patience`
-    steps in a row, its kernels are drawn anew.
+    steps in a row, its kernels are drawn anew, and from then on `r1_weight` is 1 at least: drawn anew alone, it wins
+    again.
 
     `elbo`, `log_likelihood` and `kl` are those of every VAE, of log p(x|z) and with weight 1. `fit` also reports
 
@@ -321,7 +323,6 @@ class VAEGAN(Opposed):
         """The losses of all three, the gradients of each in its own weights, and who learns."""
         replica = tf.distribute.get_replica_context().replica_id_in_sync_group
         of_decoder = {id(variable) for variable in self.decoder.trainable_variables}
-        judges, kind = self.discriminator.trainable_variables, self.game_loss
         scale = self.optimizer.scale_loss(tf.ones(()))
         with tf.GradientTape(persistent=True) as tape:
             terms, (x, condition, target) = self.observe(x, condition, sample_weight, seed, True, target)
@@ -332,82 +333,62 @@ class VAEGAN(Opposed):
                 sizes.append(sizes[0])
             # In one pass: what a discriminator changes in a pass, as normalisation does, is the same for all.
             logits, seen = self._look(tf.concat(images, axis=0), True)
-            logits = tf.split(logits, sizes)
-            features = [tf.split(values, sizes)[:2] for values in seen]
-            compared, numbers = compare(
-                self, terms, real, made, [a for a, _ in features], [b for _, b in features], True
-            )
+            verdict = Verdict(self.game_loss, terms, tf.split(logits, sizes))
+            of_x, of_made = zip(*(tf.split(values, sizes)[:2] for values in seen), strict=True) if seen else ((), ())
+            compared, numbers = compare(self, terms, real, made, list(of_x), list(of_made), True)
             loss, extra = self.score(compared, target)
-
-            def mean(per_image: tf.Tensor, number: int) -> tf.Tensor:
-                # Of data and reconstructions the examples may have weights, draws have none.
-                per_example = tf.reduce_mean(tf.reshape(per_image, [-1, sizes[0]]), axis=0)
-                return terms.mean(per_example) if number < 2 else tf.reduce_mean(per_example)
-
-            def of_fakes(cost: Any) -> tf.Tensor:
-                costs = [mean(cost(kind, given), number) for number, given in enumerate(logits) if number]
-                return tf.add_n(costs) / len(costs)
-
-            cost_of_real, cost_of_made = mean(game.cost_of_real(kind, logits[0]), 0), of_fakes(game.cost_of_made)
-            adversarial, judging = of_fakes(game.cost_of_maker), 0.5 * (cost_of_real + cost_of_made)
-            count = terms.total_weight
+            costs = Costs(verdict.cost_of_real, verdict.cost_of_made)
+            judging, adversarial = 0.5 * (costs.real + costs.made), verdict.cost_of_maker
             penalised = tf.add_n([judging, self._penalty(real, terms), *map(_scalar, self.discriminator.losses)])
+            count = terms.total_weight
             shared, played, judged = (share_of_mean(value, count) for value in (loss, adversarial, penalised))
             shared, played = scale * shared, scale * played
         gradients = tape.gradient(shared, variables)
         reached = [v for v in variables if id(v) in of_decoder or self.through_encoder]
         of_game = dict(zip(map(id, reached), tape.gradient(played, reached), strict=True))
-        judged = tape.gradient(judged, judges)
+        judged = tape.gradient(judged, self.discriminator.trainable_variables)
         del tape
         gamma = schedules.at_step(self.decoder_weight, self._step())
         gradients = [
-            gamma * _dense(g, v) if id(v) in of_decoder else g for g, v in zip(gradients, variables, strict=True)
+            gamma * pulls.dense(g, v) if id(v) in of_decoder else g for g, v in zip(gradients, variables, strict=True)
         ]
         weight = self._weight(dict(zip(map(id, variables), gradients, strict=True)), of_game, scale)
-        gradients = [
-            g if of_game.get(id(v)) is None else _dense(g, v) + weight * _dense(of_game[id(v)], v)
-            for g, v in zip(gradients, variables, strict=True)
-        ]
-        costs = Costs(game.over_replicas(cost_of_real, count), game.over_replicas(cost_of_made, count))
+        gradients = pulls.added(gradients, variables, of_game, weight)
+        costs = Costs(*(game.over_replicas(cost, count) for cost in costs))
         decoder_learns, discriminator_learns = game.who_learns(costs, self.equilibrium, self.margin)
         has_begun = self._step() >= self.start
         decoder_learns |= ~has_begun
         if not self._has_similarity:
             discriminator_learns &= has_begun
+        numbers |= verdict.told
         numbers |= {
             "discriminator_loss": judging,
             "adversarial_loss": adversarial,
             "adversarial_weight": weight,
-            "told_real": mean(game.told(logits[0], True), 0),
-            "told_reconstructed": mean(game.told(logits[1], False), 1),
             "decoder_waits": 1.0 - tf.cast(decoder_learns, tf.float32),
             "discriminator_waits": 1.0 - tf.cast(discriminator_learns, tf.float32),
         }
-        if self.prior_draws:
-            numbers["told_drawn"] = mean(game.told(logits[2], False), 2)
         is_won = game.has_won(costs, self.equilibrium) & has_begun
         return Round(terms, loss, extra, gradients, judged, decoder_learns, discriminator_learns, is_won, numbers)
 
     def _penalty(self, real: tf.Tensor, terms: Terms) -> tf.Tensor:
-        """R1: r1_weight / 2 E|grad D(x)|^2 over data."""
-        if not self.r1_weight:
-            return tf.zeros(())
-        with tf.GradientTape(watch_accessed_variables=False) as inner:
-            inner.watch(real)
-            logits = discriminators.as_list(self.discriminator(real, training=False))[0]
-            total = tf.reduce_sum(game.per_example(logits))
-        return self.r1_weight * terms.mean(game.squared_distance(inner.gradient(total, real), tf.zeros_like(real)))
+        """R1: w / 2 E|grad D(x)|^2 over data."""
+
+        def weighted(weight: float) -> tf.Tensor:
+            return weight * terms.mean(discriminators.steepness(self.discriminator, real)) if weight else tf.zeros(())
+
+        if self.patience is None:
+            return weighted(self.r1_weight)
+        is_new = tf.convert_to_tensor(self.resets) > 0
+        after = max(self.r1_weight, renewal.R1_WEIGHT)
+        return tf.cond(is_new, lambda: weighted(after), lambda: weighted(self.r1_weight))
 
     def _weight(self, gradients: dict[int, Any], of_game: dict[int, Any], scale: tf.Tensor) -> tf.Tensor:
         """lambda, from scaled gradients of this replica."""
         weight = tf.cast(schedules.at_step(self.adversarial_weight, self._step()), tf.float32)
         if self.adaptive:
-            kernel = self.decoder.output_layer.kernel
-            if id(kernel) not in gradients:
-                raise ValueError("The last layer of the decoder is frozen: adaptive=True looks at its gradients.")
-            pair = [_dense(of[id(kernel)], kernel) / scale for of in (gradients, of_game)]
-            reconstruction, adversarial = replicas.sum_gradients(pair)
-            weight *= game.adaptive_weight(reconstruction, adversarial, math.prod(self.decoder.event_shape))
+            num_values, kernel = math.prod(self.decoder.event_shape), self.decoder.output_layer.kernel
+            weight *= pulls.balance(kernel, gradients, of_game, scale, num_values)
         return tf.where(self._step() >= self.start, weight, 0.0)
 
     def update(self, checked: CheckedStep, variables: Sequence[keras.Variable], taken: Round) -> None:  # type: ignore[override]
@@ -421,31 +402,16 @@ class VAEGAN(Opposed):
             alone = CheckedStep([g for g, _ in others], checked.reason)
             super().update(_unless(alone, taken.decoder_learns), [v for _, v in others], taken)
         self.update_discriminator(taken.discriminator_gradients, skipped | ~taken.discriminator_learns)
-        self._count(taken.is_won, skipped)
+        if self.patience is not None:
+            is_due = renewal.count_wins(self.lead, taken.is_won, skipped, self.patience)
+            self.resets.assign_add(tf.cast(is_due, tf.int64))
+            seed = seeds.fold_in(self.seed, NEW_WEIGHTS, self._step())
+            renewal.draw_anew(is_due, self.discriminator.trainable_variables, self.discriminator_optimizer, seed)
         counts = {name: tf.where(skipped, 0.0, value) for name, value in taken.numbers.items()}
         weight = tf.where(skipped, 0.0, taken.terms.total_weight)
         for name, mean in self._game.items():
             if name in counts:
                 mean.update_state(counts[name], sample_weight=weight)
-
-    def _count(self, is_won: tf.Tensor, skipped: tf.Tensor) -> None:
-        """Steps in a row in which the discriminator had won; after `patience` of them its kernels are drawn anew."""
-        if self.patience is None:
-            return
-        before = tf.convert_to_tensor(self.lead)
-        lead = tf.where(skipped, before, tf.where(is_won, before + 1, 0))
-        is_due = lead >= self.patience
-        self.lead.assign(tf.where(is_due, tf.zeros_like(lead), lead))
-        self.resets.assign_add(tf.cast(is_due, tf.int64))
-        seed = seeds.fold_in(self.seed, NEW_WEIGHTS, self._step())
-        for number, kernel in enumerate(self.discriminator.trainable_variables):
-            if len(kernel.shape) > 1:
-                deviation = 1.0 / math.sqrt(math.prod(kernel.shape[:-1]))
-                drawn = deviation * tf.random.stateless_normal(kernel.shape, seeds.fold_in(seed, number))
-                kernel.assign(tf.where(is_due, tf.cast(drawn, kernel.dtype), tf.convert_to_tensor(kernel)))
-        for slot in internals.optimizer_memory(self.discriminator_optimizer):
-            value = tf.convert_to_tensor(slot)
-            slot.assign(tf.where(is_due, tf.zeros_like(value), value))
 
     def train_step(self, data: Any) -> dict[str, tf.Tensor]:
         """One step of all three."""
@@ -460,11 +426,6 @@ class VAEGAN(Opposed):
     def metrics(self) -> list[keras.metrics.Metric]:
         """Those of every VAE, and the numbers of the game."""
         return [*super().metrics, *self._game.values()]
-
-
-def _dense(gradient: Any, variable: keras.Variable) -> tf.Tensor:
-    """A gradient as one tensor; of weights that a loss does not reach, zeros."""
-    return tf.zeros(variable.shape) if gradient is None else tf.convert_to_tensor(gradient)
 
 
 def _scalar(loss: tf.Tensor) -> tf.Tensor:

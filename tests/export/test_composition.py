@@ -10,7 +10,7 @@ from tensorflow.core.protobuf.saved_model_pb2 import SavedModel
 
 import keras_vae as kv
 from keras_vae import export, objectives, posteriors, priors
-from keras_vae.export import saved_model
+from keras_vae.export import metadata, saved_model
 from keras_vae.export.proof import fresh, permitted
 from keras_vae.export.proof.fresh import Call
 from keras_vae_cli.commands.export import export_run
@@ -145,6 +145,33 @@ def test_codes_of_a_class_are_drawn_given_the_class_and_a_class_that_is_none_has
     again = call["decode_indices"](indices=indices, condition=classes)["mean"]
     np.testing.assert_allclose(again[:4], vae.reconstruct(x[:4], classes[:4]), atol=1e-5)
     assert np.isnan(again[4:]).all()
+
+
+def of_updates(name):
+    return pytest.param(name, marks=pytest.mark.slow if name == "gan" else pytest.mark.exhaustive)
+
+
+@pytest.mark.parametrize("name", [of_updates(name) for name in parts.VAES if name != "plain"])
+def test_a_model_with_an_update_of_its_own_is_exported_like_any_other(name, tmp_path):
+    """After training: encoder and decoder answer as Keras does, and the file of a device has the weights of no more."""
+    vae = parts.VAES[name]()
+    vae.compile("adam")
+    x = parts.data(vae.decoder.likelihood)
+    vae.fit(x, batch_size=8, epochs=2, verbose=0)
+    x, z = x[:1], np.random.default_rng(0).standard_normal((1, vae.encode(x).mean().shape[-1] if name == "gan" else LATENT)).astype("float32")
+    device = tmp_path / "device.tflite"
+    served, on_device = export.to_saved_model(vae, tmp_path / "decoder").path, export.to_tflite(vae, device).path
+    inputs = {"decode": {"z": z}, "encode": {"x": x}, "reconstruct": {"x": x}}
+    expected = {"decode": vae.decode(z).mean(), "reconstruct": vae.reconstruct(x)}
+    for path, suffix in ((served, ""), (on_device, "_1")):
+        results = fresh.run(path, [Call(f"{name}{suffix}", given) for name, given in inputs.items()]).results
+        found = {name: result.outputs for name, result in zip(inputs, results, strict=True)}
+        for signature, mean in expected.items():
+            np.testing.assert_allclose(found[signature]["mean"], mean, atol=1e-5)
+        if name != "cascade":  # whose code d is found beside the encoder
+            np.testing.assert_allclose(found["encode"]["loc"], vae.encode(x).mean(), atol=1e-5)
+    facts = metadata.read(device.read_bytes())
+    assert facts["num_weights"] == vae.decoder.count_params() + vae.encoder.count_params()
 
 
 @pytest.mark.exhaustive

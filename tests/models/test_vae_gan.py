@@ -12,9 +12,11 @@ import numpy as np
 import parts
 import pytest
 import tensorflow as tf
+from sklearn.datasets import load_digits
 
 import keras_vae as kv
-from keras_vae import evaluation, objectives, seeds
+from keras_vae import evaluation, likelihoods, networks, objectives, posteriors, priors, seeds
+from keras_vae.evaluation.findings.game import spread_of_samples
 from keras_vae.models.adversarial import discriminator, game
 from keras_vae.models.adversarial.game import Costs
 
@@ -99,12 +101,17 @@ def test_the_adaptive_weight_by_its_formula():
     assert float(game.adaptive_weight(1e6 * r, 0.0 * a, 10)) == 1e5
 
 
+MIXED = {"pixel_weight": 0.7, "similarity_weight": 3.0, "decoder_weight": 0.4, "adversarial_weight": 5.0}
+# As in the paper: no pixels, and what the decoder learns from data weighs little beside the game.
+LARSEN = {"pixel_weight": 0.0, "similarity_weight": 1.0, "decoder_weight": 0.01, "adversarial_weight": 1.0}
+
+
+@pytest.mark.parametrize("weights", [MIXED, LARSEN], ids=["mixed", "larsen"])
 @pytest.mark.parametrize("kind", ["cross_entropy", "hinge"])
 @pytest.mark.parametrize("through_encoder", [False, True])
-def test_each_loss_reaches_its_own_weights_and_no_others(kind, through_encoder):
+def test_each_loss_reaches_its_own_weights_and_no_others(kind, through_encoder, weights):
     """Against gradients of the formulas, each taken by itself."""
-    w = {"pixel_weight": 0.7, "similarity_weight": 3.0, "decoder_weight": 0.4, "adversarial_weight": 5.0}
-    judge = own_discriminator()
+    judge, w = own_discriminator(), weights
     options = {"similarity_layer": "seen", "adaptive": False, "loss": kind, "through_encoder": through_encoder}
     vae = make(discriminator=judge, prior="mixture", **options, **w)
     seed, variables = seeds.as_pair(3), vae.trainable_variables
@@ -121,7 +128,7 @@ def test_each_loss_reaches_its_own_weights_and_no_others(kind, through_encoder):
         drawn = vae.decoder(tf.stop_gradient(z)).mean()
         variance = np.mean(np.var(np.asarray(seen(X)), axis=0))
         distance = tf.reduce_sum((seen(X) - seen(made)) ** 2, axis=1) / (2 * variance)
-        r = 0.7 * terms.log_likelihood[0] - 3.0 * distance
+        r = w["pixel_weight"] * terms.log_likelihood[0] - w["similarity_weight"] * distance
         loss = tf.reduce_mean(terms.kl - r)
         real, a, b = judge(X), judge(made), judge(drawn)
         if kind == "hinge":
@@ -139,12 +146,13 @@ def test_each_loss_reaches_its_own_weights_and_no_others(kind, through_encoder):
         of_game = tape.gradient(game_term, variable)
         of_game = np.zeros(variable.shape, "float32") if of_game is None else of_game
         if id(variable) in decoder:
-            expected = 0.4 * expected + 5.0 * of_game
+            expected = w["decoder_weight"] * expected + w["adversarial_weight"] * of_game
         elif id(variable) in encoder and through_encoder:
-            expected += 5.0 * of_game
+            expected += w["adversarial_weight"] * of_game
         reached.add("decoder" if id(variable) in decoder else "encoder" if id(variable) in encoder else "prior")
         np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-4, err_msg=variable.path)
-        assert np.abs(found).max() > 0
+        # Only log p(x|z) knows of a scale.
+        assert np.abs(found).max() > 0 or (variable.shape == () and not w["pixel_weight"])
     assert reached == {"encoder", "decoder", "prior"}
     ids = {id(v) for v in variables}
     for variable, found in zip(judge.trainable_variables, taken.discriminator_gradients, strict=True):
@@ -248,6 +256,38 @@ def test_a_discriminator_that_has_won_is_drawn_anew():
             assert new.std() == pytest.approx(1 / math.sqrt(np.prod(new.shape[:-1])), rel=0.4)
     # It goes on, and normalises what was drawn.
     assert np.isfinite(vae.train_on_batch(X)).all()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("remedy", [{"patience": 20}, {"patience": None, "r1_weight": 1.0}], ids=["anew", "r1"])
+def test_a_training_that_the_discriminator_has_won_recovers(remedy):
+    """Too large, too fast and never waiting, it wins; drawn anew, or told to be less steep, it gives the game back."""
+    images = (load_digits().images / 16.0)[..., None].astype("float32")
+    train, test = images[:1300], images[1300:]
+    layers = [keras.layers.Flatten(), keras.layers.Dense(512, "relu"), keras.layers.Dense(512, "relu")]
+    judge = keras.Sequential([keras.layers.Input((8, 8, 1)), *layers, keras.layers.Dense(1)])
+    vae = kv.VAE(
+        kv.Encoder(networks.mlp([64]), posteriors.MultivariateNormalDiag(8)),
+        kv.Decoder(networks.mlp([64, 64]), likelihoods.Normal((8, 8, 1))),
+        priors.StandardNormal(8),
+    )
+    found = []
+    for options in ({"patience": None}, remedy):
+        game = kv.VAEGAN(
+            *(vae.encoder, vae.decoder, vae.prior, judge),
+            seed=0,
+            discriminator_learning_rate=0.003,
+            margin=None,
+            **options,
+        )
+        game.compile(keras.optimizers.Adam(1e-3))
+        history = game.fit(train, batch_size=100, epochs=24, verbose=0).history
+        names = {finding.name for finding in evaluation.diagnose(game, test, history)}
+        kid = evaluation.kid(test, np.clip(game.sample(len(test), seed=0), 0, 1)).value
+        found.append(("discriminator_wins" in names, spread_of_samples(game, test), kid))
+    (won, narrow, far), (wins_again, wide, near) = found
+    assert won and not wins_again
+    assert wide > 1.2 * narrow and near < 0.8 * far
 
 
 # --- What a user meets.
@@ -413,6 +453,32 @@ def test_conditional_models_ladders_codes_and_weights_play_too():
         similarity_weight=0.0,
     )
     assert np.isfinite(codes.fit(X, batch_size=8, epochs=2, verbose=0).history["loss"]).all()
+
+
+@pytest.mark.slow
+def test_compiled_by_xla_the_game_is_the_same():
+    """Without noise, of which XLA draws another: who waits, normalised kernels, R1, new ones."""
+    histories, weights = [], []
+    for jit in (False, True):
+        keras.utils.set_random_seed(0)
+        vae = kv.VAEGAN(
+            parts.encoder("mlp", [8], posteriors.Deterministic(2)),
+            parts.decoder("mlp", [8], likelihoods.Normal(SHAPE)),
+            priors.StandardNormal(2),
+            objective=objectives.Reconstruction(),
+            prior_draws=False,
+            r1_weight=0.5,
+            margin=0.01,
+            filters=(4, 4),
+            seed=1,
+        )
+        vae.compile(keras.optimizers.Adam(1e-3), jit_compile=jit)
+        histories.append(vae.fit(X, batch_size=8, epochs=3, shuffle=False, verbose=0).history)
+        weights.append(arrays(vae.weights))
+    for name, values in histories[0].items():
+        np.testing.assert_allclose(histories[1][name], values, rtol=1e-3, atol=1e-4, err_msg=name)
+    for a, b in zip(*weights, strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-4)
 
 
 REPLICAS = """

@@ -7,6 +7,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from keras_vae.models.adversarial import game
 from keras_vae.networks.network import CHANNELS_LAST
 
 SLOPE = 0.2
@@ -97,3 +98,12 @@ def as_list(output: Any) -> list[tf.Tensor]:
     """The outputs of a layer that gives one tensor or several, in float32."""
     several = output if isinstance(output, (list, tuple)) else [output]
     return [tf.cast(values, tf.float32) for values in several]
+
+
+def steepness(discriminator: keras.Layer, x: tf.Tensor) -> tf.Tensor:
+    """|grad D|^2 / 2 of the logit at each x, [B]; of patches the gradient of their mean."""
+    with tf.GradientTape(watch_accessed_variables=False) as tape:
+        tape.watch(x)
+        logits = as_list(discriminator(x, training=False))[0]
+        total = tf.reduce_sum(game.per_example(logits))
+    return game.squared_distance(tape.gradient(total, x), tf.zeros_like(x))
