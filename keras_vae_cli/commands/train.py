@@ -107,7 +107,7 @@ def _train(
     accepted = _claim(settings, run, console, accept_changes or more, held) if chief else None
     if not from_chief(strategy, accepted is not None):
         return
-    changed = _difference(from_chief(strategy, settings.as_yaml()), settings.as_yaml())
+    changed = _difference(*(run_data.kept_as(None, each).as_yaml() for each in (from_chief(strategy, settings), settings)))
     if changed:
         raise ConfigError(f"The settings of this worker are not those of the chief:\n{changed}")
     first = run / run_folder.PRETRAINING
@@ -360,7 +360,7 @@ def _claim(
         files.write_text(run / run_folder.CONFIG, settings.as_yaml())
         return lambda: None
     run_folder.check_model(run)
-    return _go_on(settings, build.read(run), run, console, accept_changes)
+    return _go_on(settings, run_data.kept_as(settings, build.read(run)), run, console, accept_changes)
 
 
 def _go_on(
@@ -433,12 +433,12 @@ def _is_finished(run: Path) -> bool:
 
 
 def _describe(settings: Settings, splits: data.Splits) -> str:
-    source = settings.data.name or settings.data.path
+    source, place = settings.data.name or settings.data.path, run_data.place_of(splits)
     shape = "x".join(str(n) for n in splits.train.event_shape)
     validation = f"{len(splits.validation):,} validation, " if splits.validation else ""
     names = splits.class_names or ()
     return (
-        f"{source}: {len(splits.train):,} training, {validation}{len(splits.test):,} test examples of shape {shape}"
+        f"{source}: {len(splits.train):,} training, {validation}{len(splits.test):,} test examples of shape {shape}{place}"
         + ("" if settings.data.condition is None else f", given {settings.data.condition.name}")
         + ("" if not names or are_numbers(names) else f"\n{len(names):,} classes: {listed(names)}")
     )
