@@ -71,9 +71,7 @@ class Data(Section):
     validation_split: Fraction = Field(0.1, description="fraction of the training images that picks the best epoch")
     test_split: Fraction = Field(0.1, description="fraction held out for the test where the source has no test split")
     resize: tuple[PositiveInt, PositiveInt] | None = None
-    fit: Literal["crop", "pad", "stretch"] = Field(
-        "crop", description="pictures of another shape: their middle, all of them with margins, or distorted"
-    )
+    fit: Literal["crop", "pad", "stretch"] = Field("crop", description="what becomes of pictures of another shape")
     value_range: tuple[float, float] | None = Field(None, description="[black, white] in numbers of the source")
     levels: Annotated[int, Field(ge=2, le=2**16)] | None = Field(None, description="gray levels to round images to")
     data_dir: Name | None = Field(None, description="where tensorflow-datasets keeps its files")
@@ -81,6 +79,8 @@ class Data(Section):
     condition: ConditionSettings | None = Field(None, description="label, gray, or {name: low_resolution, factor: 4}")
     mirror: bool = Field(False, description="turn each training picture left to right half of the time")
     missing: bool = Field(False, description="NaN, or an empty cell of a table, is a value that is missing")
+    memory: Literal["auto", "ram", "disk"] = Field("auto", description="where data are kept; auto: on disk if need be")
+    cache: Name | None = Field(None, description="folder for what is kept on disk")
     class_names: list[Name] | None = Field(None, description="of label 0, 1, 2, ...; those of the data unless given")
 
     @pydantic.field_validator("condition", mode="before")

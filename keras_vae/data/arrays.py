@@ -1,4 +1,4 @@
-"""Examples in memory, served in batches."""
+"""Examples in memory or on disk, served in batches."""
 
 import copy
 import functools
@@ -9,7 +9,8 @@ import numpy as np
 import tensorflow as tf
 
 from keras_vae.arguments import check_choice
-from keras_vae.data.examples import CHUNK, empty, is_shareable
+from keras_vae.data.storage import keeping
+from keras_vae.data.storage.on_disk import OnDisk, ends, fill, is_on_disk, rows_at_once
 
 Binarize = Literal["threshold", "dynamic"]
 # Keeps the random numbers of the data apart from those that a model draws from the same seed.
@@ -19,13 +20,14 @@ fold_in = tf.random.experimental.stateless_fold_in
 
 
 class Arrays:
-    """Examples in memory, and the datasets that serve them in batches.
+    """Examples, and the datasets that serve them in batches.
 
-    All datasets of one object, and of its subsets, share its memory. A batch is a float32 tensor `values / divisor` of
-    shape [B, ...], or a tuple of it and the batches of the extras, which keep their type.
+    All datasets of one object, and of its subsets, share its memory. Of arrays on disk (see `storage.on_disk`) a
+    dataset reads the rows of each batch when it is made; the batches are the same. A batch is a float32 tensor
+    `values / divisor` of shape [B, ...], or a tuple of it and the batches of the extras, which keep their type.
 
     Args:
-        values: [N, ...]; kept as uint8 or uint16 if it is, else as float32.
+        values: [N, ...]; kept as uint8 or uint16 if it is, else as float32. A `np.memmap` of these types stays on disk.
         *extras: arrays [N, ...] that go along, such as labels or sample weights.
         divisor: 255 for images in uint8: the level of white in whole numbers.
         binarize: None; "threshold" for 1 where the value is at least 0.5 and 0 elsewhere; "dynamic" for a new Bernoulli
@@ -50,20 +52,23 @@ class Arrays:
         names: tuple[str, ...] | None = None,
         share: bool = False,
     ) -> None:
-        arrays = [np.asarray(array) for array in (values, *extras)]
+        arrays = [_rows_of(array) for array in (values, *extras)]
         lengths = [len(array) if array.ndim else 0 for array in arrays]
         if len(set(lengths)) > 1 or lengths[0] == 0:
             raise ValueError(f"Arrays of the same length, at least 1, are needed; these have {lengths} rows.")
         self._names = names
         self._values = _shareable(arrays[0], share)
-        self._tensors = [_shared(self._values), *(_on_host(extra) for extra in arrays[1:])]
+        self._columns = [
+            _shared(self._values) if isinstance(self._values, np.ndarray) else self._values,
+            *(_on_host(extra) if isinstance(extra, np.ndarray) else extra for extra in arrays[1:]),
+        ]
         self._divisor = divisor
         self.class_names = class_names
         self._binarize = check_choice("binarize", binarize, (None, *get_args(Binarize)))
         self._mirror = False
         self._rows = np.arange(lengths[0], dtype=np.int64)
         if binarize is not None:
-            low, high = float(self._values.min()) / divisor, float(self._values.max()) / divisor
+            low, high = (end / divisor for end in ends(self._values))
             if not (low >= 0.0 and high <= 1.0):
                 raise ValueError(f"Values from {low:g} to {high:g} cannot be binarized: probabilities lie in [0, 1].")
 
@@ -74,6 +79,12 @@ class Arrays:
     def event_shape(self) -> tuple[int, ...]:
         """The shape of one example."""
         return self._values.shape[1:]
+
+    @property
+    def on_disk(self) -> tuple[int, str] | None:
+        """How many bytes of the values are read from disk, and the folder; None of values in memory."""
+        values = self._values
+        return (values.nbytes, str(values.place)) if is_on_disk(values) else None
 
     @property
     def names(self) -> tuple[str, ...] | None:
@@ -103,11 +114,15 @@ class Arrays:
     def binarized_once(self, seed: int = 0) -> "Arrays":
         """A binarized copy: one Bernoulli draw for each value, the same for the same seed."""
         generator = np.random.default_rng(seed)
-        drawn = empty((len(self), *self.event_shape), np.uint8, "The binarized data")
-        for start in range(0, len(self), CHUNK):
-            probabilities = self._values[self._rows[start : start + CHUNK]] / np.float32(self._divisor)
-            drawn[start : start + CHUNK] = generator.random(probabilities.shape, np.float32) < probabilities
-        extras = [np.asarray(extra)[self._rows] for extra in self._tensors[1:]]
+        shape, what = (len(self), *self.event_shape), "The binarized data"
+        drawn: Any = keeping.like(self._values, shape, np.uint8, what)
+        step = rows_at_once(self._values)
+        for start in range(0, len(self), step):
+            probabilities = self._values[self._rows[start : start + step]] / np.float32(self._divisor)
+            drawn[start : start + step] = generator.random(probabilities.shape, np.float32) < probabilities
+        extras = [
+            keeping.taken(extra if is_on_disk(extra) else np.asarray(extra), self._rows) for extra in self._columns[1:]
+        ]
         return Arrays(drawn, *extras, class_names=self.class_names, names=self.names, share=True)
 
     def steps_per_epoch(self, batch_size: int, drop_remainder: bool = False) -> int:
@@ -172,7 +187,7 @@ class Arrays:
         steps = self.steps_per_epoch(batch_size, drop_remainder)
         # Eager tensors are captured by reference; made inside the functions, they would be constants of their graphs.
         rows = _on_host(self._rows)
-        tensors = self._tensors
+        columns = self._columns
 
         # Nothing here depends on a tensor's value, and AutoGraph's rewriting takes a third of a second.
         @tf.autograph.experimental.do_not_convert
@@ -184,7 +199,7 @@ class Arrays:
                 chosen = order[index * batch_size : (index + 1) * batch_size]
                 if drop_remainder:
                     chosen = tf.ensure_shape(chosen, [batch_size])
-                gathered = [tf.gather(tensor, chosen) for tensor in tensors]
+                gathered = [_gathered(column, chosen) for column in columns]
                 if self._mirror:
                     turn = tf.random.stateless_uniform(tf.shape(chosen), fold_in(fold_in(key, index), MIRROR)) < 0.5
                     gathered = [_turned(each, turn) for each in gathered]
@@ -220,14 +235,32 @@ def _served(batches: tf.data.Dataset, cardinality: int) -> tf.data.Dataset:
     return batches.apply(tf.data.experimental.assert_cardinality(cardinality)).prefetch(2).with_options(options)
 
 
-def _shareable(values: np.ndarray, share: bool) -> np.ndarray:
-    """The values as uint8, uint16 or float32 in memory that TensorFlow can use too."""
+def _rows_of(array: Any) -> Any:
+    """An array in memory, or one of which rows are read from a file."""
+    if is_on_disk(array):
+        return array
+    if isinstance(array, np.memmap):
+        return OnDisk.of_memmap(array) or array
+    return np.asarray(array)
+
+
+def _gathered(column: Any, chosen: tf.Tensor) -> tf.Tensor:
+    if not is_on_disk(column):
+        return tf.gather(column, chosen)
+    rows = tf.numpy_function(column.rows, [chosen], column.dtype)
+    return tf.ensure_shape(rows, [chosen.shape[0], *column.shape[1:]])
+
+
+def _shareable(values: Any, share: bool) -> Any:
+    """The values as uint8, uint16 or float32, in memory that TensorFlow can use too or on disk."""
     dtype = values.dtype if values.dtype in (np.uint8, np.uint16) else np.dtype(np.float32)
-    if values.dtype == dtype and is_shareable(values) and share:
+    if values.dtype == dtype and (is_on_disk(values) or (share and keeping.is_shareable(values))):
         return values
-    result = empty(values.shape, dtype, "The data")
-    np.copyto(result, values, casting="same_kind")
-    return result
+    result = keeping.like(values, values.shape, dtype, "The data")
+    if isinstance(values, np.ndarray):
+        np.copyto(result, values, casting="same_kind")
+        return result
+    return fill(result, values, lambda part: part.astype(dtype))
 
 
 def _turned(values: tf.Tensor, turn: tf.Tensor) -> tf.Tensor:

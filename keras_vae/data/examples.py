@@ -1,22 +1,20 @@
-"""What every source hands over: checked images in memory, with their labels."""
+"""What every source hands over: checked images, in memory or on disk, with their labels."""
 
-import os
 import warnings
 from collections.abc import Mapping, Sequence
-from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from PIL import Image
+
+from keras_vae.data.storage.keeping import empty
+from keras_vae.data.storage.on_disk import ends, fill, is_on_disk, parts
 
 Size = tuple[int, int]  # height, width
 # How a picture of another shape is brought to a size.
 Fit = Literal["crop", "pad", "stretch"]
 # A picture of which less is cut away than this counts as of the same shape.
 HARDLY = 0.01
-# TensorFlow shares memory that starts at a multiple of this many bytes, and copies any other.
-ALIGNMENT = 64
-CHUNK = 1024
 
 
 class Examples(NamedTuple):
@@ -24,15 +22,15 @@ class Examples(NamedTuple):
 
     Attributes:
         images: [N, H, W, C], uint8 or uint16 (k stands for k / white) or float32 in [0, 1]; or vectors [N, D], uint8 or
-            float32, which stand for themselves.
-        labels: [N, ...], or None.
+            float32, which stand for themselves. In memory, or on disk, see `storage.on_disk`.
+        labels: [N, ...], or None; what stands in their place may be on disk too.
         white: the level of white in images of whole numbers.
         names: of the files, relative to the folder of the split; None for what has no names.
         checksums: uint32 [N], of the content of each file or row; None for data that follow from their name.
     """
 
-    images: np.ndarray
-    labels: np.ndarray | None = None
+    images: Any
+    labels: Any = None
     white: int = 255
     names: tuple[str, ...] | None = None
     checksums: np.ndarray | None = None
@@ -57,31 +55,7 @@ class Source(NamedTuple):
     name: str | None = None
 
 
-def empty(shape: Sequence[int], dtype: np.typing.DTypeLike, what: str) -> np.ndarray:
-    """An uninitialised array whose memory TensorFlow can share.
-
-    Raises:
-        ValueError: naming `what`, if it would not fit into the memory that is free.
-    """
-    dtype = np.dtype(dtype)
-    size = int(np.prod([int(n) for n in shape], dtype=object)) * dtype.itemsize
-    available = _available_memory()
-    if available is not None and size > available:
-        raise ValueError(
-            f"{what} would take {size / 2**30:.1f} GB, and {available / 2**30:.1f} GB of memory are free. Data are "
-            "kept in memory: make the images smaller with resize=(height, width), or use fewer of them."
-        )
-    raw = np.empty(size + ALIGNMENT, np.uint8)
-    start = -raw.ctypes.data % ALIGNMENT
-    return raw[start : start + size].view(dtype).reshape(shape)
-
-
-def is_shareable(array: np.ndarray) -> bool:
-    """Whether TensorFlow can use the memory of `array` without a copy."""
-    return array.flags.c_contiguous and array.flags.writeable and array.ctypes.data % ALIGNMENT == 0
-
-
-def checked_images(array: np.ndarray, what: str, missing: bool = False) -> np.ndarray:
+def checked_images(array: Any, what: str, missing: bool = False) -> Any:
     """The array as images [N, H, W, C] or vectors [N, D] of finite numbers, whole ones or float32.
 
     Args:
@@ -98,33 +72,41 @@ def checked_images(array: np.ndarray, what: str, missing: bool = False) -> np.nd
         )
     is_image = array.ndim > 2
     if array.ndim == 3:
-        array = array[..., np.newaxis]
+        array = array.of_shape((*array.shape, 1)) if is_on_disk(array) else array[..., np.newaxis]
     if array.dtype == np.uint8:
         return array
     if array.dtype == bool:
-        return array.astype(np.uint8)
+        return fill(empty(array.shape, np.uint8, what), array, lambda part: part)
     is_whole = np.issubdtype(array.dtype, np.integer)
     if is_whole and is_image:
         return array
     if not (is_whole or np.issubdtype(array.dtype, np.floating)):
         raise ValueError(f"{what} has dtype {array.dtype}; images are whole numbers or floats.")
     if array.dtype != np.float32:
-        converted = empty(array.shape, np.float32, what)
         with np.errstate(over="ignore"):  # said below
-            np.copyto(converted, array, casting="same_kind")
-        array = converted
-    ends = [f.reduce(array, axis=None) for f in ((np.fmin, np.fmax) if missing else (np.minimum, np.maximum))]
-    if not np.isfinite(ends).all():  # both are NaN if any value is, or if all of them are
-        bad = np.isinf(array) if missing else ~np.isfinite(array)
-        if not bad.any():
+            array = fill(empty(array.shape, np.float32, what), array, lambda part: part.astype(np.float32))
+    if not np.isfinite(ends(array, missing)).all():  # both are NaN if any value is, or if all of them are
+        row, has_gaps = _first_bad(array, missing)
+        if row is None:
             raise ValueError(f"{what} has no values: all are missing.")
-        row, named, hint = int(np.argmax(bad.reshape(len(array), -1).any(axis=1))), "infinite", ""
+        named, hint = "infinite", ""
         if not missing:
             named = "NaN or infinite"
-            if np.isnan(array).any():
+            if has_gaps:
                 hint = " If NaN stands for values that are missing: missing=True (in a config: data.missing)."
         raise ValueError(f"{what} has {named} values, first in row {row}. Remove or repair such examples.{hint}")
     return array
+
+
+def _first_bad(array: Any, missing: bool) -> tuple[int | None, bool]:
+    """The first row with values that are none, and whether any value of all is NaN."""
+    first, has_gaps = None, False
+    for start, part in parts(array):
+        bad = (np.isinf(part) if missing else ~np.isfinite(part)).reshape(len(part), -1).any(axis=1)
+        if first is None and bad.any():
+            first = start + int(np.argmax(bad))
+        has_gaps = has_gaps or bool(np.isnan(part).any())
+    return first, has_gaps
 
 
 def checked_labels(labels: np.ndarray, count: int, what: str) -> np.ndarray:
@@ -222,7 +204,7 @@ def fit_of(sizes: Mapping[Size, int], size: Size, fit: Fit | None, what: str) ->
     return fit or "crop"
 
 
-def resized_images(images: np.ndarray, size: Size, what: str, white: int = 255, fit: Fit = "crop") -> np.ndarray:
+def resized_images(images: Any, size: Size, what: str, white: int = 255, fit: Fit = "crop") -> Any:
     """Images [N, h, w, C] at another size, in [0, white]; those on the grid k / 255 or k / white stay on it.
 
     Args:
@@ -237,35 +219,23 @@ def resized_images(images: np.ndarray, size: Size, what: str, white: int = 255, 
         raise ValueError(f"{what} holds vectors of shape {images.shape}; resize={tuple(size)} is for images.")
     if images.shape[1:3] == tuple(size):
         return images
-    if images.dtype.kind == "f" and np.isnan(images).any():
+    if images.dtype.kind == "f" and np.isnan(ends(images)).any():
         raise ValueError(
             f"{what} has images of shape {images.shape[1:3]} with missing values, whose holes would grow with "
             f"resize={tuple(size)}: bring them to that size before."
         )
     result = empty((len(images), *size, images.shape[3]), images.dtype, what)
-    for row, image in zip(result, images, strict=True):
-        row[...] = resized(image, size, fit)
-    if images.dtype.kind == "u":
-        np.minimum(result, white, out=result)  # the interpolation overshoots
-    else:
-        np.clip(result, 0.0, 1.0, out=result)
-        if all(_on_grid(images[start : start + CHUNK]) for start in range(0, len(images), CHUNK)):
-            np.rint(np.multiply(result, 255, out=result), out=result)
-            np.divide(result, 255, out=result)
+    fill(result, images, lambda part: _resized_part(part, size, white, fit))
+    if images.dtype.kind == "f" and all(_on_grid(part) for _, part in parts(images)):
+        fill(result, result, lambda part: np.rint(part * 255) / 255)
     return result
+
+
+def _resized_part(images: np.ndarray, size: Size, white: int, fit: Fit) -> np.ndarray:
+    resized_ones = np.stack([resized(image, size, fit) for image in images])
+    return np.clip(resized_ones, 0, white if images.dtype.kind == "u" else 1.0)  # the interpolation overshoots
 
 
 def _on_grid(images: np.ndarray) -> bool:
     levels = images * 255
     return bool(np.abs(levels - np.rint(levels)).max() < 1e-3)
-
-
-def _available_memory() -> int | None:
-    """Bytes that can be taken without swapping; None where the system does not tell."""
-    try:
-        for line in Path("/proc/meminfo").read_text().splitlines():
-            if line.startswith("MemAvailable:"):
-                return int(line.split()[1]) * 1024
-        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    except (OSError, ValueError, AttributeError):
-        return None

@@ -5,11 +5,12 @@ Whole numbers k from 0 to `white` stand for k / white, so that images with n lev
 
 import warnings
 from collections.abc import Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from keras_vae.data.examples import CHUNK, Examples, Source, empty
+from keras_vae.data.examples import Examples, Source, empty
+from keras_vae.data.storage.on_disk import ends, fill
 
 # Whole numbers up to this, the largest of scikit-learn's digits, are counted levels: as 8 bits they would all be black.
 FEW = 16
@@ -89,7 +90,7 @@ def _say(low: float, high: float, white: int, what: str) -> None:
     )
 
 
-def scales(arrays: Mapping[str, np.ndarray], value_range: Range, what: str) -> dict[str, Scale | None]:
+def scales(arrays: Mapping[str, Any], value_range: Range, what: str) -> dict[str, Scale | None]:
     """The scale of the images or vectors of each split: whole numbers of all splits have the same one.
 
     Args:
@@ -104,10 +105,7 @@ def scales(arrays: Mapping[str, np.ndarray], value_range: Range, what: str) -> d
         ValueError: for values outside `value_range`, and for floats outside [0, 1] without one.
     """
     # NaN, if it has come so far, is a value that is missing.
-    ranges = {
-        name: (float(np.fmin.reduce(array, axis=None)), float(np.fmax.reduce(array, axis=None)))
-        for name, array in arrays.items()
-    }
+    ranges = {name: ends(array, missing=True) for name, array in arrays.items()}
     if value_range is not None:
         for low, high in ranges.values():
             check_inside(low, high, value_range, what)
@@ -153,7 +151,7 @@ def check_inside(low: float, high: float, value_range: tuple[float, float], what
         )
 
 
-def scaled(array: np.ndarray, scale: Scale | None, what: str) -> tuple[np.ndarray, int]:
+def scaled(array: Any, scale: Scale | None, what: str) -> tuple[Any, int]:
     """Images as `Examples` keeps them, and their white: levels as uint8 or uint16, or floats in [0, 1].
 
     Black and white become 0 and 255, as which they can be resized.
@@ -163,17 +161,17 @@ def scaled(array: np.ndarray, scale: Scale | None, what: str) -> tuple[np.ndarra
     if array.ndim == 4 and array.dtype.kind in "ui" and scale.is_grid:
         white = int(scale.white)
         if white == 1:
-            return array.astype(np.uint8) * np.uint8(255), 255
+            return fill(
+                empty(array.shape, np.uint8, what), array, lambda part: part.astype(np.uint8) * np.uint8(255)
+            ), 255
         if array.dtype == level_type(white):
             return array, white
-        levels = empty(array.shape, level_type(white), what)
-        np.copyto(levels, array, casting="unsafe")
-        return levels, white
+        return fill(
+            empty(array.shape, level_type(white), what), array, lambda part: part.astype(level_type(white))
+        ), white
+    black, width = scale.black, scale.white - scale.black
     result = empty(array.shape, np.float32, what)
-    for start in range(0, len(array), CHUNK):
-        part = array[start : start + CHUNK].astype(np.float64)
-        result[start : start + CHUNK] = (part - scale.black) / (scale.white - scale.black)
-    return result, 255
+    return fill(result, array, lambda part: (part.astype(np.float64) - black) / width), 255
 
 
 def level_type(white: int) -> type:
@@ -197,7 +195,5 @@ def _rounded(split: Examples, levels: int, what: str) -> Examples:
     if images.ndim != 4:
         raise ValueError(f"{what} hold vectors of shape {images.shape}; levels={levels} is for images.")
     result = empty(images.shape, level_type(white), what)
-    for start in range(0, len(images), CHUNK):
-        part = images[start : start + CHUNK].astype(np.float64) / split.divisor
-        result[start : start + CHUNK] = np.rint(part * white)
+    fill(result, images, lambda part: np.rint(part.astype(np.float64) / split.divisor * white))
     return split._replace(images=result, white=white)

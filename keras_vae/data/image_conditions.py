@@ -6,14 +6,14 @@ from typing import Any
 import numpy as np
 
 from keras_vae.data.examples import Examples, empty
+from keras_vae.data.storage.on_disk import fill
 
 # ITU-R BT.601: the weights of red, green and blue in the brightness, as in the "L" of image libraries.
 LUMA = np.array([0.299, 0.587, 0.114], "float32")
-CHUNK = 1024
 NAMES = ("label", "gray", "low_resolution")
 
 
-def derive(examples: Examples, condition: Mapping[str, Any]) -> np.ndarray:
+def derive(examples: Examples, condition: Mapping[str, Any]) -> Any:
     """The condition of each image [N, H, W, C]: uint8 of those on 256 levels, float32 in [0, 1] of others.
 
     "gray" is the brightness [N, H, W, 1], "low_resolution" the mean of blocks of `factor` x `factor` pixels.
@@ -41,10 +41,12 @@ def derive(examples: Examples, condition: Mapping[str, Any]) -> np.ndarray:
     return _in_chunks(examples, (n, *small, channels), averaged)
 
 
-def _in_chunks(examples: Examples, shape: tuple[int, ...], function: Any) -> np.ndarray:
+def _in_chunks(examples: Examples, shape: tuple[int, ...], function: Any) -> Any:
     images, keeps_bytes = examples.images, examples.images.dtype == np.uint8 and examples.white == 255
     result = empty(shape, np.uint8 if keeps_bytes else np.float32, "The conditions")
-    for start in range(0, len(images), CHUNK):
-        values = function(images[start : start + CHUNK].astype("float32"))
-        result[start : start + CHUNK] = np.rint(values) if keeps_bytes else values / np.float32(examples.divisor)
-    return result
+
+    def derived(part: np.ndarray) -> np.ndarray:
+        values = function(part.astype("float32"))
+        return np.rint(values) if keeps_bytes else values / np.float32(examples.divisor)
+
+    return fill(result, images, derived)

@@ -1,4 +1,4 @@
-"""What a source holds, in memory: training, test and validation examples. Data larger than memory are refused."""
+"""What a source holds: training, test and validation examples, in memory or on disk."""
 
 import dataclasses
 import os
@@ -14,6 +14,8 @@ from keras_vae.data.examples import Examples, Fit, Size, empty
 from keras_vae.data.gray_levels import Range
 from keras_vae.data.readers.folders import OnBadFile
 from keras_vae.data.readers.reading import Reading, called
+from keras_vae.data.storage.keeping import Memory
+from keras_vae.data.storage.on_disk import parts
 
 # Of validation and test images: one binarization for all runs, so that their results can be compared.
 EVALUATION_SEED = 0
@@ -21,7 +23,7 @@ EVALUATION_SEED = 0
 
 @dataclasses.dataclass(frozen=True)
 class Splits:
-    """What a source holds, in memory.
+    """What a source holds.
 
     Attributes:
         train, test: the examples, as images [N, H, W, C] or vectors [N, D], with the labels as an extra if asked for.
@@ -59,6 +61,8 @@ def load(
     class_names: Sequence[str] | None = None,
     mirror: bool = False,
     missing: bool = False,
+    memory: Memory = "auto",
+    cache: str | os.PathLike | None = None,
 ) -> Any:
     """Training and test data in batches: images float32 in [0, 1], [B, H, W, C], or (image, label) pairs.
 
@@ -116,6 +120,11 @@ def load(
             are images with it: twice the pictures, where left and right mean nothing.
         missing: whether NaN in arrays, and empty cells (or NA, null, none, nan, ?) in a .csv file, are values that are
             missing. They stay NaN, for `VAE(..., missing=True)`.
+        memory: "ram" keeps the data in memory, "disk" in files, of which each batch reads its rows; the batches are the
+            same. "auto" is "disk" where an array would take more than half of the memory that is free, with a warning
+            that says where.
+        cache: the folder for what is kept on disk, where what was decoded stays for the next time; None for
+            $KERAS_VAE_CACHE/data, or keras_vae/data in the user's cache folder.
 
     Returns:
         (train, test), or (train, validation, test) if `validation_split` > 0; with `test_split` 0 one dataset, whose
@@ -123,7 +132,8 @@ def load(
 
     Raises:
         ValueError: for an unknown name, unusable data or file (named), an impossible argument, a batch size larger than
-            the training data, or data that do not fit into memory.
+            the training data, or data that are to be kept in memory and do not fit.
+        OSError: if data that are to be kept on disk cannot be written there.
         FileNotFoundError: for a path that does not exist, a folder without images, or a dataset that can be neither
             found nor downloaded.
     """
@@ -140,6 +150,8 @@ def load(
         fit=fit,
         class_names=class_names,
         missing=missing,
+        memory=memory,
+        cache=cache,
     )
     if check_number("test_split", test_split, at_least=0, below=1) == 0:
         if validation_split != 0:
@@ -170,7 +182,7 @@ def read_splits(
         batch_size: if given, it is checked against the training data, as `load` does.
         name_or_path, seed, validation_split, test_split, mirror: as in `load`, with the same errors.
         **reading: binarize, labels, resize, data_dir, download, on_bad_file, condition, value_range, levels, fit,
-            class_names and missing, as in `load`.
+            class_names, missing, memory and cache, as in `load`.
     """
     return _splits(name_or_path, Reading(**reading), seed, validation_split, test_split, batch_size, mirror)
 
@@ -227,8 +239,9 @@ def _splits(
 
 
 def _whole(name_or_path: Any, reading: Reading) -> Arrays:
-    source, _, _, class_names = reading.read(name_or_path, whole=True)
-    whole = _joined([source.splits[name] for name in ("train", "validation", "test") if name in source.splits])
+    with reading.keeping():
+        source, _, _, class_names = reading.read(name_or_path, whole=True)
+        whole = _joined([source.splits[name] for name in ("train", "validation", "test") if name in source.splits])
     return reading.arrays(whole, class_names)
 
 
@@ -239,11 +252,24 @@ def _joined(splits: list[Examples]) -> Examples:
         return first
     if len({(split.images.dtype, split.divisor) for split in splits}) > 1:
         raise ValueError("The splits differ in the type of their numbers: give them one by one.")
-    count = sum(len(split.images) for split in splits)
-    images = empty((count, *first.images.shape[1:]), first.images.dtype, "All splits together")
-    np.concatenate([split.images for split in splits], out=images)
+    images = _concatenated([split.images for split in splits])
     labels = [split.labels for split in splits if split.labels is not None]
-    return first._replace(images=images, labels=np.concatenate(labels) if labels else None, checksums=None)
+    return first._replace(images=images, labels=_concatenated(labels) if labels else None, checksums=None)
+
+
+def _concatenated(arrays: list[Any]) -> Any:
+    if arrays[0].ndim == 1:
+        return np.concatenate(arrays)
+    count = sum(map(len, arrays))
+    result, done = (
+        empty((count, *arrays[0].shape[1:]), np.result_type(*(array.dtype for array in arrays)), "All splits together"),
+        0,
+    )
+    for array in arrays:
+        for _, part in parts(array):
+            result[done : done + len(part)] = part
+            done += len(part)
+    return result
 
 
 def _hold_out(

@@ -59,6 +59,8 @@ def open_data(
             class_names=names,
             mirror=settings.data.mirror,
             missing=settings.data.missing,
+            memory=settings.data.memory,
+            cache=settings.data.cache,
         )
 
     with remarks(write):
@@ -175,6 +177,19 @@ def fit_of_run(settings: Settings, run: Path) -> str:
     """The settings' `data.fit`; that of a run from before there was a choice, which goes on, unless they choose."""
     is_chosen = "fit" in settings.data.model_fields_set or not (run / "config.yaml").is_file()
     return "stretch" if not is_chosen and build.is_before_fit(run) else settings.data.fit
+
+
+def kept_as(settings: Settings | None, others: Settings) -> Settings:
+    """The other settings, with what these say of where data are kept: nothing that is computed depends on it."""
+    chosen = {} if settings is None else {"memory": settings.data.memory, "cache": settings.data.cache}
+    update = {"memory": "auto", "cache": None} | chosen
+    return others.model_copy(update={"data": others.data.model_copy(update=update)})
+
+
+def place_of(splits: data.Splits) -> str:
+    """Of data on disk, where they are kept, and their size; else nothing."""
+    found = splits.train.on_disk
+    return "" if found is None else f", read from {found[1]} ({found[0] / 2**30:.2f} GB)"
 
 
 def _places(settings: Settings, run: Path | None, path: Path | None) -> tuple[str | Path, str | Path | None]:

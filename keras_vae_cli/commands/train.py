@@ -107,7 +107,8 @@ def _train(
     accepted = _claim(settings, run, console, accept_changes or more, held) if chief else None
     if not from_chief(strategy, accepted is not None):
         return
-    changed = _difference(from_chief(strategy, settings.as_yaml()), settings.as_yaml())
+    mine = run_data.kept_as(None, settings).as_yaml()
+    changed = _difference(from_chief(strategy, mine), mine)
     if changed:
         raise ConfigError(f"The settings of this worker are not those of the chief:\n{changed}")
     first = run / run_folder.PRETRAINING
@@ -360,7 +361,7 @@ def _claim(
         files.write_text(run / run_folder.CONFIG, settings.as_yaml())
         return lambda: None
     run_folder.check_model(run)
-    return _go_on(settings, build.read(run), run, console, accept_changes)
+    return _go_on(settings, run_data.kept_as(settings, build.read(run)), run, console, accept_changes)
 
 
 def _go_on(
@@ -433,10 +434,9 @@ def _is_finished(run: Path) -> bool:
 
 
 def _describe(settings: Settings, splits: data.Splits) -> str:
-    source = settings.data.name or settings.data.path
-    shape = "x".join(str(n) for n in splits.train.event_shape)
+    shape = "x".join(str(n) for n in splits.train.event_shape) + run_data.place_of(splits)
     validation = f"{len(splits.validation):,} validation, " if splits.validation else ""
-    names = splits.class_names or ()
+    source, names = settings.data.name or settings.data.path, splits.class_names or ()
     return (
         f"{source}: {len(splits.train):,} training, {validation}{len(splits.test):,} test examples of shape {shape}"
         + ("" if settings.data.condition is None else f", given {settings.data.condition.name}")

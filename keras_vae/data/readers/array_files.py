@@ -1,13 +1,12 @@
 """Images from numpy arrays, .npy and .npz files."""
 
 import contextlib
-import math
 import zipfile
 import zlib
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 import numpy as np
 
@@ -21,11 +20,14 @@ from keras_vae.data.examples import (
     Source,
     checked_images,
     checked_labels,
-    empty,
     fit_of,
     resized_images,
 )
 from keras_vae.data.gray_levels import Range
+from keras_vae.data.storage.counter import Counter as Counted
+from keras_vae.data.storage.entries import entry, key_of
+from keras_vae.data.storage.keeping import bytes_of, current, empty, in_memory
+from keras_vae.data.storage.on_disk import OnDisk, fill, is_on_disk, parts, rows_at_once
 
 IMAGE_KEYS = {
     "train": ("x_train", "train_images", "images_train", "train", "images", "x", "data", "arr_0"),
@@ -53,11 +55,13 @@ def load_arrays(
     named = arrays if isinstance(arrays, Mapping) else {"images": arrays}
     named = {key: np.asarray(array) for key, array in named.items()}
 
-    def copied(key: str) -> np.ndarray:
+    def copied(key: str) -> Any:
         array = named[key]
         if array.dtype.hasobject:
             return array  # refused by the checks
-        copy = empty(array.shape, array.dtype, f"array {key!r}")
+        copy = _kept(array.shape)(array.shape, array.dtype, f"array {key!r}")
+        if is_on_disk(copy):
+            return fill(copy, array, lambda part: part)
         np.copyto(copy, array)
         return copy
 
@@ -142,7 +146,7 @@ def _opened(path: Path) -> Iterator[tuple[list[str], Callable[[str], np.ndarray]
     try:
         if path.suffix.lower() == ".npy":
             with path.open("rb") as stream:
-                yield ["images"], lambda _: _read_npy(stream, shown)
+                yield ["images"], lambda _: _read_npy(stream, shown, path)
             return
         with zipfile.ZipFile(path) as archive:
             members = {name.removesuffix(".npy"): name for name in archive.namelist() if name.endswith(".npy")}
@@ -180,7 +184,7 @@ def _load(
         checksums[split] = _checksums(array)
         label_key = next((name for name in LABEL_KEYS[split] if name in keys), None)
         if labels and label_key is not None:
-            of_images[split] = _labels(read(label_key), len(found[split]), f"{label_key!r} in {what}")
+            of_images[split] = _labels(np.asarray(read(label_key)), len(found[split]), f"{label_key!r} in {what}")
     if "train" not in found:
         raise ValueError(
             f"None of the arrays in {what} is named as images: {sorted(keys)}. Name one of them "
@@ -230,7 +234,7 @@ def _named(
         return labels, None
     largest = max(int(array.max()) for array in labels.values())
     try:
-        names = check_names(f"{key!r} in {what}", read(key))
+        names = check_names(f"{key!r} in {what}", np.asarray(read(key)))
         if largest >= len(names):
             raise ValueError(f"{key!r} in {what} has {len(names)} names, and the largest label is {largest}.")
     except ValueError:
@@ -240,13 +244,51 @@ def _named(
     return labels, names
 
 
-def _checksums(array: np.ndarray) -> np.ndarray:
+def _checksums(array: Any) -> np.ndarray:
     """Of each row, uint32 [N]."""
-    return np.array([zlib.crc32(np.ascontiguousarray(row).data) for row in array], np.uint32)
+    if is_on_disk(array) and array.checksums is not None:
+        return array.checksums
+    return np.concatenate([_of_rows(part) for _, part in parts(array)])
 
 
-def _read_npy(stream: IO[bytes], what: str) -> np.ndarray:
-    """An array in memory that TensorFlow can share, read without a second copy."""
+def _of_rows(rows: np.ndarray) -> np.ndarray:
+    return np.array([zlib.crc32(np.ascontiguousarray(row).data) for row in rows], np.uint32)
+
+
+def _looked_at(array: OnDisk, path: Path) -> OnDisk:
+    """A file of rows, with what can only be known of it by reading it all."""
+    status, count = path.stat(), len(array)
+    stamp = key_of(status.st_size, status.st_mtime_ns)
+    identity = ("rows", str(path.absolute()), array.dtype.str, array.shape)
+    with (
+        entry(identity, lambda: np.full(count, stamp), count, what="The checksums") as made,
+        Counted(f"looking at {str(path)!r}", count, made.done) as counted,
+    ):
+        checksums, has_gaps = made.column("checksum", np.uint32), made.column("has_gaps", bool)
+        lows, highs = made.column("low", np.float64), made.column("high", np.float64)
+        while made.done < count:
+            place = slice(made.done, made.done + rows_at_once(array))
+            part = array[place]
+            values = part.reshape(len(part), -1)
+            checksums[place], has_gaps[place] = _of_rows(part), np.isnan(values).any(axis=1)
+            lows[place], highs[place] = np.fmin.reduce(values, axis=1), np.fmax.reduce(values, axis=1)
+            made.reached(min(count, place.stop))
+            counted.reached(made.done)
+    array.checksums = checksums
+    array.known = float(np.fmin.reduce(lows)), float(np.fmax.reduce(highs)), bool(has_gaps.any())
+    return array
+
+
+def _kept(shape: Sequence[int]) -> Callable[..., Any]:
+    """What gives room for an array: labels and names are always in memory."""
+    return empty if len(shape) > 1 else in_memory
+
+
+def _read_npy(stream: IO[bytes], what: str, path: Path | None = None) -> Any:
+    """An array in memory that TensorFlow can share, read without a second copy; or on disk.
+
+    On disk the file itself, if it is one of its own, serves as it is.
+    """
     try:
         version = np.lib.format.read_magic(stream)
         read_header = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
@@ -260,14 +302,40 @@ def _read_npy(stream: IO[bytes], what: str) -> np.ndarray:
         )
     if any(n < 0 for n in shape):
         raise ValueError(f"{what} is damaged: its shape is {shape}.")
-    array = empty(shape[::-1] if column_major else shape, dtype, what)
+    stored = shape[::-1] if column_major else shape
+    if path is not None and len(shape) > 1 and 0 not in shape and current().takes(bytes_of(shape, dtype)):
+        begin, there = stream.tell(), path.stat().st_size
+        if there - begin < bytes_of(shape, dtype):
+            raise ValueError(f"{what} is truncated: {there - begin} of {bytes_of(shape, dtype)} bytes are there.")
+        array = OnDisk(path, stored, dtype, begin)
+        return _in_order(array, column_major, what) if column_major or not dtype.isnative else _looked_at(array, path)
+    array = _kept(shape)(stored, dtype, what)
+    if is_on_disk(array):
+        for start, part in parts(array):  # whatever is there: it has the right size
+            _read_all(stream, part, what)
+            array[start : start + len(part)] = part
+        return _in_order(array, column_major, what)
+    _read_all(stream, array, what)
+    if not dtype.isnative:
+        array = array.astype(dtype.newbyteorder("="))
+    return array.T if column_major else array
+
+
+def _read_all(stream: IO[bytes], array: np.ndarray, what: str) -> None:
+    """Fill an array with what comes next in the stream."""
     buffer = array.reshape(-1).view(np.uint8).data
     done = 0
     while done < len(buffer):
         count = stream.readinto(buffer[done : done + 2**26])  # type: ignore[attr-defined]
         if not count:
-            raise ValueError(f"{what} is truncated: {done} of {math.prod(shape) * dtype.itemsize} bytes are there.")
+            raise ValueError(f"{what} is truncated: {len(buffer) - done:,} bytes or more are missing.")
         done += count
-    if not dtype.isnative:
-        array = array.astype(dtype.newbyteorder("="))
-    return array.T if column_major else array
+
+
+def _in_order(array: OnDisk, column_major: bool, what: str) -> OnDisk:
+    """A copy in the order of rows, and in that of bytes of this machine; the array itself if it is so already."""
+    dtype = array.dtype.newbyteorder("=")
+    if array.dtype.isnative and not column_major:
+        return array
+    rows = array.mapped().T if column_major else array
+    return fill(empty(rows.shape, dtype, what), rows, lambda part: part.astype(dtype))

@@ -1,27 +1,27 @@
 """Images from a folder of the user's files, which may be of any size, damaged or hostile."""
 
 import logging
-import os
 import unicodedata
 import warnings
 from collections import Counter
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable
 from pathlib import Path
-from typing import Literal, NamedTuple, TypeVar
+from typing import Literal, NamedTuple
 
 import numpy as np
 
 from keras_vae.arguments import readable
 from keras_vae.data import gray_levels
-from keras_vae.data.examples import Examples, Fit, Size, Source, empty, fit_of, resized
+from keras_vae.data.examples import Examples, Fit, Size, Source, fit_of, resized
 from keras_vae.data.gray_levels import Range, Scale
 from keras_vae.data.readers.files_in_folders import File, classes_of, find_splits, named_in
 from keras_vae.data.readers.image_files import SUFFIXES, Header, decode, pillow_warnings, read_header
+from keras_vae.data.readers.many_files import attempt, each, keys_of, place_of
+from keras_vae.data.storage.entries import entry
+from keras_vae.data.storage.on_disk import first
 
-FILES_PER_TASK = 64
+KINDS = ("bytes", "deep", "floats")
 OnBadFile = Literal["error", "skip"]
-Result = TypeVar("Result")
 logger = logging.getLogger(__name__)
 
 
@@ -150,7 +150,7 @@ def _load(
     names = classes_of(everything, shown, least) if labels else None
     total = len(everything) + len(fail)
     with pillow_warnings():
-        headers = dict(_attempt(lambda file: read_header(file.path), everything, fail))
+        headers = _headers(everything, fail, shown)
         if not headers:
             raise ValueError(f"None of the {len(everything)} image files in {shown} can be read.")
         _say_frames(headers, shown)
@@ -211,7 +211,12 @@ def _storage(
     scales = {"bytes": Scale(0.0, 255.0), "floats": Scale(0.0, 1.0)}
     if "deep" in kinds:
         deep = [file for file, header in headers.items() if header.kind == "deep"]
-        ranges = [extremes for _, extremes in _attempt(lambda file: _extremes(decode(file.path).values), deep, fail)]
+        ranges = []
+        for file, extremes in attempt(lambda file: _extremes(decode(file.path).values), deep):
+            if isinstance(extremes, Exception):
+                fail(file, extremes)
+            else:
+                ranges.append(extremes)
         if ranges:
             low, high = min(low for low, _ in ranges), max(high for _, high in ranges)
             scales["deep"] = gray_levels.scale_of_files(low, high, True, f"the 16-bit files in {shown}")
@@ -251,6 +256,24 @@ def _decode_splits(
     return found
 
 
+def _headers(files: list[File], fail: Callable[[File, Exception], None], shown: str) -> dict[File, Header]:
+    """The headers of the files that have one."""
+    identity = ("headers", place_of(files))
+    with entry(identity, lambda: keys_of(files), len(files), what="The headers") as made:
+        columns = [
+            made.column(name, np.int32) for name in ("height", "width", "is_gray", "kind", "has_more", "is_good")
+        ]
+        for number, header in each(lambda file: read_header(file.path), files, made, fail, f"looking at {shown}"):
+            row = (*header.size, header.is_gray, KINDS.index(header.kind), header.has_more, True)
+            for column, value in zip(columns, row, strict=True):
+                column[number] = value
+    found = {}
+    for number in np.flatnonzero(columns[-1]):
+        height, width, is_gray, kind, has_more = (int(column[number]) for column in columns[:-1])
+        found[files[number]] = Header((height, width), bool(is_gray), KINDS[kind], bool(has_more))
+    return found
+
+
 def _decode_all(
     files: list[File],
     headers: dict[File, Header],
@@ -261,36 +284,42 @@ def _decode_all(
     shown: str,
 ) -> tuple[Examples, float, float]:
     """The images of a split, and the range that their values had in the files."""
-    shape = (len(files), *storage.size, storage.channels)
-    images = empty(shape, storage.dtype, f"The {len(files)} images in {shown}")
-    checksums = np.zeros(len(files), np.uint32)
-    good: list[File] = []
-    lowest, highest = np.inf, -np.inf
 
     def read(file: File) -> tuple[np.ndarray, int, tuple[float, float]]:
         values, checksum = decode(file.path)
         return _stored(values, storage.scales[headers[file].kind], storage), checksum, _extremes(values)
 
-    for file, (image, checksum, (low, high)) in _attempt(read, files, fail):
-        if value_range is not None:
-            gray_levels.check_inside(low, high, value_range, repr(str(file.path)))
-        elif headers[file].kind == "floats":
-            gray_levels.check_unit(low, high, repr(str(file.path)))
-        images[len(good)], checksums[len(good)] = image, checksum
-        lowest, highest = min(lowest, low), max(highest, high)
-        good.append(file)
+    shape = (*storage.size, storage.channels)
+    identity = ("images", place_of(files), *storage, value_range)
+    what = f"The {len(files)} images in {shown}"
+    with entry(identity, lambda: keys_of(files), len(files), shape, storage.dtype, what) as made:
+        checksums, is_good = made.column("checksum", np.uint32), made.column("is_good", bool)
+        lows, highs = made.column("low", np.float64), made.column("high", np.float64)
+        count = int(is_good[: made.done].sum())
+        where = shown if made.place is None else f"{shown} into {made.place}"
+        for number, (image, checksum, (low, high)) in each(
+            read, files, made, fail, f"reading {where}", int(np.prod(shape)) * np.dtype(storage.dtype).itemsize
+        ):
+            if value_range is not None:
+                gray_levels.check_inside(low, high, value_range, repr(str(files[number].path)))
+            elif headers[files[number]].kind == "floats":
+                gray_levels.check_unit(low, high, repr(str(files[number].path)))
+            made.rows[count] = image
+            checksums[number], is_good[number], lows[number], highs[number] = checksum, True, low, high
+            count += 1
+    good = [files[number] for number in np.flatnonzero(is_good)]
     labels = None
     if class_names is not None:
-        number = {name: k for k, name in enumerate(class_names)}
-        labels = np.array([number[file.label] for file in good if file.label is not None], np.int64)
+        numbers = {name: k for k, name in enumerate(class_names)}
+        labels = np.array([numbers[file.label] for file in good if file.label is not None], np.int64)
     examples = Examples(
-        images[: len(good)],
+        first(made.rows, count),
         labels,
         255 if storage.white is None else storage.white,
         tuple(file.name for file in good),
-        checksums[: len(good)],
+        checksums[is_good],
     )
-    return examples, lowest, highest
+    return examples, *((lows[is_good].min(), highs[is_good].max()) if count else (np.inf, -np.inf))
 
 
 def _extremes(values: np.ndarray) -> tuple[float, float]:
@@ -307,31 +336,3 @@ def _stored(values: np.ndarray, scale: Scale, storage: _Storage) -> np.ndarray:
     if storage.white != np.iinfo(np.uint8).max:  # the interpolation overshoots
         image = np.clip(image, 0, 1.0 if storage.white is None else storage.white)
     return np.broadcast_to(image, (*storage.size, storage.channels))
-
-
-def _attempt(
-    read: Callable[[File], Result], files: list[File], fail: Callable[[File, Exception], None]
-) -> Iterator[tuple[File, Result]]:
-    """(file, read(file)) for each file, in order; where it raises, `fail` is told instead."""
-
-    def attempt(files: list[File]) -> list[Result | Exception]:
-        results: list[Result | Exception] = []
-        for file in files:
-            try:
-                results.append(read(file))
-            except Exception as error:  # Pillow raises errors of many types on damaged files
-                results.append(error)
-        return results
-
-    tasks = [files[start : start + FILES_PER_TASK] for start in range(0, len(files), FILES_PER_TASK)]
-    workers = os.cpu_count() or 1
-    with ThreadPoolExecutor(workers) as pool:
-        # As many tasks at a time as workers: decoded images do not pile up, and an error ends the work soon.
-        for start in range(0, len(tasks), workers):
-            round_ = tasks[start : start + workers]
-            for task, results in zip(round_, pool.map(attempt, round_), strict=True):
-                for file, result in zip(task, results, strict=True):
-                    if isinstance(result, Exception):
-                        fail(file, result)
-                    else:
-                        yield file, result

@@ -1,5 +1,6 @@
 """How a source is read, whatever becomes of it then: whole, or in splits."""
 
+import contextlib
 import dataclasses
 import os
 from collections.abc import Mapping, Sequence
@@ -18,6 +19,7 @@ from keras_vae.data.image_conditions import NAMES, derive
 from keras_vae.data.readers.folders import OnBadFile
 from keras_vae.data.readers.image_files import MAX_SIDE
 from keras_vae.data.readers.sources import is_data, read
+from keras_vae.data.storage.keeping import Memory, keeping
 
 
 class Read(NamedTuple):
@@ -42,7 +44,7 @@ class Reading:
 
     Attributes:
         binarize, labels, resize, data_dir, download, on_bad_file, condition, value_range, levels, fit, class_names,
-            missing: as in `data.load`.
+            missing, memory, cache: as in `data.load`.
     """
 
     binarize: Binarize | None = None
@@ -57,6 +59,8 @@ class Reading:
     fit: Fit | None = None
     class_names: Sequence[str] | None = None
     missing: bool = False
+    memory: Memory = "auto"
+    cache: str | os.PathLike | None = None
 
     def __post_init__(self) -> None:
         check_choice("binarize", self.binarize, (None, *get_args(Binarize)))
@@ -68,12 +72,17 @@ class Reading:
             raise ValueError("missing=True and binarize: give values that are 0, 1 or NaN already.")
         if self.missing and self.levels is not None:
             raise ValueError("missing=True and levels: give values on their grid, or NaN, already.")
+        check_choice("memory", self.memory, get_args(Memory))
         check_choice("on_bad_file", self.on_bad_file, ("error", "skip"))
         check_choice("fit", self.fit, (None, *get_args(Fit)))
         check_resize(self.resize, MAX_SIDE)
         check_value_range(self.value_range)
         if self.levels is not None:
             check_count("levels", self.levels, at_least=2, at_most=gray_levels.DEEPEST + 1)
+
+    def keeping(self) -> contextlib.AbstractContextManager[Any]:
+        """Inside of it arrays are kept as `memory` says."""
+        return keeping(self.memory, self.cache)
 
     def read(self, name_or_path: Any, whole: bool = False) -> Read:
         """The source with its labels or conditions.
@@ -82,6 +91,10 @@ class Reading:
             name_or_path: as in `data.load`.
             whole: whether the files of a folder are taken in their order, whatever splits it has.
         """
+        with self.keeping():
+            return self._read(name_or_path, whole)
+
+    def _read(self, name_or_path: Any, whole: bool) -> Read:
         what = called(name_or_path)
         given = check_derived(self.condition, NAMES)
         labels = self.labels or (given is not None and given["name"] == "label")

@@ -10,6 +10,7 @@ import urllib.parse
 import urllib.request
 from collections import Counter
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -23,11 +24,14 @@ from keras_vae.data.examples import (
     Source,
     checked_images,
     checked_labels,
-    empty,
     fit_of,
     resized_images,
 )
 from keras_vae.data.gray_levels import Range, Scale
+from keras_vae.data.storage.counter import Counter as Counted
+from keras_vae.data.storage.entries import entry, key_of
+from keras_vae.data.storage.keeping import empty
+from keras_vae.data.storage.on_disk import fill, is_on_disk
 
 SPLITS = {"train": ("train",), "validation": ("validation", "valid", "val", "dev"), "test": ("test",)}
 BATCH = 256
@@ -112,8 +116,10 @@ def load_named(
 
 
 def _in_levels(examples: Examples, white: int) -> Examples:
-    images = np.minimum(examples.images, white, out=examples.images)  # the interpolation overshoots
-    return examples._replace(images=images.astype(gray_levels.level_type(white), copy=False), white=white)
+    images, dtype = examples.images, np.dtype(gray_levels.level_type(white))
+    fit_in = images if images.dtype == dtype and not is_on_disk(images) else empty(images.shape, dtype, "The images")
+    # The interpolation overshoots.
+    return examples._replace(images=fill(fit_in, images, lambda part: np.minimum(part, white)), white=white)
 
 
 @contextlib.contextmanager
@@ -251,49 +257,88 @@ def _read(
 
     The sizes that they had are counted in `sizes`.
     """
-
-    import tensorflow_datasets as tfds
-
     feature = builder.info.features[image_key]
     shape = feature.shape
     if shape[2] is None or (None in shape and resize is None):
         raise ValueError(
             f"The images in {what} have different sizes, {shape}: pass resize=(height, width), such as resize=(64, 64)."
         )
-    is_batched = None not in shape
     count = builder.info.splits[split].num_examples
     size = resize or shape[:2]
-    images, white, low, high = None, 255, np.inf, -np.inf
-    labels = []
-    wanted = dict.fromkeys((image_key, *label_keys), True)
+    of_bools = np.dtype(feature.np_dtype) == bool
+    dtype, white = (np.dtype(np.uint8) if of_bools else np.dtype(feature.np_dtype)), 255
+    if scale is not None:
+        sample, white = gray_levels.scaled(np.zeros((1, 1, 1, 1), dtype), scale, what)
+        dtype = sample.dtype
+    elif dtype.kind not in "ui":
+        dtype = np.dtype(np.float32)
+    most = np.iinfo(dtype).max if dtype.kind == "u" and scale is None else white
+    shown = what if len(what) < 60 else f"split {split!r}"
+    identity = ("dataset", str(builder.data_path), split, image_key, *label_keys, size, fit, scale)
+    stamp = key_of(builder.info.full_name, count, builder.info.splits[split].num_bytes, *_stamps(builder))
+    with entry(identity, lambda: np.full(count, stamp), count, (*size, shape[2]), dtype, what) as made:
+        lows, highs = made.column("low", np.float64), made.column("high", np.float64)
+        had = made.column("size", np.int32, (2,))
+        done = made.done
+        with Counted(
+            f"reading {shown}" + ("" if made.place is None else f" into {made.place}"), count, done
+        ) as counted:
+            rest = _batches(builder, split, (image_key, *label_keys), done, None not in shape) if done < count else ()
+            for batch in rest:
+                pixels = checked_images(batch[image_key], what)
+                if of_bools:
+                    pixels = pixels * np.uint8(255)
+                place = slice(done, done + len(pixels))
+                if place.stop > count:
+                    break
+                lows[place], highs[place] = float(pixels.min()), float(pixels.max())
+                had[place] = pixels.shape[1:3]
+                if scale is not None:
+                    pixels, _ = gray_levels.scaled(pixels, scale, what)
+                made.rows[place] = resized_images(pixels, size, what, most, fit)
+                for key in label_keys:
+                    values = checked_labels(batch[key], len(pixels), f"{key!r} in {what}")
+                    made.column(f"label {key}", values.dtype, values.shape[1:])[place] = values
+                done = place.stop
+                made.reached(done)
+                counted.reached(done)
+        if done != count or not count:
+            raise ValueError(
+                f"The files of {what} are incomplete: {done} of {count} images are there. Prepare it again."
+            )
+    sizes.update(map(tuple, had.tolist()))
+    columns = [made.columns[f"label {key}"] for key in label_keys]
+    labels = None if not columns else columns[0] if len(columns) == 1 else np.stack(columns, axis=1)
+    return Examples(made.rows, labels, white), (float(lows.min()), float(highs.max()))
+
+
+def _batches(
+    builder: Any, split: str, keys: tuple[str, ...], start: int, is_batched: bool
+) -> Iterator[dict[str, np.ndarray]]:
+    """Those features of the examples of a split from number `start` on, in their order: [B, ...]."""
+
+    import tensorflow_datasets as tfds
+
+    wanted = tfds.decode.PartialDecoding(dict.fromkeys(keys, True))
+    rest = f"{split}[{start}:]" if start else split
+    if builder.info.file_format.value == "array_record":
+        # Files of this format know no stream, and give any example by its number.
+        for example in builder.as_data_source(split=rest, decoders=wanted):
+            yield {key: np.asarray(example[key])[np.newaxis] for key in keys}
+        return
     dataset = builder.as_dataset(
-        split=split,
-        decoders=tfds.decode.PartialDecoding(wanted),
+        split=rest,
+        decoders=wanted,
         read_config=tfds.ReadConfig(interleave_cycle_length=1, try_autocache=False),
         batch_size=BATCH if is_batched else None,
     )
-    done = 0
     for example in tfds.as_numpy(dataset):
-        batch = {
+        yield {
             key: np.asarray(value) if is_batched else np.asarray(value)[np.newaxis] for key, value in example.items()
         }
-        pixels = checked_images(batch[image_key], what)
-        if np.dtype(feature.np_dtype) == bool:
-            pixels = pixels * np.uint8(255)
-        low, high = min(low, float(pixels.min())), max(high, float(pixels.max()))
-        if scale is not None:
-            pixels, white = gray_levels.scaled(pixels, scale, what)
-        is_whole = pixels.dtype.kind == "u"
-        most = np.iinfo(pixels.dtype).max if is_whole and scale is None else white
-        sizes[pixels.shape[1:3]] += len(pixels)
-        pixels = resized_images(pixels, size, what, most, fit)
-        if images is None:
-            images = empty((count, *size, shape[2]), pixels.dtype, what)
-        images[done : done + len(pixels)] = pixels
-        done += len(pixels)
-        if label_keys:
-            columns = [checked_labels(batch[key], len(pixels), f"{key!r} in {what}") for key in label_keys]
-            labels.append(columns[0] if len(columns) == 1 else np.stack(columns, axis=1))
-    if images is None or done != count:
-        raise ValueError(f"The files of {what} are incomplete: {done} of {count} images are there. Prepare it again.")
-    return Examples(images, np.concatenate(labels) if labels else None, white), (low, high)
+
+
+def _stamps(builder: Any) -> list[int]:
+    """When the files of a dataset were written."""
+    folder = Path(str(builder.data_path))
+    return [path.stat().st_mtime_ns for path in sorted(folder.glob("*"))] if folder.is_dir() else []
