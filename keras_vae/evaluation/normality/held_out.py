@@ -59,6 +59,10 @@ class HeldOut:
         """The score that a share of `quantile` of normal examples lies below."""
         return float(np.interp(check_number("quantile", quantile, at_least=0, at_most=1), LEVELS, self.quantiles))
 
+    def spread(self, n: int) -> np.ndarray:
+        """n scores that are spread as those of the examples were, ascending."""
+        return np.interp((np.arange(n) + 0.5) / n, LEVELS, self.quantiles)
+
     def ranks(self, scores: Any) -> np.ndarray:
         """The share of normal examples that score lower, [N] from 0 to 1: the less, the less normal.
 

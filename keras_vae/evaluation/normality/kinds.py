@@ -2,6 +2,7 @@
 
 import math
 import zlib
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import numpy as np
@@ -83,10 +84,9 @@ def scores(
             )
         return found
     kept: list[np.ndarray] = []
-    log_prob = all_scores(vae, data, num_samples, seed, kept if kind == COMPLEXITY else None)[LOG_PROB]
-    if kind == COMPLEXITY:
-        return log_prob + np.concatenate([compressed(x) for x in kept])
-    return typical(log_prob, reference_mean(vae, reference, num_samples, seed, data))
+    each = all_scores(vae, data, num_samples, seed, kept)
+    mean = reference_mean(vae, reference, num_samples, seed, data) if kind == TYPICALITY else None
+    return with_derived(each, np.concatenate(kept), mean, (kind,))[kind]
 
 
 def refuse_kind(vae: VAE, kind: str) -> None:
@@ -144,9 +144,23 @@ def all_scores(
     return {key: -value if key == KL else value for key, value in joined.items()}
 
 
-def typical(log_prob: np.ndarray, mean: float) -> np.ndarray:
-    """-|log p(x) - m|."""
-    return -np.abs(log_prob - mean)
+def with_derived(
+    found: Mapping[str, np.ndarray], x: np.ndarray, mean: float | None, kinds: Collection[str]
+) -> dict[str, np.ndarray]:
+    """The scores of `all_scores`, and those of the kinds that are made of them.
+
+    Args:
+        found: by kind, [N].
+        x: the examples, [N, *event_shape].
+        mean: log p of what is normal, for `typicality`.
+        kinds: that are asked for.
+    """
+    values = dict(found)
+    if TYPICALITY in kinds and mean is not None:
+        values[TYPICALITY] = -np.abs(values[LOG_PROB] - mean)
+    if COMPLEXITY in kinds:
+        values[COMPLEXITY] = values[LOG_PROB] + compressed(x)
+    return values
 
 
 def compressed(x: np.ndarray) -> np.ndarray:

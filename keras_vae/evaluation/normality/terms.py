@@ -62,7 +62,7 @@ def evaluated(vae: VAE, num_samples: int, seed: int = 0) -> Evaluated:
 
 def has_shared_noise(vae: VAE) -> bool:
     """Whether q(z|x) is one Gaussian, so that draws for all examples can be made from the same noise."""
-    if type(vae).infer is not VAE.infer or vae.num_levels > 1 or any(vae.certainties):
+    if type(vae).infer is not VAE.infer or vae.num_levels > 1 or any(vae.certainties) or len(vae.prior.blocks) > 1:
         return False
     params = tf.zeros([1, int(vae.encoder.posterior.params_size)])
     return isinstance(vae.encoder.posterior.distribution(params), tfd.MultivariateNormalLinearOperator)
