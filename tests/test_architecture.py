@@ -47,7 +47,7 @@ FLOORS = {
     "keras_vae": 9,
     "keras_vae_cli": 9,
 }
-MOST_FILES, MOST_LINES_OF_A_FACE = 12, 50
+MOST_FILES, MOST_LINES_OF_A_FACE = 12, 60
 # What Python promises in spite of the underscore: of named tuples, and os._exit.
 DOCUMENTED = {"_asdict", "_replace", "_fields", "_exit"}
 

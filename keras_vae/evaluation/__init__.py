@@ -2,12 +2,16 @@
 
 evaluation.log_likelihood(vae, test, num_samples=5000)      # importance-weighted log p(x)
 evaluation.evaluate(vae, test, train)                       # everything, JSON-ready
+evaluation.scores(vae, test, kind="elbo")                   # how normal each example is
 """
 
 from keras_vae.evaluation.annealing import AnnealedEstimate, annealed_importance_sampling
 from keras_vae.evaluation.diagnosis import Finding, diagnose
 from keras_vae.evaluation.downstream import CodeClassifier, CodeDensity, augment, fine_tune, self_train
 from keras_vae.evaluation.importance import LogLikelihood, log_likelihood
+from keras_vae.evaluation.normality.auroc import Detection, detection
+from keras_vae.evaluation.normality.held_out import HeldOut, threshold
+from keras_vae.evaluation.normality.kinds import scores
 from keras_vae.evaluation.probes import Clustering, Probe, cluster, directions, linear_probe, probe_table
 from keras_vae.evaluation.report import evaluate, report_table
 from keras_vae.evaluation.sample_quality.coverage import PrecisionRecall, precision_recall
@@ -23,7 +27,9 @@ __all__ = [
     "Clustering",
     "CodeClassifier",
     "CodeDensity",
+    "Detection",
     "Finding",
+    "HeldOut",
     "LogLikelihood",
     "PrecisionRecall",
     "Probe",
@@ -31,6 +37,7 @@ __all__ = [
     "annealed_importance_sampling",
     "augment",
     "cluster",
+    "detection",
     "diagnose",
     "directions",
     "evaluate",
@@ -46,5 +53,7 @@ __all__ = [
     "probe_table",
     "quality_table",
     "report_table",
+    "scores",
     "self_train",
+    "threshold",
 ]

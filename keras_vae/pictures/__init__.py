@@ -1,6 +1,6 @@
 """Pictures of a model, as matplotlib figures and PNG files."""
 
-from keras_vae.pictures.charts import kl_per_dimension, latent_scatter, read_history, training_curves
+from keras_vae.pictures.charts import kl_per_dimension, latent_scatter, read_history, scores, training_curves
 from keras_vae.pictures.deviations import spread
 from keras_vae.pictures.gallery import all_pictures
 from keras_vae.pictures.image_files import write_images
@@ -29,6 +29,7 @@ __all__ = [
     "read_history",
     "reconstructions",
     "samples",
+    "scores",
     "spread",
     "training_curves",
     "traversals",

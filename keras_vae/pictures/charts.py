@@ -4,7 +4,7 @@ import csv
 import io
 import math
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +14,10 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from keras_vae.data.class_names import names_of
+from keras_vae.evaluation.normality.held_out import HeldOut
 from keras_vae.evaluation.statistics import LatentStatistics, gather, given, latent_statistics, points
 from keras_vae.models.vae import VAE
-from keras_vae.pictures.tiles import DPI, FONT, PathLike, Picture, named, saved
+from keras_vae.pictures.tiles import DPI, FONT, PathLike, Picture, as_rgb, is_image, named, saved
 
 CURVES = ("elbo", "log_likelihood", "kl")
 
@@ -117,6 +118,58 @@ def kl_per_dimension(
     axes.set_ylabel("KL (nats)")
     title = f"KL of each latent dimension\n{found.rate:.1f} nats, {active.sum()} of {len(order)} dimensions active"
     axes.set_title(title, fontsize=FONT + 1)
+    return saved(figure, path)
+
+
+def scores(
+    given: np.ndarray,
+    held_out: HeldOut | None = None,
+    examples: np.ndarray | None = None,
+    threshold: float | None = None,
+    kind: str = "score",
+    names: Sequence[str] | None = None,
+    n: int = 16,
+    path: PathLike | None = None,
+) -> Figure:
+    """How the scores of examples lie beside those of held-out ones, and the examples that score lowest.
+
+    Args:
+        given: scores, [N]; see `evaluation.scores`.
+        held_out: those of normal examples.
+        examples: [N, *event_shape], of which the lowest are drawn where they are images.
+        threshold: below which an example is not normal, a line.
+        kind: what the scores are.
+        names: of the examples, [N].
+        n: how many of the lowest.
+        path: PNG file to write.
+    """
+    shown = examples is not None and is_image(examples.shape[1:])
+    order = np.argsort(given, kind="stable")[: n if shown else 0]
+    columns = 8
+    rows = math.ceil(len(order) / columns)
+    figure = Picture(figsize=(8.4, 3.0 + 1.25 * rows), dpi=DPI, layout="constrained")
+    FigureCanvasAgg(figure)
+    grid = figure.add_gridspec(rows + 1, columns, height_ratios=[2.6, *[1.0] * rows])
+    axes = figure.add_subplot(grid[0, :])
+    normal = np.array([]) if held_out is None else held_out.spread(1000)
+    # A few scores far out would leave nothing to see of the others.
+    low, high = np.quantile(np.concatenate([given, normal]), [0.01, 1.0])
+    bins = np.linspace(low - 0.02 * (high - low), high + 0.02 * (high - low) + 1e-9, 61).tolist()
+    for values, label in ((normal, "held-out examples"), (given, "given examples")):
+        if len(values):
+            inside = np.clip(values, bins[0], bins[-1])
+            axes.hist(inside, bins, weights=np.full(len(values), 1 / len(values)), alpha=0.6, label=label)
+    if threshold is not None and bins[0] <= threshold <= bins[-1]:
+        axes.axvline(threshold, color="black", linestyle="--", linewidth=1, label="threshold")
+    axes.set_xlabel(f"{kind} (nats); what scores still lower is in the first bar")
+    axes.set_ylabel("share")
+    axes.legend(fontsize=FONT, frameon=False)
+    for place, index in enumerate(order):
+        tile = figure.add_subplot(grid[1 + place // columns, place % columns])
+        tile.imshow(as_rgb(np.asarray(examples)[index][np.newaxis, np.newaxis], (0.0, 1.0))[0, 0])
+        tile.set_axis_off()
+        name = "" if names is None else f"\n{named([Path(names[index]).name])[0]}"
+        tile.set_title(f"{given[index]:.1f}{name}", fontsize=FONT - 2, parse_math=False)
     return saved(figure, path)
 
 

@@ -1,12 +1,12 @@
-"""What is made with the model of a run: `sample`, `encode`, `reconstruct`, `impute`, `interpolate`."""
+"""What is made with the model of a run: `sample`, `encode`, `reconstruct`, `impute`, `interpolate`, `score`."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from cyclopts import Parameter, validators
 
 from keras_vae_cli.calls.calling import hand_over, require_model, start
-from keras_vae_cli.calls.parameters import Data, Flag, Output, Picture, Place, Whole, check_output
+from keras_vae_cli.calls.parameters import Data, Flag, Many, Output, Picture, Place, Whole, check_output
 from keras_vae_cli.errors import ConfigError
 
 ARRAYS = (".npz", ".npy", ".csv")
@@ -209,3 +209,60 @@ def interpolate(
     from keras_vae_cli.commands.products import interpolation
 
     hand_over(interpolation.interpolate, run, [first, second], output, steps=steps, condition=condition, force=force)
+
+
+def score(
+    run: Annotated[Path, Place],
+    data: Annotated[list[str] | None, Data] = None,
+    /,
+    *,
+    output: Annotated[Path, Output],
+    kind: Literal["elbo", "log_prob", "reconstruction", "kl", "typicality", "complexity"] | None = None,
+    samples: Annotated[int, Whole, Positive] = 16,
+    seed: Annotated[int, Whole] = 0,
+    quantile: float = 0.01,
+    normal: Annotated[list[str] | None, Many] = None,
+    condition: Annotated[list[str] | None, Condition] = None,
+    force: Annotated[bool, Flag] = False,
+) -> None:
+    """Say of each example how normal it is to the model of a run: its score, and how many held-out ones score lower.
+
+    Example: `keras-vae score runs/digits my_pictures -o scores.csv`
+
+    Parameters
+    ----------
+    run
+        The folder of a run, or a .keras file.
+    data
+        A folder of images, image files, or an .npy, .npz or .csv file. Default: the test examples of the run.
+    output
+        .csv with a row for each example: name, score, rank (the share of held-out examples that score lower) and normal
+        (1 or 0); .npz, the same as arrays; .npy, the scores alone; .png, a picture of them with the lowest.
+    kind
+        What is asked of an example; the page on anomalies says which is for what. Default: elbo, and of a plain
+        autoencoder reconstruction.
+    samples
+        Draws for each example.
+    seed
+        Of the draws.
+    quantile
+        Share of held-out examples that would not be called normal.
+    normal
+        Where the data have labels or class folders: the classes that are normal. How well the scores tell all others
+        from them is printed, as AUROC and AUPRC with 95% intervals.
+    condition
+        Of a conditional model: what all of the data are. Default: the class folders or labels of the data.
+    force
+        Replace a file that is there.
+    """
+    require_model(run)
+    check_output(output, force, (*ARRAYS, ".png"))
+    if not 0 <= quantile <= 1:
+        raise ConfigError(f"--quantile is a share from 0 to 1, not {quantile}.")
+    if normal is not None and not normal:
+        raise ConfigError("--normal takes names of classes, such as --normal good, and was given none.")
+    start()
+    from keras_vae_cli.commands.products import scores
+
+    options = {"quantile": quantile, "normal": normal, "condition": condition, "force": force}
+    hand_over(scores.score, run, data or [], output, kind, samples, seed, **options)

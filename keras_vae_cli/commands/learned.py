@@ -35,6 +35,11 @@ class Learned:
     noun: str
     findings: list[Finding]
 
+    def as_dict(self) -> dict[str, Any]:
+        """JSON-ready."""
+        found = {"active_units": self.active_units, "latent_dim": self.latent_dim, "samples": self.samples}
+        return {**found, "findings": [finding.as_dict() for finding in self.findings]}
+
     def __str__(self) -> str:
         """A line."""
         said = f"Learned: {self.active_units} of {self.latent_dim} dimensions used"

@@ -32,6 +32,7 @@ from keras_vae_cli import own_parts
 from keras_vae_cli.commands import build, history, run_data, run_folder, workers
 from keras_vae_cli.commands.learned import learned
 from keras_vae_cli.commands.page import PAGE, write_page
+from keras_vae_cli.commands.products import scores
 from keras_vae_cli.commands.progress import TrainingProgress
 from keras_vae_cli.commands.provenance import device_in_a_line, in_a_line, provenance
 from keras_vae_cli.errors import ConfigError
@@ -473,11 +474,9 @@ def _report(
             "test_elbo": test["elbo"],
             "test_log_likelihood": test["log_likelihood"],
             "test_kl": test["kl"],
-            "active_units": found.active_units,
-            "latent_dim": found.latent_dim,
-            "samples": found.samples,
-            "findings": [finding.as_dict() for finding in found.findings],
+            **found.as_dict(),
         },
+        scores=scores.of_held_out(vae, splits, console),
         trained_by=made_by,
     )
     write_page(run)

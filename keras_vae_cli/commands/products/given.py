@@ -30,6 +30,7 @@ class Given(NamedTuple):
         has_conditions: whether what stands beside the examples are its conditions.
         is_binary: whether the model knows black and white only.
         levels: gray levels of the model; None if it takes all.
+        white_from: from which gray on a pixel is white to a model of black and white; one number, or one a pixel.
     """
 
     examples: data.Arrays
@@ -40,6 +41,7 @@ class Given(NamedTuple):
     has_conditions: bool
     is_binary: bool = False
     levels: int | None = None
+    white_from: Any = 0.5
 
     def __len__(self) -> int:
         return len(self.examples)
@@ -61,16 +63,20 @@ class Given(NamedTuple):
             x = with_channels(x, self.event_shape[-1])
             if self.levels is not None:
                 x = np.rint(x * (self.levels - 1)) / np.float32(self.levels - 1)
-        return np.where(np.isnan(x), x, x >= 0.5).astype("float32") if self.is_binary else x
+        return np.where(np.isnan(x), x, x >= self.white_from).astype("float32") if self.is_binary else x
 
 
-def read_given(opened: Opened, paths: Sequence[str], condition: Sequence[str] | None) -> Given:
+def read_given(
+    opened: Opened, paths: Sequence[str], condition: Sequence[str] | None, draws: np.random.Generator | None = None
+) -> Given:
     """The examples that the user gives, read as the run reads its own; without any, the test examples of the run.
 
     Args:
         opened: the model.
         paths: as they were typed.
         condition: likewise.
+        draws: of a model that has learned from draws of black and white, whether a pixel is white is then drawn too, by
+            the same numbers for all examples; without it, it is from the middle of gray on.
 
     Raises:
         ConfigError: for data that are not of the model's kind, and conditions that are missing or cannot be.
@@ -101,6 +107,10 @@ def read_given(opened: Opened, paths: Sequence[str], condition: Sequence[str] | 
     has_conditions = vae.condition is not None
     given = Given(examples, examples.names, typed, called, shape, has_conditions, is_binary, levels)
     _check_shape(given)
+    if is_binary and draws is not None and settings is not None and settings.data.binarize == "dynamic":
+        console.print("The model knows black and white: pixels are white with the probability of their gray.")
+        # In (0, 1): white stays white, and black stays black.
+        return given._replace(white_from=1.0 - draws.random(shape, "float32"))
     if is_binary:
         console.print("The model knows black and white: from the middle of gray on, pixels are taken for white.")
     return given
