@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 import tensorflow as tf
 from tensorflow_probability import distributions as tfd
 
-from keras_vae.distributions.codes import Codes
+from keras_vae.distributions.codes.chains import Codes
 from keras_vae.distributions.joint import Joint
 from keras_vae.distributions.one_hot import OneHot
 from keras_vae.export import threefry
@@ -80,14 +80,8 @@ def _draw(p: tfd.Distribution, seed: tf.Tensor, streams: Iterator[int], by_row: 
         logits = p.logits if p.logits is not None else tf.math.log(p.probs)
         return tf.one_hot(tf.argmax(logits + gumbel, axis=-1), shape[-1])
     if isinstance(p, Codes):
-        codes = int(p.codebook.shape[0])
-        u = threefry.uniforms(seed, p.places * codes, next(streams))
-        noise = tf.reshape(-tf.math.log(-tf.math.log(u)), [-1, p.places, codes])
-        chosen = p.chain(
-            tf.shape(seed)[0],
-            lambda i, logits: tf.argmax(logits + tf.gather(noise, i, axis=1), axis=-1, output_type=tf.int32),
-        )
-        return tf.reshape(tf.gather(p.codebook, chosen), [-1, *shape])
+        u = threefry.uniforms(seed, p.places * p.noise_size, next(streams))
+        return tf.reshape(p.from_uniforms(tf.reshape(u, [-1, p.places, p.noise_size])), [-1, *shape])
     if _is(p, "MultivariateNormalLinearOperator"):
         noise = tf.reshape(threefry.normals(seed, size, next(streams)), [-1, *shape])
         return p.loc + p.scale.matvec(noise)

@@ -137,7 +137,7 @@ def check_event_shape(value: Any) -> tuple[int, ...]:
     return tuple(int(n) for n in value)
 
 
-def check_grid(value: Any, latent_dim: int) -> tuple[tuple[int, int], int]:
+def check_grid(value: Any, latent_dim: int = 0) -> tuple[tuple[int, int], int]:
     """A grid of codes as a tuple, and the numbers D of one code.
 
     Raises:
@@ -153,6 +153,22 @@ def check_grid(value: Any, latent_dim: int) -> tuple[tuple[int, int], int]:
             f"{height * width}."
         )
     return (height, width), latent_dim // (height * width)
+
+
+def check_levels(value: Any) -> list[int]:
+    """Levels of the numbers of a code as a list of ints.
+
+    Raises:
+        ValueError: unless they are at least two each, of fewer codes than an int32 can count.
+    """
+    if not isinstance(value, (list, tuple)) or not value or not all(_is_positive(n) and n > 1 for n in value):
+        raise ValueError(f"levels must be a list of ints of at least 2, such as [8, 5, 5, 5], not {value!r}.")
+    if math.prod(int(n) for n in value) >= 2**31:
+        raise ValueError(
+            f"levels {list(value)} make {math.prod(value):,} codes, more than an index can tell: take fewer, or "
+            "groups of them (posteriors.Grouped)."
+        )
+    return [int(n) for n in value]
 
 
 def check_latents(value: Any) -> list[int]:

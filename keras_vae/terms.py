@@ -124,6 +124,8 @@ def latent_group(
     Without a density, where log q(z|x) does not exist, `log_q` is NaN and `kl` zero. Where q and p depend on the draws
     of levels above, with a batch of [K, B], the KL is the mean over the K.
     """
+    if has_density and hasattr(q, "chain") and hasattr(p, "log_prob_of"):
+        return _group_of_codes(q, p, z)
     log_p = p.log_prob(z)
     if not has_density:
         # TFP's "KL" for a point mass is -log p(z), and its log q is log 1.
@@ -138,6 +140,13 @@ def latent_group(
         kl = tf.reduce_mean(kl, axis=0) if exact else kl
         kl_per_dim = None if kl_per_dim is None else tf.reduce_mean(kl_per_dim, axis=0)
     return LatentGroup(q, p, z, log_q, log_p, kl, exact, kl_per_dim)
+
+
+def _group_of_codes(q: tfd.Distribution, p: tfd.Distribution, z: tf.Tensor) -> LatentGroup:
+    """The group of codes that are certain, and of the prior over their indices, which z need not tell."""
+    log_prob = p.log_prob_of(q.chain)
+    log_p = tf.broadcast_to(log_prob, tf.shape(z)[:-1])
+    return LatentGroup(q, p, z, tf.zeros_like(log_p), log_p, -log_prob, True, None)
 
 
 def latent_groups(

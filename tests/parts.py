@@ -35,6 +35,16 @@ POSTERIORS = {
         posteriors.MultivariateNormalDiag(1), posteriors.RelaxedOneHot(dim - 1, straight_through=True, detached_steps=1)
     ),
     "quantized": lambda dim=L: posteriors.VectorQuantized(dim, grid=(1, dim), num_codes=4),
+    "finite_scalar": lambda dim=L: posteriors.FiniteScalar([5], grid=(1, dim)),
+    "lookup_free": lambda dim=L: posteriors.LookupFree(1, grid=(1, dim)),
+    "residual_codes": lambda dim=L: posteriors.Residual(
+        posteriors.VectorQuantized(
+            dim, (1, dim), 4, learned_by="gradient", start="kmeans", through="rotation", revive_below=0.1
+        ),
+        num_stages=2,
+        dropout=0.5,
+    ),
+    "grouped_codes": lambda dim=L: posteriors.Grouped(posteriors.FiniteScalar([4], grid=(1, 1)), num_groups=dim),
 }
 
 PRIORS = {
@@ -46,15 +56,31 @@ PRIORS = {
     "real_nvp": lambda dim=L: priors.RealNVP(dim, num_layers=2, units=(8,)),
     "one_hot": lambda dim=L: priors.UniformOneHot(dim),
     "joint": lambda dim=L: priors.JointPrior(priors.StandardNormal(1), priors.UniformOneHot(dim - 1)),
-    "codes": lambda dim=L: priors.AutoregressiveCodes(
-        dim, grid=(1, dim), num_codes=4, units=8, num_layers=1, num_heads=2
-    ),
+    "codes": lambda dim=L: autoregressive(dim, (1, dim), 4),
+    "codes_of_levels": lambda dim=L: priors.UniformCodes(dim, grid=(1, dim), num_codes=5),
+    "codes_of_bits": lambda dim=L: priors.UniformCodes(dim, grid=(1, dim), num_codes=2),
+    "codes_of_stages": lambda dim=L: autoregressive(dim, (1, dim), 4, depth=2),
+    "codes_of_groups": lambda dim=L: autoregressive(dim, (1, 1), 4, depth=dim),
 }
+# Those over codes, and the sizes of which a condition can be given.
+AUTOREGRESSIVE = {"codes": ((1, L), 4, None), "codes_of_stages": ((1, L), 4, 2), "codes_of_groups": ((1, 1), 4, L)}
 
 # Posteriors of z that are not, or not all, real numbers.
-DISCRETE = ("one_hot", "joint", "quantized")
+CODES = ("quantized", "finite_scalar", "lookup_free", "residual_codes", "grouped_codes")
+DISCRETE = ("one_hot", "joint", *CODES)
 # What a posterior goes with where that is not the standard normal.
-PRIOR_OF = {"kumaraswamy": "uniform", "one_hot": "one_hot", "joint": "joint", "quantized": "codes"}
+PRIOR_OF = {
+    "kumaraswamy": "uniform",
+    "one_hot": "one_hot",
+    "joint": "joint",
+    "quantized": "codes",
+    "finite_scalar": "codes_of_levels",
+    "lookup_free": "codes_of_bits",
+    "residual_codes": "codes_of_stages",
+    "grouped_codes": "codes_of_groups",
+}
+# Priors of what is not, or not all, real numbers.
+DISCRETE_PRIORS = tuple(PRIOR_OF[name] for name in DISCRETE)
 
 CONDITIONS = {
     "unconditional": lambda: None,
@@ -145,6 +171,11 @@ TABLES = {
 }
 
 
+def autoregressive(dim: int, grid: tuple[int, int], num_codes: int, **options) -> priors.AutoregressiveCodes:
+    """A small prior of codes."""
+    return priors.AutoregressiveCodes(dim, grid, num_codes, units=8, num_layers=1, num_heads=2, **options)
+
+
 def vae(kind: type[kv.VAE], posterior: str = "diag", prior: str | None = None, **options) -> kv.VAE:
     """A model of this kind, of the plainest parts."""
     made = kind(
@@ -207,8 +238,9 @@ def prior_of(posterior: str) -> priors.Prior:
 def prior(name: str, condition: Condition | None) -> priors.Prior:
     """A line of the table of priors, for a model with this condition: a conditional one takes it over."""
     made = PRIORS[name]()
-    if name == "codes" and condition is not None:
-        return priors.AutoregressiveCodes(L, (1, L), 4, units=8, num_layers=1, num_heads=2, condition=condition)
+    if name in AUTOREGRESSIVE and condition is not None:
+        grid, num_codes, depth = AUTOREGRESSIVE[name]
+        return autoregressive(L, grid, num_codes, depth=depth, condition=condition)
     return made if None in (condition, made.condition) else priors.ConditionalNormal(L, condition, networks.mlp([4]))
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import tensorflow as tf
 
-from keras_vae.distributions.codes import perplexity
+from keras_vae.distributions.codes.codebooks import perplexity
 from keras_vae.evaluation.statistics import gather
 from keras_vae_cli.commands import run_folder
 from measures import kid

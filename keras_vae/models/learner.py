@@ -352,4 +352,7 @@ def log(
         raise ValueError(f"{unknown} are no metric_names of the objective: those that it declares are logged.")
     for name, value in values.items():
         means[name].update_state(value, sample_weight=count)
+    for metric in means.values():
+        if hasattr(metric, "see"):
+            metric.see(terms, count)
     return replicas.for_keras({name: mean.result() for name, mean in means.items()})

@@ -26,6 +26,7 @@ from keras_vae.models.matching import check_missing, check_parts, check_tails
 from keras_vae.models.storage.stored import Stored
 from keras_vae.objectives.elbo import ELBO
 from keras_vae.objectives.objective import LOGGED, Objective
+from keras_vae.posteriors.codes import usage
 from keras_vae.priors.prior import Prior
 from keras_vae.seeds import Seed
 from keras_vae.serialization import Serializable, register
@@ -67,7 +68,8 @@ class VAE(Serializable, Inference, Stored, keras.Model):
     (x, c) or {"image": x, "condition": c}.
 
     `fit` and `evaluate` report `loss` (the objective), and, whatever the objective weighs, `elbo`, `log_likelihood`
-    and `kl`. Noise is stateless, a function of (`seed`, the model's own step, the replica).
+    and `kl`; of codes also their `usage` and `perplexity`. Noise is stateless, a function of (`seed`, the model's own
+    step, the replica).
 
     A different update procedure is a subclass: it overrides `train_step`, or `compute_objective`, of which both steps
     are made; a different relation of x and z overrides `infer` and `generate`.
@@ -161,6 +163,7 @@ class VAE(Serializable, Inference, Stored, keras.Model):
         schedules.adopt(self)
         names = ("loss", *LOGGED, *objective.metric_names)
         self._means = {name: keras.metrics.Mean(name=name, dtype="float32") for name in names}
+        self._usage = usage.metrics_of(encoder.posterior, names)
         self._regularization = learner.Regularization()
         self.data_guard = data_guard.DataGuard(decoder.likelihood)
         self._batch_index = learner.BatchIndex(name="batch_index")
@@ -590,7 +593,7 @@ class VAE(Serializable, Inference, Stored, keras.Model):
     @property
     def _running_means(self) -> dict[str, keras.metrics.Metric]:
         used = {"regularization": self._regularization.mean} if self._regularization.is_used else {}
-        return {**self._means, **used}
+        return {**self._means, **self._usage, **used}
 
     def get_metrics_result(self) -> dict[str, tf.Tensor]:
         """The running means, over all replicas and workers; the last step returns those of the replicas' means."""

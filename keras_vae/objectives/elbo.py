@@ -6,7 +6,6 @@ import tensorflow as tf
 
 from keras_vae import schedules
 from keras_vae.arguments import check_count, check_number, check_weight
-from keras_vae.distributions.codes import perplexity
 from keras_vae.objectives.objective import Objective
 from keras_vae.schedules import Schedule, Weight
 from keras_vae.serialization import register
@@ -90,7 +89,7 @@ class CommittedELBO(ELBO):
     """loss = -E log p(x|z) + w KL + beta |e(x) - c|^2, the last summed over the grid: the commitment of VQ-VAE.
 
     Without it the features may run away from their codes. The KL, -log p(codes), trains the prior alone. Logs
-    `commitment`, without its weight, and `perplexity`, exp of the entropy of the codes' frequencies in a batch.
+    `commitment`, without its weight.
 
     The best model is that of the best log p(x|z): of the ELBO under a uniform prior of the codes, whose KL is the same
     for all models. Under the prior that is learned the ELBO falls while more codes come into use, for each of which it
@@ -107,20 +106,22 @@ class CommittedELBO(ELBO):
 
     commitment_weight = Weight()
     monitor = "log_likelihood"
-    needs = frozenset({"commitment", "usage"})
+    needs = frozenset({"commitment"})
 
     def __init__(self, commitment_weight: float | Schedule = 0.25, kl_weight: float | Schedule = 1.0) -> None:
         super().__init__(kl_weight)
         check_weight("commitment_weight", commitment_weight)
         self.commitment_weight = commitment_weight
-        self.metric_names = (*self.metric_names, "commitment", "perplexity")
+        self.metric_names = (*self.metric_names, "commitment")
 
     def __call__(self, terms: Terms, step: tf.Tensor) -> tuple[tf.Tensor, dict[str, tf.Tensor]]:
-        """The loss, the commitment and the perplexity."""
+        """The loss and the commitment."""
         if not self.needs <= set(terms.extras):
-            raise ValueError("CommittedELBO is for posteriors.VectorQuantized: give objectives.ELBO to other models.")
+            raise ValueError(
+                "CommittedELBO is for posteriors of codes, such as posteriors.VectorQuantized: give objectives.ELBO to "
+                "other models."
+            )
         loss, extra = super().__call__(terms, step)
         commitment = terms.mean(terms.extras["commitment"])
         loss += schedules.at_step(self.commitment_weight, step) * commitment
-        used = perplexity(tf.reduce_sum(terms.extras["usage"], axis=0))
-        return loss, {**extra, "commitment": commitment, "perplexity": used}
+        return loss, {**extra, "commitment": commitment}

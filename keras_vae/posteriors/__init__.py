@@ -3,6 +3,11 @@
 from keras_vae.distributions.scales import positive
 from keras_vae.distributions.support import Support
 from keras_vae.distributions.tails.tail import Tails
+from keras_vae.posteriors.codes.composed import Grouped, Residual
+from keras_vae.posteriors.codes.finite_scalar import FiniteScalar
+from keras_vae.posteriors.codes.lookup_free import LookupFree
+from keras_vae.posteriors.codes.quantizer import Quantizer
+from keras_vae.posteriors.codes.vector_quantized import VectorQuantized
 from keras_vae.posteriors.deterministic import Deterministic
 from keras_vae.posteriors.flows import Flow
 from keras_vae.posteriors.gaussian import (
@@ -15,19 +20,23 @@ from keras_vae.posteriors.joint import JointPosterior
 from keras_vae.posteriors.kumaraswamy import Kumaraswamy
 from keras_vae.posteriors.one_hot import RelaxedOneHot
 from keras_vae.posteriors.posterior import Posterior
-from keras_vae.posteriors.vector_quantized import VectorQuantized
 
 __all__ = [
     "Deterministic",
+    "FiniteScalar",
     "Flow",
+    "Grouped",
     "JointPosterior",
     "Kumaraswamy",
+    "LookupFree",
     "MultivariateNormalDiag",
     "MultivariateNormalEigen",
     "MultivariateNormalLowRank",
     "MultivariateNormalTriL",
     "Posterior",
+    "Quantizer",
     "RelaxedOneHot",
+    "Residual",
     "Support",
     "Tails",
     "VectorQuantized",

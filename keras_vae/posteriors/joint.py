@@ -45,6 +45,11 @@ class JointPosterior(Posterior):
     has_marginals = False
 
     @property
+    def usage_shape(self) -> tuple[int, int] | None:  # type: ignore[override]
+        """That of d."""
+        return self.discrete.usage_shape
+
+    @property
     def blocks(self) -> tuple[tuple[str, int], ...]:
         """Those of both."""
         return (*self.continuous.blocks, *self.discrete.blocks)

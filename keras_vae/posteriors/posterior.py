@@ -85,8 +85,11 @@ class Posterior(Serializable, keras.layers.Layer):
         is_certain: whether q(z|x) is a point mass, so that all draws are equal.
         has_marginals: whether the marginals of q(z|x) over single dimensions have a closed form.
         num_codes: size of the codebook of which z is made, None if there is none. With one, its distributions have
-            `indices`, int32 [..., *indices_shape], and `lookup` gives z for indices.
+            `indices`, int32 of as many numbers as `indices_shape` has, of a grid [B, height * width, ...], and `lookup`
+            gives z for indices.
         indices_shape: shape of the indices of one example.
+        usage_shape: (depth, S), where depth indices of S codes make a vector and `extras` have their `usage`, so that
+            `fit` logs how many are used; None where nobody counts.
         extras: names of the `Terms.extras` that its distributions bring.
         is_of_maps: whether it is a distribution over maps, of features [B, H, W, F] with events [H, W, L], for a level
             of a hierarchy. Any other one is, on a map, that of each place by itself.
@@ -102,6 +105,7 @@ class Posterior(Serializable, keras.layers.Layer):
     has_marginals: bool = True
     num_codes: int | None = None
     indices_shape: tuple[int, ...] = ()
+    usage_shape: tuple[int, int] | None = None
     extras: frozenset[str] = frozenset()
     is_of_maps: bool = False
     adds_precisions: bool = False

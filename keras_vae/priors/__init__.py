@@ -2,7 +2,7 @@
 
 from keras_vae.distributions.support import Support
 from keras_vae.distributions.tails.tail import Tails
-from keras_vae.priors.codes import AutoregressiveCodes
+from keras_vae.priors.codes import AutoregressiveCodes, UniformCodes
 from keras_vae.priors.joint import JointPrior
 from keras_vae.priors.mixtures import NormalMixture, VampPrior
 from keras_vae.priors.normal import ConditionalNormal, StandardNormal
@@ -22,6 +22,7 @@ __all__ = [
     "Support",
     "Tails",
     "Uniform",
+    "UniformCodes",
     "UniformOneHot",
     "VampPrior",
 ]

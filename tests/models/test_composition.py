@@ -45,7 +45,7 @@ def build(posterior, prior, likelihood, objective, network="mlp", condition="unc
 
 def reasons(posterior, prior, objective):
     """Words of the error with which `VAE` refuses three parts, none if it takes them. See the test of these rules."""
-    if parts.PRIOR_OF.get(posterior) != prior and {posterior, prior} & {*parts.DISCRETE, "codes"}:
+    if parts.PRIOR_OF.get(posterior) != prior and {posterior, prior} & {*parts.DISCRETE, *parts.DISCRETE_PRIORS}:
         return ("cannot be compared",)
     if prior == "uniform" and posterior != "kumaraswamy":
         return ("KL(q || p) would be infinite", "Kumaraswamy(latent_dim")

@@ -26,7 +26,7 @@ L = parts.L
 
 GAUSSIANS = {name: parts.POSTERIORS[name] for name in ("diag", "tril", "eigen", "low_rank")}
 ALL = {name: make for name, make in parts.POSTERIORS.items() if name not in parts.DISCRETE}
-PRIORS = {name: make for name, make in parts.PRIORS.items() if name not in (*parts.DISCRETE, "codes", "conditional")}
+PRIORS = {name: make for name, make in parts.PRIORS.items() if name not in (*parts.DISCRETE_PRIORS, "conditional")}
 # KL(q || p) in closed form, with its parts per dimension where that is "split"; everything else is sampled.
 EXACT = {
     ("diag", "standard_normal"): "split",

@@ -12,7 +12,7 @@ from keras_vae import flows, posteriors, priors
 from keras_vae.data.batches import summarize
 
 # Those of real numbers, and the same for all examples.
-PRIORS = [name for name in parts.PRIORS if name not in (*parts.DISCRETE, "codes", "conditional")]
+PRIORS = [name for name in parts.PRIORS if name not in (*parts.DISCRETE_PRIORS, "conditional")]
 
 
 def stir(layer, scale=0.3):

@@ -1,0 +1,80 @@
+"""Finite scalar quantisation: every number of a code is rounded to one of a few levels, and no codebook is learned.
+
+    posterior = posteriors.FiniteScalar([8, 5, 5, 5], grid=(8, 8))       # 1,000 codes
+    prior = priors.UniformCodes.of(posterior)
+
+After Mentzer et al. 2023, "Finite scalar quantization: VQ-VAE made simple".
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from keras_vae.arguments import check_flag, check_levels
+from keras_vae.distributions.codes.codebooks import Codebook, Levels
+from keras_vae.posteriors.codes.quantizer import Coded, Quantizer
+from keras_vae.posteriors.codes.whitening import Whitening
+from keras_vae.serialization import register
+
+# sigmoid(SLOPE z) is within 0.01 of the normal distribution function.
+SLOPE = 1.702
+
+
+@register
+class FiniteScalar(Quantizer):
+    """q(z|x): number i of each vector is bounded, and rounded to one of L_i levels, -1, -1 + 1/h, ..., h = L_i // 2.
+
+    The codebook is all S = L_1 L_2 ... L_D combinations, whose values are those of Mentzer et al. 2023: from -1 to 1,
+    for an even L_i, which has no middle, to 1 - 1/h. Each level takes an equal part of sigmoid(1.7 e), so that normal
+    features use all alike (the tanh of the paper leaves the outer levels half as much), and the features are whitened
+    by moving averages, so that they are spread over all levels from the first step. Nothing draws the features to the
+    codes, and there is no loss: `objectives.ELBO` will do.
+
+    Args:
+        levels: L_i, of D numbers; at least 2 each.
+        grid: (height, width).
+        whiten: whether the features are made uncorrelated and of unit variance first; see `whitening.Whitening`.
+
+    Raises:
+        ValueError: for fewer levels, or more codes than an int32 can count.
+    """
+
+    def __init__(self, levels: Sequence[int], grid: Sequence[int], whiten: bool = True, **kwargs: Any) -> None:
+        checked = check_levels(levels)
+        half = np.array(checked) // 2
+        table = Levels(checked, -np.ones(len(half)), 1.0 / half)
+        super().__init__(grid, len(checked), table.num_codes, **kwargs)
+        self.levels, self._table = checked, table
+        self.whitening = Whitening() if check_flag("whiten", whiten) else None
+        # What is left over fills one step, which the levels of the next stage divide; an even number has no middle one.
+        self.stage_scale = (1.0 / np.array(checked)).astype("float32")
+        self.stage_offset = np.where(np.array(checked) % 2, 0.0, 0.5 / half).astype("float32")
+
+    @property
+    def codes(self) -> Codebook:
+        """The grid of levels."""
+        return self._table
+
+    @property
+    def codebook(self) -> tf.Tensor:
+        """All codes, [S, D]."""
+        return self._table.lookup(tf.range(self.num_codes))
+
+    def build_preparation(self) -> None:
+        """The moving averages of the features."""
+        if self.whitening is not None:
+            self.whitening.build((None, self.code_dim))
+
+    def prepare(self, vectors: tf.Tensor, training: bool = False) -> tf.Tensor:
+        """From half a step below the lowest level to half a step above the highest."""
+        if self.whitening is not None:
+            vectors = self.whitening(vectors, training=training)
+        table = self._table
+        return table.low + table.step * (table.levels * tf.sigmoid(SLOPE * vectors) - 0.5)
+
+    def code(self, vectors: tf.Tensor, training: bool) -> Coded:
+        """The nearest levels of vectors [B, N, D]."""
+        indices = self._table.nearest(vectors)
+        return Coded(indices, self._table.lookup(indices), tf.zeros_like(vectors[..., 0]))

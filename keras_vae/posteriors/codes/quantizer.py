@@ -1,0 +1,173 @@
+"""What all posteriors of codes share: a projection to a grid of vectors, and a map from vectors to codes.
+
+    posterior = posteriors.Residual(posteriors.VectorQuantized(4 * 4 * 8, (4, 4), num_codes=64), num_stages=4)
+    prior = priors.AutoregressiveCodes.of(posterior)
+    objective = objectives.CommittedELBO()
+    vae.encode(x).indices                        # [B, 16, 4]
+    vae.decode(posterior.lookup(indices))
+
+A code is a discrete variable, and q(k|x) a certain one: KL(q || p) is -log p(k), in nats, and `elbo` a bound on
+log p(x) like that of any model. Importance weights are all equal then: no number of samples comes nearer to log p(x).
+"""
+
+import math
+from typing import Any, NamedTuple
+
+import keras
+import tensorflow as tf
+from tensorflow_probability import distributions as tfd
+
+from keras_vae.arguments import check_grid
+from keras_vae.distributions.codes.codebooks import Codebook
+from keras_vae.distributions.codes.quantized import Quantized
+from keras_vae.distributions.support import REAL
+from keras_vae.distributions.tails.tail import NONE
+from keras_vae.posteriors.posterior import Posterior
+
+
+class Coded(NamedTuple):
+    """What vectors [B, N, D] were made of.
+
+    Attributes:
+        indices: int32 [B, N], or [B, N, depth].
+        values: the codes, [B, N, D], without a gradient.
+        commitment: squared distance to the codes, [B, N], which draws the vectors to them.
+    """
+
+    indices: tf.Tensor
+    values: tf.Tensor
+    commitment: tf.Tensor
+
+
+class Quantizer(Posterior):
+    """q(z|x): each of the grid's vectors of features is replaced by a code of D = L / (h w) numbers.
+
+    The F features become D at each place of the grid: by a 1x1 convolution if they can be a map of its height and
+    width, which is where F is a multiple of height * width, and else by a dense layer.
+
+    A kind of its own defines `codes`, `code`, and what it needs of `prepare`, `through` and `build_codes`.
+
+    Args:
+        grid: (height, width).
+        code_dim: D.
+        num_codes: S.
+        depth: indices of one vector; None for one, and no axis for them.
+
+    Attributes:
+        stage_scale: how much finer the codes of the next stage are, as a factor on them; see `Residual`.
+        stage_offset: what is added to the codes of all stages but the first, before they are scaled.
+
+    Raises:
+        ValueError: for a grid that is none.
+    """
+
+    support, tails = REAL, NONE
+    is_certain = True
+    has_marginals = False
+    num_codes: int
+    extras = frozenset({"commitment", "usage"})
+    stage_scale: Any = 1.0
+    stage_offset: Any = 0.0
+
+    def __init__(self, grid: Any, code_dim: int, num_codes: int, depth: int | None = None, **kwargs: Any) -> None:
+        checked, _ = check_grid(grid)
+        super().__init__(math.prod(checked) * code_dim, **kwargs)
+        self.grid, self.code_dim, self.num_codes = checked, code_dim, num_codes
+        self.depth = depth or 1
+        self.indices_shape = self.grid if depth is None else (*self.grid, depth)
+
+    @property
+    def codes(self) -> Codebook:
+        """The codebook as it is now; nothing that is made of it has a gradient."""
+        raise TypeError(f"{type(self).__name__} must define codes.")
+
+    @property
+    def usage_shape(self) -> tuple[int, int]:
+        """(depth, S)."""
+        return self.depth, self.num_codes
+
+    @property
+    def blocks(self) -> tuple[tuple[str, int], ...]:
+        """A grid of codes."""
+        return blocks(self.grid, self.num_codes, self.latent_dim, self.indices_shape[2:])
+
+    @property
+    def params_size(self) -> int:
+        """D for each place of the grid, or L."""
+        return self.code_dim if self.is_map else self.latent_dim
+
+    def build(self, input_shape: tuple) -> None:
+        """Make the projection and what the codes need, for features [B, F]."""
+        if self.built:
+            return
+        places = math.prod(self.grid)
+        self.is_map = input_shape[-1] % places == 0
+        size = input_shape[-1] // places if self.is_map else input_shape[-1]
+        self.projection = keras.layers.Dense(self.params_size, dtype="float32")
+        self.projection.build((None, size))
+        self.build_preparation()
+        self.build_codes()
+
+    def build_preparation(self) -> None:
+        """Make the weights of `prepare`, if there are any."""
+
+    def build_codes(self) -> None:
+        """Make the weights of the codes, if there are any."""
+
+    def prepare(self, vectors: tf.Tensor, training: bool = False) -> tf.Tensor:
+        """Vectors [B, N, D] as they are quantised: bounded, or on a sphere, where the codes are."""
+        return vectors
+
+    def code(self, vectors: tf.Tensor, training: bool) -> Coded:
+        """The codes of prepared vectors [B, N, D]; in training, codes that are learned move first."""
+        raise TypeError(f"{type(self).__name__} must define code(vectors, training).")
+
+    def through(self, vectors: tf.Tensor, values: tf.Tensor) -> tf.Tensor:
+        """The values with a gradient for the vectors: the values' own, straight through."""
+        return vectors + tf.stop_gradient(values - vectors)
+
+    def call(self, features: tf.Tensor, training: bool | None = None) -> tfd.Distribution:
+        """q(z|x) from features [B, F]."""
+        places = math.prod(self.grid)
+        shaped = tf.reshape(features, [-1, places, features.shape[-1] // places]) if self.is_map else features
+        vectors = self.prepare(tf.reshape(self.projection(shaped), [-1, places, self.code_dim]), bool(training))
+        coded = self.code(vectors, bool(training))
+        through = self.through(vectors, coded.values) if training else None
+        commitment = tf.reduce_sum(coded.commitment, axis=-1)
+        return Quantized(vectors, coded.indices, self.codes, bool(training), through, commitment)
+
+    def lookup(self, indices: Any) -> tf.Tensor:
+        """z [..., L] for indices [..., height, width] or [..., N], with a last axis of `depth` where there is one: what
+        `VAE.decode` takes.
+
+        Raises:
+            ValueError: for another shape, or indices that are no codes; inside a graph these stand for the nearest.
+        """
+        indices = tf.convert_to_tensor(indices)
+        if not indices.dtype.is_integer:
+            raise ValueError(f"Indices are whole numbers, not {indices.dtype.name}.")
+        places, tail = math.prod(self.grid), self.indices_shape[2:]
+        shape, lead = tuple(indices.shape), None
+        for form in (self.indices_shape, (places, *tail)):
+            if shape[len(shape) - len(form) :] == form:
+                lead = shape[: len(shape) - len(form)]
+        if lead is None:
+            wanted = ", ".join(map(str, self.indices_shape))
+            raise ValueError(f"Indices must be [..., {wanted}], not {shape}.")
+        if tf.executing_eagerly() and tf.reduce_any((indices < 0) | (indices >= self.num_codes)):
+            raise ValueError(f"Indices of {self.num_codes} codes are 0 to {self.num_codes - 1}; these are not.")
+        indices = tf.cast(tf.clip_by_value(indices, 0, self.num_codes - 1), tf.int32)
+        known = [-1 if n is None else n for n in lead]
+        z = self.codes.lookup(tf.reshape(indices, [*known, places, *tail]))
+        return tf.reshape(z, [*known, self.latent_dim])
+
+    def point(self, q: tfd.Distribution) -> tf.Tensor:
+        """The codes, [B, L]."""
+        return q.mode()
+
+
+def blocks(
+    grid: tuple[int, int], num_codes: int, latent_dim: int, tail: tuple[int, ...] = ()
+) -> tuple[tuple[str, int], ...]:
+    """What z is made of, for posterior and prior alike."""
+    return ((f"{' x '.join(map(str, (*grid, *tail)))} of {num_codes} codes:", latent_dim),)
