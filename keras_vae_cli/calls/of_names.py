@@ -7,6 +7,7 @@ import cyclopts
 
 from keras_vae_cli.calls.calling import require_run
 from keras_vae_cli.calls.parameters import ConfigName, PartName, Place, Places
+from keras_vae_cli.errors import ConfigError
 
 
 def make_configs(group: cyclopts.Group) -> cyclopts.App:
@@ -62,7 +63,7 @@ def parts(name: Annotated[str | None, PartName] = None, /) -> None:
     print(looks.listed(name))
 
 
-def info(run: Annotated[Path, Place], /) -> None:
+def info(run: Annotated[Path | None, Place] = None, /, *, bug: bool = False) -> None:
     """Say what a run is: its parts and shapes, what it has reached, what was exported.
 
     Example: `keras-vae info runs/digits`
@@ -71,11 +72,21 @@ def info(run: Annotated[Path, Place], /) -> None:
     ----------
     run
         The folder of a run.
+    bug
+        For the report of a fault: versions, machine and, if a run is given, its config, without the names of your
+        folders.
     """
+    from keras_vae_cli.looks import bug as bugs
     from keras_vae_cli.looks import info as looks
 
-    require_run(run)
-    print(looks.described(run))
+    if run is not None:
+        require_run(run)
+    elif not bug:
+        raise ConfigError("Of which run? keras-vae info RUN. For the report of a fault: keras-vae info --bug")
+    if bug:
+        print(bugs.report(run))
+    elif run is not None:
+        print(looks.described(run))
 
 
 def compare(runs: Annotated[list[Path], Places], /) -> None:

@@ -1,6 +1,7 @@
 """`configs`, `parts`, `info` and `compare`: what they show, and that they need no TensorFlow."""
 
 import json
+import platform
 import re
 import shutil
 import subprocess
@@ -96,6 +97,31 @@ def test_a_run_at_a_glance(digits_run, labelled_run, tmp_path, ended):
     _, out, _ = ended("info", tmp_path / "run")
     assert "not finished: vae.keras is its best model so far" in out
     assert "export/saved_model/3 (0 kB), export/decoder.tflite (2 kB)" in out
+
+
+def test_what_a_report_of_a_fault_needs_is_one_command(digits_run, tmp_path, ended, monkeypatch):
+    monkeypatch.setenv("TF_XLA_FLAGS", "--tf_xla_auto_jit=0")
+    code, out, err = ended("info", "--bug")
+    assert code == 0, err
+    for text in (
+        f"python {platform.python_version()}",
+        "tensorflow 2.",
+        "keras 3.",
+        "TF_XLA_FLAGS=--tf_xla_auto_jit=0",
+    ):
+        assert text in out, text
+    assert out.startswith("```\n") and out.endswith("\n```\n")
+    shutil.copytree(digits_run, tmp_path / "run")
+    values = yaml.safe_load((tmp_path / "run/config.yaml").read_text())
+    values["train"]["start_from"] = "/home/somebody/secret"
+    (tmp_path / "run/config.yaml").write_text(yaml.safe_dump(values))
+    code, out, err = ended("info", tmp_path / "run", "--bug")
+    assert code == 0, err
+    steps = json.loads((digits_run / "report.json").read_text())["training"]["steps"]
+    assert '"latent_dim": 2' in out and f"finished, {steps} steps, 0 skipped" in out
+    assert "secret" not in out and str(tmp_path) not in out
+    code, _, err = ended("info")
+    assert code == 2 and "keras-vae info --bug" in err
 
 
 @pytest.fixture
