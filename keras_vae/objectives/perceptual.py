@@ -54,7 +54,7 @@ class Perceptual(Objective):
     def __init__(
         self,
         features: keras.Layer | None = None,
-        weight: float | Schedule = 0.3,
+        weight: float | Schedule = 0.1,
         base: Objective | None = None,
     ) -> None:
         base = ELBO() if base is None else base
