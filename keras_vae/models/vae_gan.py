@@ -79,8 +79,7 @@ class VAEGAN(Opposed):
     The side that is ahead waits, as in the code of Larsen et al.: the discriminator where it pays less than
     equilibrium - margin for x or for x~, the decoder where the discriminator pays more than equilibrium + margin. If
     the discriminator has won all the same, paying less than a twentieth of the equilibrium for both through `patience`
-    steps in a row, its kernels are drawn anew, and from then on `r1_weight` is 1 at least: drawn anew alone, it wins
-    again.
+    steps in a row, its kernels are drawn anew. One that is too strong wins again: what holds it is `r1_weight`.
 
     `elbo`, `log_likelihood` and `kl` are those of every VAE, of log p(x|z) and with weight 1. `fit` also reports
 
@@ -372,16 +371,10 @@ class VAEGAN(Opposed):
         return Round(terms, loss, extra, gradients, judged, decoder_learns, discriminator_learns, is_won, numbers)
 
     def _penalty(self, real: tf.Tensor, terms: Terms) -> tf.Tensor:
-        """R1: w / 2 E|grad D(x)|^2 over data."""
-
-        def weighted(weight: float) -> tf.Tensor:
-            return weight * terms.mean(discriminators.steepness(self.discriminator, real)) if weight else tf.zeros(())
-
-        if self.patience is None:
-            return weighted(self.r1_weight)
-        is_new = tf.convert_to_tensor(self.resets) > 0
-        after = max(self.r1_weight, renewal.R1_WEIGHT)
-        return tf.cond(is_new, lambda: weighted(after), lambda: weighted(self.r1_weight))
+        """R1: r1_weight / 2 E|grad D(x)|^2 over data."""
+        if not self.r1_weight:
+            return tf.zeros(())
+        return self.r1_weight * terms.mean(discriminators.steepness(self.discriminator, real))
 
     def _weight(self, gradients: dict[int, Any], of_game: dict[int, Any], scale: tf.Tensor) -> tf.Tensor:
         """lambda, from scaled gradients of this replica."""

@@ -15,8 +15,8 @@ SURE = 0.98
 # Share of the steps that the decoder waited, where it hardly learns.
 WAITED = 0.9
 CALM = (
-    "Give the discriminator less: a smaller discriminator_learning_rate, fewer filters, or r1_weight=1; keep the "
-    "margin (0.35), which lets it wait; or start the game later, with start at a tenth of the steps."
+    "Give the discriminator less: r1_weight=1 before all else, and keep the margin (0.35), which lets it wait; then a "
+    "smaller discriminator_learning_rate, fewer filters, or a later start of the game, at a tenth of the steps."
 )
 
 

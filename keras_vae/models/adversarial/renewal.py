@@ -8,9 +8,6 @@ import tensorflow as tf
 
 from keras_vae import internals, seeds
 
-# Of R1, at least, in the loss of one that was drawn anew.
-R1_WEIGHT = 1.0
-
 
 def count_wins(lead: keras.Variable, is_won: tf.Tensor, skipped: tf.Tensor, patience: int) -> tf.Tensor:
     """Count the steps in a row in which the discriminator had won, and say whether they are `patience`: count anew.
