@@ -28,6 +28,7 @@ def pictures(tmp_path):
     return tmp_path / "pictures"
 
 
+@pytest.mark.slow
 def test_a_run_on_disk_is_the_run_in_memory(pictures, tmp_path, ended, monkeypatch):
     common = ["train", "--set", *MODEL, f"data.path={pictures}"]
     on_disk = [f"data.cache={tmp_path / 'cache'}", "data.memory=disk", "--run", tmp_path / "disk"]
@@ -44,7 +45,7 @@ def test_a_run_on_disk_is_the_run_in_memory(pictures, tmp_path, ended, monkeypat
     code, said, _ = ended(*common, "--run", tmp_path / "disk")
     assert code == 0 and "finished: nothing to do" in said
     monkeypatch.setattr(keeping, "available_memory", lambda: 2 * 64 * 20)
-    code, said, _ = ended("evaluate", tmp_path / "ram", "--samples", "2")
+    code, said, _ = ended("evaluate", tmp_path / "ram", "--num-samples", "5")
     assert code == 0 and "of data are kept on disk, in" in said
 
 

@@ -83,39 +83,33 @@ def test_the_batches_are_those_of_memory_bit_for_bit(case, tmp_path):
     source = make(tmp_path / "source")
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Whole numbers from")
-        found = {
-            memory: data.read_splits(source, seed=3, memory=memory, **options) for memory in ("ram", "disk", "auto")
-        }
-        found["again"] = data.read_splits(source, seed=3, memory="disk", **options)
-        whole = [
-            data.read_all(source, memory=memory, **{k: v for k, v in options.items() if k not in SPLITTING})
-            for memory in ("ram", "disk")
-        ]
-    ram = found.pop("ram")
-    assert (ram.train.on_disk, found["auto"].train.on_disk, ram.test.on_disk) == (None, None, None)
-    for name, splits in found.items():
-        assert (splits.class_names, splits.condition, splits.fingerprint) == (
-            ram.class_names,
-            ram.condition,
-            ram.fingerprint,
-        )
-        for part in ("train", "validation", "test"):
-            one, other = getattr(ram, part), getattr(splits, part)
-            if one is None:
-                assert other is None
-                continue
-            assert name == "auto" or other.on_disk[0] > 0
+        ram = data.read_splits(source, seed=3, memory="ram", **options)
+        disk, again = (data.read_splits(source, seed=3, memory="disk", **options) for _ in range(2))
+    assert ram.train.on_disk is None and ram.test.on_disk is None
+    for splits in (disk, again):
+        assert splits.class_names == ram.class_names and splits.condition == ram.condition
+        assert splits.fingerprint == ram.fingerprint
+    # Of training across the end of an epoch, from a step in its middle; of the others each row.
+    same_batches(*(each.train.stream(7, seed=5, start_step=4).take(8) for each in (ram, again)))
+    for one, other in ((ram.test, disk.test), (ram.validation, disk.validation)):
+        if one is not None:
+            assert other.on_disk[0] > 0
             assert (one.names, one.event_shape, len(one)) == (other.names, other.event_shape, len(other))
-            same_batches(one.dataset(7, seed=3), other.dataset(7, seed=3))
-            same_batches(one.dataset(7, seed=4, shuffle=True), other.dataset(7, seed=4, shuffle=True), times=2)
-            same_batches(one.stream(7, seed=5, start_step=4).take(20), other.stream(7, seed=5, start_step=4).take(20))
-            once = [each.subset(np.arange(0, len(each), 2)).dataset(2, drop_remainder=True) for each in (one, other)]
-            same_batches(*once)
-    assert whole[0].names == whole[1].names and whole[1].on_disk
-    same_batches(*(each.dataset(7) for each in whole))
+            same_batches(one.dataset(7), other.dataset(7))
 
 
-SPLITTING = ("validation_split", "mirror")
+def test_every_iteration_part_and_whole_is_that_of_memory(tmp_path):
+    source = folder(tmp_path / "source", sizes=((8, 8),))
+    ram, disk = (data.read_splits(source, memory=memory, labels=True, seed=1).train for memory in ("ram", "disk"))
+    same_batches(*(each.dataset(7, seed=3, shuffle=True) for each in (ram, disk)), times=2)
+    same_batches(*(each.subset([5, 2, 9, 2]).dataset(2, drop_remainder=True) for each in (ram, disk)))
+    ram, disk = (data.read_all(source, memory=memory) for memory in ("ram", "disk"))
+    assert ram.names == disk.names and disk.on_disk
+    same_batches(ram.dataset(7), disk.dataset(7))
+    split = npz(tmp_path, **SPLIT)
+    wholes = [data.read_all(split, memory=memory, condition="gray") for memory in ("ram", "disk")]
+    assert wholes[1].on_disk
+    same_batches(*(whole.dataset(30) for whole in wholes))
 
 
 def same_batches(one, other, times=1):

@@ -319,7 +319,7 @@ def _decode_all(
         tuple(file.name for file in good),
         checksums[is_good],
     )
-    return examples, *((lows[is_good].min(), highs[is_good].max()) if count else (np.inf, -np.inf))
+    return examples, float(lows[is_good].min(initial=np.inf)), float(highs[is_good].max(initial=-np.inf))
 
 
 def _extremes(values: np.ndarray) -> tuple[float, float]:

@@ -78,7 +78,7 @@ class Entry:
         if self.rows is not None:
             self.rows.to_disk()
         state = {"done": self.done, "notes": self.notes}
-        columns = {f"column-{name}": values for name, values in self.columns.items()}
+        columns: dict[str, Any] = {f"column-{name}": values for name, values in self.columns.items()}
         with files.whole_file(place / STATE) as path, path.open("wb") as stream:
             np.savez(stream, state=np.array(json.dumps(state)), keys=self._keys, **columns)
         self._saved = time.monotonic()
@@ -152,8 +152,8 @@ def _working(
 ) -> Iterator[Entry]:
     before = _state(folder)
     if before is not None and full is not None:
-        rows = folder / ROWS
-        if not rows.is_file() or rows.stat().st_size != bytes_of((len(before["keys"]), *full[1:]), dtype):
+        path = folder / ROWS
+        if not path.is_file() or path.stat().st_size != bytes_of((len(before["keys"]), *full[1:]), dtype):
             before = None  # somebody has damaged it
     done = 0 if before is None else _still(before, keys)
     with refused(folder, size):
@@ -197,9 +197,10 @@ def _rows(folder: Path, full: Sequence[int], dtype: Any, before: dict[str, Any] 
             reserve(file, full[0] * row, folder)
             wrong.pop_all()
         rows = OnDisk(file, full, dtype, place=folder)
-        for start, part in parts(rows.of_shape((done, *full[1:]))) if old is not None else ():
-            old.readinto(part.data)
-            rows[start : start + len(part)] = part
+        if old is not None:
+            for start, part in parts(rows.of_shape((done, *full[1:]))):
+                old.readinto(part.data)
+                rows[start : start + len(part)] = part
     return rows
 
 

@@ -91,7 +91,7 @@ class OnDisk:
         """Write a row, or those of a slice without a step."""
         start, stop, _ = index.indices(len(self)) if isinstance(index, slice) else (index, index + 1, 1)
         rows = np.ascontiguousarray(np.broadcast_to(values, (stop - start, *self.shape[1:])), self.dtype)
-        content = memoryview(rows.reshape(-1).view(np.uint8))
+        content = rows.reshape(-1).view(np.uint8).data
         with self._open.lock:
             self._open.file.seek(self._offset + start * self._row)
             done = 0
@@ -123,7 +123,7 @@ class OnDisk:
         result = np.empty((len(rows), *self.shape[1:]), self.dtype)
         if result.size == 0:
             return result
-        content, size = memoryview(result.reshape(-1).view(np.uint8)), self._row
+        content, size = result.reshape(-1).view(np.uint8).data, self._row
         # Neighbours in the file and in the result are read at once.
         order = np.argsort(rows, kind="stable")
         is_next = (np.diff(rows[order]) == 1) & (np.diff(order) == 1)
