@@ -268,7 +268,7 @@ def _headers(files: list[File], fail: Callable[[File, Exception], None], shown: 
             for column, value in zip(columns, row, strict=True):
                 column[number] = value
     found = {}
-    for number in np.flatnonzero(columns[-1]):
+    for number in np.flatnonzero(columns[-1]).tolist():
         height, width, is_gray, kind, has_more = (int(column[number]) for column in columns[:-1])
         found[files[number]] = Header((height, width), bool(is_gray), KINDS[kind], bool(has_more))
     return found
