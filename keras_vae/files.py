@@ -180,6 +180,7 @@ def cannot_write(folder: str | os.PathLike[str], error: OSError) -> str:
     remedies = {
         errno.ENOSPC: "make room on the disk",
         errno.EDQUOT: "make room in your quota",
+        errno.EFBIG: "the system allows no file of that size there, see ulimit -f",
         errno.EROFS: "it lies on a disk that can only be read: work on a copy elsewhere",
     }
     remedy = remedies.get(error.errno or 0, "give yourself the right to write there, or work on a copy elsewhere")

@@ -67,7 +67,8 @@ class Arrays:
         self._binarize = check_choice("binarize", binarize, (None, *get_args(Binarize)))
         self._mirror = False
         self._rows = np.arange(lengths[0], dtype=np.int64)
-        if binarize is not None:
+        is_inside = self._values.dtype.kind == "u" and np.iinfo(self._values.dtype).max <= divisor
+        if binarize is not None and not is_inside:
             low, high = (end / divisor for end in ends(self._values))
             if not (low >= 0.0 and high <= 1.0):
                 raise ValueError(f"Values from {low:g} to {high:g} cannot be binarized: probabilities lie in [0, 1].")

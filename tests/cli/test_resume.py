@@ -83,11 +83,12 @@ def weights(run):
 def test_killed_at_random_moments_a_run_ends_with_the_weights_of_an_uninterrupted_one(start, tmp_path):
     whole, cut = tmp_path / "whole", tmp_path / "cut"
     assert train(*LONG, "--run", whole).returncode == 0
+    on_disk = [*LONG, "data.memory=disk", f"data.cache={tmp_path / 'cache'}"]
     seed = random.randrange(2**32)
     moments = random.Random(seed)
     for kind in (signal.SIGKILL, signal.SIGINT):
         before = [path.name for path in checkpoints(cut)]
-        process = start(*LONG, "--run", cut)
+        process = start(*on_disk, "--run", cut)
         wait_for(lambda: [path.name for path in checkpoints(cut)][-1:] > before[-1:], process)  # noqa: B023
         time.sleep(0.5 * moments.random())
         process.send_signal(kind)
@@ -98,7 +99,7 @@ def test_killed_at_random_moments_a_run_ends_with_the_weights_of_an_uninterrupte
     newest = checkpoints(cut)[-1]
     content = (newest / "arrays.npz").read_bytes()
     (newest / "arrays.npz").write_bytes(content[: len(content) // 2])
-    result = train(*LONG, "--run", cut)
+    result = train(*on_disk, "--run", cut)
     assert result.returncode == 0, result.stderr
     assert "damaged and skipped" in result.stdout and "resumed from step" in result.stdout
     for a, b in zip(weights(whole), weights(cut), strict=True):

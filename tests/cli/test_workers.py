@@ -124,7 +124,9 @@ def test_a_worker_is_killed_the_chief_stops_and_both_go_on_from_a_checkpoint(sta
 @pytest.mark.slow
 def test_a_worker_that_is_told_to_end_ends_all_at_one_step_and_they_go_on_to_the_same_weights(start, tmp_path):
     cut, whole = tmp_path / "cut", tmp_path / "whole"
-    workers = start(cut)
+    # Those that are cut short read from the disk, from files that only one of them can make.
+    on_disk = [("data.memory=disk", f"data.cache={tmp_path / 'cache'}")] * 2
+    workers = start(cut, on_disk)
     wait_for_a_new_checkpoint(cut, workers)
     began = time.monotonic()
     workers[1].send_signal(signal.SIGTERM)
@@ -133,7 +135,7 @@ def test_a_worker_that_is_told_to_end_ends_all_at_one_step_and_they_go_on_to_the
     assert [worker.returncode for worker in workers] == [143, 143], outputs
     assert "Traceback" not in "".join(outputs) and "lost" not in "".join(outputs)
     step = re.search(r"goes on from step (\d+)", outputs[0])[1]
-    workers = start(cut)
+    workers = start(cut, on_disk)
     assert f"resumed from step {step} " in (workers[0].communicate(timeout=300)[0] + workers[1].communicate()[0])
     for a, b in zip(weights(cut / "0" / "run"), finish(start, whole, resumes=False), strict=True):
         np.testing.assert_array_equal(a, b)

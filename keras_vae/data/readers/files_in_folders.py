@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 from keras_vae.arguments import readable
 from keras_vae.data.readers.image_files import SUFFIXES
+from keras_vae.data.storage.counter import Counter as Counted
 
 # Of images that are not read: to leave them out in silence would be to lose data.
 OTHER_IMAGES = (
@@ -109,29 +110,31 @@ def _find(root: Path, fail: Callable[[File, Exception], None], others: Counter[s
     files = []
     visited = set()
     to_visit = [root]
-    while to_visit:
-        folder = to_visit.pop()
-        try:
-            status = folder.stat()
-            if (status.st_dev, status.st_ino) in visited:
+    with Counted(f"looking for images in {str(root)!r}") as counted:
+        while to_visit:
+            folder = to_visit.pop()
+            try:
+                status = folder.stat()
+                if (status.st_dev, status.st_ino) in visited:
+                    continue
+                visited.add((status.st_dev, status.st_ino))
+                inside = sorted(folder.iterdir(), reverse=True)
+            except OSError as error:
+                fail(File(folder), error)
                 continue
-            visited.add((status.st_dev, status.st_ino))
-            inside = sorted(folder.iterdir(), reverse=True)
-        except OSError as error:
-            fail(File(folder), error)
-            continue
-        for path in inside:
-            if _is_hidden(path):
-                continue
-            if path.is_dir():
-                to_visit.append(path)
-            elif path.suffix.lower() in SUFFIXES:
-                parts = path.relative_to(root).parts
-                name = unicodedata.normalize("NFC", "/".join((prefix, *parts) if prefix else parts))
-                label = unicodedata.normalize("NFC", readable(parts[0])) if len(parts) > 1 else None
-                files.append(File(path, label, name))
-            elif path.suffix.lower() in OTHER_IMAGES:
-                others[path.suffix.lower()] += 1
+            for path in inside:
+                if _is_hidden(path):
+                    continue
+                if path.is_dir():
+                    to_visit.append(path)
+                elif path.suffix.lower() in SUFFIXES:
+                    parts = path.relative_to(root).parts
+                    name = unicodedata.normalize("NFC", "/".join((prefix, *parts) if prefix else parts))
+                    label = unicodedata.normalize("NFC", readable(parts[0])) if len(parts) > 1 else None
+                    files.append(File(path, label, name))
+                elif path.suffix.lower() in OTHER_IMAGES:
+                    others[path.suffix.lower()] += 1
+            counted.reached(len(files))
     return sorted(files)
 
 

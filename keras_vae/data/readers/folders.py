@@ -268,7 +268,7 @@ def _headers(files: list[File], fail: Callable[[File, Exception], None], shown: 
             for column, value in zip(columns, row, strict=True):
                 column[number] = value
     found = {}
-    for number in np.flatnonzero(columns[-1]):
+    for number in np.flatnonzero(columns[-1]).tolist():
         height, width, is_gray, kind, has_more = (int(column[number]) for column in columns[:-1])
         found[files[number]] = Header((height, width), bool(is_gray), KINDS[kind], bool(has_more))
     return found
@@ -319,7 +319,7 @@ def _decode_all(
         tuple(file.name for file in good),
         checksums[is_good],
     )
-    return examples, *((lows[is_good].min(), highs[is_good].max()) if count else (np.inf, -np.inf))
+    return examples, float(lows[is_good].min(initial=np.inf)), float(highs[is_good].max(initial=-np.inf))
 
 
 def _extremes(values: np.ndarray) -> tuple[float, float]:

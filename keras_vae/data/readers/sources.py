@@ -11,7 +11,7 @@ from keras_vae.data.gray_levels import Range
 from keras_vae.data.readers import array_files, folders, tables
 from keras_vae.data.readers.folders import OnBadFile
 from keras_vae.data.readers.image_files import SUFFIXES
-from keras_vae.data.readers.tfds import is_name, load_named
+from keras_vae.data.readers.tfds import PREPARED, is_name, load_named
 
 ARRAY_SUFFIXES, TABLE_SUFFIX = (".npy", ".npz"), ".csv"
 
@@ -48,6 +48,8 @@ def read(
     path = Path(name_or_path).expanduser()
     if not _is_path(name_or_path, path):
         return load_named(str(name_or_path), resize, labels, data_dir, download, value_range, fit)
+    if path.is_dir() and (path / PREPARED).is_file():
+        return load_named(str(path), resize, labels, data_dir, download, value_range, fit, path)
     if path.is_dir():
         return folders.load_folder(path, resize, labels, on_bad_file, value_range, fit, whole)
     if not path.exists():

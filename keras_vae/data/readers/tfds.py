@@ -40,6 +40,8 @@ OWN = ("digits", "shapes")
 FACTOR_ORDER = ("label_shape", "label_scale", "label_orientation", "label_x_position", "label_y_position")
 # Datasets whose uint8 images hold 0 and 1 for black and white.
 ZERO_ONE = ("dsprites",)
+# By this file a folder is known as one that TensorFlow Datasets has written.
+PREPARED = "dataset_info.json"
 
 
 def is_name(name: str) -> bool:
@@ -55,6 +57,7 @@ def load_named(
     download: bool,
     value_range: Range = None,
     fit: Fit | None = None,
+    folder: Path | None = None,
 ) -> Source:
     """The images of `digits`, `shapes` or a dataset of TensorFlow Datasets.
 
@@ -69,13 +72,15 @@ def load_named(
         download: whether a dataset that is not there may be downloaded.
         value_range: (black, white); None for what the depth of the images says, see `gray_levels.scale_of_files`.
         fit: how images of another shape get that size, see `examples.resized`; None for "crop", with a warning.
+        folder: with the files of a dataset that TensorFlow Datasets has written, of whatever format; None to look for
+            the name.
 
     Raises:
         ValueError: for an unknown name, a dataset without images or without labels that are asked for, or images of
             different sizes without `resize`.
         FileNotFoundError: if the dataset is not there and cannot be downloaded.
     """
-    with _quiet(), _prepared(name, data_dir, download) as builder:
+    with _quiet(), _prepared(name, data_dir, download) if folder is None else _in_folder(folder) as builder:
         image_key, label_keys = _keys(name, builder, labels)
         names = _split_names(name, builder)
         sizes = Counter[Size]()
@@ -120,6 +125,17 @@ def _in_levels(examples: Examples, white: int) -> Examples:
     fit_in = images if images.dtype == dtype and not is_on_disk(images) else empty(images.shape, dtype, "The images")
     # The interpolation overshoots.
     return examples._replace(images=fill(fit_in, images, lambda part: np.minimum(part, white)), white=white)
+
+
+@contextlib.contextmanager
+def _in_folder(folder: Path) -> Iterator[Any]:
+    import tensorflow_datasets as tfds
+
+    try:
+        builder = tfds.builder_from_directory(folder)
+    except Exception as error:  # of several types, some of them of TFDS's own
+        raise ValueError(f"The dataset in {str(folder)!r} cannot be opened: {error}") from error
+    yield builder
 
 
 @contextlib.contextmanager
@@ -319,16 +335,15 @@ def _batches(
 
     import tensorflow_datasets as tfds
 
-    wanted = tfds.decode.PartialDecoding(dict.fromkeys(keys, True))
     rest = f"{split}[{start}:]" if start else split
     if builder.info.file_format.value == "array_record":
         # Files of this format know no stream, and give any example by its number.
-        for example in builder.as_data_source(split=rest, decoders=wanted):
+        for example in builder.as_data_source(split=rest):
             yield {key: np.asarray(example[key])[np.newaxis] for key in keys}
         return
     dataset = builder.as_dataset(
         split=rest,
-        decoders=wanted,
+        decoders=tfds.decode.PartialDecoding(dict.fromkeys(keys, True)),
         read_config=tfds.ReadConfig(interleave_cycle_length=1, try_autocache=False),
         batch_size=BATCH if is_batched else None,
     )

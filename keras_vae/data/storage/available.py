@@ -1,5 +1,6 @@
 """How much memory is free, for this process and those of its container."""
 
+import contextlib
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -24,10 +25,11 @@ def available_memory() -> int | None:
 
 
 def _of_machine() -> int | None:
-    try:
+    with contextlib.suppress(OSError, ValueError):
         for line in MEMORY.read_text().splitlines():
             if line.startswith("MemAvailable:"):
                 return int(line.split()[1]) * 1024
+    try:
         return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     except (OSError, ValueError, AttributeError):
         return None
@@ -44,7 +46,8 @@ def _of_groups() -> Iterator[int]:
         for folder in folders | {root}:
             try:
                 most = int((folder / limit).read_text())  # "max" is no number
-                statistics = dict(line.split() for line in (folder / "memory.stat").read_text().splitlines())
-                yield max(0, most - int((folder / taken).read_text()) + int(statistics.get(given_back, 0)))
+                lines = map(str.split, (folder / "memory.stat").read_text().splitlines())
+                free = sum(int(line[1]) for line in lines if line[:1] == [given_back])
+                yield max(0, most - int((folder / taken).read_text()) + free)
             except (OSError, ValueError):
                 continue

@@ -22,7 +22,7 @@ import numpy as np
 from keras_vae import files
 from keras_vae.data.storage.counter import Counter
 from keras_vae.data.storage.keeping import bytes_of, current, in_memory, refused, reserve
-from keras_vae.data.storage.on_disk import PART, OnDisk
+from keras_vae.data.storage.on_disk import OnDisk, parts
 
 # Of this form of entries: others are made anew.
 VERSION = 1
@@ -78,7 +78,7 @@ class Entry:
         if self.rows is not None:
             self.rows.to_disk()
         state = {"done": self.done, "notes": self.notes}
-        columns = {f"column-{name}": values for name, values in self.columns.items()}
+        columns: dict[str, Any] = {f"column-{name}": values for name, values in self.columns.items()}
         with files.whole_file(place / STATE) as path, path.open("wb") as stream:
             np.savez(stream, state=np.array(json.dumps(state)), keys=self._keys, **columns)
         self._saved = time.monotonic()
@@ -151,8 +151,10 @@ def _working(
     folder: Path, count: int, full: Sequence[int] | None, dtype: Any, keys: np.ndarray, size: int, is_optional: bool
 ) -> Iterator[Entry]:
     before = _state(folder)
-    if before is not None and full is not None and not (folder / ROWS).is_file():
-        before = None
+    if before is not None and full is not None:
+        path = folder / ROWS
+        if not path.is_file() or path.stat().st_size != bytes_of((len(before["keys"]), *full[1:]), dtype):
+            before = None  # somebody has damaged it
     done = 0 if before is None else _still(before, keys)
     with refused(folder, size):
         rows = None if full is None else _rows(folder, full, dtype, before, done)
@@ -183,21 +185,23 @@ def _still(before: dict[str, Any], keys: np.ndarray) -> int:
 def _rows(folder: Path, full: Sequence[int], dtype: Any, before: dict[str, Any] | None, done: int) -> OnDisk:
     """The file of rows, with all the room that it needs; the first `done` rows are there."""
     path, row = folder / ROWS, bytes_of(full[1:], dtype)
-    if before is None or before["state"]["done"] == len(before["keys"]):
-        # Another process may be reading what is finished: it keeps that, under no name.
-        (folder / STATE).unlink(missing_ok=True)
-        old = path.open("rb") if done else None
-        path.unlink(missing_ok=True)
-        file = path.open("w+b", buffering=0)
-        reserve(file, full[0] * row, folder)
+    is_new = before is None or before["state"]["done"] == len(before["keys"])
+    with contextlib.ExitStack() as opened:
+        old = opened.enter_context(path.open("rb")) if is_new and done else None
+        if is_new:
+            # Another process may be reading what is finished: it keeps that, under no name.
+            (folder / STATE).unlink(missing_ok=True)
+            path.unlink(missing_ok=True)
+        with contextlib.ExitStack() as wrong:
+            file = wrong.enter_context(path.open("w+b" if is_new else "r+b", buffering=0))
+            reserve(file, full[0] * row, folder)
+            wrong.pop_all()
+        rows = OnDisk(file, full, dtype, place=folder)
         if old is not None:
-            with old:
-                for start in range(0, done * row, PART):
-                    file.write(old.read(min(PART, done * row - start)))
-    else:
-        file = path.open("r+b", buffering=0)
-        reserve(file, full[0] * row, folder)
-    return OnDisk(file, full, dtype, place=folder)
+            for start, part in parts(rows.of_shape((done, *full[1:]))):
+                old.readinto(part.data)
+                rows[start : start + len(part)] = part
+    return rows
 
 
 def _finished(folder: Path, count: int, full: Sequence[int] | None, dtype: Any, keys: np.ndarray) -> Entry | None:
@@ -223,7 +227,7 @@ def _finished(folder: Path, count: int, full: Sequence[int] | None, dtype: Any, 
 def _state(folder: Path) -> dict[str, Any] | None:
     """What the file of columns says; None if there is none, or a damaged one."""
     try:
-        with np.load(folder / STATE, allow_pickle=False) as found:
+        with (folder / STATE).open("rb") as stream, np.load(stream, allow_pickle=False) as found:
             columns = {name.removeprefix("column-"): found[name] for name in found.files if name.startswith("column-")}
             return {"state": json.loads(str(found["state"])), "keys": found["keys"], "columns": columns}
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):

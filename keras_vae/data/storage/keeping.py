@@ -113,12 +113,21 @@ def empty(shape: Sequence[int], dtype: np.typing.DTypeLike, what: str) -> Any:
     """An uninitialised array: in memory that TensorFlow can share, or on disk.
 
     Raises:
-        ValueError: naming `what`, if it would not fit into the memory that is free.
-        OSError: naming the folder, if it would not fit on the disk.
+        ValueError: naming `what`, if it would not fit into the memory that is free, nor on the disk.
+        OSError: naming the folder, if it is to be on the disk and would not fit there.
     """
     size = bytes_of(shape, dtype)
     here = current()
-    return temporary(shape, dtype, here.place) if here.takes(size) else in_memory(shape, dtype, what)
+    if not here.takes(size):
+        return in_memory(shape, dtype, what)
+    try:
+        return temporary(shape, dtype, here.place)
+    except OSError as error:
+        if here.memory == "disk":
+            raise
+        raise ValueError(
+            f"{what} would take {in_gigabytes(size)}, and {in_gigabytes(here.free)} of memory are free. {error}"
+        ) from error
 
 
 def like(array: Any, shape: Sequence[int], dtype: np.typing.DTypeLike, what: str) -> Any:

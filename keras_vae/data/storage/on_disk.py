@@ -56,6 +56,8 @@ class OnDisk:
         self._open = _Open(io.FileIO(file) if is_path else file)  # type: ignore[arg-type]
         self.place = place if place is not None else Path(str(self._open.name)).parent
         self.shape, self.dtype, self._offset = tuple(int(n) for n in shape), np.dtype(dtype), offset
+        status = os.fstat(self._open.file.fileno())
+        self._stamp = (status.st_size, status.st_mtime_ns) if is_path else None
         # Of what is never written to, if somebody has looked: (smallest, largest, whether there is NaN), and of rows.
         self.known: tuple[float, float, bool] | None = None
         self.checksums: np.ndarray | None = None
@@ -63,8 +65,9 @@ class OnDisk:
     @classmethod
     def of_memmap(cls, array: np.memmap) -> "OnDisk | None":
         """The file that an array is a map of; None for a part of one, and other orders of bytes or of rows."""
-        whole = isinstance(array.base, mmap.mmap) and array.flags.c_contiguous and array.dtype.isnative
-        if not whole or array.filename is None or array.ndim == 0 or array.dtype.hasobject:
+        is_whole = isinstance(array.base, mmap.mmap) and array.flags.c_contiguous and array.dtype.isnative
+        # What was written to a map of mode "c" is not in the file.
+        if not is_whole or array.filename is None or array.mode == "c" or array.ndim == 0:
             return None
         array.flush()
         return cls(array.filename, array.shape, array.dtype, array.offset)
@@ -88,7 +91,7 @@ class OnDisk:
         """Write a row, or those of a slice without a step."""
         start, stop, _ = index.indices(len(self)) if isinstance(index, slice) else (index, index + 1, 1)
         rows = np.ascontiguousarray(np.broadcast_to(values, (stop - start, *self.shape[1:])), self.dtype)
-        content = memoryview(rows.reshape(-1).view(np.uint8))
+        content = rows.reshape(-1).view(np.uint8).data
         with self._open.lock:
             self._open.file.seek(self._offset + start * self._row)
             done = 0
@@ -110,15 +113,21 @@ class OnDisk:
             IndexError: for numbers of no row.
             OSError: for a file that has been cut off, and what the system says.
         """
+        if self._stamp is not None:
+            status = os.fstat(self._open.file.fileno())
+            if (status.st_size, status.st_mtime_ns) != self._stamp:
+                raise OSError(f"{str(self._open.name)!r} was changed while its data were in use. Start again.")
         rows = np.asarray(rows, np.int64)
         if len(rows) and not (rows.min() >= 0 and rows.max() < len(self)):
             raise IndexError(f"rows from {rows.min()} to {rows.max()} of an array of {len(self)}")
         result = np.empty((len(rows), *self.shape[1:]), self.dtype)
-        content, size = memoryview(result.reshape(-1).view(np.uint8)), self._row
+        if result.size == 0:
+            return result
+        content, size = result.reshape(-1).view(np.uint8).data, self._row
         # Neighbours in the file and in the result are read at once.
         order = np.argsort(rows, kind="stable")
         is_next = (np.diff(rows[order]) == 1) & (np.diff(order) == 1)
-        starts = np.flatnonzero(np.concatenate([[True], ~is_next])) if len(rows) else np.zeros(0, np.int64)
+        starts = np.flatnonzero(np.concatenate([[True], ~is_next]))
         pieces = [
             (int(order[start]) * size, int(rows[order[start]]) * size + self._offset, int(stop - start) * size)
             for start, stop in zip(starts, [*starts[1:], len(rows)], strict=True)

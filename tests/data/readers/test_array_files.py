@@ -118,7 +118,7 @@ def test_damaged_and_hostile_array_files_are_named(tmp_path):
         "text.npy": "no numpy array",
         "text.npz": "no .npz file",
         "flipped.npz": "damaged",
-        "bomb.npy": "8192.0 GB",
+        "bomb.npy": "truncated",
         "bomb.npz": "8192.0 GB",
     }
     for name, message in messages.items():

@@ -13,7 +13,7 @@ from PIL import Image
 from sources import picture, rows_of
 
 from keras_vae import data
-from keras_vae.data import examples
+from keras_vae.data.storage import keeping
 
 pytestmark = pytest.mark.usefixtures("own_cache")
 
@@ -236,10 +236,10 @@ def test_file_names_that_are_no_text_are_no_obstacle(tmp_path):
 def test_images_that_would_not_fit_into_memory_are_refused(tmp_path, monkeypatch):
     for k in range(3):
         picture(tmp_path / f"{k}.png", size=(64, 64))
-    monkeypatch.setattr(examples, "_available_memory", lambda: 3 * 64 * 64 * 3 - 1)
-    with pytest.raises(ValueError, match=r"The 3 images .* memory are free.*resize"):
-        data.read_splits(tmp_path)
-    assert data.read_splits(tmp_path, resize=(32, 32)).train.event_shape == (32, 32, 3)
+    monkeypatch.setattr(keeping, "available_memory", lambda: 3 * 64 * 64 * 3 - 1)
+    with pytest.raises(ValueError, match=r"The 3 images .* memory are free.*data.memory.*resize"):
+        data.read_splits(tmp_path, memory="ram")
+    assert data.read_splits(tmp_path, memory="ram", resize=(32, 32)).train.event_shape == (32, 32, 3)
 
 
 @pytest.mark.parametrize("wrapper", ["pictures", "pictures/pictures", "a/b/c"])

@@ -145,6 +145,44 @@ def test_a_dataset_of_tensorflow_datasets_by_name(tfds_folder, monkeypatch):
         assert np.array_equal(np.rint(x[:, 0, 0, 0] * 255) % 2, y)
 
 
+@pytest.mark.parametrize("form", ["tfrecord", "array_record", "parquet"])
+def test_a_folder_that_tensorflow_datasets_has_written_whatever_its_format(form, tmp_path, monkeypatch):
+    monkeypatch.setenv("KERAS_VAE_CACHE", str(tmp_path / "cache"))
+    builder = TinyPicturesForTests(data_dir=tmp_path / "tfds", file_format=form)
+    builder.download_and_prepare()
+    options = {"resize": (8, 8), "fit": "stretch", "labels": True}
+    splits = data.read_splits(str(builder.data_path), **options)
+    assert splits.class_names == ("plain", "fancy") and (len(splits.train), len(splits.test)) == (10, 4)
+    x, y = next(iter(splits.train.dataset(10)))
+    numbers = np.rint(x[:, 0, 0, 0] * 255).astype(int)
+    assert sorted(numbers) == list(range(10)) and np.array_equal(numbers % 2, y)
+    # Interrupted after six, it goes on with the seventh.
+    check, seen = named.checked_images, []
+
+    def interrupted(pixels, what, missing=False):
+        if len(seen) == 6:
+            raise KeyboardInterrupt
+        seen.append(int(pixels[0, 0, 0, 0]))
+        return check(pixels, what, missing)
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(named, "checked_images", interrupted)
+        data.read_splits(str(builder.data_path), memory="disk", **options)
+    monkeypatch.setattr(named, "checked_images", lambda pixels, *rest: seen.append(int(pixels[0, 0, 0, 0])) or pixels)
+    for _ in range(2):
+        again = data.read_splits(str(builder.data_path), memory="disk", **options)
+        assert seen[:10] == numbers.tolist() and len(seen) == 10 + 4
+        for one, other in zip(splits.train.dataset(10), again.train.dataset(10), strict=True):
+            assert all(np.array_equal(a, b) for a, b in zip(one, other, strict=True))
+    assert again.fingerprint == splits.fingerprint and again.train.on_disk
+
+
+def test_a_folder_whose_dataset_cannot_be_opened_is_named(tmp_path):
+    (tmp_path / named.PREPARED).write_text("{")
+    with pytest.raises(ValueError, match="cannot be opened"):
+        data.read_splits(tmp_path)
+
+
 def test_mnist():
     if not os.environ.get("TFDS_DATA_DIR"):
         pytest.skip("needs MNIST in the folder that TFDS_DATA_DIR names")
