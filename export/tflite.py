@@ -32,7 +32,7 @@ from keras_vae.models.vae import VAE
 # The encoder stands in the decoder's file where its weights take at most so many bytes there, else in its own.
 LARGEST_GUEST = 2**20
 ENCODER = ("auto", "inside", "beside", "none")
-_OF_IMAGES = ("encode", "encode_indices", "reconstruct")
+_OF_IMAGES = ("encode", "encode_indices", "reconstruct", "score")
 # What the converter says of an operation, and those of matrices, which LiteRT does not have.
 _LACKING = re.compile(r"'tf\.(\w+)' op is neither")
 _OF_MATRICES = re.compile(r"Matrix(DiagPart|TriangularSolve|Solve|Inverse)|Cholesky|^Qr$|SelfAdjointEig|^Svd$")

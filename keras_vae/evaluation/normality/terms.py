@@ -23,9 +23,9 @@ def noise(vae: VAE, num_samples: int, seed: int = 0) -> np.ndarray:
     E_q of what is linear in z is then exact, with the variance of other terms smaller (antithetic variates).
     """
     half = -(-num_samples // 2)
-    pair = seeds.as_pair(seed)
-    with tf.device("CPU:0"):
-        drawn = tf.random.stateless_normal([half, 1, vae.prior.latent_dim], pair).numpy()
+    # In the graph of an export it is a constant.
+    with tf.init_scope(), tf.device("CPU:0"):
+        drawn = tf.random.stateless_normal([half, 1, vae.prior.latent_dim], seeds.as_pair(seed)).numpy()
     return np.concatenate([drawn, -drawn])[:num_samples]
 
 
@@ -57,15 +57,24 @@ def evaluated(vae: VAE, num_samples: int, seed: int = 0) -> Evaluated:
 
     names = (ELBO, LOG_PROB, RECONSTRUCTION, KL)
     signature = {name: tf.TensorSpec([], tf.float32) for name in names}
+    # Outside of graphs a row would take longer to be prepared than to be computed.
+    one = tf.function(one, autograph=False)
     return lambda x, c: tf.map_fn(one, (x,) if c is None else (x, c), fn_output_signature=signature)
+
+
+def scores_together(vae: VAE) -> bool:
+    """Whether `evaluated` computes all examples at once, by the operations of networks and densities alone."""
+    certain = all(vae.certainties) and not vae.encodes_as_a_whole
+    return not vae.encoder.posterior.has_density or certain or has_shared_noise(vae)
 
 
 def has_shared_noise(vae: VAE) -> bool:
     """Whether q(z|x) is one Gaussian, so that draws for all examples can be made from the same noise."""
     if type(vae).infer is not VAE.infer or vae.num_levels > 1 or any(vae.certainties) or len(vae.prior.blocks) > 1:
         return False
-    params = tf.zeros([1, int(vae.encoder.posterior.params_size)])
-    return isinstance(vae.encoder.posterior.distribution(params), tfd.MultivariateNormalLinearOperator)
+    with tf.init_scope():
+        q = vae.encoder.posterior.distribution(tf.zeros([1, int(vae.encoder.posterior.params_size)]))
+    return isinstance(q, tfd.MultivariateNormalLinearOperator)
 
 
 def _together(vae: VAE, x: tf.Tensor, condition: tf.Tensor | None, eps: np.ndarray) -> Values:
