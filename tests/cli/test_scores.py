@@ -61,7 +61,7 @@ def test_scores_ranks_and_verdicts_of_pictures_in_class_folders(digits_run, fold
 @pytest.mark.parametrize("kind", ["log_prob", "reconstruction", "kl", "typicality", "complexity"])
 def test_every_kind_and_other_draws(digits_run, folder, tmp_path, ended, kind):
     path = tmp_path / "scores.npz"
-    code, out, err = ended("score", digits_run, folder, "-o", path, "--kind", kind, "--samples", "8", "--seed", "1")
+    code, _, err = ended("score", digits_run, folder, "-o", path, "--kind", kind, "--samples", "8", "--seed", "1")
     assert code == 0, err
     with np.load(path) as found:
         assert set(found) == {"scores", "names", "ranks", "normal"}
@@ -74,7 +74,7 @@ def test_a_picture_and_the_test_examples_of_the_run(digits_run, tmp_path, ended)
     assert code == 0, err
     with Image.open(tmp_path / "scores.png") as picture:
         assert min(picture.size) > 300
-    code, out, err = ended("score", digits_run, "-o", tmp_path / "scores.csv")
+    code, _, err = ended("score", digits_run, "-o", tmp_path / "scores.csv")
     ranks = np.array([float(row["rank"]) for row in rows_of(tmp_path / "scores.csv")])
     assert 0.4 < ranks.mean() < 0.6
 
