@@ -69,7 +69,5 @@ def check_ranks(
     found = np.concatenate([result.outputs["score"] for result in results])
     own = auroc(found[:count], found[count:])
     report.errors.setdefault(SIGNATURE, {}).update({"AUROC": own, "AUROC, expected": known})
-    detail = (
-        f"AUROC {own:.4f}, expected {known:.4f} to within {LARGEST:g}: {count} examples, and with {share:.0%} mixed"
-    )
+    detail = f"AUROC {own:.4f}, expected {known:.4f} to within {LARGEST:g}: {count} examples, then {share:.0%} mixed"
     report.checks.append(Check(name, abs(own - known) <= LARGEST, detail))

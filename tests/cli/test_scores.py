@@ -70,7 +70,7 @@ def test_every_kind_and_other_draws(digits_run, folder, tmp_path, ended, kind):
 
 @pytest.mark.slow
 def test_a_picture_and_the_test_examples_of_the_run(digits_run, tmp_path, ended):
-    code, out, err = ended("score", digits_run, "-o", tmp_path / "scores.png")
+    code, _, err = ended("score", digits_run, "-o", tmp_path / "scores.png")
     assert code == 0, err
     with Image.open(tmp_path / "scores.png") as picture:
         assert min(picture.size) > 300

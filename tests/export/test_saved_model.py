@@ -16,7 +16,7 @@ import tensorflow as tf
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 
 import keras_vae as kv
-from keras_vae import export, files, likelihoods, networks, posteriors, priors
+from keras_vae import evaluation, export, files, likelihoods, networks, posteriors, priors
 from keras_vae.export import publish, saved_model
 from keras_vae.export.proof import fresh, warmup
 from keras_vae.export.proof.fresh import Call
