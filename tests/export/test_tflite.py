@@ -24,6 +24,7 @@ from keras_vae.distributions import scales
 from keras_vae.distributions.grid import clipped_logistic_mean
 from keras_vae.distributions.support import Support
 from keras_vae.export import calibration, metadata, publish, tflite
+from keras_vae.export.errors import ExportError
 from keras_vae.export.proof import fresh
 from keras_vae.export.proof.fresh import Call
 from keras_vae.export.proof.report import Report
@@ -298,6 +299,11 @@ def test_scores_in_8_bits_tell_anomalies_as_well_and_others_are_left_out(vae, di
     assert 0.7 < found["AUROC, expected"] < 1 and abs(found["AUROC"] - found["AUROC, expected"]) <= 0.005
     (check,) = [check for check in report.checks if check.name.startswith("tells anomalies")]
     assert check.passed and f"AUROC {found['AUROC']:.4f}" in check.detail
+    export.to_tflite(vae, tmp_path / "exact.tflite")
+    again = export.verify(tmp_path / "model.tflite", against=tmp_path / "exact.tflite", examples=digits[:512])
+    assert again.errors["score_64"]["AUROC, expected"] == pytest.approx(found["AUROC, expected"], abs=0.05)
+    with pytest.raises(ExportError, match="at least 64"):
+        export.verify(tmp_path / "model.tflite", against=tmp_path / "exact.tflite", examples=digits[:5])
     # In 8 bits throughout, as every other signature is.
     monkeypatch.setattr(tflite.metadata, "without_weights", lambda *_: set())
     report = export.to_tflite(vae, tmp_path / "model.tflite", "int8", calibration=digits[:512])
