@@ -107,6 +107,7 @@ def score(
     if normal is not None:
         _check_classes(normal, labels)
     held_out = _held_out(opened, num_samples, seed)
+    mean = _typical_mean(opened, held_out) if kind == TYPICALITY else None
     is_picture, kept = output.suffix.lower() == ".png", []
     parts: list[dict[str, np.ndarray]] = []
     with counted(console, "scoring", len(given)) as move:
@@ -115,10 +116,10 @@ def score(
             kept += [x] * is_picture
             move(len(x))
     values = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
-    if kind == TYPICALITY:
-        values[TYPICALITY] = typical(values[LOG_PROB], _typical_mean(opened, held_out))
+    if mean is not None:
+        values[TYPICALITY] = typical(values[LOG_PROB], mean)
     found = values[kind]
-    own = None if held_out is None else held_out[kind]
+    own = None if held_out is None else held_out.get(kind)
     limit = None if own is None else own.threshold(quantile)
     ranks = None if own is None else own.ranks(found)
     is_normal = None if limit is None else (found >= limit).astype(int)
@@ -188,7 +189,7 @@ def _held_out(opened: Opened, num_samples: int, seed: int) -> dict[str, HeldOut]
 
 
 def _typical_mean(opened: Opened, held_out: Mapping[str, HeldOut] | None) -> float:
-    if held_out is not None:
+    if held_out is not None and LOG_PROB in held_out:
         return held_out[LOG_PROB].mean
     raise ConfigError(
         f"--kind {TYPICALITY} compares with held-out examples, which {opened.run} does not know: give the run folder."
