@@ -139,7 +139,7 @@ def score(
         )
     if normal is not None and labels is not None:
         good = np.isin(labels, list(normal))
-        console.print(evaluation.detection(found[good], found[~good]))
+        console.print(str(evaluation.detection(found[good], found[~good])))
 
 
 def _labels(given: Given, paths: Sequence[str]) -> np.ndarray:

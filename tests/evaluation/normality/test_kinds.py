@@ -10,12 +10,12 @@ from tensorflow_probability import distributions as tfd
 import keras_vae as kv
 from keras_vae import evaluation, likelihoods, networks, objectives, posteriors, priors
 from keras_vae.evaluation.normality import kinds
-from keras_vae.models.ladder import LadderDecoder, LadderEncoder
 
 D, L, N = 5, 2, 64
 WEIGHT = np.array([[1.0, 0.5, -0.3, 0.8, 0.1], [0.9, -0.2, 0.4, 0.6, -0.7]])
-BIAS, SCALE, SPREAD = np.array([0.3, -0.1, 0.2, 0.0, 0.5]), 0.7, np.array([0.6, 0.4])
-SLOPE = 0.3 * WEIGHT.T
+BIAS, SCALE, SPREAD = np.array([0.3, -0.1, 0.2, 0.0, 0.5]), 0.7, np.array([0.6, 0.55])
+# Near the exact posterior, and not that itself.
+SLOPE = 0.9 * WEIGHT.T @ np.linalg.inv(WEIGHT @ WEIGHT.T + SCALE**2 * np.eye(L))
 
 
 @pytest.fixture(scope="module")
@@ -120,15 +120,12 @@ def test_with_many_draws_it_is_the_elbo_of_the_model(posterior):
     error = np.std(terms.log_weights, axis=0) / np.sqrt(2000)
     found = evaluation.scores(vae, x, num_samples=2000)
     np.testing.assert_array_less(np.abs(found - terms.elbo), 6 * error + 1e-3)
-    np.testing.assert_allclose(
-        evaluation.scores(vae, x, "log_prob", 2000), vae.log_prob(x, 2000, seed=3), atol=float(20 * error.max()) + 1e-3
-    )
 
 
 def test_a_hierarchy_and_a_conditional_model_are_scored():
     ladder = kv.VAE(
-        LadderEncoder(networks.mlp([8, 8]), posteriors.MultivariateNormalDiag(2), [3]),
-        LadderDecoder(networks.mlp([8, 8]), likelihoods.Bernoulli(parts.SHAPE), [3]),
+        parts.encoder("ladder_mlp", [8, 8], posteriors.MultivariateNormalDiag(2)),
+        parts.decoder("ladder_mlp", [8, 8], likelihoods.Bernoulli(parts.SHAPE)),
         priors.StandardNormal(2),
     )
     ladder.build()
