@@ -13,6 +13,8 @@ _IDENTIFIER = b"TFL3"
 _ALIGNMENT = 16
 # Builtin by name only: what runs is registered by whoever runs it.
 _ELSEWHERE = {"CUSTOM", "DELEGATE", "CALL", "PLACEHOLDER_FOR_GREATER_OP_CODES", "STABLEHLO_CUSTOM_CALL"}
+# Of which all others of a score stay in 32 bits.
+_PRODUCTS = {"FULLY_CONNECTED", "CONV_2D", "DEPTHWISE_CONV_2D", "TRANSPOSE_CONV", "BATCH_MATMUL"}
 
 
 class _Builder(flatbuffers.Builder):
@@ -73,9 +75,31 @@ def signatures(model: bytes) -> list[str]:
     return [root.SignatureDefs(i).SignatureKey().decode() for i in range(root.SignatureDefsLength())]
 
 
+def without_weights(model: bytes, signature: str) -> set[str]:
+    """The names of what the operators of signatures that begin so give, but for products with weights."""
+    root = schema.Model.GetRootAs(model, 0)
+    names, found = _names_of_codes(root), set()
+    graphs = {
+        definition.SubgraphIndex()
+        for definition in map(root.SignatureDefs, range(root.SignatureDefsLength()))
+        if definition.SignatureKey().decode().startswith(signature)
+    }
+    for graph in map(root.Subgraphs, graphs):
+        for operator in map(graph.Operators, range(graph.OperatorsLength())):
+            if names[operator.OpcodeIndex()] not in _PRODUCTS:
+                found |= {graph.Tensors(int(index)).Name().decode() for index in operator.OutputsAsNumpy()}
+    return found
+
+
 def operators(model: bytes) -> set[str]:
     """The names of all operators used, such as `FULLY_CONNECTED`; those that are not builtin as `CUSTOM name`."""
     root = schema.Model.GetRootAs(model, 0)
+    codes = _names_of_codes(root)
+    graphs = [root.Subgraphs(index) for index in range(root.SubgraphsLength())]
+    return {codes[graph.Operators(i).OpcodeIndex()] for graph in graphs for i in range(graph.OperatorsLength())}
+
+
+def _names_of_codes(root: Any) -> list[str]:
     names = {number: name for name, number in vars(schema.BuiltinOperator).items() if not name.startswith("_")}
     codes = []
     for index in range(root.OperatorCodesLength()):
@@ -83,5 +107,4 @@ def operators(model: bytes) -> set[str]:
         custom = code.CustomCode()
         number = max(code.BuiltinCode(), code.DeprecatedBuiltinCode())
         codes.append(f"CUSTOM {custom.decode()}" if custom else names.get(number, str(number)))
-    graphs = [root.Subgraphs(index) for index in range(root.SubgraphsLength())]
-    return {codes[graph.Operators(i).OpcodeIndex()] for graph in graphs for i in range(graph.OperatorsLength())}
+    return codes

@@ -38,8 +38,8 @@ def to_saved_model(
     """Writes ``directory/version`` for TensorFlow Serving, after it passed every check.
 
     The model is rebuilt in float32 whatever its dtype policy. Signatures: `serving_default` = `decode`, `sample`,
-    `encode`, `reconstruct`, `log_likelihood`, as `keras_vae.export.signatures.signatures` lists them; one that the
-    model cannot have is left out, and the report says why. Beside the versions stand `models.config`,
+    `encode`, `reconstruct`, `log_likelihood`, `score`, as `keras_vae.export.signatures.signatures` lists them; one that
+    the model cannot have is left out, and the report says why. Beside the versions stand `models.config`,
     `batching.config` and `SERVING.md` with the commands that serve it.
 
     Args:

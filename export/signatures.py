@@ -10,7 +10,10 @@ from tensorflow_probability import distributions as tfd
 
 from keras_vae.conditions import condition_for
 from keras_vae.distributions.gaussian import cooled
+from keras_vae.evaluation.normality.kinds import NUM_SAMPLES
+from keras_vae.evaluation.normality.terms import ELBO, RECONSTRUCTION, evaluated, scores_together
 from keras_vae.export.draw import NoTransform, draw, draw_by_rows, level_noise
+from keras_vae.models import inputs
 from keras_vae.models.vae import VAE
 
 Outputs = dict[str, tf.Tensor]
@@ -41,6 +44,7 @@ def signatures(vae: VAE) -> dict[str, Signature]:
     | `encode_indices` | `x`: with a codebook | `indices` [None, height, width], int32 |
     | `decode_indices` | `indices` [None, height, width], int32: with a codebook | `mean` of p(x given their vectors) |
     | `log_likelihood` | `z`, `x` | log p(x given z) [None], in nats; NaN where x has values outside the support |
+    | `score` | `x` | how normal x is [None], in nats: `evaluation.scores(vae, x)`; NaN likewise |
 
     `serving_default` is `decode`. A `scale` is [None, L] where the posterior factorises, else the [None, L, L] matrix
     S of loc + S eps. Those of a conditional model also take `condition` [None, ...], int32 for labels; the answer to a
@@ -104,22 +108,36 @@ def signatures(vae: VAE) -> dict[str, Signature]:
         p, _ = vae.decoder.descend(vae.encoder.posterior.point(q), features, None, given, False)
         return {"mean": _known(vae, condition, p.mean())}
 
+    def supported(flat: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        """x [N, values] with another value where one lies outside the support, and which rows have none of those.
+
+        It would be an index outside a table of levels, and fail the other rows as well.
+        """
+        low, high = vae.decoder.likelihood.support
+        inside = tf.math.is_finite(flat) & (flat >= low) & (flat <= high)
+        if vae.missing:
+            inside |= tf.math.is_nan(flat)
+        return tf.where(inside, flat, tf.ones_like(flat) * min(max(0.0, low), high)), tf.reduce_all(inside, axis=1)
+
     def log_likelihood(z: tf.Tensor, x: tf.Tensor, condition: tf.Tensor | None = None) -> Outputs:
         z, x = tf.ensure_shape(z, latent), tf.ensure_shape(x, event)
         # Fails where z and x have different numbers of rows; the optimizer may remove a reshape that would.
         values = math.prod(event[1:])
         both = tf.concat([tf.reshape(x, [-1, values]), z], axis=1)
-        flat = both[:, :values]
-        # A value outside the support would be an index outside a table of levels, and fail the other rows as well.
-        low, high = vae.decoder.likelihood.support
-        inside = tf.math.is_finite(flat) & (flat >= low) & (flat <= high)
-        if vae.missing:
-            inside |= tf.math.is_nan(flat)
-        x = tf.reshape(tf.where(inside, flat, tf.ones_like(flat) * min(max(0.0, low), high)), [-1, *event[1:]])
+        flat, inside = supported(both[:, :values])
+        x = tf.reshape(flat, [-1, *event[1:]])
         condition = _in_shape(vae, condition, z)
         p = vae.decoder(z, condition=condition_for(vae.decoder, condition), training=False)
         value = _known(vae, condition, p.log_prob(x))
-        return {"log_likelihood": tf.where(tf.reduce_all(inside, axis=1), value, math.nan)}
+        return {"log_likelihood": tf.where(inside, value, math.nan)}
+
+    def score(x: tf.Tensor, condition: tf.Tensor | None = None) -> Outputs:
+        inputs.refuse_targets(vae)
+        condition = _in_shape(vae, condition, x)
+        flat, inside = supported(tf.reshape(tf.ensure_shape(x, event), [-1, math.prod(event[1:])]))
+        values = evaluated(vae, NUM_SAMPLES)(tf.reshape(flat, [-1, *event[1:]]), condition)
+        value = _known(vae, condition, values.get(ELBO, values[RECONSTRUCTION]))
+        return {"score": tf.where(inside, value, math.nan)}
 
     def given(*parts: Any) -> dict[str, tf.TensorSpec]:
         return condition_spec(vae) if any(part.condition is not None for part in parts) else {}
@@ -134,6 +152,13 @@ def signatures(vae: VAE) -> dict[str, Signature]:
         "encode": Signature(encode, {"x": x_spec, **given(vae.encoder)}),
         "reconstruct": Signature(reconstruct, {"x": x_spec, **given(vae.encoder, vae.decoder)}),
         "log_likelihood": Signature(log_likelihood, {"z": z_spec, "x": x_spec, **given(vae.decoder)}),
+        "score": Signature(
+            score,
+            {"x": x_spec, **given(vae.encoder, vae.decoder, vae.prior)},
+            builtin=scores_together(vae),
+            note=f"by {NUM_SAMPLES} draws, the same for all x"
+            + ("" if scores_together(vae) else ", of one x after the other by TFP's sampling; not in TFLite files"),
+        ),
     }
     if posterior.num_codes is not None:
         spec = tf.TensorSpec([None, *posterior.indices_shape], tf.int32, "indices")
@@ -204,6 +229,10 @@ def meanings(vae: VAE) -> dict[str, str]:
         "log_likelihood": (
             f"log p(x given z) in nats, summed over all values of x, {nats}; NaN where x lies outside of its values. "
             "It is not log p(x), which is an integral over z: `vae.log_prob` estimates that"
+        ),
+        "score": (
+            "how normal x is to the model, in nats: the higher, the more. Below a low quantile of the scores of "
+            "held-out examples, which `report.json` of a run has, it is not; NaN where x lies outside of its values"
         ),
     }
     if posterior.num_codes is not None:

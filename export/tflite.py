@@ -16,12 +16,13 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from keras_vae import files
+from keras_vae import files, internals
 from keras_vae.arguments import check_choice
 from keras_vae.export import calibration as typical
 from keras_vae.export import metadata, publish
 from keras_vae.export.errors import ExportError, TargetError
 from keras_vae.export.proof import battery
+from keras_vae.export.proof.ranks import SIGNATURE, check_ranks
 from keras_vae.export.proof.report import FILE, Report, dump
 from keras_vae.export.proof.tflite_checks import QUANTIZATIONS, check_tflite
 from keras_vae.export.saved_model import describe, eager, now, precision_note, reason_of, trace, write_functions
@@ -32,7 +33,7 @@ from keras_vae.models.vae import VAE
 # The encoder stands in the decoder's file where its weights take at most so many bytes there, else in its own.
 LARGEST_GUEST = 2**20
 ENCODER = ("auto", "inside", "beside", "none")
-_OF_IMAGES = ("encode", "encode_indices", "reconstruct")
+_OF_IMAGES = ("encode", "encode_indices", "reconstruct", "score")
 # What the converter says of an operation, and those of matrices, which LiteRT does not have.
 _LACKING = re.compile(r"'tf\.(\w+)' op is neither")
 _OF_MATRICES = re.compile(r"Matrix(DiagPart|TriangularSolve|Solve|Inverse)|Cholesky|^Qr$|SelfAdjointEig|^Svd$")
@@ -253,6 +254,8 @@ class _Device:
                 content = self._convert(Path(folder), names)
                 temporary.write_bytes(metadata.write(content, self._facts(names)))
                 report = check_tflite(temporary, self._expected(names), self._given)
+                if self._shown is not None and report.harmless and SIGNATURE in names:
+                    check_ranks(report, temporary, self._scores, self._shown)
                 wrong = {
                     self._functions[name].of: check.detail
                     for check in report.checks
@@ -299,6 +302,8 @@ class _Device:
         with warnings.catch_warnings():
             # The converter calibrates by an interpreter that its own package has deprecated.
             warnings.filterwarnings("ignore", message=r"\s*Warning: tf.lite.Interpreter is deprecated")
+            if self._quantization == "int8" and SIGNATURE in names:  # 8 bits would round its sums
+                return internals.partly_quantized(converter, lambda found: metadata.without_weights(found, "score"))
             content: bytes = converter.convert()
         return content
 
@@ -319,6 +324,9 @@ class _Device:
             "num_weights": sum(weight.size for weight in weights),
             "weights_sha256": hashlib.sha256(b"".join(np.ascontiguousarray(w).tobytes() for w in weights)).hexdigest(),
         }
+
+    def _scores(self, given: battery.Arrays) -> np.ndarray:
+        return next(iter(eager(self._table["score"], (len(given["x"]),), given).values()))["score"]
 
     def _expected(self, names: Sequence[str]) -> battery.Expected:
         of = {name: self._functions[name].of for name in names}

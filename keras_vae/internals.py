@@ -150,6 +150,25 @@ def write_fingerprint(folder: str) -> bytes:
     return content
 
 
+def partly_quantized(converter: tf.lite.TFLiteConverter, in_float: Callable[[bytes], set[str]]) -> bytes:
+    """What a converter to 8 bits gives, with some operators left in float32.
+
+    `tf.lite.experimental.QuantizationDebugger` does the same, with a data set for its debugging and one signature.
+
+    Args:
+        converter: with its representative data set.
+        in_float: of the calibrated model, the names of the tensors whose operators stay in float32.
+    """
+    from tensorflow.lite.python.convert import mlir_quantize
+
+    converter._experimental_calibrate_only = True
+    calibrated = converter.convert()
+    content: bytes = mlir_quantize(
+        calibrated, input_data_type=tf.float32, output_data_type=tf.float32, denylisted_nodes=in_float(calibrated)
+    )
+    return content
+
+
 def slurm_lists() -> Any:
     """TensorFlow's readers of Slurm's lists of hosts and tasks; its resolver sorts n10 before n9."""
     from tensorflow.python.distribute.cluster_resolver import slurm_cluster_resolver

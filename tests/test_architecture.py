@@ -40,7 +40,7 @@ FLOORS = {
     "training": 3,
     "models": 5,
     "evaluation": 6,
-    "export": 6,
+    "export": 7,
     "disentanglement": 7,
     "pictures": 7,
     "callbacks": 8,

@@ -2,6 +2,7 @@
 
 import functools
 import importlib
+import inspect
 
 import keras
 import numpy as np
@@ -154,3 +155,15 @@ def test_variables_without_values_are_announced_and_none_is_left():
     with keras.StatelessScope():
         pass  # at its end Keras makes the values of all that have none
     assert keras.layers.Dense(2)(np.ones((1, 3), "float32")).shape == (1, 2)
+
+
+def test_the_converter_stops_after_the_calibration_and_takes_names_of_what_stays_in_float():
+    """What that is worth, `tests/export/test_tflite.py` measures: scores that tell anomalies."""
+    from tensorflow.lite.python.convert import mlir_quantize
+
+    traced = tf.function(lambda x: x + 1.0).get_concrete_function(tf.TensorSpec([1, 2]))
+    converter = tf.lite.TFLiteConverter.from_concrete_functions([traced])
+    assert converter._experimental_calibrate_only is False
+    assert {"input_data_type", "output_data_type", "denylisted_nodes"} <= set(
+        inspect.signature(mlir_quantize).parameters
+    )

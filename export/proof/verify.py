@@ -5,7 +5,11 @@ that are known to be harmless, in processes that may not take much.
 """
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
+
+import numpy as np
 
 from keras_vae.arguments import check_count, check_number
 from keras_vae.export import publish
@@ -14,6 +18,7 @@ from keras_vae.export.proof import battery, fresh, warmup
 from keras_vae.export.proof.battery import Expected, Plan, Tolerance
 from keras_vae.export.proof.fresh import GENEROUS, Call, FreshProcessError, Limits, Result
 from keras_vae.export.proof.graph_checks import check_graph, declared_bytes, read_signatures, served
+from keras_vae.export.proof.ranks import ROWS, SIGNATURE, check_ranks, scores_of
 from keras_vae.export.proof.report import FILE, Check, Report, check_recorded, measure_files
 from keras_vae.export.proof.tflite_checks import check_tflite
 from keras_vae.export.proof.warmup import Record
@@ -26,7 +31,14 @@ _BEFORE = "log_prob"
 _OTHER_FORMS = ("saved_model.pbtxt", "saved_model.cpb")
 
 
-def verify(path: str | os.PathLike[str], *, memory: int | None = None, seconds: float | None = None) -> Report:
+def verify(
+    path: str | os.PathLike[str],
+    *,
+    memory: int | None = None,
+    seconds: float | None = None,
+    against: str | os.PathLike[str] | None = None,
+    examples: Any = None,
+) -> Report:
     """Checks an export by a static look and by running it in fresh processes.
 
     A SavedModel runs in the C++ loader of TensorFlow Serving with XLA disabled, a `.tflite` file in `ai-edge-litert`;
@@ -41,6 +53,10 @@ def verify(path: str | os.PathLike[str], *, memory: int | None = None, seconds: 
         path: a version folder, a folder of versions (the highest is taken), or a `.tflite` file.
         memory: bytes that running it may take; 1.3 GB and eight times its size unless given. Heeded on Linux.
         seconds: after which each process is ended; 120 and one for each MiB unless given.
+        against: for a `.tflite` file with the signature `score`, such a file of the same model in float32: the scores
+            must tell anomalies as well, to within an AUROC of 0.005, on the examples and on the same with some of the
+            values of each mixed with those of others.
+        examples: then, normal examples [N, ...], at least 64 and better 512; or {"x": these, "condition": theirs}.
 
     Returns:
         The report; all its checks passed.
@@ -57,7 +73,10 @@ def verify(path: str | os.PathLike[str], *, memory: int | None = None, seconds: 
         limits = _limits(sum(_held(file) for file in _files(target)), memory, seconds)
         report = check_saved_model(target, limits=limits)
     elif target.is_file():
-        report = check_tflite(target, limits=_limits(_held(target), memory, seconds))
+        limits = _limits(_held(target), memory, seconds)
+        report = check_tflite(target, limits=limits)
+        if against is not None:
+            _compare(report, target, Path(against), examples, limits)
     elif os.path.lexists(target):
         raise ExportError(
             f"{path} is neither a folder nor a regular file: give a SavedModel's folder or a .tflite file"
@@ -65,6 +84,19 @@ def verify(path: str | os.PathLike[str], *, memory: int | None = None, seconds: 
     else:
         raise ExportError(f"{path} does not exist: give a SavedModel's folder or a .tflite file")
     return report.require(str(target))
+
+
+def _compare(report: Report, file: Path, other: Path, examples: Any, limits: Limits) -> None:
+    shown = {
+        name: np.asarray(x) for name, x in (examples if isinstance(examples, Mapping) else {"x": examples}).items()
+    }
+    if not other.is_file() or other.suffix != ".tflite" or shown["x"].ndim < 2 or len(shown["x"]) < ROWS:
+        raise ExportError(f"against= is a .tflite file, with examples= [N, ...], N at least {ROWS}, of normal ones")
+    beside = check_tflite(other, limits=limits).require(str(other))
+    missing = [str(path) for path, of in ((file, report), (other, beside)) if SIGNATURE not in of.errors]
+    if missing:
+        raise ExportError(f"{missing[0]} has no signature {SIGNATURE}: a large encoder, with score, has its own file")
+    check_ranks(report, file, lambda given: scores_of(other, given, limits), shown, limits)
 
 
 def _limits(size: int, memory: int | None, seconds: float | None) -> Limits:

@@ -236,7 +236,7 @@ print("tensorflow" in sys.modules)
 
 VERBS = [
     *("train", "evaluate", "plot", "export", "compare", "info", "sample", "encode", "reconstruct"),
-    *("impute", "interpolate", "configs", "parts"),
+    *("impute", "interpolate", "score", "configs", "parts"),
 ]
 
 

@@ -9,7 +9,7 @@ import tensorflow as tf
 from tensorflow.core.protobuf.saved_model_pb2 import SavedModel
 
 import keras_vae as kv
-from keras_vae import export, objectives, posteriors, priors
+from keras_vae import evaluation, export, objectives, posteriors, priors
 from keras_vae.export import metadata, saved_model
 from keras_vae.export.proof import fresh, permitted
 from keras_vae.export.proof.fresh import Call
@@ -79,7 +79,7 @@ def test_every_part_has_every_signature(combination):
     """Without writing anything: the graphs of all signatures, and their answers to rows that are alone or not."""
     vae = make(*combination)
     traced, left_out = saved_model._trace(vae)
-    names = {"decode", "sample", "encode", "reconstruct", "log_likelihood"}
+    names = {"decode", "sample", "encode", "reconstruct", "log_likelihood", "score"}
     names |= {"encode_indices", "decode_indices"} if combination[0] == "quantized" else set()
     # p(x given z) of the top level of a hierarchy is an integral over the levels below.
     names -= {"log_likelihood"} if parts.is_ladder(combination[3]) else set()
@@ -109,6 +109,11 @@ def test_every_part_has_every_signature(combination):
         np.testing.assert_allclose(
             call["log_likelihood"](z=z, x=tf.constant(x), **given)["log_likelihood"], expected, rtol=1e-4, atol=1e-3
         )
+    of_examples = x if c is None else (x, c)
+    kind = "elbo" if vae.encoder.posterior.has_density else "reconstruction"
+    np.testing.assert_allclose(
+        call["score"](x=tf.constant(x), **given)["score"], evaluation.scores(vae, of_examples, kind), rtol=1e-4
+    )
     encoded = call["encode"](x=tf.constant(x), **given)
     assert set(encoded) in ({"loc", "scale"}, {"loc"}, {"point"}, {"point", "indices"})
     assert all(np.isfinite(value).all() and value.shape[0] == 5 for value in encoded.values())

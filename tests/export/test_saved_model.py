@@ -16,7 +16,7 @@ import tensorflow as tf
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 
 import keras_vae as kv
-from keras_vae import export, files, likelihoods, networks, posteriors, priors
+from keras_vae import evaluation, export, files, likelihoods, networks, posteriors, priors
 from keras_vae.export import publish, saved_model
 from keras_vae.export.proof import fresh, warmup
 from keras_vae.export.proof.fresh import Call
@@ -24,7 +24,7 @@ from keras_vae.export.proof.warmup import Record
 from keras_vae.export.signatures import meanings, signatures
 
 L, EVENT = export_models.LATENT, export_models.EVENT
-SIGNATURES = {"serving_default", "decode", "sample", "encode", "reconstruct", "log_likelihood"}
+SIGNATURES = {"serving_default", "decode", "sample", "encode", "reconstruct", "log_likelihood", "score"}
 
 
 @pytest.fixture(scope="module")
@@ -63,6 +63,7 @@ def test_every_signature_answers_as_keras_does(vae, base, digits):
         Call("encode", {"x": x}),
         Call("reconstruct", {"x": x}),
         Call("log_likelihood", {"z": z, "x": x}),
+        Call("score", {"x": x}),
         Call("sample", {"seed": np.arange(18, dtype="int32").reshape(9, 2)}),
     ]
     response = fresh.run(base / "1", calls)
@@ -76,7 +77,8 @@ def test_every_signature_answers_as_keras_does(vae, base, digits):
     np.testing.assert_allclose(served[2]["scale"], q.stddev(), atol=1e-5)
     np.testing.assert_allclose(served[3]["mean"], vae.reconstruct(x), atol=1e-5)
     np.testing.assert_allclose(served[4]["log_likelihood"], vae.decode(z).log_prob(x), rtol=1e-5)
-    np.testing.assert_allclose(served[5]["mean"], vae.decode(served[5]["z"]).mean(), atol=1e-5)
+    np.testing.assert_allclose(served[5]["score"], evaluation.scores(vae, x), rtol=1e-5)
+    np.testing.assert_allclose(served[6]["mean"], vae.decode(served[6]["z"]).mean(), atol=1e-5)
 
 
 def test_signatures_have_named_inputs_and_outputs_with_a_free_first_dimension(base):

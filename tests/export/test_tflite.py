@@ -18,12 +18,13 @@ from ai_edge_litert.interpreter import Interpreter
 from tensorflow_probability import bijectors as tfb
 
 import keras_vae as kv
-from keras_vae import export, likelihoods, networks, posteriors, priors
+from keras_vae import evaluation, export, likelihoods, networks, posteriors, priors
 from keras_vae.conditions import Image
 from keras_vae.distributions import scales
 from keras_vae.distributions.grid import clipped_logistic_mean
 from keras_vae.distributions.support import Support
 from keras_vae.export import calibration, metadata, publish, tflite
+from keras_vae.export.errors import ExportError
 from keras_vae.export.proof import fresh
 from keras_vae.export.proof.fresh import Call
 from keras_vae.export.proof.report import Report
@@ -74,6 +75,7 @@ def test_every_signature_answers_as_keras_does(quantization, vae, digits, export
         "encode": ({"x": x}, {"loc": vae.encode(x).mean(), "scale": vae.encode(x).stddev()}),
         "reconstruct": ({"x": x}, {"mean": vae.reconstruct(x)}),
         "log_likelihood": ({"z": z, "x": x}, {"log_likelihood": vae.decode(z).log_prob(x)}),
+        "score": ({"x": x}, {"score": evaluation.scores(vae, x)}),
     }
     if quantization == "int8":
         del answers["log_likelihood"]
@@ -277,9 +279,9 @@ def test_a_large_encoder_has_a_file_of_its_own_which_goes_when_it_is_not_written
     report = export.to_tflite(vae, decoder)
     assert report.encoder.path == encoder and report.facts["encoder_file"] == "encoder.tflite"
     assert set(report.left_out) == {"reconstruct"} and "both files" in report.left_out["reconstruct"]
-    assert set(report.encoder.errors) == both("encode")
+    assert set(report.encoder.errors) == both("encode", "score")
     assert set(report.errors) == {"serving_default", "sample", *both("decode", "sample", "log_likelihood")}
-    assert 0.9 * weights < encoder.stat().st_size < decoder.stat().st_size
+    assert encoder.stat().st_size > 0.9 * 4 * (vae.encoder.count_params() + vae.decoder.count_params())
     assert set(record_of(tmp_path)) == {"decoder.tflite", "encoder.tflite"}
     assert export.verify(decoder).ok and export.verify(encoder).ok
     served = fresh.run(encoder, [Call("encode_1", {"x": digits[:1]})]).results[0].outputs
@@ -291,15 +293,34 @@ def test_a_large_encoder_has_a_file_of_its_own_which_goes_when_it_is_not_written
 
 
 @pytest.mark.slow
+def test_scores_in_8_bits_tell_anomalies_as_well_and_others_are_left_out(vae, digits, tmp_path, monkeypatch):
+    report = export.to_tflite(vae, tmp_path / "model.tflite", "int8", calibration=digits[:512])
+    found = report.errors["score_64"]
+    assert 0.7 < found["AUROC, expected"] < 1 and abs(found["AUROC"] - found["AUROC, expected"]) <= 0.005
+    (check,) = [check for check in report.checks if check.name.startswith("tells anomalies")]
+    assert check.passed and f"AUROC {found['AUROC']:.4f}" in check.detail
+    export.to_tflite(vae, tmp_path / "exact.tflite")
+    again = export.verify(tmp_path / "model.tflite", against=tmp_path / "exact.tflite", examples=digits[:512])
+    assert again.errors["score_64"]["AUROC, expected"] == pytest.approx(found["AUROC, expected"], abs=0.05)
+    with pytest.raises(ExportError, match="at least 64"):
+        export.verify(tmp_path / "model.tflite", against=tmp_path / "exact.tflite", examples=digits[:5])
+    # In 8 bits throughout, as every other signature is.
+    monkeypatch.setattr(tflite.metadata, "without_weights", lambda *_: set())
+    report = export.to_tflite(vae, tmp_path / "model.tflite", "int8", calibration=digits[:512])
+    assert "score" in report.left_out and not any(name.startswith("score") for name in report.errors)
+
+
+@pytest.mark.slow
 def test_where_the_encoder_goes_can_be_said(digits, tmp_path):
     vae = export_models.make()
     for where in ("beside", "none"):
         report = export.to_tflite(vae, tmp_path / "digits_int8.tflite", "int8", encoder=where, calibration=digits[:300])
         assert set(report.errors) == {"serving_default", *both("decode")}
+        assert report.encoder is None or set(report.encoder.errors) == both("encode", "score")
         assert (tmp_path / "digits_int8_encoder.tflite").exists() == (where == "beside")
     assert report.left_out["encode"] == 'encoder="none"'
     report = export.to_tflite(vae, tmp_path / "all.tflite", "int8", encoder="inside", calibration=digits[:300])
-    assert set(report.errors) == {"serving_default", *both("decode", "encode", "reconstruct")}
+    assert set(report.errors) == {"serving_default", *both("decode", "encode", "reconstruct", "score")}
 
 
 @pytest.mark.slow

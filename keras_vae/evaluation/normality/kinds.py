@@ -2,7 +2,6 @@
 
 import math
 import zlib
-from collections.abc import Collection, Mapping
 from typing import Any
 
 import numpy as np
@@ -75,18 +74,16 @@ def scores(
     refuse_kind(vae, kind)
     if reference is not None and kind != TYPICALITY:
         raise ValueError(f"reference= is of kind='{TYPICALITY}', and this is {kind!r}: leave it out.")
-    if kind not in (TYPICALITY, COMPLEXITY):
-        found = all_scores(vae, data, num_samples, seed)[kind]
-        if kind == KL and all(vae.certainties) and len(found) > 1 and not np.ptp(found):
-            raise ValueError(
-                "All codes are equally likely to the prior of this model, so that the KL is the same number for every "
-                "example: take another kind."
-            )
-        return found
-    kept: list[np.ndarray] = []
-    each = all_scores(vae, data, num_samples, seed, kept)
-    mean = reference_mean(vae, reference, num_samples, seed, data) if kind == TYPICALITY else None
-    return with_derived(each, np.concatenate(kept), mean, (kind,))[kind]
+    each = all_scores(vae, data, num_samples, seed, complexity=kind == COMPLEXITY)
+    if kind == TYPICALITY:
+        return typical(each[LOG_PROB], reference_mean(vae, reference, num_samples, seed, data))
+    found = each[kind]
+    if kind == KL and all(vae.certainties) and len(found) > 1 and not np.ptp(found):
+        raise ValueError(
+            "All codes are equally likely to the prior of this model, so that the KL is the same number for every "
+            "example: take another kind."
+        )
+    return found
 
 
 def refuse_kind(vae: VAE, kind: str) -> None:
@@ -119,9 +116,16 @@ def kinds_of(vae: VAE) -> tuple[str, ...]:
 
 
 def all_scores(
-    vae: VAE, data: Any, num_samples: int, seed: int, kept: list[np.ndarray] | None = None
+    vae: VAE, data: Any, num_samples: int = NUM_SAMPLES, seed: int = 0, complexity: bool = False
 ) -> dict[str, np.ndarray]:
-    """The scores that need no reference, each float64 [N], in one pass; the data are added to `kept`.
+    """The scores that need no reference, each float64 [N], in one pass.
+
+    Args:
+        vae: the model.
+        data: as in `scores`.
+        num_samples: K.
+        seed: of the draws.
+        complexity: whether that is among them.
 
     Raises:
         ValueError: for data that the model cannot take, and none.
@@ -135,32 +139,17 @@ def all_scores(
     run, parts = vae.compiled_methods.get(vae, name, evaluated(vae, num_samples, tf.constant(pair))), []
     for x, condition in inputs.example_batches(vae, data, None, rows):
         if len(x):
-            parts.append({key: value.numpy() for key, value in run(tf.convert_to_tensor(x), condition).items()})
-            if kept is not None:
-                kept.append(np.asarray(x))
+            part = {key: value.numpy() for key, value in run(tf.convert_to_tensor(x), condition).items()}
+            parts.append({**part, COMPLEXITY: part[LOG_PROB] + compressed(np.asarray(x))} if complexity else part)
     if not parts:
         raise ValueError("There are no data to score: the first batch is empty.")
     joined = {key: np.concatenate([part[key] for part in parts]).astype("float64") for key in parts[0]}
     return {key: -value if key == KL else value for key, value in joined.items()}
 
 
-def with_derived(
-    found: Mapping[str, np.ndarray], x: np.ndarray, mean: float | None, kinds: Collection[str]
-) -> dict[str, np.ndarray]:
-    """The scores of `all_scores`, and those of the kinds that are made of them.
-
-    Args:
-        found: by kind, [N].
-        x: the examples, [N, *event_shape].
-        mean: log p of what is normal, for `typicality`.
-        kinds: that are asked for.
-    """
-    values = dict(found)
-    if TYPICALITY in kinds and mean is not None:
-        values[TYPICALITY] = -np.abs(values[LOG_PROB] - mean)
-    if COMPLEXITY in kinds:
-        values[COMPLEXITY] = values[LOG_PROB] + compressed(x)
-    return values
+def typical(log_prob: np.ndarray, mean: float) -> np.ndarray:
+    """-|log p(x) - m|, [N]."""
+    return -np.abs(log_prob - mean)
 
 
 def compressed(x: np.ndarray) -> np.ndarray:

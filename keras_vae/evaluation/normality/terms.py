@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -10,7 +11,7 @@ from tensorflow_probability import distributions as tfd
 from keras_vae import seeds
 from keras_vae.conditions import condition_for
 from keras_vae.models.vae import VAE
-from keras_vae.terms import Terms, latent_group
+from keras_vae.terms import Terms, drawn, latent_groups
 
 ELBO, LOG_PROB, RECONSTRUCTION, KL = "elbo", "log_prob", "reconstruction", "kl"
 Values = dict[str, tf.Tensor]
@@ -23,9 +24,9 @@ def noise(vae: VAE, num_samples: int, seed: int = 0) -> np.ndarray:
     E_q of what is linear in z is then exact, with the variance of other terms smaller (antithetic variates).
     """
     half = -(-num_samples // 2)
-    pair = seeds.as_pair(seed)
-    with tf.device("CPU:0"):
-        drawn = tf.random.stateless_normal([half, 1, vae.prior.latent_dim], pair).numpy()
+    # In the graph of an export it is a constant.
+    with tf.init_scope(), tf.device("CPU:0"):
+        drawn = tf.random.stateless_normal([half, 1, vae.prior.latent_dim], seeds.as_pair(seed)).numpy()
     return np.concatenate([drawn, -drawn])[:num_samples]
 
 
@@ -41,50 +42,70 @@ def evaluated(vae: VAE, num_samples: int, seed: int = 0) -> Evaluated:
     other q, each is drawn from by itself, with the same seed. A certain q has one draw. Of a plain autoencoder, which
     has no densities of z, there is `reconstruction` alone.
     """
-    posterior = vae.encoder.posterior
+    posterior, pair = vae.encoder.posterior, seeds.as_pair(seed)
     if not posterior.has_density:
-        return lambda x, c: {RECONSTRUCTION: vae.infer(x, condition=c).log_likelihood[0]}
+        return lambda x, c: {
+            RECONSTRUCTION: _terms(vae, x, c, lambda q: posterior.point(q)[tf.newaxis]).log_likelihood[0]
+        }
     if has_shared_noise(vae):
-        eps = noise(vae, num_samples, seed)
-        return lambda x, c: _together(vae, x, c, eps)
+        eps = tf.constant(noise(vae, num_samples, seed))
+        return lambda x, c: _named(_terms(vae, x, c, lambda q: q.loc + q.scale.matvec(eps)))
     if all(vae.certainties) and not vae.encodes_as_a_whole:
-        return lambda x, c: _of_terms(vae.infer(x, 1, seed, c))
+        return lambda x, c: _named(_terms(vae, x, c, lambda q: drawn(q, 1, pair)))
     draws = 1 if all(vae.certainties) else num_samples
 
     def one(row: tuple[tf.Tensor, ...]) -> Values:
         x, *rest = (part[tf.newaxis] for part in row)
-        return {name: value[0] for name, value in _of_terms(vae.infer(x, draws, seed, *rest)).items()}
+        if type(vae).infer is not VAE.infer:
+            terms = vae.infer(x, draws, pair, *rest)
+        else:
+            terms = _terms(vae, x, rest[0] if rest else None, lambda q: drawn(q, draws, pair), pair)
+        return {name: value[0] for name, value in _named(terms).items()}
 
     names = (ELBO, LOG_PROB, RECONSTRUCTION, KL)
     signature = {name: tf.TensorSpec([], tf.float32) for name in names}
+    # Outside of graphs a row would take longer to be prepared than to be computed.
+    one = tf.function(one, autograph=False)
     return lambda x, c: tf.map_fn(one, (x,) if c is None else (x, c), fn_output_signature=signature)
+
+
+def scores_together(vae: VAE) -> bool:
+    """Whether `evaluated` computes all examples at once, by the operations of networks and densities alone."""
+    certain = all(vae.certainties) and not vae.encodes_as_a_whole
+    return not vae.encoder.posterior.has_density or certain or has_shared_noise(vae)
 
 
 def has_shared_noise(vae: VAE) -> bool:
     """Whether q(z|x) is one Gaussian, so that draws for all examples can be made from the same noise."""
     if type(vae).infer is not VAE.infer or vae.num_levels > 1 or any(vae.certainties) or len(vae.prior.blocks) > 1:
         return False
-    params = tf.zeros([1, int(vae.encoder.posterior.params_size)])
-    return isinstance(vae.encoder.posterior.distribution(params), tfd.MultivariateNormalLinearOperator)
+    with tf.init_scope():
+        q = vae.encoder.posterior.distribution(tf.zeros([1, int(vae.encoder.posterior.params_size)]))
+    return isinstance(q, tfd.MultivariateNormalLinearOperator)
 
 
-def _together(vae: VAE, x: tf.Tensor, condition: tf.Tensor | None, eps: np.ndarray) -> Values:
-    q = vae.encoder(x, condition=condition_for(vae.encoder, condition), training=False)
-    q = getattr(q, "tensor_distribution", q)
+def _terms(
+    vae: VAE, x: tf.Tensor, condition: tf.Tensor | None, draw: Callable[[Any], Any], seed: tf.Tensor | None = None
+) -> Terms:
+    """The terms of `VAE.infer` at draws that are given, without its checks: they would be assertions in an export.
+
+    Args:
+        vae: the model.
+        x: [B, *event_shape].
+        condition: one for each, or None.
+        draw: of q(z|x), z [K, B, L], or z and log q(z|x) [K, B].
+        seed: of the lower levels of a hierarchy.
+    """
     p = vae.prior.distribution(encoder=vae.encoder, condition=condition_for(vae.prior, condition))
-    z = q.loc + q.scale.matvec(tf.constant(eps))
-    given = condition_for(vae.decoder, condition)
-    log_likelihood = vae.decoder(z, condition=given, training=False).log_prob(x)
-    group = latent_group(q, p, z)
-    log_weights = log_likelihood + group.log_p - group.log_q
-    return _named(log_likelihood, group.kl, log_weights)
+    q, features = vae.encoder.ascend(x, condition=condition_for(vae.encoder, condition), training=False)
+    found = draw(q)
+    z, log_q = found if isinstance(found, tuple) else (found, None)
+    likelihood, levels = vae.decoder.descend(z, features, seed, condition_for(vae.decoder, condition), False)
+    groups = [*latent_groups(q, p, z, log_q, vae.encoder.posterior.densities), *levels]
+    return Terms(likelihood.log_prob(x), groups, likelihood)
 
 
-def _of_terms(terms: Terms) -> Values:
-    return _named(terms.log_likelihood, terms.kl, terms.log_weights)
-
-
-def _named(log_likelihood: tf.Tensor, kl: tf.Tensor, log_weights: tf.Tensor) -> Values:
-    expected = tf.reduce_mean(log_likelihood, axis=0)
+def _named(terms: Terms) -> Values:
+    expected, log_weights = tf.reduce_mean(terms.log_likelihood, axis=0), terms.log_weights
     log_prob = tf.reduce_logsumexp(log_weights, axis=0) - math.log(int(log_weights.shape[0]))
-    return {ELBO: expected - kl, LOG_PROB: log_prob, RECONSTRUCTION: expected, KL: kl}
+    return {ELBO: expected - terms.kl, LOG_PROB: log_prob, RECONSTRUCTION: expected, KL: terms.kl}

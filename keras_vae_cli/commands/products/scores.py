@@ -12,11 +12,13 @@ from keras_vae import data, evaluation, files, pictures
 from keras_vae.data.readers import array_files, tables
 from keras_vae.evaluation.normality.held_out import HeldOut
 from keras_vae.evaluation.normality.kinds import (
+    COMPLEXITY,
     NUM_SAMPLES,
     TYPICALITY,
     all_scores,
     kinds_of,
-    with_derived,
+    refuse_kind,
+    typical,
 )
 from keras_vae.evaluation.normality.terms import ELBO, LOG_PROB, RECONSTRUCTION
 from keras_vae.models.vae import VAE
@@ -48,16 +50,15 @@ def of_held_out(
     of = "validation" if splits.validation else "test"
     examples = run_folder.some(splits.validation or splits.test, HELD_OUT)
     parts: list[dict[str, np.ndarray]] = []
-    kept: list[np.ndarray] = []
     begun = time.monotonic()
     for first in range(0, len(examples), BLOCK):
         block = examples.subset(range(first, min(first + BLOCK, len(examples)))).dataset(BLOCK)
-        parts.append(all_scores(vae, block, num_samples, seed, kept))
+        parts.append(all_scores(vae, block, num_samples, seed, COMPLEXITY in kinds))
         if time.monotonic() - begun > SECONDS:
             break
     values = {kind: np.concatenate([part[kind] for part in parts]) for kind in parts[0]}
-    mean = float(values[LOG_PROB].mean()) if LOG_PROB in values else None
-    values = with_derived(values, np.concatenate(kept), mean, kinds)
+    if LOG_PROB in values:
+        values[TYPICALITY] = typical(values[LOG_PROB], float(values[LOG_PROB].mean()))
     if not all(np.isfinite(found).all() for found in values.values()):
         console.print("Some held-out examples have no finite score, so that none are kept for `keras-vae score`.")
         return None
@@ -100,26 +101,29 @@ def score(
     kinds = kinds_of(vae)
     if kind is None:
         kind = ELBO if ELBO in kinds else RECONSTRUCTION
-    evaluation.scores(vae, [], kind) if kind not in kinds else None  # says why
+    refuse_kind(vae, kind)
     given = read_given(opened, paths, condition, np.random.default_rng(seed))
     labels = None if normal is None else _labels(given, paths)
     if normal is not None:
         _check_classes(normal, labels)
     held_out = _held_out(opened, num_samples, seed)
-    parts, kept = [], []
+    mean = _typical_mean(opened, held_out) if kind == TYPICALITY else None
+    is_picture, kept = output.suffix.lower() == ".png", []
+    parts: list[dict[str, np.ndarray]] = []
     with counted(console, "scoring", len(given)) as move:
         for x, c in given.batches():
-            parts.append(all_scores(vae, x if c is None else (x, c), num_samples, seed))
-            kept.append(x)
+            parts.append(all_scores(vae, x if c is None else (x, c), num_samples, seed, kind == COMPLEXITY))
+            kept += [x] * is_picture
             move(len(x))
     values = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
-    mean = _typical_mean(opened, held_out, num_samples, seed) if kind == TYPICALITY else None
-    found = with_derived(values, np.concatenate(kept), mean, (kind,))[kind]
-    own = None if held_out is None else held_out[kind]
+    if mean is not None:
+        values[TYPICALITY] = typical(values[LOG_PROB], mean)
+    found = values[kind]
+    own = None if held_out is None else held_out.get(kind)
     limit = None if own is None else own.threshold(quantile)
     ranks = None if own is None else own.ranks(found)
     is_normal = None if limit is None else (found >= limit).astype(int)
-    if output.suffix.lower() == ".png":
+    if is_picture:
         figure = pictures.scores(found, own, np.concatenate(kept), limit, kind, given.names, n=LOWEST)
         write_picture(output, figure, force)
     else:
@@ -135,7 +139,7 @@ def score(
         )
     if normal is not None and labels is not None:
         good = np.isin(labels, list(normal))
-        console.print(evaluation.detection(found[good], found[~good]))
+        console.print(str(evaluation.detection(found[good], found[~good])))
 
 
 def _labels(given: Given, paths: Sequence[str]) -> np.ndarray:
@@ -184,8 +188,8 @@ def _held_out(opened: Opened, num_samples: int, seed: int) -> dict[str, HeldOut]
     return None if found is None else {k: HeldOut.from_dict(numbers) for k, numbers in found["held_out"].items()}
 
 
-def _typical_mean(opened: Opened, held_out: Mapping[str, HeldOut] | None, num_samples: int, seed: int) -> float:
-    if held_out is not None:
+def _typical_mean(opened: Opened, held_out: Mapping[str, HeldOut] | None) -> float:
+    if held_out is not None and LOG_PROB in held_out:
         return held_out[LOG_PROB].mean
     raise ConfigError(
         f"--kind {TYPICALITY} compares with held-out examples, which {opened.run} does not know: give the run folder."

@@ -1,0 +1,99 @@
+"""`keras-vae score`: files that hold what the call in Python gives, ranks by the run's own quantiles, and refusals."""
+
+import csv
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from keras_vae import evaluation, load
+from keras_vae.evaluation.normality import HeldOut
+
+
+def rows_of(path):
+    with path.open(newline="") as stream:
+        return list(csv.DictReader(stream))
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """Class folders: noise, and pictures with a light middle."""
+    path = tmp_path_factory.mktemp("judged") / "pictures"
+    rng = np.random.default_rng(0)
+    for k in range(6):
+        for name, picture in (("noise", rng.random((8, 8)) > 0.3), ("middle", np.pad(np.ones((4, 4)), 2))):
+            (path / name).mkdir(parents=True, exist_ok=True)
+            Image.fromarray((picture * 255).astype("uint8")).save(path / name / f"{k}.png")
+    return path
+
+
+def test_a_run_keeps_the_scores_of_held_out_examples(digits_run):
+    section = json.loads((digits_run / "report.json").read_text())["scores"]
+    assert section["of"] == "validation" and section["num_samples"] == 16 and section["seed"] == 0
+    kinds = {"elbo", "log_prob", "reconstruction", "kl", "typicality", "complexity"}
+    assert set(section["held_out"]) == kinds
+    for numbers in section["held_out"].values():
+        kept = HeldOut.from_dict(numbers)
+        assert kept.num_examples > 100 and kept.quantiles[0] <= kept.mean <= kept.quantiles[-1]
+
+
+def test_scores_ranks_and_verdicts_of_pictures_in_class_folders(digits_run, folder, tmp_path, ended):
+    command = ("score", digits_run, folder, "-o", tmp_path / "scores.csv", "--normal", "middle", "--quantile", "0.05")
+    code, out, err = ended(*command)
+    assert code == 0, err
+    assert "AUROC" in out and "6 anomalies among 6 normal examples" in out and "held-out examples" in out
+    rows = rows_of(tmp_path / "scores.csv")
+    assert list(rows[0]) == ["name", "score", "rank", "normal", "label"]
+    assert [row["label"] for row in rows] == ["middle"] * 6 + ["noise"] * 6
+    x = np.stack([np.asarray(Image.open(folder / row["name"])) for row in rows])[..., None] / np.float32(255)
+    scores = evaluation.scores(load(digits_run / "vae.keras"), x)
+    np.testing.assert_allclose([float(row["score"]) for row in rows], scores, rtol=1e-5)
+    kept = HeldOut.from_dict(json.loads((digits_run / "report.json").read_text())["scores"]["held_out"]["elbo"])
+    np.testing.assert_allclose([float(row["rank"]) for row in rows], kept.ranks(scores), atol=1e-4)
+    assert [int(row["normal"]) for row in rows] == list((scores >= kept.threshold(0.05)).astype(int))
+    assert not any(int(row["normal"]) for row in rows[6:])
+    code, _, err = ended(*command)
+    assert code != 0 and "--force" in err
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["log_prob", "reconstruction", "kl", "typicality", "complexity"])
+def test_every_kind_and_other_draws(digits_run, folder, tmp_path, ended, kind):
+    path = tmp_path / "scores.npz"
+    code, _, err = ended("score", digits_run, folder, "-o", path, "--kind", kind, "--samples", "8", "--seed", "1")
+    assert code == 0, err
+    with np.load(path) as found:
+        assert set(found) == {"scores", "names", "ranks", "normal"}
+        assert np.isfinite(found["scores"]).all() and ((found["ranks"] >= 0) & (found["ranks"] <= 1)).all()
+
+
+@pytest.mark.slow
+def test_a_picture_and_the_test_examples_of_the_run(digits_run, tmp_path, ended):
+    code, _, err = ended("score", digits_run, "-o", tmp_path / "scores.png")
+    assert code == 0, err
+    with Image.open(tmp_path / "scores.png") as picture:
+        assert min(picture.size) > 300
+    code, _, err = ended("score", digits_run, "-o", tmp_path / "scores.csv")
+    ranks = np.array([float(row["rank"]) for row in rows_of(tmp_path / "scores.csv")])
+    assert 0.4 < ranks.mean() < 0.6
+
+
+def test_what_cannot_be_scored_is_refused(digits_run, folder, tmp_path, ended):
+    for arguments, words in (
+        (("--normal", "dark"), "the classes of the data are middle, noise"),
+        (("--normal", "middle", "noise"), "nothing to tell"),
+        (("--quantile", "2"), "from 0 to 1"),
+        (("--kind", "novelty"), "novelty"),
+    ):
+        code, _, err = ended("score", digits_run, folder, "-o", tmp_path / "x.csv", *arguments)
+        assert code != 0 and words in err
+    np.save(tmp_path / "rows.npy", np.zeros((3, 8, 8, 1), "float32"))
+    code, _, err = ended("score", digits_run, tmp_path / "rows.npy", "-o", tmp_path / "x.csv", "--normal", "0")
+    assert code == 2 and "labels" in err
+    file = digits_run / "vae.keras"
+    code, _, err = ended("score", file, tmp_path / "rows.npy", "-o", tmp_path / "x.csv", "--kind", "typicality")
+    assert code == 2 and "run folder" in err
+    assert not (tmp_path / "x.csv").exists()
+    code, out, err = ended("score", file, tmp_path / "rows.npy", "-o", tmp_path / "x.csv")
+    assert code == 0 and "no ranks" in out and list(rows_of(tmp_path / "x.csv")[0]) == ["name", "score"]
