@@ -33,11 +33,23 @@ class ComposedCodes(Quantizer):
         # Each has codes of its own, of the same kind.
         self.base = base
         self.others = [base._like() for _ in range(count - 1)]
+        for stream, leaf in enumerate(self.leaves):
+            leaf.stream = stream
+
+    @property
+    def remedy(self) -> str:  # type: ignore[override]
+        """That of the base."""
+        return self.base.remedy
 
     @property
     def parts(self) -> list[Quantizer]:
         """All of them."""
         return [self.base, *self.others]
+
+    @property
+    def leaves(self) -> list[Quantizer]:
+        """Those that are made of no others."""
+        return [leaf for part in self.parts for leaf in part.leaves]
 
     def build_codes(self) -> None:
         """Make those of all."""

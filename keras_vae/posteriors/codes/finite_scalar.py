@@ -41,6 +41,8 @@ class FiniteScalar(Quantizer):
         ValueError: for fewer levels, or more codes than an int32 can count.
     """
 
+    remedy = "whiten=True, which spreads the features over all levels; fewer levels, or fewer numbers with more levels."
+
     def __init__(self, levels: Sequence[int], grid: Sequence[int], whiten: bool = True, **kwargs: Any) -> None:
         checked = check_levels(levels)
         half = np.array(checked) // 2

@@ -51,6 +51,7 @@ class LookupFree(Quantizer):
     """
 
     stage_scale = 0.5
+    remedy = "A larger diversity_weight or entropy_weight; whiten=True; fewer bits."
 
     def __init__(
         self,

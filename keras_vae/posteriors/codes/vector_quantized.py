@@ -54,6 +54,11 @@ class VectorQuantized(Quantizer):
         ValueError: for sizes that do not fit together, and numbers out of range.
     """
 
+    remedy = (
+        "A larger revive_below or a smaller decay, so that dead codes start again sooner; larger batches; "
+        "objectives.CommittedELBO with a larger commitment_weight, if the features run away from their codes."
+    )
+
     def __init__(
         self,
         latent_dim: int,
@@ -158,7 +163,7 @@ class VectorQuantized(Quantizer):
         """A place for each code, [S, D]: features in random order, each once before any twice; at the first step their
         means, where these are the start."""
         rows = tf.shape(vectors)[0]
-        order = tf.argsort(tf.random.stateless_uniform([rows], seeds.fold_in(0, self.step)))
+        order = tf.argsort(tf.random.stateless_uniform([rows], seeds.fold_in(0, self.step, self.stream)))
         places = tf.gather(vectors, tf.gather(order, tf.math.floormod(tf.range(self.num_codes), tf.maximum(rows, 1))))
         if self.start == "features":
             return places
