@@ -38,6 +38,10 @@ KINDS = {
     "residual_grouped": lambda: posteriors.Residual(posteriors.Grouped(posteriors.FiniteScalar([2], GRID), 2), 2),
 }
 
+# The others take seconds, too.
+EVERYDAY = ("averages", "residual_signs")
+MARKED = [pytest.param(kind, marks=() if kind in EVERYDAY else pytest.mark.slow) for kind in KINDS]
+
 
 def vae_of(posterior, prior=None, objective=None, seed=0):
     keras.utils.set_random_seed(0)
@@ -52,7 +56,7 @@ def vae_of(posterior, prior=None, objective=None, seed=0):
     return vae
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", MARKED)
 def test_every_kind_has_the_same_surface(kind):
     posterior = KINDS[kind]()
     vae = vae_of(posterior)
@@ -333,7 +337,7 @@ def test_whitened_features_have_no_correlation():
         np.testing.assert_array_equal(a, b)
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", MARKED)
 def test_features_that_are_not_finite_and_constant_images_leave_codes_sound(kind):
     posterior = KINDS[kind]()
     posterior.build((None, 8))
