@@ -90,7 +90,7 @@ class Quantizer(Posterior):
         return [self]
 
     @property
-    def usage_shape(self) -> tuple[int, int]:
+    def usage_shape(self) -> tuple[int, int]:  # type: ignore[override]
         """(depth, S)."""
         return self.depth, self.num_codes
 
