@@ -92,7 +92,9 @@ class VectorQuantized(Quantizer):
         if self.learned_by == "averages":
             self.sums = self.add_weight(name="sums", shape=(*shape, self.code_dim), **options)
         else:
-            self.vectors = self.add_weight(name="vectors", shape=(*shape, self.code_dim), initializer="zeros")
+            self.vectors = self.add_weight(
+                name="vectors", shape=(*shape, self.code_dim), initializer="zeros", aggregation="mean"
+            )
 
     @property
     def codebook(self) -> tf.Tensor:
