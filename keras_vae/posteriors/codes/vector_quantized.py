@@ -64,7 +64,7 @@ class VectorQuantized(Quantizer):
         latent_dim: int,
         grid: Sequence[int],
         num_codes: int = 256,
-        decay: float = 0.95,
+        decay: float = 0.9,
         revive_below: float = 0.2,
         learned_by: str = "averages",
         start: str = "features",
