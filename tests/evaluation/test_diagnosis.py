@@ -286,7 +286,7 @@ def test_of_several_codebooks_the_one_that_is_not_used_is_named():
     vae.build()
     posterior.projection.kernel.assign(np.eye(2))
     corners = np.array([[1.0, 1.0], [-1.0, 1.0], [1.0, -1.0], [-1.0, -1.0]])
-    for part, codes in zip(posterior.parts, (corners, 50 * np.arange(1, 5)[:, None] + corners), strict=True):
+    for part, codes in zip(posterior.parts(), (corners, 50 * np.arange(1, 5)[:, None] + corners), strict=True):
         part.counts.assign(np.ones(4))
         part.sums.assign(codes)
     x = np.random.default_rng(0).normal(size=(100, 8)).astype("float32")

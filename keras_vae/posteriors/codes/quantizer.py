@@ -84,9 +84,9 @@ class Quantizer(Posterior):
         """The codebook as it is now; nothing that is made of it has a gradient."""
         raise TypeError(f"{type(self).__name__} must define codes.")
 
-    @property
     def leaves(self) -> list[Any]:
         """The quantisers that it is made of; itself unless it is composed."""
+        # No property: Keras saves what it finds in those of a layer.
         return [self]
 
     @property

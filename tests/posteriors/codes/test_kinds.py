@@ -57,7 +57,7 @@ def vae_of(posterior, prior=None, objective=None, seed=0):
 
 
 @pytest.mark.parametrize("kind", MARKED)
-def test_every_kind_has_the_same_surface(kind):
+def test_every_kind_has_the_same_surface(kind, tmp_path):
     posterior = KINDS[kind]()
     vae = vae_of(posterior)
     history = vae.fit(X, validation_data=(X, None), batch_size=16, epochs=2, verbose=0).history
@@ -87,6 +87,11 @@ def test_every_kind_has_the_same_surface(kind):
     assert history["val_kl"][-1] == pytest.approx(2 * depth * math.log(posterior.num_codes), rel=1e-5)
     np.testing.assert_allclose(vae.log_prob(X[:3], num_samples=5), vae.infer(X[:3], seed=0).elbo, rtol=1e-5)
     assert vae.sample(3, seed=0).shape == (3, 8, 8, 1)
+    vae.save(tmp_path / "vae.keras")
+    loaded = kv.load(tmp_path / "vae.keras")
+    np.testing.assert_array_equal(loaded.encode(X).indices, vae.encode(X).indices)
+    np.testing.assert_array_equal(loaded.sample(3, seed=0), vae.sample(3, seed=0))
+    loaded.fit(X[:16], epochs=1, verbose=0)
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -139,7 +144,7 @@ def test_the_sum_of_the_stages_is_the_reconstruction_and_each_takes_what_is_near
     q = vae.encode(X[:4])
     rest, total = np.asarray(q.features), 0.0
     commitment = np.zeros(4)
-    for stage, part in enumerate(posterior.parts):
+    for stage, part in enumerate(posterior.parts()):
         codebook = np.asarray(part.codebook)
         nearest = np.linalg.norm(rest[:, :, np.newaxis] - codebook, axis=-1).argmin(axis=-1)
         np.testing.assert_array_equal(q.indices[..., stage], nearest)
