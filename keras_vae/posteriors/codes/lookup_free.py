@@ -61,7 +61,7 @@ class LookupFree(Quantizer):
         grid: Sequence[int],
         spherical: bool = True,
         entropy_weight: float = 10.0,
-        diversity_weight: float = 4.0,
+        diversity_weight: float = 2.0,
         temperature: float = 0.1,
         whiten: bool = True,
         **kwargs: Any,
