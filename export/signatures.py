@@ -41,8 +41,8 @@ def signatures(vae: VAE) -> dict[str, Signature]:
     | `sample` | `seed` int32 [None, 2] | `z` [None, L] from the prior, `mean` |
     | `encode` | `x` [None, *event_shape] | `loc` and `scale` of q(z given x); `point` if it has neither |
     | `reconstruct` | `x` | `mean` of p(x given z) at the posterior's point |
-    | `encode_indices` | `x`: with a codebook | `indices` [None, height, width], int32 |
-    | `decode_indices` | `indices` [None, height, width], int32: with a codebook | `mean` of p(x given their vectors) |
+    | `encode_indices` | `x`: with a codebook | `indices` [None, height, width], int32, or [None, ..., depth] |
+    | `decode_indices` | `indices`, likewise: with a codebook | `mean` of p(x given their vectors) |
     | `log_likelihood` | `z`, `x` | log p(x given z) [None], in nats; NaN where x has values outside the support |
     | `score` | `x` | how normal x is [None], in nats: `evaluation.scores(vae, x)`; NaN likewise |
 
@@ -304,10 +304,12 @@ def _layout(vae: VAE) -> str:
         return ""
     posterior, latent_dim = vae.encoder.posterior, vae.prior.latent_dim
     if posterior.num_codes is not None:
-        places = " x ".join(str(n) for n in posterior.indices_shape)
+        grid, depth = posterior.indices_shape[:2], posterior.indices_shape[2:]
+        places = " x ".join(str(n) for n in grid)
+        of = f"each of {depth[0]} codes out of" if depth else "out of a codebook of"
         return (
-            f"z is {places} vectors of {latent_dim // math.prod(posterior.indices_shape)} numbers out of a codebook of "
-            f"{posterior.num_codes}; `decode_indices` takes their indices, which `encode` gives too"
+            f"z is {places} vectors of {latent_dim // math.prod(grid)} numbers {of} {posterior.num_codes}; "
+            "`decode_indices` takes their indices, which `encode` gives too"
         )
     parts = [f"a one-hot of {size} classes" if kind == "one-hot" else f"{size} real numbers" for kind, size in blocks]
     return f"z is {', then '.join(parts)}: `sample` and `encode` give it in this form"

@@ -12,6 +12,7 @@ import keras
 import numpy as np
 import tensorflow_probability as tfp
 
+from keras_vae.evaluation.findings.codebook import examine_codes
 from keras_vae.evaluation.findings.finding import Finding
 from keras_vae.evaluation.findings.game import examine_game
 from keras_vae.evaluation.statistics import (
@@ -185,7 +186,11 @@ def _unused(found: LatentStatistics) -> list[Finding]:
 def _codes(vae: VAE, found: LatentStatistics, x: np.ndarray, condition: np.ndarray | None) -> list[Finding]:
     """What is wrong with discrete codes: one-hots, and codebooks."""
     findings = []
+    posterior = vae.encoder.posterior
     for code in found.codes:
+        if posterior.num_codes is not None and posterior.remedy:
+            findings += examine_codes(posterior, code)
+            continue
         size = code.num_classes
         constant = math.log(code.perplexity) < COLLAPSED_NATS
         if constant:

@@ -121,6 +121,7 @@ class CodeStatistics:
     """How the data use a discrete code: a one-hot, or a grid of entries of a codebook.
 
     Attributes:
+        depth: where several indices make a vector, which of them, from 1; 0 where there is one.
         first: dimension of the latents at which it begins.
         size: number of dimensions.
         shares: q(d), the share of each of the S classes over the data and the places of the grid, [S].
@@ -133,6 +134,7 @@ class CodeStatistics:
     shares: np.ndarray
     information: float
     num_draws: int
+    depth: int = 0
 
     @property
     def num_classes(self) -> int:
@@ -348,24 +350,27 @@ def _point(vae: VAE, q: tfd.Distribution, num_groups: int) -> tf.Tensor:
 
 
 def _codes(groups: Sequence[LatentGroup], points: Sequence[tf.Tensor]) -> dict[str, tf.Tensor]:
-    """For each discrete code one row [1, 4 + S]: where it begins, its size, its places, and sums over the batch."""
+    """For each discrete code a row [1, 5 + S]: where it begins, its size, places and depth, and sums over the batch."""
     rows, first = {}, 0
     for group, point in zip(groups, points, strict=True):
         size = int(point.shape[-1])
         if hasattr(group.q, "class_probabilities"):
-            shares, uncertainty = _averaged(group.q.class_probabilities), tf.reduce_sum(group.q.entropy())
-            sums = tf.concat([[first, size, group.q.num_places, uncertainty], tf.reduce_sum(shares, axis=0)], axis=0)
-            rows[f"{CODE}{first}"] = sums[tf.newaxis]
+            shares, uncertainty = group.q.class_probabilities, tf.reduce_sum(group.q.entropy())
+            has_depth = len(shares.shape) == len(group.q.batch_shape) + 2
+            for depth, each in enumerate(tf.unstack(shares, axis=-2), 1) if has_depth else [(0, _averaged(shares))]:
+                place = [first, size, group.q.num_places, depth, uncertainty]
+                sums = tf.concat([place, tf.reduce_sum(each, axis=0)], axis=0)
+                rows[f"{CODE}{first}/{depth}"] = sums[tf.newaxis]
         first += size
     return rows
 
 
 def _code_statistics(rows: np.ndarray, num_examples: int) -> CodeStatistics:
-    """Of the rows of all batches, [batches, 4 + S]."""
-    first, size, places = rows[0, :3].astype(int)
-    uncertainty, shares = rows[:, 3].sum() / num_examples, rows[:, 4:].sum(axis=0) / num_examples
+    """Of the rows of all batches, [batches, 5 + S]."""
+    first, size, places, depth = rows[0, :4].astype(int)
+    uncertainty, shares = rows[:, 4].sum() / num_examples, rows[:, 5:].sum(axis=0) / num_examples
     information = entropy(shares) - float(uncertainty)
-    return CodeStatistics(int(first), int(size), shares, information, num_examples * int(places))
+    return CodeStatistics(int(first), int(size), shares, information, num_examples * int(places), int(depth))
 
 
 def _is_below(group: LatentGroup) -> bool:

@@ -88,6 +88,7 @@ class Posterior(Serializable, keras.layers.Layer):
             `indices`, int32 of as many numbers as `indices_shape` has, of a grid [B, height * width, ...], and `lookup`
             gives z for indices.
         indices_shape: shape of the indices of one example.
+        remedy: what helps where few of the codes come into use, a sentence for `evaluation.diagnose`.
         usage_shape: (depth, S), where depth indices of S codes make a vector and `extras` have their `usage`, so that
             `fit` logs how many are used; None where nobody counts.
         extras: names of the `Terms.extras` that its distributions bring.
@@ -106,6 +107,7 @@ class Posterior(Serializable, keras.layers.Layer):
     num_codes: int | None = None
     indices_shape: tuple[int, ...] = ()
     usage_shape: tuple[int, int] | None = None
+    remedy: str = ""
     extras: frozenset[str] = frozenset()
     is_of_maps: bool = False
     adds_precisions: bool = False

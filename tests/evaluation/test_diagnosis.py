@@ -270,3 +270,26 @@ def test_a_codebook_of_which_little_is_used_is_found():
     posterior.sums.assign(np.full((16, 2), 50.0) * np.arange(1, 17)[:, None])
     (finding,) = [found for found in evaluation.diagnose(vae, x) if found.name == "constant_code"]
     assert finding.value == pytest.approx(1.0)
+    posterior.sums.assign(codes)
+    (finding,) = [found for found in evaluation.diagnose(vae, x[:3]) if found.name == "codebook_larger_than_data"]
+    assert finding.value == 16 and "12 places" in finding.message and not finding.is_harmful
+
+
+def test_of_several_codebooks_the_one_that_is_not_used_is_named():
+    posterior = posteriors.Residual(posteriors.VectorQuantized(8, grid=(2, 2), num_codes=4), 2)
+    vae = kv.VAE(
+        kv.Encoder(networks.mlp([]), posterior),
+        kv.Decoder(networks.mlp([]), likelihoods.Normal((8,), scale=0.5)),
+        priors.UniformCodes.of(posterior),
+        seed=0,
+    )
+    vae.build()
+    posterior.projection.kernel.assign(np.eye(2))
+    corners = np.array([[1.0, 1.0], [-1.0, 1.0], [1.0, -1.0], [-1.0, -1.0]])
+    for part, codes in zip(posterior.parts(), (corners, 50 * np.arange(1, 5)[:, None] + corners), strict=True):
+        part.counts.assign(np.ones(4))
+        part.sums.assign(codes)
+    x = np.random.default_rng(0).normal(size=(100, 8)).astype("float32")
+    (finding,) = [found for found in evaluation.diagnose(vae, x) if "code" in found.name]
+    assert finding.name == "constant_code" and "of stage or group 2" in finding.message
+    assert len(evaluation.latent_statistics(vae, x).codes) == 2

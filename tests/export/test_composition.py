@@ -30,6 +30,10 @@ CHOSEN = [
     ("joint", "joint", "normal", "conv", "unconditional"),
     ("quantized", "codes", "logistic", "conv", "unconditional"),
     ("quantized", "codes", "logistic", "mlp", "label"),
+    ("finite_scalar", "codes_of_levels", "normal", "mlp", "unconditional"),
+    ("lookup_free", "codes_of_bits", "bernoulli", "conv", "unconditional"),
+    ("residual_codes", "codes_of_stages", "bernoulli", "mlp", "unconditional"),
+    ("grouped_codes", "codes_of_groups", "logistic", "mlp", "label"),
     ("diag", "mixture", "logistic", "ladder_conv", "label"),
     ("tril", "standard_normal", "bernoulli", "ladder_mlp", "unconditional"),
 ]

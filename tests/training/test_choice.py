@@ -64,7 +64,9 @@ def test_a_codebook_that_came_into_use_is_kept_and_not_the_fewer_codes_of_the_be
     keras.utils.set_random_seed(0)
     train, test = kv.data.load("digits", batch_size=64, binarize="dynamic")
     vae = kv.VAE(
-        kv.Encoder(networks.mlp([256, 256]), posteriors.VectorQuantized(128, (4, 4), 64)),
+        kv.Encoder(
+            networks.mlp([256, 256]), posteriors.VectorQuantized(128, (4, 4), 64, decay=0.99, revive_below=0.03)
+        ),
         kv.Decoder(networks.mlp([256, 256]), kv.likelihoods.Bernoulli((8, 8, 1))),
         priors.AutoregressiveCodes(128, (4, 4), 64, units=64, num_layers=1),
         objectives.CommittedELBO(0.25),

@@ -166,6 +166,59 @@ print(json.dumps(train_without_noise(vae, x)))
     assert one["evaluated"][1]["loss"] < one["history"]["loss"][0]
 
 
+CODES = """
+def codes(posterior):
+    keras.utils.set_random_seed(0)
+    vae = kv.VAE(
+        kv.Encoder(networks.mlp([8]), posterior),
+        kv.Decoder(networks.mlp([8]), likelihoods.Bernoulli((4, 4, 1))),
+        priors.AutoregressiveCodes.of(posterior, units=8, num_layers=1, num_heads=1),
+        objectives.CommittedELBO(),
+        seed=1,
+    )
+    vae.build()
+    vae.compile(keras.optimizers.SGD(1e-3))
+    return vae
+
+def trained(vae):
+    history = vae.fit(Arrays(x).stream(16, seed=0), steps_per_epoch=4, epochs=3, verbose=0).history
+    found = vae.evaluate(x, batch_size=16, return_dict=True, verbose=0)
+    counts = np.asarray(next(m for m in vae.metrics if m.name == "usage").counts)
+    return {
+        "weights": [w.tolist() for w in vae.get_weights()], "history": history, "found": found,
+        "counts": counts.tolist(),
+    }
+
+levels = lambda: codes(posteriors.FiniteScalar([3, 4], (1, 2)))
+table = lambda: codes(posteriors.Residual(
+    posteriors.VectorQuantized(4, (1, 2), 4, learned_by="gradient", start="kmeans", through="rotation"), 2
+))
+averages = lambda: codes(posteriors.Grouped(posteriors.VectorQuantized(4, (1, 2), 4), 2))
+"""
+
+
+def test_two_replicas_count_and_move_codes_as_one_does():
+    made = "{'levels': levels(), 'table': table(), 'averages': averages()}"
+    dump = "print(json.dumps({name: trained(vae) for name, vae in models.items()}))"
+    one = output(run(CODES + f"models = {made}\n{dump}"))
+    program = f"""
+with tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"]).scope():
+    models = {made}
+{dump}
+"""
+    two = output(run(CODES + program, "[tf.config.LogicalDeviceConfiguration()] * 2"))
+    # Levels and what makes features white: the same.
+    for a, b in zip(two["levels"]["weights"], one["levels"]["weights"], strict=True):
+        np.testing.assert_allclose(a, b, atol=1e-4)
+    for name, depth in (("levels", 1), ("table", 2), ("averages", 2)):
+        counts = np.array(two[name]["counts"])
+        assert counts.sum(axis=1).tolist() == [64 * 2] * depth
+        assert two[name]["found"]["usage"] == pytest.approx(np.mean(counts > 0))
+        assert np.isfinite(two[name]["history"]["loss"]).all()
+        # A table starts at features of one replica, and then is learned from those of both.
+        assert two[name]["found"]["loss"] == pytest.approx(one[name]["found"]["loss"], rel=0.2)
+
+
 @pytest.mark.slow
 def test_a_second_mirrored_strategy_over_other_devices_is_refused():
     program = """

@@ -47,12 +47,15 @@ class Quantized(tfd.Distribution):
     @property
     def extras(self) -> dict[str, tf.Tensor]:
         """`commitment`, the squared distance of the features to their codes, [B], summed over the grid; `usage`, how
-        often each example uses each code, [B, S], of several indices for a vector [B, depth * S]."""
+        often all examples together use each code, [1, S], of several indices for a vector [1, depth * S]."""
         commitment = self.commitment
         if commitment is None:
             distance = self.features - tf.stop_gradient(self._vectors)
             commitment = tf.reduce_sum(tf.square(distance), axis=[-2, -1])
-        return {"commitment": commitment, "usage": self._usage}
+        flat = tf.reshape(self._numbered, [-1])
+        size = self.codes.num_codes * self.codes.depth
+        usage = tf.math.unsorted_segment_sum(tf.ones_like(flat, self.dtype), flat, size)
+        return {"commitment": commitment, "usage": usage[tf.newaxis]}
 
     @property
     def _usage(self) -> tf.Tensor:

@@ -11,8 +11,9 @@ class Finding:
 
     Attributes:
         name: of the kind: "posterior_collapse", "unused_dimensions", "constant_code", "ignored_code", "unused_classes",
-            "scale_at_bound", "kl_without_mean", "train_validation_gap" or "nonfinite"; of a game with a
-            discriminator also "constant_samples", "discriminator_wins", "decoder_waits" or "discriminator_reset".
+            "codebook_larger_than_data", "scale_at_bound", "kl_without_mean", "train_validation_gap" or "nonfinite"; of
+            a game with a discriminator also "constant_samples", "discriminator_wins", "decoder_waits" or
+            "discriminator_reset".
         value: the number that shows it.
         message: what it is, with the number and its unit.
         remedy: what helps.

@@ -33,15 +33,25 @@ class ComposedCodes(Quantizer):
         # Each has codes of its own, of the same kind.
         self.base = base
         self.others = [base._like() for _ in range(count - 1)]
+        for stream, leaf in enumerate(self.leaves()):
+            leaf.stream = stream
 
     @property
+    def remedy(self) -> str:  # type: ignore[override]
+        """That of the base."""
+        return self.base.remedy
+
     def parts(self) -> list[Quantizer]:
         """All of them."""
         return [self.base, *self.others]
 
+    def leaves(self) -> list[Quantizer]:
+        """Those that are made of no others."""
+        return [leaf for part in self.parts() for leaf in part.leaves()]
+
     def build_codes(self) -> None:
         """Make those of all."""
-        for part in self.parts:
+        for part in self.parts():
             part.build_codes()
             # They have no projection of their own.
             part.built = True
@@ -49,7 +59,7 @@ class ComposedCodes(Quantizer):
     def follow(self, step: keras.Variable) -> None:
         """Tell all."""
         super().follow(step)
-        for part in self.parts:
+        for part in self.parts():
             part.follow(step)
 
 
@@ -97,7 +107,7 @@ class ResidualCodes(ComposedCodes):
     @property
     def codes(self) -> Stages:
         """The stages."""
-        return Stages([part.codes for part in self.parts], self._scales, self._offsets)
+        return Stages([part.codes for part in self.parts()], self._scales, self._offsets)
 
     def build_preparation(self) -> None:
         """That of the base."""
@@ -115,7 +125,7 @@ class ResidualCodes(ComposedCodes):
         """Stage by stage."""
         kept = self._kept(tf.shape(vectors)[0]) if training and self.dropout else None
         rest, total, commitment, indices = vectors, tf.zeros_like(vectors), tf.zeros_like(vectors[..., 0]), []
-        each = zip(self.parts, self._scales, self._offsets, strict=True)
+        each = zip(self.parts(), self._scales, self._offsets, strict=True)
         for stage, (part, scale, offset) in enumerate(each):
             coded = part.code(rest / scale - offset, training)
             indices.append(coded.indices)
@@ -158,19 +168,19 @@ class GroupedCodes(ComposedCodes):
     @property
     def codes(self) -> Products:
         """The groups."""
-        return Products([part.codes for part in self.parts])
+        return Products([part.codes for part in self.parts()])
 
     def _pieces(self, vectors: tf.Tensor) -> list[tf.Tensor]:
         return tf.split(vectors, self.num_groups, axis=-1)
 
     def build_preparation(self) -> None:
         """Those of all."""
-        for part in self.parts:
+        for part in self.parts():
             part.build_preparation()
 
     def prepare(self, vectors: tf.Tensor, training: bool = False) -> tf.Tensor:
         """Each piece as its group does."""
-        pairs = zip(self.parts, self._pieces(vectors), strict=True)
+        pairs = zip(self.parts(), self._pieces(vectors), strict=True)
         return tf.concat([part.prepare(piece, training) for part, piece in pairs], axis=-1)
 
     def through(self, vectors: tf.Tensor, values: tf.Tensor) -> tf.Tensor:
@@ -180,7 +190,7 @@ class GroupedCodes(ComposedCodes):
 
     def code(self, vectors: tf.Tensor, training: bool) -> Coded:
         """Group by group."""
-        pairs = zip(self.parts, self._pieces(vectors), strict=True)
+        pairs = zip(self.parts(), self._pieces(vectors), strict=True)
         coded = [part.code(piece, training) for part, piece in pairs]
         return Coded(
             self.codes.join([each.indices for each in coded]),

@@ -41,10 +41,12 @@ class FiniteScalar(Quantizer):
         ValueError: for fewer levels, or more codes than an int32 can count.
     """
 
+    remedy = "whiten=True, which spreads the features over all levels; fewer levels, or fewer numbers with more levels."
+
     def __init__(self, levels: Sequence[int], grid: Sequence[int], whiten: bool = True, **kwargs: Any) -> None:
         checked = check_levels(levels)
         half = np.array(checked) // 2
-        table = Levels(checked, -np.ones(len(half)), 1.0 / half)
+        table = Levels(checked, [-1.0] * len(checked), list(1.0 / half))
         super().__init__(grid, len(checked), table.num_codes, **kwargs)
         self.levels, self._table = checked, table
         self.whitening = Whitening() if check_flag("whiten", whiten) else None

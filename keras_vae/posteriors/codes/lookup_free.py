@@ -21,6 +21,8 @@ from keras_vae.serialization import register
 
 # Entropies of so many bits are taken over all their codes; of more, over pieces of so many.
 ENUMERATED = 8
+# And over so many vectors at most: those of a large data set, encoded at once, would fill the memory.
+MOST_VECTORS = 2**14
 
 
 @register
@@ -51,14 +53,15 @@ class LookupFree(Quantizer):
     """
 
     stage_scale = 0.5
+    remedy = "A larger diversity_weight or entropy_weight; whiten=True; fewer bits."
 
     def __init__(
         self,
         num_bits: int,
         grid: Sequence[int],
         spherical: bool = True,
-        entropy_weight: float = 0.1,
-        diversity_weight: float = 1.0,
+        entropy_weight: float = 10.0,
+        diversity_weight: float = 2.0,
         temperature: float = 0.1,
         whiten: bool = True,
         **kwargs: Any,
@@ -105,9 +108,9 @@ class LookupFree(Quantizer):
         return Coded(indices, values, tf.reduce_sum(tf.square(vectors - values), axis=-1))
 
     def entropies(self, vectors: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        """E H(p(k|e)) and H(E p(k|e)) over vectors [..., D], in nats of one code."""
+        """E H(p(k|e)) and H(E p(k|e)) over vectors [..., D], of many the first, in nats of one code."""
         # |e + c|^2 - |e - c|^2 = 4 e c, bit by bit.
-        logits = 4.0 * self._size / self.temperature * tf.reshape(vectors, [-1, self.code_dim])
+        logits = 4.0 * self._size / self.temperature * tf.reshape(vectors, [-1, self.code_dim])[:MOST_VECTORS]
         log_p = tf.stack([tf.math.log_sigmoid(-logits), tf.math.log_sigmoid(logits)], axis=-1)  # [M, D, 2]
         p = tf.exp(log_p)
         sure = -tf.reduce_mean(tf.reduce_sum(p * log_p, axis=[-2, -1]))

@@ -56,6 +56,8 @@ class Quantizer(Posterior):
     Attributes:
         stage_scale: how much finer the codes of the next stage are, as a factor on them; see `Residual`.
         stage_offset: what is added to the codes of all stages but the first, before they are scaled.
+        stream: of random numbers: those of two parts of one posterior must differ. A stage that starts at the features
+            at which the one before it started would have nothing left to stand for.
 
     Raises:
         ValueError: for a grid that is none.
@@ -68,6 +70,7 @@ class Quantizer(Posterior):
     extras = frozenset({"commitment", "usage"})
     stage_scale: Any = 1.0
     stage_offset: Any = 0.0
+    stream: int = 0
 
     def __init__(self, grid: Any, code_dim: int, num_codes: int, depth: int | None = None, **kwargs: Any) -> None:
         checked, _ = check_grid(grid)
@@ -81,8 +84,13 @@ class Quantizer(Posterior):
         """The codebook as it is now; nothing that is made of it has a gradient."""
         raise TypeError(f"{type(self).__name__} must define codes.")
 
+    def leaves(self) -> list[Any]:
+        """The quantisers that it is made of; itself unless it is composed."""
+        # No property: Keras saves what it finds in those of a layer.
+        return [self]
+
     @property
-    def usage_shape(self) -> tuple[int, int]:
+    def usage_shape(self) -> tuple[int, int]:  # type: ignore[override]
         """(depth, S)."""
         return self.depth, self.num_codes
 
@@ -149,7 +157,7 @@ class Quantizer(Posterior):
         places, tail = math.prod(self.grid), self.indices_shape[2:]
         shape, lead = tuple(indices.shape), None
         for form in (self.indices_shape, (places, *tail)):
-            if shape[len(shape) - len(form) :] == form:
+            if lead is None and shape[max(len(shape) - len(form), 0) :] == form:
                 lead = shape[: len(shape) - len(form)]
         if lead is None:
             wanted = ", ".join(map(str, self.indices_shape))

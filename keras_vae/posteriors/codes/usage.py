@@ -45,7 +45,7 @@ class OfDepth(keras.metrics.Metric):
 
     def __init__(self, of: Counts, name: str, depth: int | None = None) -> None:
         super().__init__(name=name, dtype="float32")
-        vars(self)["of"] = of
+        self.__dict__["of"] = of
         self.depth = depth
 
     def update_state(self, *args: Any, **kwargs: Any) -> None:

@@ -54,13 +54,18 @@ class VectorQuantized(Quantizer):
         ValueError: for sizes that do not fit together, and numbers out of range.
     """
 
+    remedy = (
+        "A larger revive_below or a smaller decay, so that dead codes start again sooner; larger batches; "
+        "objectives.CommittedELBO with a larger commitment_weight, if the features run away from their codes."
+    )
+
     def __init__(
         self,
         latent_dim: int,
         grid: Sequence[int],
         num_codes: int = 256,
-        decay: float = 0.99,
-        revive_below: float = 0.03,
+        decay: float = 0.9,
+        revive_below: float = 0.2,
         learned_by: str = "averages",
         start: str = "features",
         cosine: bool = False,
@@ -87,7 +92,9 @@ class VectorQuantized(Quantizer):
         if self.learned_by == "averages":
             self.sums = self.add_weight(name="sums", shape=(*shape, self.code_dim), **options)
         else:
-            self.vectors = self.add_weight(name="vectors", shape=(*shape, self.code_dim), initializer="zeros")
+            self.vectors = self.add_weight(
+                name="vectors", shape=(*shape, self.code_dim), initializer="zeros", aggregation="mean"
+            )
 
     @property
     def codebook(self) -> tf.Tensor:
@@ -158,7 +165,7 @@ class VectorQuantized(Quantizer):
         """A place for each code, [S, D]: features in random order, each once before any twice; at the first step their
         means, where these are the start."""
         rows = tf.shape(vectors)[0]
-        order = tf.argsort(tf.random.stateless_uniform([rows], seeds.fold_in(0, self.step)))
+        order = tf.argsort(tf.random.stateless_uniform([rows], seeds.fold_in(0, self.step, self.stream)))
         places = tf.gather(vectors, tf.gather(order, tf.math.floormod(tf.range(self.num_codes), tf.maximum(rows, 1))))
         if self.start == "features":
             return places
