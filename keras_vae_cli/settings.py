@@ -81,6 +81,7 @@ class Data(Section):
     condition: ConditionSettings | None = Field(None, description="label, gray, or {name: low_resolution, factor: 4}")
     mirror: bool = Field(False, description="turn each training picture left to right half of the time")
     missing: bool = Field(False, description="NaN, or an empty cell of a table, is a value that is missing")
+    series: bool = Field(False, description="arrays [N, steps, channels] are series, and no gray images")
     class_names: list[Name] | None = Field(None, description="of label 0, 1, 2, ...; those of the data unless given")
 
     @pydantic.field_validator("condition", mode="before")

@@ -23,8 +23,8 @@ class Examples(NamedTuple):
     """One split.
 
     Attributes:
-        images: [N, H, W, C], uint8 or uint16 (k stands for k / white) or float32 in [0, 1]; or vectors [N, D], uint8 or
-            float32, which stand for themselves.
+        images: [N, H, W, C], uint8 or uint16 (k stands for k / white) or float32 in [0, 1]; or vectors [N, D] or series
+            [N, steps, channels], uint8 or float32, which stand for themselves.
         labels: [N, ...], or None.
         white: the level of white in images of whole numbers.
         names: of the files, relative to the folder of the split; None for what has no names.

@@ -59,6 +59,7 @@ def open_data(
             class_names=names,
             mirror=settings.data.mirror,
             missing=settings.data.missing,
+            series=settings.data.series,
         )
 
     with remarks(write):

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple, get_args
 
 import numpy as np
 
-from keras_vae.arguments import check_choice, check_count, check_derived, check_resize, check_value_range
+from keras_vae.arguments import check_choice, check_count, check_derived, check_flag, check_resize, check_value_range
 from keras_vae.data import class_names as names_of_classes
 from keras_vae.data import gray_levels
 from keras_vae.data.arrays import Arrays, Binarize
@@ -42,7 +42,7 @@ class Reading:
 
     Attributes:
         binarize, labels, resize, data_dir, download, on_bad_file, condition, value_range, levels, fit, class_names,
-            missing: as in `data.load`.
+            missing, series: as in `data.load`.
     """
 
     binarize: Binarize | None = None
@@ -57,6 +57,7 @@ class Reading:
     fit: Fit | None = None
     class_names: Sequence[str] | None = None
     missing: bool = False
+    series: bool = False
 
     def __post_init__(self) -> None:
         check_choice("binarize", self.binarize, (None, *get_args(Binarize)))
@@ -96,6 +97,7 @@ class Reading:
             self.fit,
             whole,
             self.missing,
+            check_flag("series", self.series),
         )
         _check_splits(source.splits, labels, what)
         seen = fingerprint(source)
@@ -137,7 +139,7 @@ def _check_splits(splits: dict[str, Examples], labels: bool, what: str) -> None:
     shapes = {name: split.images.shape[1:] for name, split in splits.items()}
     if len(set(shapes.values())) > 1:
         raise ValueError(
-            f"The splits of {what} differ in the shape of their images: {shapes}. Pass resize=(height, width)."
+            f"The splits of {what} differ in the shape of their examples: {shapes}. Of images: pass resize=(height, width)."
         )
     without = [name for name, split in splits.items() if split.labels is None]
     if labels and without:
