@@ -350,8 +350,8 @@ def require_image(shape: Sequence[int]) -> None:
     """
     if len(shape) != 3:
         raise ValueError(
-            "Convolutions of images, and conditions that are images, work on images of shape (height, width, channels), "
-            f"not on data of shape {tuple(shape)}. Use x[..., None] for images without a channel axis."
+            "Convolutions of images, and conditions that are images, work on images of shape (height, width, "
+            f"channels), not on data of shape {tuple(shape)}. Use x[..., None] for images without a channel axis."
         )
 
 

@@ -24,8 +24,8 @@ class Splits:
     """What a source holds, in memory.
 
     Attributes:
-        train, test: the examples, as images [N, H, W, C], vectors [N, D] or series [N, steps, channels], with the labels as an
-            extra if asked for.
+        train, test: the examples, as images [N, H, W, C], vectors [N, D] or series [N, steps, channels], with the
+            labels as an extra if asked for.
         validation: likewise; None unless a validation split was asked for.
         class_names: the name of label k at index k; None if unknown.
         condition: if one was asked for: the name and the arguments of what it is in `keras_vae.conditions`.

@@ -15,8 +15,8 @@ from keras_vae.serialization import Serializable, register
 class Conv(Network):
     """Convolutions of stride 2: each halves the image in an encoder and doubles it in a decoder.
 
-    Of images [height, width, channels] they are of two dimensions, of series [steps, channels] of one. Height, width and
-    steps may be odd: the encoder rounds up, the decoder crops to the same sizes on its way back.
+    Of images [height, width, channels] they are of two dimensions, of series [steps, channels] of one. Height, width
+    and steps may be odd: the encoder rounds up, the decoder crops to the same sizes on its way back.
 
     Args:
         filters: number of filters of each layer, in the order in which data pass them.

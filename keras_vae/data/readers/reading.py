@@ -139,7 +139,8 @@ def _check_splits(splits: dict[str, Examples], labels: bool, what: str) -> None:
     shapes = {name: split.images.shape[1:] for name, split in splits.items()}
     if len(set(shapes.values())) > 1:
         raise ValueError(
-            f"The splits of {what} differ in the shape of their examples: {shapes}. Of images: pass resize=(height, width)."
+            f"The splits of {what} differ in the shape of their examples: {shapes}. For images pass resize=(height, "
+            "width)."
         )
     without = [name for name, split in splits.items() if split.labels is None]
     if labels and without:

@@ -5,8 +5,8 @@ import numpy as np
 from keras_vae.data.examples import checked_images
 
 NOT_SERIES = (
-    "series=True is of arrays [N, steps, channels], in memory or in an .npy or .npz file, and of 'oscillations'. The rows "
-    "of a table are vectors: reshape them to such an array."
+    "series=True is of arrays [N, steps, channels], in memory or in an .npy or .npz file, and of 'oscillations'. "
+    "The rows of a table are vectors: reshape them to such an array."
 )
 
 
@@ -23,8 +23,8 @@ def checked_series(array: np.ndarray, what: str, missing: bool = False) -> np.nd
     """
     if array.dtype.hasobject:
         raise ValueError(
-            f"{what} is no array of numbers, as where series differ in length: fill them up with NaN to one length, and "
-            "say missing=True (in a config: data.missing)."
+            f"{what} is no array of numbers, as where series differ in length: fill them up with NaN to one length, "
+            "and say missing=True (in a config: data.missing)."
         )
     if array.ndim == 2:
         raise ValueError(

@@ -62,7 +62,7 @@ def make(count: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def clean(factors: np.ndarray) -> np.ndarray:
-    """Without noise: amplitude exp(-damping t) sin(2 pi cycles t + phase), with the lag subtracted on the second channel.
+    """Without noise: amplitude exp(-damping t) sin(2 pi cycles t + phase), and on the second channel phase - lag.
 
     t runs from 0 to 1.
 
