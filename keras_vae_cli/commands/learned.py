@@ -67,5 +67,5 @@ def learned(vae: VAE, data: Any, history: Mapping[str, Any] | None = None, seed:
         # A mean of what is black or white is neither, and nearer to every image than images are to each other.
         drawn = vae.sample(len(real), seed, given_too, noise=vae.decoder.likelihood.levels == 2)
         samples = dataclasses.asdict(nearest_neighbours(real, np.clip(drawn, x.min(), x.max())))
-    noun = "images" if is_image(x.shape[1:]) else "examples"
+    noun = "images" if is_image(x.shape[1:]) else "series" if x.ndim == 3 else "examples"
     return Learned(int(found.active.sum()), len(found.active), samples, noun, findings)
