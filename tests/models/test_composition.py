@@ -81,7 +81,7 @@ def allowed(row):
     if row.get("network") == "distorted" and row.get("mode") == "xla":
         # Its layer says so: `supports_jit`.
         return False
-    if row.get("network") in parts.OF_IMAGES and row.get("likelihood") == "series":
+    if row.get("likelihood") == "series" and {row.get("network"), row.get("objective")} & set(parts.OF_IMAGES):
         return False
     names = ("posterior", "prior", "objective")
     return fits(*(row.get(name) for name in names), row.get("network", ""))
