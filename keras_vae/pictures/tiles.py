@@ -47,7 +47,7 @@ def draw_tiles(
         tiles: [R, C, *event_shape]. Events H x W x 1 and H x W are gray, H x W x 3 colour; other numbers of channels
             stand side by side in gray; vectors are curves over their index, and so are series, steps x channels, with a
             curve for each channel in a range of its own. Events of two axes are series where the second is at most 6,
-            and else gray images, in which more channels can be told apart. NaN leaves a tile, or a part of a curve, out.
+            and else gray images, in which more channels can be told apart. NaN leaves a tile, or part of a curve, out.
         row_labels: R texts at the left, or none.
         column_labels: C texts at the top, or none.
         title: text above all, of one line or several.

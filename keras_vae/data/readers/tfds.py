@@ -166,8 +166,8 @@ def _unknown(name: str, error: Exception) -> str:
         reason += f" Did you mean {' or '.join(repr(match) for match in near)}?"
     return (
         f"{reason} Accepted are 'digits', 'shapes', 'oscillations', the names of image datasets of TensorFlow Datasets "
-        "(such as 'mnist'; see tensorflow.org/datasets/catalog), the path of a folder of images, of an image, or of an .npy, "
-        ".npz or .csv file, and numpy arrays."
+        "(such as 'mnist'; see tensorflow.org/datasets/catalog), the path of a folder of images, of an image, or of an "
+        ".npy, .npz or .csv file, and numpy arrays."
     )
 
 
