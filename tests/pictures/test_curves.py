@@ -71,7 +71,7 @@ def test_reconstructions_and_imputations_lie_over_the_data(tmp_path):
     assert "Examples with gaps (pale), and what the model puts there (strong)" in said(figure)
     over = figure.axes[0].collections[-1].get_segments()  # the second channel has no gaps to fill
     assert not sum(np.isfinite(segment).any() for segment in over)
-    blue = [c for c in figure.axes[0].collections if c.get_alpha() is None and len(c.get_segments()) == 12][0]
+    blue = next(c for c in figure.axes[0].collections if c.get_alpha() is None and len(c.get_segments()) == 12)
     there = [np.isfinite(segment).all(axis=1).sum() for segment in blue.get_segments()]
     # Nothing over what is given, then eight steps and one at each side of them.
     assert there == [0, 10, 10, 10] * 3

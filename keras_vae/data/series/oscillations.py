@@ -9,7 +9,7 @@ from keras_vae.data.examples import Examples, Source
 
 NAME, VERSION = "oscillations", "1.0.0"
 STEPS, CHANNELS = 64, 2
-TRAIN, TEST = 6000, 1000
+TRAIN, TEST = 12_000, 1000
 # The standard deviation of the noise, on every value.
 NOISE = 0.1
 # Uniform between these: cycles in all steps, amplitude, by how many e-folds it falls, phase of the first channel, and
@@ -29,7 +29,7 @@ def load(name: str) -> Source:
     """The source, "oscillations", or "oscillations/gaps=0.3" where in so large a share of the channels a quarter of the
     steps, at a random place, is missing.
 
-    6,000 series to train and 1,000 to test, float32 [64, 2], always the same.
+    12,000 series to train and 1,000 to test, float32 [64, 2], always the same.
 
     Raises:
         ValueError: for other options.
