@@ -64,7 +64,7 @@ class ConditionSettings(Section):
 class Data(Section):
     """Where the images come from and how they are batched."""
 
-    name: Name | None = Field(None, description="a data set of tensorflow-datasets, or digits")
+    name: Name | None = Field(None, description="a data set of tensorflow-datasets, or digits, shapes, oscillations")
     path: Name | None = Field(None, description="a folder of images, or an .npy, .npz or .csv file")
     binarize: Literal["dynamic", "threshold"] | None = None
     batch_size: PositiveInt = Field(128, description="of a step, over all replicas and workers together")

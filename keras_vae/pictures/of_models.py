@@ -21,7 +21,7 @@ from keras_vae.distributions.gaussian import marginals
 from keras_vae.evaluation.downstream import CodeDensity
 from keras_vae.evaluation.statistics import LatentStatistics, gather, given, is_deterministic, latent_statistics
 from keras_vae.models.vae import VAE
-from keras_vae.pictures.tiles import PathLike, draw_tiles, is_image, named, overlaid, saved, tiled
+from keras_vae.pictures.tiles import PathLike, columns_of, draw_tiles, is_image, named, overlaid, saved, tiled
 
 # Classes in a picture of samples at most: more rows are too small to see.
 MOST_CLASSES = 32
@@ -99,9 +99,8 @@ def reconstructions(
     """
     x, y = gather(data, check_count("n", n))
     reconstructed = vae.reconstruct(x, condition=given(vae, y, data))
-    columns = min(len(x), 8)
+    columns = min(len(x), columns_of(x.shape[1:]))
     if not is_image(x.shape[1:]):
-        columns = min(columns, 4) if x.ndim == 3 else columns
         tiles = tiled(x, columns)
         title = "data ({}) and their reconstructions ({})".format(*overlaid(x.shape[1:]))
         return saved(draw_tiles(tiles, title=title, overlay=tiled(reconstructed, columns)), path)

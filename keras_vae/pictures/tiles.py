@@ -216,6 +216,11 @@ def _ends(values: np.ndarray) -> tuple[float, float]:
     return (float(there.min()), float(there.max())) if there.size else (0.0, 1.0)
 
 
+def columns_of(event_shape: Sequence[int]) -> int:
+    """How many examples stand side by side: 8, or 4 series, whose curves need the room."""
+    return 4 if len(event_shape) == 2 and not is_image(event_shape) else 8
+
+
 def overlaid(event_shape: Sequence[int]) -> tuple[str, str]:
     """What the tiles look like, and what an overlay does, where both are curves: for titles."""
     return ("pale", "strong") if len(event_shape) == 2 and event_shape[1] > 1 else ("black", "red")
