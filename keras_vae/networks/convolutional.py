@@ -1,6 +1,7 @@
 """Convolutional networks, plain and residual, of images and of series."""
 
 import math
+import warnings
 from collections.abc import Sequence
 from typing import Any
 
@@ -9,6 +10,9 @@ import keras
 from keras_vae.arguments import check_activation, check_count, check_sizes, require_places
 from keras_vae.networks.network import CHANNELS_LAST, Network, Shape
 from keras_vae.serialization import Serializable, register
+
+# Series of so many steps with as many channels may be images without an axis of channels.
+SUSPICIOUS = 8
 
 
 @register
@@ -46,6 +50,12 @@ class Conv(Network):
     def encoder_body(self, event_shape: Shape, dtype: Any) -> keras.Layer:
         """One convolution of stride 2 for each number of filters."""
         require_places(event_shape)
+        if len(event_shape) == 2 and event_shape[0] == event_shape[1] >= SUSPICIOUS:
+            warnings.warn(
+                f"Data of shape {tuple(event_shape)} are taken for series of {event_shape[0]} steps, with as many "
+                "channels. Gray images have an axis of channels: x[..., None].",
+                stacklevel=2,
+            )
         rank, layers = len(event_shape) - 1, []
         for n in self.filters:
             layers.append(convolution(rank)(n, self.kernel_size, **self._options(dtype)))

@@ -71,6 +71,11 @@ def test_convolutions_of_series_of_any_length(name, shape):
     assert [tuple(w.shape) for w in decoder.projection.weights] == [(7, shape[1]), (shape[1],)]
 
 
+def test_what_may_be_an_image_without_an_axis_of_channels_is_said():
+    with pytest.warns(UserWarning, match=r"taken for series of 28 steps, .* x\[\.\.\., None\]"):
+        networks.conv([4]).encoder_body((28, 28), "float32")
+
+
 def test_a_convolution_of_series_is_that_of_images_of_one_column():
     x = tf.random.stateless_normal((3, 11, 2), [1, 2])
     series = networks.conv([4, 3]).encoder_body((11, 2), "float32")
