@@ -21,6 +21,7 @@ def sensors(tmp_path_factory):
     return path
 
 
+@pytest.mark.slow
 def test_windows_of_sensors_with_gaps(sensors, tmp_path, ended):
     run, small = tmp_path / "run", ["train.epochs=1", "model.latent_dim=2", "data.batch_size=10", "export.formats=[]"]
     small += ["model.encoder={name: conv, filters: [4, 4]}", "model.decoder={name: conv, filters: [4, 4]}"]
