@@ -366,9 +366,22 @@ def require_image(shape: Sequence[int]) -> None:
     """
     if len(shape) != 3:
         raise ValueError(
-            "Convolutions, and conditions that are images, work on images of shape (height, width, channels), not on "
-            f"data of shape {tuple(shape)}. Use networks.mlp for vectors, and x[..., None] for images "
-            "without a channel axis."
+            "Convolutions of images, and conditions that are images, work on images of shape (height, width, "
+            f"channels), not on data of shape {tuple(shape)}. Use x[..., None] for images without a channel axis."
+        )
+
+
+def require_places(shape: Sequence[int]) -> None:
+    """Refuse what is neither height x width x channels nor steps x channels.
+
+    Raises:
+        ValueError: if `shape` has neither three axes nor two.
+    """
+    if len(shape) not in (2, 3):
+        raise ValueError(
+            "Convolutions work on images of shape (height, width, channels) and on series of shape (steps, channels), "
+            f"not on data of shape {tuple(shape)}. Use networks.mlp for vectors, and x[..., None] for series of one "
+            "channel without a channel axis, or as many axes as an image has for images."
         )
 
 

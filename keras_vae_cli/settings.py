@@ -64,7 +64,7 @@ class ConditionSettings(Section):
 class Data(Section):
     """Where the images come from and how they are batched."""
 
-    name: Name | None = Field(None, description="a data set of tensorflow-datasets, or digits")
+    name: Name | None = Field(None, description="a data set of tensorflow-datasets, or digits, shapes, oscillations")
     path: Name | None = Field(None, description="a folder of images, or an .npy, .npz or .csv file")
     binarize: Literal["dynamic", "threshold"] | None = None
     batch_size: PositiveInt = Field(128, description="of a step, over all replicas and workers together")
@@ -81,6 +81,7 @@ class Data(Section):
     missing: bool = Field(False, description="NaN, or an empty cell of a table, is a value that is missing")
     memory: Literal["auto", "ram", "disk"] = Field("auto", description="where data are kept; auto: on disk if need be")
     cache: Name | None = Field(None, description="folder for what is kept on disk")
+    series: bool = Field(False, description="arrays [N, steps, channels] are series, and no gray images")
     class_names: list[Name] | None = Field(None, description="of label 0, 1, 2, ...; those of the data unless given")
 
     @pydantic.field_validator("condition", mode="before")

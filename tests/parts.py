@@ -15,6 +15,7 @@ from keras_vae.models.ladder import LadderDecoder, LadderEncoder
 from keras_vae.schedules import Cyclical, Linear
 
 SHAPE = (6, 5, 2)
+SERIES = (11, 2)
 L = 3
 
 POSTERIORS = {
@@ -98,6 +99,8 @@ LIKELIHOODS = {
     "logistic_mixture": lambda shape=SHAPE, levels=16: likelihoods.DiscretizedLogisticMixture(shape, levels, 2),
     "categorical": lambda shape=SHAPE, levels=4: likelihoods.Categorical(shape, levels),
     "binomial": lambda shape=SHAPE, levels=4: likelihoods.Binomial(shape, total_count=levels - 1),
+    # Of one dimension, steps x channels: with it all networks and hierarchies are.
+    "series": lambda shape=SERIES: likelihoods.Normal(shape),
 }
 # Those of p(x|z, c), which say what c must be: tests/likelihoods/test_given_means.py has them in all combinations.
 GIVEN_LIKELIHOODS = {"given_means": lambda shape=SHAPE, levels=16: likelihoods.GivenMeans(shape, levels)}
@@ -135,6 +138,9 @@ SCHEDULES = {
     "linear": lambda: Linear(4, 2.0, 1.0),
     "cyclical": lambda: Cyclical(8, ramp=0.25, start=0.5, end=2.0),
 }
+
+# Networks and objectives of images alone, and flows of maps.
+OF_IMAGES = ("distorted", "ladder_iaf", "perceptual")
 
 # Of so few units all may be dead from the start if they are ReLU.
 SMOOTH = "silu"

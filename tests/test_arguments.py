@@ -67,7 +67,8 @@ CHECKS = [
     (lambda v: arguments.check_names("n", v, 3), ([], ["a", "b"]), "n must have a text for each of the 3 classes"),
     (lambda v: arguments.check_names("n", v), ([""], [" "], ["a\n"], ["\ud800"], ["a" * 256]), "cannot be the name of"),
     (lambda v: arguments.check_names("n", v), (["a", "a"], ["\xe9", "e\u0301"]), "are both called"),
-    (lambda v: arguments.require_image(v), ((3,), (2, 2)), "Convolutions, .*work on images"),
+    (lambda v: arguments.require_image(v), ((3,), (2, 2)), "Convolutions of images, .*work on images"),
+    (lambda v: arguments.require_places(v), ((3,), (2, 2, 2, 1)), r"images .*series of shape \(steps, channels\)"),
 ]
 
 

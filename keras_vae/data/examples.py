@@ -21,8 +21,9 @@ class Examples(NamedTuple):
     """One split.
 
     Attributes:
-        images: [N, H, W, C], uint8 or uint16 (k stands for k / white) or float32 in [0, 1]; or vectors [N, D], uint8 or
-            float32, which stand for themselves. In memory, or on disk, see `storage.on_disk`.
+        images: [N, H, W, C], uint8 or uint16 (k stands for k / white) or float32 in [0, 1]; or vectors [N, D] or series
+            [N, steps, channels], uint8 or float32, which stand for themselves. In memory, or on disk, see
+            `storage.on_disk`.
         labels: [N, ...], or None; what stands in their place may be on disk too.
         white: the level of white in images of whole numbers.
         names: of the files, relative to the folder of the split; None for what has no names.

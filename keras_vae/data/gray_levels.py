@@ -134,7 +134,8 @@ def check_unit(low: float, high: float, what: str) -> None:
         meant = likely or (f"{low:g}", f"{high:g}")
         raise ValueError(
             f"Floating-point values from {low:g} to {high:g} in {what}: as images they lie in [0, 1]. Say what is "
-            f"black and white in them, such as value_range=({meant[0]}, {meant[1]})."
+            f"black and white in them, such as value_range=({meant[0]}, {meant[1]}). If they are series [N, steps, "
+            "channels]: series=True (in a config: data.series)."
         )
 
 

@@ -26,7 +26,8 @@ class Splits:
     """What a source holds.
 
     Attributes:
-        train, test: the examples, as images [N, H, W, C] or vectors [N, D], with the labels as an extra if asked for.
+        train, test: the examples, as images [N, H, W, C], vectors [N, D] or series [N, steps, channels], with the
+            labels as an extra if asked for.
         validation: likewise; None unless a validation split was asked for.
         class_names: the name of label k at index k; None if unknown.
         condition: if one was asked for: the name and the arguments of what it is in `keras_vae.conditions`.
@@ -63,6 +64,7 @@ def load(
     missing: bool = False,
     memory: Memory = "auto",
     cache: str | os.PathLike | None = None,
+    series: bool = False,
 ) -> Any:
     """Training and test data in batches: images float32 in [0, 1], [B, H, W, C], or (image, label) pairs.
 
@@ -78,7 +80,8 @@ def load(
 
     Args:
         name_or_path: "digits"; "shapes" or "shapes/size=32,scales=3,orientations=10,positions=8", sprites with the
-            factors of dSprites that are rendered here (see `data.shapes.FactorGrid`); an image dataset of TensorFlow
+            factors of dSprites that are rendered here (see `data.shapes.FactorGrid`); "oscillations", series that are
+            made here; an image dataset of TensorFlow
             Datasets by name; a folder of images (in class folders or not, in train/ and test/ or not); an .npy or .npz
             file, or arrays: images [N, H, W, C] or [N, H, W] in uint8 or floats in [0, 1], or vectors [N, D] that keep
             their values. Several arrays, in a mapping or an .npz file, are told apart by their names: images, labels,
@@ -125,6 +128,8 @@ def load(
             that says where.
         cache: the folder for what is kept on disk, where what was decoded stays for the next time; None for
             $KERAS_VAE_CACHE/data, or keras_vae/data in the user's cache folder.
+        series: whether arrays [N, steps, channels] are series, which keep their values, as vectors do; without it,
+            arrays of three axes are gray images.
 
     Returns:
         (train, test), or (train, validation, test) if `validation_split` > 0; with `test_split` 0 one dataset, whose
@@ -152,6 +157,7 @@ def load(
         missing=missing,
         memory=memory,
         cache=cache,
+        series=series,
     )
     if check_number("test_split", test_split, at_least=0, below=1) == 0:
         if validation_split != 0:
@@ -182,7 +188,7 @@ def read_splits(
         batch_size: if given, it is checked against the training data, as `load` does.
         name_or_path, seed, validation_split, test_split, mirror: as in `load`, with the same errors.
         **reading: binarize, labels, resize, data_dir, download, on_bad_file, condition, value_range, levels, fit,
-            class_names, missing, memory and cache, as in `load`.
+            class_names, missing, series, memory and cache, as in `load`.
     """
     return _splits(name_or_path, Reading(**reading), seed, validation_split, test_split, batch_size, mirror)
 

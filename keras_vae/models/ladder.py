@@ -94,7 +94,7 @@ class LadderDecoder(Decoder):
         p(z|h) = N(mu, sigma^2),   q(z|h, e) = N(mu', sigma'^2),   h <- h + W z,
 
     each of both by one hidden layer of the width of h and of the network's kind (its activation, or gated). In a
-    convolutional network a level is a map of the size of h, and so are the hidden layers (3x3).
+    convolutional network a level is a map of the size of h, of images or of series, and so are the hidden layers (3x3).
 
     -5 < log sigma < 1/2: the scale of z is free, as W follows it, but not that of one draw beside another. An h a
     little larger than any in training would else make a sigma that is much larger, which makes h larger: from level to
@@ -179,11 +179,12 @@ class LadderDecoder(Decoder):
         activation = self.network.activation
         is_gated = self.network.is_gated
         self.stages_of_levels = [stage for stage, size in enumerate(sizes) if size]
-        vectors = [stage for stage in self.stages_of_levels if len(room[stage]) != 4]
-        if self.has_flow_of_maps and vectors:
+        others = [stage for stage in self.stages_of_levels if len(room[stage]) != 4]
+        if self.has_flow_of_maps and others:
+            what = "a vector" if len(room[others[0]]) == 2 else "a series"
             raise ValueError(
-                f"A flow with a kernel_size is of maps, and the level after stage {vectors[0] + 1} is a vector: leave "
-                "kernel_size at 1, or take a convolutional network."
+                f"A flow with a kernel_size is of maps, and the level after stage {others[0] + 1} is {what}: leave "
+                "kernel_size at 1, or take a convolutional network of images."
             )
         self.levels = [
             Level(
@@ -227,7 +228,7 @@ class LadderDecoder(Decoder):
     def _seen(self, stage: int, shape: Sequence[int], feature_shapes: Sequence[Sequence[int]]) -> int:
         """The number, from the top, of the encoder's stage whose features are for a level of this shape."""
         alike = [number for number, features in enumerate(feature_shapes) if features[:-1] == shape[:-1]]
-        is_map = len(shape) == 3
+        is_map = len(shape) > 1
         return alike[0] if self.by_size and is_map and alike else min(stage, len(feature_shapes) - 1)
 
     @property

@@ -11,7 +11,8 @@ from tensorflow_probability import distributions as tfd
 from keras_vae.distributions.gaussian import with_precisions
 from keras_vae.distributions.joint import flat
 from keras_vae.distributions.scales import bounded, shares
-from keras_vae.networks.conditioned import join
+from keras_vae.networks.conditioned import join, joined_shape
+from keras_vae.networks.convolutional import convolution
 from keras_vae.networks.dense import GatedDense
 from keras_vae.networks.network import CHANNELS_LAST
 from keras_vae.posteriors.points import centre
@@ -55,7 +56,7 @@ class Level(keras.layers.Layer):
         self.latents, self.activation, self.is_gated = latents, activation, is_gated
 
     def build(self, input_shape: Sequence[int | None]) -> None:
-        """Make the prior and the way of z into h, for h of shape [B, F] or [B, H, W, F]."""
+        """Make the prior and the way of z into h, for h of shape [B, F], [B, T, F] or [B, H, W, F]."""
         if self.built:
             return
         self.map_shape: Any = tuple(input_shape[1:-1])
@@ -71,8 +72,8 @@ class Level(keras.layers.Layer):
     def build_posterior(self, h_shape: Sequence[int], e_shape: Sequence[int]) -> None:
         """Make the posterior, which sees the encoder's features beside h."""
         if not self.posterior_layers[0].built:
-            of_h = 0 if self.bidirectional else h_shape[-1]
-            self._build_branch(self.posterior_layers, of_h + (e_shape[-1] if len(h_shape) == 3 else math.prod(e_shape)))
+            shape = (None, *h_shape[:-1], 0 if self.bidirectional else h_shape[-1])
+            self._build_branch(self.posterior_layers, joined_shape(shape, [(None, *e_shape)])[-1])
 
     def _branch(self, width: Any, name: str) -> list[keras.layers.Layer]:
         if self.is_gated:
@@ -95,9 +96,8 @@ class Level(keras.layers.Layer):
     def _projection(self, width: int, kernel_size: int, name: str, **options: Any) -> keras.layers.Layer:
         options = {"dtype": self.dtype_policy, **options}
         if self.map_shape:
-            return keras.layers.Conv2D(
-                width, kernel_size, padding="same", data_format=CHANNELS_LAST, name=name, **options
-            )
+            options |= {"padding": "same", "data_format": CHANNELS_LAST}
+            return convolution(len(self.map_shape))(width, kernel_size, name=name, **options)
         return keras.layers.Dense(width, name=name, **options)
 
     def prior(self, h: tf.Tensor) -> tfd.Distribution:

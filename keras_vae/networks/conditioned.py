@@ -11,7 +11,13 @@ from keras_vae.conditions import Condition
 from keras_vae.networks.network import CHANNELS_LAST, Network, feature_shape
 
 # Keras's layers that see the condition beside their input; one of your own says so by `is_projection = True`.
-PROJECTIONS = (keras.layers.Dense, keras.layers.Conv2D, keras.layers.Conv2DTranspose)
+PROJECTIONS = (
+    keras.layers.Dense,
+    keras.layers.Conv1D,
+    keras.layers.Conv1DTranspose,
+    keras.layers.Conv2D,
+    keras.layers.Conv2DTranspose,
+)
 
 
 def is_projection(layer: keras.Layer) -> bool:
@@ -22,8 +28,8 @@ def is_projection(layer: keras.Layer) -> bool:
 def join(x: tf.Tensor, given: Any) -> tf.Tensor:
     """What is given beside x: [B, F] grows by all of it, [B, H, W, F] by channels of its own size.
 
-    A vector becomes constant channels; an image is averaged down or interpolated up. [B, ..., F] of another rank grows
-    by all features at each place.
+    A vector becomes constant channels; an image is averaged down or interpolated up. A series [B, T, F] grows step by
+    step by one of as many steps. [B, ..., F] of another rank, or length, grows by all features at each place.
 
     Args:
         x: of a layer.
@@ -36,8 +42,10 @@ def join(x: tf.Tensor, given: Any) -> tf.Tensor:
         beside = [_as_map(features, x.shape[1:3]), *of_this_size]
     else:
         features = features if not maps else maps[-1]
-        features = tf.reshape(features, [-1, *[1] * (x.shape.rank - 2), math.prod(features.shape[1:])])
-        beside = [tf.tile(features, [1, *x.shape[1:-1], 1]) if x.shape.rank > 2 else features]
+        if not _are_steps(x.shape, features.shape):
+            features = tf.reshape(features, [-1, *[1] * (x.shape.rank - 2), math.prod(features.shape[1:])])
+            features = tf.tile(features, [1, *x.shape[1:-1], 1]) if x.shape.rank > 2 else features
+        beside = [features]
     return tf.concat([x, *(tf.cast(each, x.dtype) for each in beside)], axis=-1)
 
 
@@ -47,8 +55,14 @@ def joined_shape(shape: Sequence[int | None], given: Any) -> tuple[int | None, .
     if len(shape) == 4:
         count = features[-1] + sum(each[-1] for each in maps if each[1:3] == tuple(shape[1:3]))
     else:
-        count = math.prod((maps[-1] if maps else features)[1:])
+        seen = maps[-1] if maps else features
+        count = seen[-1] if _are_steps(shape, seen) else math.prod(seen[1:])
     return (*shape[:-1], shape[-1] + count)
+
+
+def _are_steps(shape: Any, given: Any) -> bool:
+    """Whether both are shapes of series, [B, T, F], of the same number of steps."""
+    return len(shape) == len(given) == 3 and shape[1] == given[1]
 
 
 def _as_map(features: tf.Tensor, size: Sequence[int]) -> tf.Tensor:

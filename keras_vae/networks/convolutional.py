@@ -1,28 +1,34 @@
-"""Convolutional networks, plain and residual."""
+"""Convolutional networks, plain and residual, of images and of series."""
 
+import math
+import warnings
 from collections.abc import Sequence
 from typing import Any
 
 import keras
 
-from keras_vae.arguments import check_activation, check_count, check_sizes, require_image
+from keras_vae.arguments import check_activation, check_count, check_sizes, require_places
 from keras_vae.networks.network import CHANNELS_LAST, Network, Shape
 from keras_vae.serialization import Serializable, register
+
+# Series of so many steps with as many channels may be images without an axis of channels.
+SUSPICIOUS = 8
 
 
 @register
 class Conv(Network):
     """Convolutions of stride 2: each halves the image in an encoder and doubles it in a decoder.
 
-    Height and width may be odd: the encoder rounds up, the decoder crops to the same sizes on its way back.
+    Of images [height, width, channels] they are of two dimensions, of series [steps, channels] of one. Height, width
+    and steps may be odd: the encoder rounds up, the decoder crops to the same sizes on its way back.
 
     Args:
         filters: number of filters of each layer, in the order in which data pass them.
-        kernel_size: height and width of the kernels; a multiple of the stride avoids checkerboards.
+        kernel_size: height and width of the kernels, or steps; a multiple of the stride avoids checkerboards.
         activation: any Keras activation by name.
         units: widths of dense layers between the convolutions and z: after them in an encoder, before in a decoder.
         from_map: whether a decoder takes z as a map of its smallest height and width, a grid of codes, with a 3x3
-            convolution in place of the dense layer.
+            convolution in place of the dense layer; of series likewise.
     """
 
     def __init__(
@@ -43,41 +49,48 @@ class Conv(Network):
 
     def encoder_body(self, event_shape: Shape, dtype: Any) -> keras.Layer:
         """One convolution of stride 2 for each number of filters."""
-        require_image(event_shape)
-        layers = []
+        require_places(event_shape)
+        if len(event_shape) == 2 and event_shape[0] == event_shape[1] >= SUSPICIOUS:
+            warnings.warn(
+                f"Data of shape {tuple(event_shape)} are taken for series of {event_shape[0]} steps, with as many "
+                "channels. Gray images have an axis of channels: x[..., None].",
+                stacklevel=2,
+            )
+        rank, layers = len(event_shape) - 1, []
         for n in self.filters:
-            layers.append(keras.layers.Conv2D(n, self.kernel_size, **self._options(dtype)))
-            layers.extend(self._refinement(n, dtype))
+            layers.append(convolution(rank)(n, self.kernel_size, **self._options(dtype)))
+            layers.extend(self._refinement(n, dtype, rank))
         if self.units:
             layers.append(keras.layers.Flatten(CHANNELS_LAST, dtype=dtype))
         return keras.Sequential([*layers, *self._dense(dtype)])
 
     def decoder_body(self, params_shape: Shape, dtype: Any) -> keras.Layer:
         """A dense layer to the smallest map, then one transposed convolution of stride 2 for each number of filters."""
-        require_image(params_shape)
-        sizes = halvings(params_shape[:2], len(self.filters))
+        require_places(params_shape)
+        sizes = halvings(params_shape[:-1], len(self.filters))
+        rank = len(sizes[0])
         if self.from_map:
             layers = [
                 keras.layers.Reshape((*sizes[-1], -1), dtype=dtype),
-                keras.layers.Conv2D(self.filters[0], 3, **{**self._options(dtype), "strides": 1}),
-                *self._refinement(self.filters[0], dtype),
+                convolution(rank)(self.filters[0], 3, **{**self._options(dtype), "strides": 1}),
+                *self._refinement(self.filters[0], dtype, rank),
             ]
         else:
             layers = [
                 *self._dense(dtype),
-                keras.layers.Dense(sizes[-1][0] * sizes[-1][1] * self.filters[0], self.activation, dtype=dtype),
+                keras.layers.Dense(math.prod(sizes[-1]) * self.filters[0], self.activation, dtype=dtype),
                 keras.layers.Reshape((*sizes[-1], self.filters[0]), dtype=dtype),
             ]
         for n, size, target in zip(self.filters, sizes[:0:-1], sizes[-2::-1], strict=True):
-            layers.append(keras.layers.Conv2DTranspose(n, self.kernel_size, **self._options(dtype)))
+            layers.append(transposed(rank)(n, self.kernel_size, **self._options(dtype)))
             layers.extend(crop(size, target, dtype))
-            layers.extend(self._refinement(n, dtype))
+            layers.extend(self._refinement(n, dtype, rank))
         return keras.Sequential(layers)
 
     def _dense(self, dtype: Any) -> list[keras.Layer]:
         return [keras.layers.Dense(n, self.activation, dtype=dtype) for n in self.units]
 
-    def _refinement(self, filters: int, dtype: Any) -> list[keras.Layer]:
+    def _refinement(self, filters: int, dtype: Any, rank: int) -> list[keras.Layer]:
         """Layers after each change of resolution."""
         return []
 
@@ -102,7 +115,7 @@ class Residual(Conv):
     Args:
         filters: number of filters at each resolution, in the order in which data pass them.
         blocks: number of residual blocks at each resolution.
-        kernel_size: height and width of the kernels that change the resolution.
+        kernel_size: height and width, or steps, of the kernels that change the resolution.
         activation: any Keras activation by name.
         from_map: as in `conv`.
     """
@@ -118,8 +131,8 @@ class Residual(Conv):
         super().__init__(filters, kernel_size, activation, from_map=from_map)
         self.blocks = check_count("blocks", blocks)
 
-    def _refinement(self, filters: int, dtype: Any) -> list[keras.Layer]:
-        return [ResidualBlock(filters, self.activation, dtype=dtype) for _ in range(self.blocks)]
+    def _refinement(self, filters: int, dtype: Any, rank: int) -> list[keras.Layer]:
+        return [ResidualBlock(filters, self.activation, rank, dtype=dtype) for _ in range(self.blocks)]
 
     def _options(self, dtype: Any) -> dict[str, Any]:
         # The blocks begin with the activation: between a change of resolution and the sum of the block there is none.
@@ -133,16 +146,17 @@ class ResidualBlock(Serializable, keras.layers.Layer):
     Args:
         filters: number of channels of input and output.
         activation: f, any Keras activation by name.
+        rank: 2 for images, 1 for series, whose convolutions are of 3 steps.
     """
 
     begins_stage = True
 
-    def __init__(self, filters: int, activation: str = "silu", **kwargs: Any) -> None:
+    def __init__(self, filters: int, activation: str = "silu", rank: int = 2, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         options = {"padding": "same", "data_format": CHANNELS_LAST, "dtype": self.dtype_policy}
         self.activation = keras.activations.get(activation)
-        self.first = keras.layers.Conv2D(filters, 3, name="first", **options)
-        self.second = keras.layers.Conv2D(filters, 3, kernel_initializer="zeros", name="second", **options)
+        self.first = convolution(rank)(filters, 3, name="first", **options)
+        self.second = convolution(rank)(filters, 3, kernel_initializer="zeros", name="second", **options)
 
     def build(self, input_shape: Shape) -> None:
         """Make both convolutions."""
@@ -150,7 +164,7 @@ class ResidualBlock(Serializable, keras.layers.Layer):
         self.second.build(input_shape)
 
     def call(self, x: Any) -> Any:
-        """[B, H, W, filters] to the same shape."""
+        """[B, H, W, filters], or [B, T, filters], to the same shape."""
         return x + self.second(self.activation(self.first(self.activation(x))))
 
 
@@ -158,16 +172,29 @@ class ResidualBlock(Serializable, keras.layers.Layer):
 conv, residual = Conv, Residual
 
 
-def halvings(size: Sequence[int], times: int) -> list[tuple[int, int]]:
-    """Height and width before and after each of `times` convolutions of stride 2, rounded up: [(28, 28), (14, 14)]."""
-    sizes = [(size[0], size[1])]
+def convolution(rank: int) -> type[keras.Layer]:
+    """Keras's convolution over so many axes: 1 for series, 2 for images."""
+    return {1: keras.layers.Conv1D, 2: keras.layers.Conv2D}[rank]
+
+
+def transposed(rank: int) -> type[keras.Layer]:
+    """Keras's transposed convolution over so many axes."""
+    return {1: keras.layers.Conv1DTranspose, 2: keras.layers.Conv2DTranspose}[rank]
+
+
+def halvings(size: Sequence[int], times: int) -> list[tuple[int, ...]]:
+    """Sizes before and after each of `times` convolutions of stride 2, rounded up: [(28, 28), (14, 14)]."""
+    sizes = [tuple(size)]
     for _ in range(times):
-        height, width = sizes[-1]
-        sizes.append(((height + 1) // 2, (width + 1) // 2))
+        sizes.append(tuple((n + 1) // 2 for n in sizes[-1]))
     return sizes
 
 
-def crop(size: tuple[int, int], target: tuple[int, int], dtype: Any) -> list[keras.Layer]:
+def crop(size: tuple[int, ...], target: tuple[int, ...], dtype: Any) -> list[keras.Layer]:
     """The layers, none or one, that crop a map of twice `size` to `target`."""
     surplus = [(0, 2 * have - want) for have, want in zip(size, target, strict=True)]
-    return [keras.layers.Cropping2D(surplus, CHANNELS_LAST, dtype=dtype)] if any(s for _, s in surplus) else []
+    if not any(s for _, s in surplus):
+        return []
+    if len(surplus) == 1:
+        return [keras.layers.Cropping1D(surplus[0], dtype=dtype)]
+    return [keras.layers.Cropping2D(surplus, CHANNELS_LAST, dtype=dtype)]

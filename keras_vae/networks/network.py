@@ -5,7 +5,8 @@ Sizes stand in the order in which data pass them, in encoder and decoder alike:
     kv.Encoder(networks.conv([32, 64]), ...)      # 28x28 -> 14x14x32 -> 7x7x64
     kv.Decoder(networks.conv([64, 32]), ...)      # 7x7x64 -> 14x14x64 -> 28x28x32
 
-`mlp` and `gated_mlp` take data of any shape; `conv` and `residual` take images of any height, width and channels.
+`mlp` and `gated_mlp` take data of any shape; `conv` and `residual` take images of any height, width and channels, and
+series of any number of steps and channels.
 """
 
 from typing import Any

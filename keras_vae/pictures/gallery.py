@@ -59,7 +59,7 @@ def all_pictures(
     if vae.condition is not None:
         draw("answers", answers, vae, data, seed=seed, value_range=value_range)
     draw("reconstructions", reconstructions, vae, data, value_range=value_range)
-    if vae.missing and not is_deterministic(vae) and is_image(vae.decoder.event_shape):
+    if vae.missing and not is_deterministic(vae) and len(vae.decoder.event_shape) > 1:
         draw("imputations", imputations, vae, data, seed=seed, value_range=value_range)
     if vae.num_levels > 1:
         draw("fixed_levels", fixed_levels, vae, seed=seed, value_range=value_range)

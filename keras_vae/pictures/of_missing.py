@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from keras_vae.arguments import check_count
 from keras_vae.evaluation.statistics import gather, given
 from keras_vae.models.vae import VAE
-from keras_vae.pictures.tiles import PathLike, draw_tiles, saved
+from keras_vae.pictures.tiles import PathLike, draw_tiles, is_image, overlaid, saved
 
 # Imputations whose mean is drawn.
 AVERAGED = 32
@@ -25,6 +25,8 @@ def imputations(
 ) -> Figure:
     """Examples with holes, in red, and what may have been there: draws of `VAE.impute`, and the mean of 32.
 
+    Of series and vectors the holes are gaps in the curves, over which the draws are drawn.
+
     Args:
         vae: a model with `missing=True`.
         data: array, `tf.data.Dataset` or other iterable of batches, with NaN where values are missing; its first `n`
@@ -40,7 +42,24 @@ def imputations(
     """
     x, y = gather(data, check_count("n", n))
     drawn = vae.impute(x, max(check_count("draws", draws), AVERAGED), seed=seed, condition=given(vae, y, data))
-    tiles = np.stack([x, *drawn[:draws], drawn.mean(axis=0)], axis=1)
+    filled = np.stack([*drawn[:draws], drawn.mean(axis=0)], axis=1)
     columns = ["given", *[f"draw {number + 1}" for number in range(draws)], "mean"]
     title = "Examples with holes, and what the model puts there"
-    return saved(draw_tiles(tiles, column_labels=columns, title=title, value_range=value_range), path)
+    if is_image(x.shape[1:]):
+        tiles = np.concatenate([x[:, None], filled], axis=1)
+        return saved(draw_tiles(tiles, column_labels=columns, title=title, value_range=value_range), path)
+    tiles = np.repeat(x[:, None], len(columns), axis=1)
+    over = np.concatenate(
+        [np.full_like(x[:, None], np.nan), np.where(_in_or_beside(x)[:, None], filled, np.nan)], axis=1
+    )
+    title = "Examples with gaps ({}), and what the model puts there ({})".format(*overlaid(x.shape[1:]))
+    return saved(draw_tiles(tiles, column_labels=columns, title=title, overlay=over), path)
+
+
+def _in_or_beside(x: np.ndarray) -> np.ndarray:
+    """Where curves x [N, steps, ...] have gaps, and the steps on both sides of them, to which the fillings lead."""
+    gaps = np.isnan(x)
+    near = gaps.copy()
+    near[:, 1:] |= gaps[:, :-1]
+    near[:, :-1] |= gaps[:, 1:]
+    return near

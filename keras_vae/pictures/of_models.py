@@ -21,7 +21,7 @@ from keras_vae.distributions.gaussian import marginals
 from keras_vae.evaluation.downstream import CodeDensity
 from keras_vae.evaluation.statistics import LatentStatistics, gather, given, is_deterministic, latent_statistics
 from keras_vae.models.vae import VAE
-from keras_vae.pictures.tiles import PathLike, draw_tiles, is_image, named, saved, tiled
+from keras_vae.pictures.tiles import PathLike, columns_of, draw_tiles, is_image, named, overlaid, saved, tiled
 
 # Classes in a picture of samples at most: more rows are too small to see.
 MOST_CLASSES = 32
@@ -99,10 +99,10 @@ def reconstructions(
     """
     x, y = gather(data, check_count("n", n))
     reconstructed = vae.reconstruct(x, condition=given(vae, y, data))
-    columns = min(len(x), 8)
+    columns = min(len(x), columns_of(x.shape[1:]))
     if not is_image(x.shape[1:]):
         tiles = tiled(x, columns)
-        title = "data (black) and their reconstructions (red)"
+        title = "data ({}) and their reconstructions ({})".format(*overlaid(x.shape[1:]))
         return saved(draw_tiles(tiles, title=title, overlay=tiled(reconstructed, columns)), path)
     above, below = tiled(x, columns), tiled(reconstructed, columns)
     tiles = np.stack([above, below], axis=1).reshape(-1, *above.shape[1:])

@@ -26,6 +26,8 @@ WIDTH, HEIGHT, GAP, LINE = 840, 1120, 2, 20
 FONT, BETWEEN = 9, 6  # and between two texts side by side
 # Images of at most so many pixels a side are enlarged smoothly.
 SMOOTH = 12
+# Series of at most so many channels are drawn as curves, in these colours.
+CURVES = ("blue", "orange", "green", "purple", "brown", "cyan")
 # Characters of a name that are drawn at most.
 LONGEST = 24
 
@@ -43,11 +45,14 @@ def draw_tiles(
 
     Args:
         tiles: [R, C, *event_shape]. Events H x W x 1 and H x W are gray, H x W x 3 colour; other numbers of channels
-            stand side by side in gray; vectors are curves over their index. NaN leaves a tile empty.
+            stand side by side in gray; vectors are curves over their index, and so are series, steps x channels, with a
+            curve for each channel in a range of its own. Events of two axes are series where the second is at most 6,
+            and else gray images, in which more channels can be told apart. NaN leaves a tile, or part of a curve, out.
         row_labels: R texts at the left, or none.
         column_labels: C texts at the top, or none.
         title: text above all, of one line or several.
-        overlay: other tiles of the same shape, drawn dashed over the curves.
+        overlay: other tiles of the same shape, drawn over the curves: dashed in red, or of several channels in strong
+            colours over pale ones.
         value_range: values of black and white; values beyond are clipped.
         gap: screen pixels between images.
 
@@ -66,16 +71,17 @@ def draw_tiles(
 
 
 def is_image(event_shape: Sequence[int]) -> bool:
-    """Whether examples of this shape are drawn as images: H x W or H x W x C; vectors are not.
+    """Whether examples of this shape are drawn as images: H x W x C, or H x W for W > 6; vectors and series are not.
 
     Raises:
-        ValueError: if they are no vectors either.
+        ValueError: if they are none of these.
     """
     if len(event_shape) not in (1, 2, 3):
         raise ValueError(
-            f"Pictures show images (H, W, C) or (H, W) and vectors (D,), not examples of shape {tuple(event_shape)}."
+            f"Pictures show images (H, W, C) or (H, W), series (T, C) and vectors (D,), not examples of shape "
+            f"{tuple(event_shape)}."
         )
-    return len(event_shape) > 1
+    return len(event_shape) == 3 or (len(event_shape) == 2 and event_shape[1] > len(CURVES))
 
 
 def tiled(examples: np.ndarray, columns: int) -> np.ndarray:
@@ -162,10 +168,18 @@ def _draw_curves(
     title: str,
     overlay: np.ndarray | None,
 ) -> Figure:
-    rows, columns, size = tiles.shape
-    shown = tiles if overlay is None else np.stack([tiles, np.asarray(overlay, "float32")])
-    low, high = float(np.nanmin(shown)), float(np.nanmax(shown))
-    note = f"each cell: values {low:.3g} to {high:.3g} against index 0 to {size - 1}"
+    is_series = tiles.ndim == 4
+    below, *above = (np.asarray(part, "float32") for part in (tiles, overlay) if part is not None)
+    if not is_series:
+        below, *above = (part[..., np.newaxis] for part in (below, *above))
+    rows, columns, size, channels = below.shape
+    colours = CURVES[:channels] if channels > 1 else ("black",)
+    ends = [_ends(np.stack([below, *above])[..., channel]) for channel in range(channels)]
+    said = [f"{low:.3g} to {high:.3g}" for low, high in ends]
+    if channels > 1:
+        said = [f"{colour} {text}" for colour, text in zip(colours, said, strict=True)]
+    against = f"{'steps' if is_series else 'index'} 0 to {size - 1}"
+    note = f"each cell: {'channels' if channels > 1 else 'values'} {', '.join(said)} against {against}"
     width = max(WIDTH, 40 * columns)
     height = rows * min(max(40, width // columns * 2 // 3), 160)
     title = f"{title}\n{note}" if title else note
@@ -175,17 +189,41 @@ def _draw_curves(
     lines = [[(column, 0), (column, rows)] for column in range(columns + 1)]
     lines += [[(0, row), (columns, row)] for row in range(rows + 1)]
     axes.add_collection(LineCollection(lines, colors="0.85", linewidths=0.8))
-    styles = [(tiles, "black", "solid"), (overlay, "tab:red", "dashed")]
-    for values, colour, style in styles[: 1 if overlay is None else 2]:
+
+    def draw(values: np.ndarray, low: float, high: float, **style: Any) -> None:
         at = 0.04 + 0.92 * (np.arange(size) + 0.5) / size
-        up = 0.1 + 0.8 * (np.asarray(values) - low) / ((high - low) or 1.0)
-        x = np.arange(columns)[None, :, None] + np.broadcast_to(at, tiles.shape)
+        up = 0.1 + 0.8 * (values - low) / ((high - low) or 1.0)
+        x = np.arange(columns)[None, :, None] + np.broadcast_to(at, values.shape)
         y = np.arange(rows)[:, None, None] + 1.0 - up
         curves = np.stack([x, y], axis=-1).reshape(-1, size, 2)
         if size == 1:
-            axes.plot(curves[:, 0, 0], curves[:, 0, 1], ".", color=colour)
-        axes.add_collection(LineCollection(list(curves), colors=colour, linestyles=style, linewidths=1.0))
+            axes.plot(curves[:, 0, 0], curves[:, 0, 1], ".", color=style["colors"])
+        axes.add_collection(LineCollection(list(curves), linewidths=1.0, **style))
+
+    for channel, (colour, (low, high)) in enumerate(zip(colours, ends, strict=True)):
+        pale = {"alpha": 0.4} if above and channels > 1 else {}
+        draw(below[..., channel], low, high, colors=f"tab:{colour}" if channels > 1 else colour, **pale)
+    for channel, (colour, (low, high)) in enumerate(zip(colours, ends, strict=True)):
+        strong = {"colors": f"tab:{colour}"} if channels > 1 else {"colors": "tab:red", "linestyles": "dashed"}
+        for values in above:
+            draw(values[..., channel], low, high, **strong)
     return figure
+
+
+def _ends(values: np.ndarray) -> tuple[float, float]:
+    """The smallest and the largest of the numbers."""
+    there = values[np.isfinite(values)]
+    return (float(there.min()), float(there.max())) if there.size else (0.0, 1.0)
+
+
+def columns_of(event_shape: Sequence[int]) -> int:
+    """How many examples stand side by side: 8, or 4 series, whose curves need the room."""
+    return 4 if len(event_shape) == 2 and not is_image(event_shape) else 8
+
+
+def overlaid(event_shape: Sequence[int]) -> tuple[str, str]:
+    """What the tiles look like, and what an overlay does, where both are curves: for titles."""
+    return ("pale", "strong") if len(event_shape) == 2 and event_shape[1] > 1 else ("black", "red")
 
 
 def _sheet(

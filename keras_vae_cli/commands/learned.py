@@ -69,8 +69,10 @@ def learned(vae: VAE, data: Any, history: Mapping[str, Any] | None = None, seed:
     if has_draws and not found.num_nonfinite and len(x) > 1:
         real = x[:COMPARED]
         given_too = None if condition is None else condition[:COMPARED]
-        # A mean of what is black or white is neither, and nearer to every image than images are to each other.
-        drawn = vae.sample(len(real), seed, given_too, noise=vae.decoder.likelihood.levels == 2)
+        # A mean of what is black or white is neither, and nearer to every image than images are to each other. Series
+        # are not without their noise.
+        noise = vae.decoder.likelihood.levels == 2 or x.ndim == 3
+        drawn = vae.sample(len(real), seed, given_too, noise=noise)
         samples = dataclasses.asdict(nearest_neighbours(real, np.clip(drawn, x.min(), x.max())))
-    noun = "images" if is_image(x.shape[1:]) else "examples"
+    noun = "images" if is_image(x.shape[1:]) else "series" if x.ndim == 3 else "examples"
     return Learned(int(found.active.sum()), len(found.active), samples, noun, findings)

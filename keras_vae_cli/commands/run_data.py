@@ -61,6 +61,7 @@ def open_data(
             missing=settings.data.missing,
             memory=settings.data.memory,
             cache=settings.data.cache,
+            series=settings.data.series,
         )
 
     with remarks(write):

@@ -36,6 +36,8 @@ CHOSEN = [
     ("grouped_codes", "codes_of_groups", "logistic", "mlp", "label"),
     ("diag", "mixture", "logistic", "ladder_conv", "label"),
     ("tril", "standard_normal", "bernoulli", "ladder_mlp", "unconditional"),
+    ("diag", "standard_normal", "series", "conv", "label"),
+    ("diag", "standard_normal", "series", "ladder_conv", "unconditional"),
 ]
 # The others take up to four seconds.
 EVERYDAY = ("image", "quantized", "ladder_mlp")

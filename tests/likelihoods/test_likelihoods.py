@@ -91,7 +91,7 @@ def test_batches_of_any_rank_in_every_mode(name, mode):
 
     log_prob, mean, sample = evaluate(params)
     assert log_prob.shape == (2, 3)
-    assert mean.shape == sample.shape == (2, 3, *parts.SHAPE)
+    assert mean.shape == sample.shape == (2, 3, *likelihood.event_shape)
     assert log_prob.dtype == mean.dtype == sample.dtype == tf.float32
     np.testing.assert_allclose(log_prob[1, 2], likelihood(params[1, 2]).log_prob(x[2]), rtol=1e-5)
     compiled = tf.function(evaluate, jit_compile=mode == "xla")(params)
@@ -107,7 +107,9 @@ def test_adapt_makes_the_decoder_start_at_the_mean_of_the_data(name, network):
     decoder = kv.Decoder(parts.NETWORKS[network]([4]), likelihood)
     decoder.build((None, 3))
     channel = np.array([0.2, 0.7])
-    mean = np.broadcast_to(channel, parts.SHAPE) + (np.linspace(-0.1, 0.1, 30).reshape(6, 5, 1) * (network == "mlp"))
+    places = likelihood.event_shape[:-1]
+    differences = np.linspace(-0.1, 0.1, np.prod(places)).reshape(*places, 1) * (network == "mlp")
+    mean = np.broadcast_to(channel, likelihood.event_shape) + differences
     decoder.adapt(mean)
     for kernel in decoder.projection.weights:
         if len(kernel.shape) > 1:
@@ -119,7 +121,7 @@ def test_adapt_holds_for_pixels_that_never_change():
     for name in ALL:
         likelihood = parts.LIKELIHOODS[name]()
         for value in (0.0, 1.0):
-            bias = likelihood.initial_bias(np.full(parts.SHAPE, value)).astype("float32")
+            bias = likelihood.initial_bias(np.full(likelihood.event_shape, value)).astype("float32")
             np.testing.assert_allclose(likelihood(bias[None]).mean(), value, atol=2e-3)
 
 
@@ -188,7 +190,7 @@ def test_extreme_parameters_have_finite_log_probabilities_and_gradients(name, ma
     with tf.GradientTape() as tape:
         tape.watch(params)
         p = likelihood(params)
-        log_prob = p.log_prob(tf.fill((2, *parts.SHAPE), fill))
+        log_prob = p.log_prob(tf.fill((2, *likelihood.event_shape), fill))
     assert np.all(np.isfinite(log_prob))
     assert np.all(np.isfinite(tape.gradient(log_prob, params)))
     assert np.all(np.isfinite(p.mean()))
@@ -212,7 +214,7 @@ def test_data_outside_the_support_are_refused_with_a_remedy(name):
     likelihood = parts.LIKELIHOODS[name]()
     x = parts.data(likelihood)
     likelihood.check(x)
-    for wrong in (x[..., :1], (255 * x).astype("uint8"), np.where(x == x[0, 0, 0, 0], np.nan, x)):
+    for wrong in (x[..., :1], (255 * x).astype("uint8"), np.where(x == x.flat[0], np.nan, x)):
         with pytest.raises(ValueError, match=r"shape|integers|NaN"):
             likelihood.check(wrong)
     if likelihood.support.high == 1.0:

@@ -56,10 +56,45 @@ def test_convolutions_halve_and_double_with_sizes_in_order(name):
 
 
 @pytest.mark.parametrize("name", IMAGES)
+@pytest.mark.parametrize("shape", [(64, 2), (11, 3), (3, 1), (1, 4)])
+def test_convolutions_of_series_of_any_length(name, shape):
+    """Also of fewer steps than the strides have: the encoder rounds up, the decoder crops."""
+    make = parts.NETWORKS[name]
+    steps = [shape[0], (shape[0] + 1) // 2, (shape[0] + 3) // 4]
+    down = outputs(make([7, 3]).encoder_body(shape, "float32"), tf.zeros((2, *shape)))
+    assert list(dict.fromkeys(down)) == list(dict.fromkeys([(steps[1], 7), (steps[2], 3)]))
+    up = outputs(make([3, 7]).decoder_body(shape, "float32"), tf.zeros((2, 2)))
+    assert next(s for s in up if len(s) == 2) == (steps[2], 3) and up[-1] == (shape[0], 7)
+    decoder = kv.Decoder(make([3, 7]), likelihoods.Normal(shape))
+    assert decoder(tf.zeros((5, 2, 2))).mean().shape == (5, 2, *shape)
+    # Step by step, as a convolution of one step would be.
+    assert [tuple(w.shape) for w in decoder.projection.weights] == [(7, shape[1]), (shape[1],)]
+
+
+def test_what_may_be_an_image_without_an_axis_of_channels_is_said():
+    with pytest.warns(UserWarning, match=r"taken for series of 28 steps, .* x\[\.\.\., None\]"):
+        networks.conv([4]).encoder_body((28, 28), "float32")
+
+
+def test_a_convolution_of_series_is_that_of_images_of_one_column():
+    x = tf.random.stateless_normal((3, 11, 2), [1, 2])
+    series = networks.conv([4, 3]).encoder_body((11, 2), "float32")
+    images = networks.conv([4, 3]).encoder_body((11, 1, 2), "float32")
+    expected = series(x)
+    images(x[:, :, tf.newaxis])
+    for kernel, bias, of_series in zip(images.weights[::2], images.weights[1::2], series.weights[::2], strict=True):
+        wide = np.zeros(kernel.shape, "float32")
+        wide[:, 1] = of_series  # "same" has one column before the one that there is
+        kernel.assign(wide)
+        bias.assign(tf.zeros_like(bias))
+    np.testing.assert_allclose(images(x[:, :, tf.newaxis])[:, :, 0], expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", IMAGES)
 def test_convolutions_refuse_vectors_by_name(name):
     network = parts.NETWORKS[name]([4])
     for body in (network.encoder_body, network.decoder_body):
-        with pytest.raises(ValueError, match="work on images"):
+        with pytest.raises(ValueError, match=r"work on images .* on series .* x\[\.\.\., None\] for series"):
             body((5,), "float32")
 
 

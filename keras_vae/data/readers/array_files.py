@@ -24,6 +24,7 @@ from keras_vae.data.examples import (
     resized_images,
 )
 from keras_vae.data.gray_levels import Range
+from keras_vae.data.series import checked_series
 from keras_vae.data.storage.counter import Counter as Counted
 from keras_vae.data.storage.entries import entry, key_of
 from keras_vae.data.storage.keeping import bytes_of, current, empty, in_memory
@@ -50,6 +51,7 @@ def load_arrays(
     value_range: Range = None,
     fit: Fit | None = None,
     missing: bool = False,
+    series: bool = False,
 ) -> Source:
     """Copies of the user's arrays: of images alone, or named like the members of an .npz file."""
     named = arrays if isinstance(arrays, Mapping) else {"images": arrays}
@@ -65,7 +67,7 @@ def load_arrays(
         np.copyto(copy, array)
         return copy
 
-    return _load(list(named), copied, "the given arrays", resize, labels, value_range, fit, missing)
+    return _load(list(named), copied, "the given arrays", resize, labels, value_range, fit, missing, series)
 
 
 def by_name(given: tuple) -> dict[str, np.ndarray]:
@@ -100,6 +102,7 @@ def load_file(
     value_range: Range = None,
     fit: Fit | None = None,
     missing: bool = False,
+    series: bool = False,
 ) -> Source:
     """The arrays of an .npy or .npz file. Nothing is unpickled, and shapes are checked before memory is taken.
 
@@ -107,7 +110,7 @@ def load_file(
         ValueError: for a damaged file (named), an unknown key, or arrays that are not images.
     """
     with _opened(path) as (keys, read):
-        return _load(keys, read, repr(str(path)), resize, labels, value_range, fit, missing)
+        return _load(keys, read, repr(str(path)), resize, labels, value_range, fit, missing, series)
 
 
 def read_arrays(path: Path, labels: bool) -> dict[str, np.ndarray]:
@@ -170,6 +173,7 @@ def _load(
     value_range: Range,
     fit: Fit | None,
     missing: bool,
+    series: bool,
 ) -> Source:
     of_classes = next((name for name in NAME_KEYS if name in keys), None)
     keys = [key for key in keys if key not in NAME_KEYS]
@@ -180,7 +184,7 @@ def _load(
     for split, key in image_keys(keys).items():
         called[split] = f"{key!r} in {what}"
         array = read(key)
-        found[split] = checked_images(array, called[split], missing)
+        found[split] = (checked_series if series else checked_images)(array, called[split], missing)
         checksums[split] = _checksums(array)
         label_key = next((name for name in LABEL_KEYS[split] if name in keys), None)
         if labels and label_key is not None:

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple, get_args
 
 import numpy as np
 
-from keras_vae.arguments import check_choice, check_count, check_derived, check_resize, check_value_range
+from keras_vae.arguments import check_choice, check_count, check_derived, check_flag, check_resize, check_value_range
 from keras_vae.data import class_names as names_of_classes
 from keras_vae.data import gray_levels
 from keras_vae.data.arrays import Arrays, Binarize
@@ -44,7 +44,7 @@ class Reading:
 
     Attributes:
         binarize, labels, resize, data_dir, download, on_bad_file, condition, value_range, levels, fit, class_names,
-            missing, memory, cache: as in `data.load`.
+            missing, series, memory, cache: as in `data.load`.
     """
 
     binarize: Binarize | None = None
@@ -61,6 +61,7 @@ class Reading:
     missing: bool = False
     memory: Memory = "auto"
     cache: str | os.PathLike | None = None
+    series: bool = False
 
     def __post_init__(self) -> None:
         check_choice("binarize", self.binarize, (None, *get_args(Binarize)))
@@ -109,6 +110,7 @@ class Reading:
             self.fit,
             whole,
             self.missing,
+            check_flag("series", self.series),
         )
         _check_splits(source.splits, labels, what)
         seen = fingerprint(source)
@@ -150,7 +152,8 @@ def _check_splits(splits: dict[str, Examples], labels: bool, what: str) -> None:
     shapes = {name: split.images.shape[1:] for name, split in splits.items()}
     if len(set(shapes.values())) > 1:
         raise ValueError(
-            f"The splits of {what} differ in the shape of their images: {shapes}. Pass resize=(height, width)."
+            f"The splits of {what} differ in the shape of their examples: {shapes}. For images pass resize=(height, "
+            "width)."
         )
     without = [name for name, split in splits.items() if split.labels is None]
     if labels and without:

@@ -1,6 +1,7 @@
 """Which reader reads what: names, paths and arrays."""
 
 import os
+import re
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
@@ -12,6 +13,7 @@ from keras_vae.data.readers import array_files, folders, tables
 from keras_vae.data.readers.folders import OnBadFile
 from keras_vae.data.readers.image_files import SUFFIXES
 from keras_vae.data.readers.tfds import PREPARED, is_name, load_named
+from keras_vae.data.series import NOT_SERIES, oscillations
 
 ARRAY_SUFFIXES, TABLE_SUFFIX = (".npy", ".npz"), ".csv"
 
@@ -27,22 +29,26 @@ def read(
     fit: Fit | None,
     whole: bool,
     missing: bool = False,
+    series: bool = False,
 ) -> Source:
     """What a name, a path, a list of image files, or arrays hold.
 
     Args:
-        name_or_path, resize, labels, data_dir, download, on_bad_file, value_range, fit, missing: as in `data.load`.
+        name_or_path, resize, labels, data_dir, download, on_bad_file, value_range, fit, missing, series: as in
+            `data.load`.
         whole: whether all images of a folder are one split, in the order of their paths.
 
     Raises:
         ValueError, FileNotFoundError: as `data.load`.
     """
+    if series and not _may_be_series(name_or_path):
+        raise ValueError(NOT_SERIES)
     if isinstance(name_or_path, list):
         return folders.load_files(_paths(name_or_path), resize, labels, on_bad_file, value_range, fit)
     if isinstance(name_or_path, tuple):
         name_or_path = array_files.by_name(name_or_path)
     if is_data(name_or_path):
-        return array_files.load_arrays(name_or_path, resize, labels, value_range, fit, missing)
+        return array_files.load_arrays(name_or_path, resize, labels, value_range, fit, missing, series)
     if not isinstance(name_or_path, (str, os.PathLike)):
         raise ValueError(f"Give a name, a path or arrays; not {type(name_or_path).__name__}.")
     path = Path(name_or_path).expanduser()
@@ -64,7 +70,19 @@ def read(
             f"{str(path)!r} is neither a folder of images, an image, nor an .npy, .npz or .csv file (archives: unpack "
             "them)."
         )
-    return array_files.load_file(path, resize, labels, value_range, fit, missing)
+    return array_files.load_file(path, resize, labels, value_range, fit, missing, series)
+
+
+def _may_be_series(given: Any) -> bool:
+    """Whether it is arrays, a file of them, or what is no path."""
+    if isinstance(given, list):
+        return False
+    if is_data(given) or not isinstance(given, (str, os.PathLike)):
+        return True
+    path = Path(given).expanduser()
+    if not _is_path(given, path):
+        return re.split("[/:]", str(given))[0] == oscillations.NAME or not is_name(str(given))
+    return path.suffix.lower() in ARRAY_SUFFIXES or not path.exists()
 
 
 def _paths(given: list) -> list[Path]:

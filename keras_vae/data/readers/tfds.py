@@ -28,6 +28,7 @@ from keras_vae.data.examples import (
     resized_images,
 )
 from keras_vae.data.gray_levels import Range, Scale
+from keras_vae.data.series import oscillations
 from keras_vae.data.storage.counter import Counter as Counted
 from keras_vae.data.storage.entries import entry, key_of
 from keras_vae.data.storage.keeping import empty
@@ -36,6 +37,8 @@ from keras_vae.data.storage.on_disk import fill, is_on_disk
 SPLITS = {"train": ("train",), "validation": ("validation", "valid", "val", "dev"), "test": ("test",)}
 BATCH = 256
 OWN = ("digits", "shapes")
+# Those that need no files.
+MADE = (oscillations.NAME,)
 # Columns of a vector of factors come in this order, the one of dSprites, then any others by name.
 FACTOR_ORDER = ("label_shape", "label_scale", "label_orientation", "label_x_position", "label_y_position")
 # Datasets whose uint8 images hold 0 and 1 for black and white.
@@ -59,7 +62,7 @@ def load_named(
     fit: Fit | None = None,
     folder: Path | None = None,
 ) -> Source:
-    """The images of `digits`, `shapes` or a dataset of TensorFlow Datasets.
+    """The images of `digits`, `shapes` or a dataset of TensorFlow Datasets, or the series of `oscillations`.
 
     Where a dataset has no feature `label` but several `label_*`, as dSprites has, the labels are vectors of factors:
     shape, scale, orientation, x_position, y_position, then any others in the order of their names.
@@ -80,6 +83,10 @@ def load_named(
             different sizes without `resize`.
         FileNotFoundError: if the dataset is not there and cannot be downloaded.
     """
+    if folder is None and re.split("[/:]", name)[0] in MADE:
+        if resize is not None or value_range is not None:
+            raise ValueError(f"{name!r} are series: resize and value_range are for images.")
+        return oscillations.load(name)
     with _quiet(), _prepared(name, data_dir, download) if folder is None else _in_folder(folder) as builder:
         image_key, label_keys = _keys(name, builder, labels)
         names = _split_names(name, builder)
@@ -180,9 +187,9 @@ def _unknown(name: str, error: Exception) -> str:
     if near and not is_name(name):
         reason += f" Did you mean {' or '.join(repr(match) for match in near)}?"
     return (
-        f"{reason} Accepted are 'digits', 'shapes', the names of image datasets of TensorFlow Datasets (such as "
-        "'mnist'; see tensorflow.org/datasets/catalog), the path of a folder of images, of an image, or of an .npy, "
-        ".npz or .csv file, and numpy arrays."
+        f"{reason} Accepted are 'digits', 'shapes', 'oscillations', the names of image datasets of TensorFlow Datasets "
+        "(such as 'mnist'; see tensorflow.org/datasets/catalog), the path of a folder of images, of an image, or of an "
+        ".npy, .npz or .csv file, and numpy arrays."
     )
 
 
@@ -191,7 +198,7 @@ def _names() -> list[str]:
     import tensorflow_datasets as tfds
 
     # Listing the community's datasets would ask the network.
-    return [*OWN, *tfds.list_builders(with_community_datasets=False)]
+    return [*OWN, *MADE, *tfds.list_builders(with_community_datasets=False)]
 
 
 def _download(name: str, builder: Any, download: bool) -> None:

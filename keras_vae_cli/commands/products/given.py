@@ -98,6 +98,8 @@ def read_given(
         options |= {"fit": None if settings.data.fit == "crop" else settings.data.fit}
     if vae.missing:
         options["missing"] = True
+    if _is_series(vae.decoder.event_shape):
+        options["series"] = True
     source = _source(opened, paths, options, labels=vae.condition is not None and typed is None)
     options |= _condition_of_data(opened, typed)
     with run_data.remarks(console.print):
@@ -153,10 +155,16 @@ def _source(opened: Opened, paths: Sequence[str], options: dict[str, Any], label
 
 
 def _unflattened(images: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
-    """Rows of as many numbers as an image has pixels, as images; others as they are."""
-    if len(shape) != 3 or images.ndim != 2 or images.shape[1] != math.prod(shape):
+    """Rows of as many numbers as an image, or a series, has, as such; others as they are."""
+    if len(shape) < 2 or images.ndim != 2 or images.shape[1] != math.prod(shape):
         return images
-    if images.dtype.kind == "f" and images.size and (images == np.rint(images)).all() and images.max() > 1:
+    if (
+        len(shape) == 3
+        and images.dtype.kind == "f"
+        and images.size
+        and (images == np.rint(images)).all()
+        and images.max() > 1
+    ):
         images = images.astype(np.int64)
     return images.reshape(len(images), *shape)
 
@@ -192,6 +200,10 @@ def _read(opened: Opened, source: Any, options: dict[str, Any], levels: int | No
         raise
 
 
+def _is_series(shape: Sequence[int]) -> bool:
+    return len(shape) == 2
+
+
 def _check_shape(given: Given) -> None:
     found, wanted = tuple(given.examples.event_shape), given.event_shape
     as_image = len(found) == len(wanted) == 3 and {found[-1], wanted[-1]} <= {1, 3}
@@ -205,4 +217,6 @@ def _check_shape(given: Given) -> None:
 def _described(shape: tuple[int, ...]) -> str:
     if len(shape) == 1:
         return f"vectors of {shape[0]:,} numbers"
+    if _is_series(shape):
+        return f"series of {' x '.join(map(str, shape))} (steps x channels)"
     return f"images of {' x '.join(map(str, shape))} (height x width x channels)"
