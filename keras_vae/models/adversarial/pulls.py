@@ -28,7 +28,8 @@ def balance(
     if id(kernel) not in of_data:
         raise ValueError("The last layer of the decoder is frozen: adaptive=True looks at its gradients.")
     pair = [dense(of[id(kernel)], kernel) / scale for of in (of_data, of_game)]
-    return game.adaptive_weight(*replicas.sum_gradients(pair), num_values)
+    reconstruction, adversarial = replicas.sum_gradients(pair)
+    return game.adaptive_weight(reconstruction, adversarial, num_values)
 
 
 def added(
