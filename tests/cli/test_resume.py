@@ -131,7 +131,7 @@ def of_updates(name):
     return pytest.param(name, marks=pytest.mark.slow if name == "gan" else pytest.mark.exhaustive)
 
 
-@pytest.mark.parametrize("name", map(of_updates, OTHER_UPDATES))
+@pytest.mark.parametrize("name", [of_updates(name) for name in OTHER_UPDATES])
 def test_killed_a_model_with_an_update_of_its_own_ends_with_the_same_weights(name, start, tmp_path):
     """A second optimizer, a discriminator, a stage of a cascade, a codebook, a network of features are resumed too."""
     whole, cut = tmp_path / "whole", tmp_path / "cut"
