@@ -90,10 +90,10 @@ def test_what_cannot_be_scored_is_refused(digits_run, folder, tmp_path, ended):
         assert code != 0 and words in err
     np.save(tmp_path / "rows.npy", np.zeros((3, 8, 8, 1), "float32"))
     code, _, err = ended("score", digits_run, tmp_path / "rows.npy", "-o", tmp_path / "x.csv", "--normal", "0")
-    assert code == 2 and "labels" in err
+    assert code != 0 and "labels" in err
     file = digits_run / "vae.keras"
     code, _, err = ended("score", file, tmp_path / "rows.npy", "-o", tmp_path / "x.csv", "--kind", "typicality")
-    assert code == 2 and "run folder" in err
+    assert code != 0 and "run folder" in err
     assert not (tmp_path / "x.csv").exists()
     code, out, err = ended("score", file, tmp_path / "rows.npy", "-o", tmp_path / "x.csv")
     assert code == 0 and "no ranks" in out and list(rows_of(tmp_path / "x.csv")[0]) == ["name", "score"]
