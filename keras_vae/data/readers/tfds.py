@@ -54,6 +54,7 @@ def load_named(
     download: bool,
     value_range: Range = None,
     fit: Fit | None = None,
+    missing: bool = False,
 ) -> Source:
     """The images of `digits`, `shapes` or a dataset of TensorFlow Datasets, or the series of `oscillations`.
 
@@ -68,6 +69,7 @@ def load_named(
         download: whether a dataset that is not there may be downloaded.
         value_range: (black, white); None for what the depth of the images says, see `gray_levels.scale_of_files`.
         fit: how images of another shape get that size, see `examples.resized`; None for "crop", with a warning.
+        missing: whether values may be missing, as in `oscillations/gaps=0.5`.
 
     Raises:
         ValueError: for an unknown name, a dataset without images or without labels that are asked for, or images of
@@ -77,7 +79,7 @@ def load_named(
     if re.split("[/:]", name)[0] in MADE:
         if resize is not None or value_range is not None:
             raise ValueError(f"{name!r} are series: resize and value_range are for images.")
-        return oscillations.load(name)
+        return oscillations.load(name, missing)
     with _quiet(), _prepared(name, data_dir, download) as builder:
         image_key, label_keys = _keys(name, builder, labels)
         names = _split_names(name, builder)

@@ -44,6 +44,7 @@ def test_gaps_are_a_quarter_of_a_channel_in_a_share_of_the_channels():
     [
         ("oscillations/gaps=2", {}, "gaps must be a share"),
         ("oscillations/gaps=many", {}, "gaps must be a share"),
+        ("oscillations/gaps=0.1", {}, r"missing=True \(in a config: data.missing\)"),
         ("oscillations/holes=0.1", {}, "has one option"),
         ("oscillations", {"resize": (8, 8)}, "are for images"),
         ("oscillations", {"levels": 4}, "is for images"),
