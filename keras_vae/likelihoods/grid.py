@@ -18,7 +18,7 @@ from keras_vae.distributions.grid import (
     clipped_logistic_loc,
     tilted_logits,
 )
-from keras_vae.distributions.scales import bounded_exp, shares
+from keras_vae.distributions.scales import bounded_exp
 from keras_vae.distributions.support import UNIT, Support
 from keras_vae.likelihoods.likelihood import Likelihood, inside, logit, percent
 from keras_vae.serialization import register
@@ -105,7 +105,8 @@ class DiscretizedLogisticMixture(DiscretizedLogistic):
 
     def distribution(self, *params: tf.Tensor) -> tfd.Distribution:
         """Independent mixtures on the grid, from 3 num_components parameters [..., *event_shape]."""
-        logits, loc, log_scale = shares(tf.stack(params, axis=-1), 3)
+        size = self.num_components
+        logits, loc, log_scale = (tf.stack(params[first : first + size], axis=-1) for first in (0, size, 2 * size))
         return self._independent(GridLogisticMixture(logits, loc, self._scale(log_scale), self.levels))
 
     def initial_bias(self, mean: np.ndarray, spread: float = 1.0) -> np.ndarray:

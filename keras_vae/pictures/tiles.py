@@ -28,6 +28,8 @@ FONT, BETWEEN = 9, 6  # and between two texts side by side
 SMOOTH = 12
 # Series of at most so many channels are drawn as curves, in these colours.
 CURVES = ("blue", "orange", "green", "purple", "brown", "cyan")
+# Channels whose values all lie within so many times the range of each share one.
+ALIKE = 2.0
 # Characters of a name that are drawn at most.
 LONGEST = 24
 
@@ -46,8 +48,9 @@ def draw_tiles(
     Args:
         tiles: [R, C, *event_shape]. Events H x W x 1 and H x W are gray, H x W x 3 colour; other numbers of channels
             stand side by side in gray; vectors are curves over their index, and so are series, steps x channels, with a
-            curve for each channel in a range of its own. Events of two axes are series where the second is at most 6,
-            and else gray images, in which more channels can be told apart. NaN leaves a tile, or part of a curve, out.
+            curve for each channel, in a range of its own if they differ much. Events of two axes are series where the
+            second is at most 6, and else gray images, in which more channels can be told apart. NaN leaves a tile, or
+            part of a curve, out.
         row_labels: R texts at the left, or none.
         column_labels: C texts at the top, or none.
         title: text above all, of one line or several.
@@ -175,11 +178,14 @@ def _draw_curves(
     rows, columns, size, channels = below.shape
     colours = CURVES[:channels] if channels > 1 else ("black",)
     ends = [_ends(np.stack([below, *above])[..., channel]) for channel in range(channels)]
-    said = [f"{low:.3g} to {high:.3g}" for low, high in ends]
-    if channels > 1:
-        said = [f"{colour} {text}" for colour, text in zip(colours, said, strict=True)]
-    against = f"{'steps' if is_series else 'index'} 0 to {size - 1}"
-    note = f"each cell: {'channels' if channels > 1 else 'values'} {', '.join(said)} against {against}"
+    low, high = min(low for low, _ in ends), max(high for _, high in ends)
+    if high - low <= ALIKE * min(high - low for low, high in ends):
+        ends = [(low, high)] * channels
+        said = f"values {low:.3g} to {high:.3g}" + (f", channels {' and '.join(colours)}," if channels > 1 else "")
+    else:
+        own = [f"{colour} {low:.3g} to {high:.3g}" for colour, (low, high) in zip(colours, ends, strict=True)]
+        said = f"channels {', '.join(own)}"
+    note = f"each cell: {said} against {'steps' if is_series else 'index'} 0 to {size - 1}"
     width = max(WIDTH, 40 * columns)
     height = rows * min(max(40, width // columns * 2 // 3), 160)
     title = f"{title}\n{note}" if title else note

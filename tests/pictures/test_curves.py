@@ -37,6 +37,14 @@ def test_each_channel_is_a_curve_in_its_own_range(tmp_path):
         assert np.ptp(rows) > 0.7 * (len(picture) - 10)
 
 
+def test_channels_of_one_unit_share_a_range(tmp_path):
+    figure = tiles.draw_tiles(np.stack([SERIES[:, 0], 0.6 * SERIES[:, 0]], axis=-1)[None, None])
+    assert "values -1 to 1, channels blue and orange, against steps 0 to 23" in said(figure)
+    picture = pixels(figure, tmp_path)[30:]
+    blue, orange = (np.ptp(np.flatnonzero(where(picture, colour).any(axis=1))) for colour in (BLUE, ORANGE))
+    assert 0.5 < orange / blue < 0.7
+
+
 def test_a_gap_is_a_gap(tmp_path):
     holed = SERIES.copy()
     holed[8:16, 0] = np.nan

@@ -55,7 +55,10 @@ def load_arrays(
 ) -> Source:
     """Copies of the user's arrays: of images alone, or named like the members of an .npz file."""
     named = arrays if isinstance(arrays, Mapping) else {"images": arrays}
-    named = {key: np.asarray(array) for key, array in named.items()}
+    try:
+        named = {key: np.asarray(array) for key, array in named.items()}
+    except ValueError as error:  # of lists of lists
+        raise ValueError(f"Lists of different lengths are no array: fill them up to one length. {error}") from error
 
     def copied(key: str) -> Any:
         array = named[key]

@@ -53,7 +53,7 @@ def read(
         raise ValueError(f"Give a name, a path or arrays; not {type(name_or_path).__name__}.")
     path = Path(name_or_path).expanduser()
     if not _is_path(name_or_path, path):
-        return load_named(str(name_or_path), resize, labels, data_dir, download, value_range, fit)
+        return load_named(str(name_or_path), resize, labels, data_dir, download, value_range, fit, missing=missing)
     if path.is_dir() and (path / PREPARED).is_file():
         return load_named(str(path), resize, labels, data_dir, download, value_range, fit, path)
     if path.is_dir():

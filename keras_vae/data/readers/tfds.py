@@ -61,6 +61,7 @@ def load_named(
     value_range: Range = None,
     fit: Fit | None = None,
     folder: Path | None = None,
+    missing: bool = False,
 ) -> Source:
     """The images of `digits`, `shapes` or a dataset of TensorFlow Datasets, or the series of `oscillations`.
 
@@ -77,6 +78,7 @@ def load_named(
         fit: how images of another shape get that size, see `examples.resized`; None for "crop", with a warning.
         folder: with the files of a dataset that TensorFlow Datasets has written, of whatever format; None to look for
             the name.
+        missing: whether values may be missing, as in `oscillations/gaps=0.5`.
 
     Raises:
         ValueError: for an unknown name, a dataset without images or without labels that are asked for, or images of
@@ -86,7 +88,7 @@ def load_named(
     if folder is None and re.split("[/:]", name)[0] in MADE:
         if resize is not None or value_range is not None:
             raise ValueError(f"{name!r} are series: resize and value_range are for images.")
-        return oscillations.load(name)
+        return oscillations.load(name, missing)
     with _quiet(), _prepared(name, data_dir, download) if folder is None else _in_folder(folder) as builder:
         image_key, label_keys = _keys(name, builder, labels)
         names = _split_names(name, builder)

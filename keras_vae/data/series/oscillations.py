@@ -25,14 +25,14 @@ FACTORS = {
 GAP = STEPS // 4
 
 
-def load(name: str) -> Source:
+def load(name: str, missing: bool = False) -> Source:
     """The source, "oscillations", or "oscillations/gaps=0.3" where in so large a share of the channels a quarter of the
     steps, at a random place, is missing.
 
     12,000 series to train and 1,000 to test, float32 [64, 2], always the same.
 
     Raises:
-        ValueError: for other options.
+        ValueError: for other options, and for gaps without `missing`.
     """
     _, _, options = name.partition("/")
     key, _, value = options.partition("=")
@@ -42,6 +42,8 @@ def load(name: str) -> Source:
         share = check_number("gaps", float(value), at_least=0, at_most=1) if options else 0.0
     except ValueError:
         raise ValueError(f"gaps must be a share of the channels in [0, 1], not {value!r}.") from None
+    if share > 0.0 and not missing:
+        raise ValueError(f"{name!r} has values that are missing: missing=True (in a config: data.missing).")
     splits = {}
     for seed, (split, count) in enumerate((("train", TRAIN), ("test", TEST))):
         x, _ = make(count, seed)

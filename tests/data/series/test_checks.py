@@ -49,6 +49,7 @@ def test_splits_labels_and_gaps_are_those_of_other_arrays():
         (SERIES[:, :0], {}, "with none of them 0"),
         (np.where(SERIES > 25.0, np.nan, SERIES), {}, r"missing=True \(in a config: data.missing\)"),
         (np.array([np.zeros(3), np.zeros(4)], object), {}, "fill them up with NaN to one length"),
+        ({"x_train": [[[1.0], [2.0]], [[3.0]]]}, {}, "Lists of different lengths are no array"),
         (SERIES, {"resize": (4, 4)}, "is for images"),
         (SERIES, {"levels": 4}, "is for images"),
         ("digits", {}, r"series=True is of arrays \[N, steps, channels\]"),

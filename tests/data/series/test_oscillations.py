@@ -3,7 +3,6 @@
 import numpy as np
 import pytest
 
-from benchmarks.measures import below_truth
 from keras_vae import data
 from keras_vae.data.series import oscillations
 
@@ -45,6 +44,7 @@ def test_gaps_are_a_quarter_of_a_channel_in_a_share_of_the_channels():
     [
         ("oscillations/gaps=2", {}, "gaps must be a share"),
         ("oscillations/gaps=many", {}, "gaps must be a share"),
+        ("oscillations/gaps=0.1", {}, r"missing=True \(in a config: data.missing\)"),
         ("oscillations/holes=0.1", {}, "has one option"),
         ("oscillations", {"resize": (8, 8)}, "are for images"),
         ("oscillations", {"levels": 4}, "is for images"),
@@ -54,14 +54,3 @@ def test_gaps_are_a_quarter_of_a_channel_in_a_share_of_the_channels():
 def test_other_options_are_refused(name, options, message):
     with pytest.raises(ValueError, match=message):
         data.load(name, **options)
-
-
-def test_the_true_density_does_not_depend_on_the_samples_and_lies_below_that_of_the_known_factors(monkeypatch):
-    x, factors = oscillations.make(6, 5)
-    found = below_truth.truth(x, factors, 4000)
-    monkeypatch.setattr(below_truth, "WIDER", 1.8)
-    np.testing.assert_allclose(below_truth.truth(x, factors, 20_000, seed=1), found, atol=0.15)
-    noise = (x - oscillations.clean(factors)) / oscillations.NOISE
-    known = -0.5 * (noise**2).sum(axis=(1, 2)) - 128 * np.log(oscillations.NOISE * np.sqrt(2 * np.pi))
-    # What the factors of one series are worth: they are found to about a hundredth of their range each.
-    assert np.all((known - found > 8.0) & (known - found < 30.0))
