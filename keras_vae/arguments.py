@@ -372,3 +372,16 @@ def _free_memory() -> int | None:
 
 def _is_positive(value: Any) -> bool:
     return isinstance(value, numbers.Integral) and not isinstance(value, bool) and int(value) >= 1
+
+
+def check_schema(schema: Any) -> Any:
+    """The schema of a table, "infer", or None.
+
+    Raises:
+        ValueError: for anything else.
+    """
+    if schema is None or schema == "infer":
+        return schema
+    if not isinstance(schema, Mapping):
+        raise ValueError(f'schema is a mapping of the columns to their kinds, or "infer"; not {schema!r}.')
+    return schema

@@ -4,6 +4,7 @@ import copy
 import functools
 import math
 import typing
+import warnings
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -61,6 +62,10 @@ class ConditionSettings(Section):
         return self
 
 
+# Of a method that pydantic has deprecated.
+warnings.filterwarnings("ignore", 'Field name "schema" in "Data" shadows', UserWarning)
+
+
 class Data(Section):
     """Where the images come from and how they are batched."""
 
@@ -81,6 +86,9 @@ class Data(Section):
     condition: ConditionSettings | None = Field(None, description="label, gray, or {name: low_resolution, factor: 4}")
     mirror: bool = Field(False, description="turn each training picture left to right half of the time")
     missing: bool = Field(False, description="NaN, or an empty cell of a table, is a value that is missing")
+    schema: dict[str, Any] | Literal["infer"] | None = Field(  # type: ignore[assignment]
+        None, description="columns of a table: name -> real, positive, count, binary, {category: [a, b]}; or infer"
+    )
     class_names: list[Name] | None = Field(None, description="of label 0, 1, 2, ...; those of the data unless given")
 
     @pydantic.field_validator("condition", mode="before")

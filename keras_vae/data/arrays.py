@@ -34,6 +34,7 @@ class Arrays:
             datasets have it as an attribute.
         names: of the examples, such as those of their files; the datasets that serve them in order have them as an
             attribute `file_names`.
+        schema: of the columns, where the values are rows of a table; the datasets have it as an attribute.
         share: whether to use the memory of `values` itself where possible; it must not be written to afterwards.
 
     Raises:
@@ -49,6 +50,7 @@ class Arrays:
         class_names: tuple[str, ...] | None = None,
         names: tuple[str, ...] | None = None,
         share: bool = False,
+        schema: dict[str, Any] | None = None,
     ) -> None:
         arrays = [np.asarray(array) for array in (values, *extras)]
         lengths = [len(array) if array.ndim else 0 for array in arrays]
@@ -59,6 +61,7 @@ class Arrays:
         self._tensors = [_shared(self._values), *(_on_host(extra) for extra in arrays[1:])]
         self._divisor = divisor
         self.class_names = class_names
+        self.schema = schema
         self._binarize = check_choice("binarize", binarize, (None, *get_args(Binarize)))
         self._mirror = False
         self._rows = np.arange(lengths[0], dtype=np.int64)
@@ -143,6 +146,7 @@ class Arrays:
             self.stream, batch_size, seed, shuffle=shuffle, drop_remainder=drop_remainder
         )
         dataset.class_names = self.class_names
+        dataset.schema = self.schema
         dataset.file_names = None if shuffle else self.names
         return dataset
 
@@ -163,6 +167,7 @@ class Arrays:
 
         stream = _served(tf.data.Dataset.counter(start_epoch).flat_map(batches), tf.data.INFINITE_CARDINALITY)
         stream.class_names = self.class_names
+        stream.schema = self.schema
         return stream
 
     def _server(

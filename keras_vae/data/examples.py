@@ -4,7 +4,7 @@ import os
 import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from PIL import Image
@@ -50,11 +50,13 @@ class Source(NamedTuple):
         splits: by name: "train", and "validation" and "test" if the source has them.
         class_names: the name of label k at index k; None if unknown.
         name: with the version, of a dataset by name; None for files and arrays.
+        schema: of the columns of a table, see `keras_vae.schema`; None of what is none.
     """
 
     splits: dict[str, Examples]
     class_names: tuple[str, ...] | None = None
     name: str | None = None
+    schema: dict[str, Any] | None = None
 
 
 def empty(shape: Sequence[int], dtype: np.typing.DTypeLike, what: str) -> np.ndarray:

@@ -14,6 +14,7 @@ from keras_vae.data.examples import Examples, Fit, Size, empty
 from keras_vae.data.gray_levels import Range
 from keras_vae.data.readers.folders import OnBadFile
 from keras_vae.data.readers.reading import Reading, called
+from keras_vae.data.readers.sources import Schema
 
 # Of validation and test images: one binarization for all runs, so that their results can be compared.
 EVALUATION_SEED = 0
@@ -29,6 +30,7 @@ class Splits:
         class_names: the name of label k at index k; None if unknown.
         condition: if one was asked for: the name and the arguments of what it is in `keras_vae.conditions`.
         fingerprint: of what was read, to tell later whether it is still the same; see `data.fingerprint`.
+        schema: of the columns of a table of several kinds, as `likelihoods.Mixed` takes it; None of other data.
     """
 
     train: Arrays
@@ -37,6 +39,7 @@ class Splits:
     class_names: tuple[str, ...] | None = None
     condition: dict[str, Any] | None = None
     fingerprint: dict[str, Any] | None = None
+    schema: dict[str, Any] | None = None
 
 
 def load(
@@ -59,6 +62,7 @@ def load(
     class_names: Sequence[str] | None = None,
     mirror: bool = False,
     missing: bool = False,
+    schema: Schema = None,
 ) -> Any:
     """Training and test data in batches: images float32 in [0, 1], [B, H, W, C], or (image, label) pairs.
 
@@ -116,6 +120,10 @@ def load(
             are images with it: twice the pictures, where left and right mean nothing.
         missing: whether NaN in arrays, and empty cells (or NA, null, none, nan, ?) in a .csv file, are values that are
             missing. They stay NaN, for `VAE(..., missing=True)`.
+        schema: of a table, a .csv or .parquet file or a DataFrame, what its columns hold: name -> "real", "positive",
+            "count", "binary" or {"category": values}. "infer" takes what they seem to hold (`data.schema_of`), as None
+            does of DataFrames, of .parquet files and of .csv files with a header and columns of texts. The datasets
+            have it as an attribute `schema`, for `likelihoods.Mixed(train.schema)`.
 
     Returns:
         (train, test), or (train, validation, test) if `validation_split` > 0; with `test_split` 0 one dataset, whose
@@ -140,6 +148,7 @@ def load(
         fit=fit,
         class_names=class_names,
         missing=missing,
+        schema=schema,
     )
     if check_number("test_split", test_split, at_least=0, below=1) == 0:
         if validation_split != 0:
@@ -170,7 +179,7 @@ def read_splits(
         batch_size: if given, it is checked against the training data, as `load` does.
         name_or_path, seed, validation_split, test_split, mirror: as in `load`, with the same errors.
         **reading: binarize, labels, resize, data_dir, download, on_bad_file, condition, value_range, levels, fit,
-            class_names and missing, as in `load`.
+            class_names, missing and schema, as in `load`.
     """
     return _splits(name_or_path, Reading(**reading), seed, validation_split, test_split, batch_size, mirror)
 
@@ -202,7 +211,7 @@ def _splits(
     check_number("test_split", test_split, at_least=0, below=1)
     what = called(name_or_path)
     source, seen, condition, class_names = reading.read(name_or_path)
-    own = {name: reading.arrays(split, class_names) for name, split in source.splits.items()}
+    own = {name: reading.arrays(split, class_names, source.schema) for name, split in source.splits.items()}
 
     train, validation, test = own["train"], own.get("validation"), own.get("test")
     names = source.splits["train"].names
@@ -223,13 +232,13 @@ def _splits(
         test = test.binarized_once(EVALUATION_SEED)
         if validation is not None:
             validation = validation.binarized_once(EVALUATION_SEED + 1)
-    return Splits(train, test, validation, source.class_names, condition, seen)
+    return Splits(train, test, validation, source.class_names, condition, seen, source.schema)
 
 
 def _whole(name_or_path: Any, reading: Reading) -> Arrays:
     source, _, _, class_names = reading.read(name_or_path, whole=True)
     whole = _joined([source.splits[name] for name in ("train", "validation", "test") if name in source.splits])
-    return reading.arrays(whole, class_names)
+    return reading.arrays(whole, class_names, source.schema)
 
 
 def _joined(splits: list[Examples]) -> Examples:

@@ -137,9 +137,7 @@ class Columns(tfd.Distribution):
         return self._together(drawn)
 
     def _mean(self) -> tf.Tensor:
-        return self._together(
-            [(columns, p.mode() if _is_category(p) else p.mean()) for columns, p in self.pieces()]
-        )
+        return self._together([(columns, p.mode() if _is_category(p) else p.mean()) for columns, p in self.pieces()])
 
     def _mode(self) -> tf.Tensor:
         return self._together([(columns, p.mode()) for columns, p in self.pieces()])

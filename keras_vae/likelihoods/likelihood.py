@@ -49,6 +49,7 @@ class Likelihood(MayMiss, keras.layers.Layer):
         advice: what may help if log p(x|z) is not finite.
         needs_condition: whether it is one of p(x|z, c), whose `call` takes the features of the condition too.
         can_miss: whether its values are independent given z, so that some of them may be missing.
+        schema: of rows of a table, whose columns have kinds and names; None of all else.
         num_examples: how many examples of the data `adapt_to` looks at.
         missing: whether NaN in the data stands for a value that is missing: log p(x|z) is then of the others. A model
             sets it: `VAE(..., missing=True)`.
@@ -63,6 +64,7 @@ class Likelihood(MayMiss, keras.layers.Layer):
     needs_condition: bool = False
     can_miss: bool = True
     num_examples: int = 0
+    schema: dict[str, Any] | None = None
 
     def __init__(self, event_shape: Sequence[int], **kwargs: Any) -> None:
         super().__init__(**{**kwargs, "dtype": "float32"})

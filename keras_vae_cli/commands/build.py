@@ -71,6 +71,13 @@ def make_vae(settings: Settings, event_shape: tuple[int, ...], given: dict[str, 
         else getattr(conditions, given["name"])(**{name: value for name, value in given.items() if name != "name"})
     )
     implied = {"latent_dim": model.latent_dim, "event_shape": event_shape, "condition": condition}
+    if isinstance(settings.data.schema, dict):
+        implied["schema"] = settings.data.schema
+    elif model.likelihood["name"] == "Mixed":
+        raise ConfigError(
+            "model.likelihood: Mixed is of tables whose columns have kinds: --set data.schema=infer, of a .csv or Parquet "
+            "file, or the kinds themselves."
+        )
 
     def part(kind: catalogue.Kind, spec: dict[str, Any]) -> Any:
         return make_part(kind, spec, **implied)

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple, get_args
 
 import numpy as np
 
-from keras_vae.arguments import check_choice, check_count, check_derived, check_resize, check_value_range
+from keras_vae.arguments import check_choice, check_count, check_derived, check_resize, check_schema, check_value_range
 from keras_vae.data import class_names as names_of_classes
 from keras_vae.data import gray_levels
 from keras_vae.data.arrays import Arrays, Binarize
@@ -42,7 +42,7 @@ class Reading:
 
     Attributes:
         binarize, labels, resize, data_dir, download, on_bad_file, condition, value_range, levels, fit, class_names,
-            missing: as in `data.load`.
+            missing, schema: as in `data.load`.
     """
 
     binarize: Binarize | None = None
@@ -57,6 +57,7 @@ class Reading:
     fit: Fit | None = None
     class_names: Sequence[str] | None = None
     missing: bool = False
+    schema: Mapping[str, Any] | str | None = None
 
     def __post_init__(self) -> None:
         check_choice("binarize", self.binarize, (None, *get_args(Binarize)))
@@ -68,6 +69,7 @@ class Reading:
             raise ValueError("missing=True and binarize: give values that are 0, 1 or NaN already.")
         if self.missing and self.levels is not None:
             raise ValueError("missing=True and levels: give values on their grid, or NaN, already.")
+        check_schema(self.schema)
         check_choice("on_bad_file", self.on_bad_file, ("error", "skip"))
         check_choice("fit", self.fit, (None, *get_args(Fit)))
         check_resize(self.resize, MAX_SIDE)
@@ -96,6 +98,7 @@ class Reading:
             self.fit,
             whole,
             self.missing,
+            check_schema(self.schema),
         )
         _check_splits(source.splits, labels, what)
         seen = fingerprint(source)
@@ -105,11 +108,11 @@ class Reading:
             source = source._replace(splits={k: v._replace(labels=derive(v, given)) for k, v in source.splits.items()})
         return Read(source, seen, given and _described(source), source.class_names if labels else None)
 
-    def arrays(self, split: Examples, class_names: tuple[str, ...] | None) -> Arrays:
+    def arrays(self, split: Examples, class_names: tuple[str, ...] | None, schema: Any = None) -> Arrays:
         """The examples of a split, as they are handed out in batches."""
         extras = [] if split.labels is None else [split.labels]
         options: dict[str, Any] = {"divisor": split.divisor, "binarize": self.binarize, "class_names": class_names}
-        return Arrays(split.images, *extras, **options, names=split.names, share=True)
+        return Arrays(split.images, *extras, **options, names=split.names, share=True, schema=schema)
 
 
 def called(name_or_path: Any) -> str:

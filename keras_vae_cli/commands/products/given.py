@@ -92,6 +92,9 @@ def read_given(opened: Opened, paths: Sequence[str], condition: Sequence[str] | 
         options |= {"fit": None if settings.data.fit == "crop" else settings.data.fit}
     if vae.missing:
         options["missing"] = True
+    schema = opened.vae.decoder.likelihood.schema
+    if schema is not None:
+        options["schema"] = schema
     source = _source(opened, paths, options, labels=vae.condition is not None and typed is None)
     options |= _condition_of_data(opened, typed)
     with run_data.remarks(console.print):
@@ -124,7 +127,7 @@ def _source(opened: Opened, paths: Sequence[str], options: dict[str, Any], label
         if path.name != paths[0] or path.suffix:
             raise ConfigError(f"There is no file or folder {paths[0]!r}.")
         return paths[0]  # perhaps a dataset by name
-    if path.suffix.lower() not in (".csv", ".npy", ".npz") or path.is_dir():
+    if path.suffix.lower() not in (".csv", ".npy", ".npz") or path.is_dir() or "schema" in options:
         return path
     is_table = path.suffix.lower() == ".csv"
     named = tables.read_table(path, opened.vae.missing) if is_table else array_files.read_arrays(path, labels)
