@@ -97,8 +97,8 @@ class Mixed(Likelihood):
     def refusal(self, share: float, found: str) -> str:
         """What the columns may hold."""
         return (
-            f"{percent(share)} of the values are not what the schema says of their columns: positive numbers, counts 0, "
-            "1, 2, ..., 0 or 1 of binary columns, and numbers 0 to K - 1 of K categories."
+            f"{percent(share)} of the values are not what the schema says of their columns: positive numbers, counts "
+            "0, 1, 2, ..., 0 or 1 of binary columns, and numbers 0 to K - 1 of K categories."
         )
 
     def check_values(self, x: np.ndarray) -> None:

@@ -75,8 +75,8 @@ def make_vae(settings: Settings, event_shape: tuple[int, ...], given: dict[str, 
         implied["schema"] = settings.data.schema
     elif model.likelihood["name"] == "Mixed":
         raise ConfigError(
-            "model.likelihood: Mixed is of tables whose columns have kinds: --set data.schema=infer, of a .csv or Parquet "
-            "file, or the kinds themselves."
+            "model.likelihood: Mixed is of tables whose columns have kinds: --set data.schema=infer, of a .csv or "
+            "Parquet file, or the kinds themselves."
         )
 
     def part(kind: catalogue.Kind, spec: dict[str, Any]) -> Any:

@@ -58,8 +58,8 @@ def schema_of(frame: Any) -> dict[str, Any]:
     """What the columns of a table seem to hold, to be looked at and changed where it is wrong.
 
     Truth values, and texts such as yes and no, are binary; other texts are categories, and so are numbers of which
-    there are 10 at most. Whole numbers from 0 on are counts, if they vary as counts do; numbers above 0 that are skewed,
-    and less so as logarithms, are positive. All others are real. A constant is a category of one.
+    there are 10 at most. Whole numbers from 0 on are counts, if they vary as counts do; numbers above 0 that are
+    skewed, and less so as logarithms, are positive. All others are real. A constant is a category of one.
 
     Args:
         frame: a DataFrame of pandas or polars, a table of PyArrow, or the path of a .csv or Parquet file.
@@ -141,14 +141,12 @@ def frame(x: Any, schema: Mapping[str, Any]) -> Any:
 def cells(written: Any) -> list[list[str]]:
     """The rows of a table as texts, the header first; what is missing is an empty cell."""
     columns = [written.column(name) for name in written.column_names]
+
     # Numbers of 32 bits with as many digits as tell them apart.
-    parts = [
-        [
-            "" if value is None else str(np.float32(value)) if str(column.type) == "float" else str(value)
-            for value in column.to_pylist()
-        ]
-        for column in columns
-    ]
+    def said(value: Any, of_floats: bool) -> str:
+        return "" if value is None else str(np.float32(value)) if of_floats else str(value)
+
+    parts = [[said(value, str(column.type) == "float") for value in column.to_pylist()] for column in columns]
     return [list(written.column_names), *map(list, zip(*parts, strict=True))]
 
 
