@@ -28,7 +28,7 @@ SCHEMA: dict[str, Any] = {
 def table(name: str) -> Any:
     """The rows of a table by name, in a random order that is always the same.
 
-    "diabetes": 442 patients of Efron et al. 2004, "Least angle regression", in the units of the original: the age in
+    "diabetes": 442 patients of Efron et al. 2004, "Least angle regression", in the original units: the age in
     groups, sex, body mass index, mean blood pressure, six measurements of blood serum, whether glucose is above 100,
     and a measure of the progression after a year.
 

@@ -210,8 +210,8 @@ def _numbers(field: schemas.Field, column: Any) -> np.ndarray:
             among = ", ".join(repr(value) for value in list(field.values)[:SHOWN] or [0, 1])
             more = f" and {len(field.values) - SHOWN} more" if len(field.values) > SHOWN else ""
             raise ValueError(
-                f"Column {field.name!r} holds {strange[0]!r}, which is none of its values: {among}{more}. Add it to the "
-                "schema, of a model that is trained with it, or leave out such rows."
+                f"Column {field.name!r} holds {strange[0]!r}, which is none of its values: {among}{more}. Add it to "
+                "the schema, of a model that is trained with it, or leave out such rows."
             )
         return np.array(found, "float64")
     numbers = [None if value is None else inferred.number(value) for value in values]
@@ -220,7 +220,9 @@ def _numbers(field: schemas.Field, column: Any) -> np.ndarray:
         raise ValueError(f"Column {field.name!r} is {field.kind}, and holds {wrong[0]!r}, which is no number.")
     made = np.array([np.nan if value is None else value for value in numbers], "float64")
     there = made[~np.isnan(made)]
-    if not np.isfinite(there.astype("float32")).all():
+    with np.errstate(over="ignore"):
+        is_finite = np.isfinite(there.astype("float32")).all()
+    if not is_finite:
         raise ValueError(f"Column {field.name!r} holds numbers that are infinite, or too large for 32 bits.")
     bad = {"positive": there <= 0.0, "count": (there < 0.0) | (there != np.rint(there))}.get(field.kind)
     if bad is not None and bad.any():

@@ -113,7 +113,7 @@ def _rows(vae: VAE, data: Any, most: int, seed: int) -> tuple[tuple[Field, ...],
     schema = vae.decoder.likelihood.schema
     if schema is None:
         raise ValueError(
-            f"This is a picture of tables, and the likelihood {type(vae.decoder.likelihood).__name__} is of other data: "
+            f"This is a picture of tables, and {type(vae.decoder.likelihood).__name__} is a likelihood of other data: "
             "likelihoods.Mixed(schema)."
         )
     real, own = gather(data, most)
