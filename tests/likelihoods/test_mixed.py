@@ -44,29 +44,24 @@ def adapted(x):
 def test_each_column_has_the_density_that_scipy_gives_it():
     x, rng = parts.rows(50), np.random.default_rng(3)
     likelihood = adapted(x)
-    params = rng.normal(size=(50, 11)).astype("float32")
-    place, scale = (np.asarray(weight, "float64") for weight in (likelihood.place, likelihood.scale))
-    np.testing.assert_allclose(
-        place[[0, 2, 3]], [x[:, 0].mean(), np.log(x[:, 2]).mean(), np.log1p(x[:, 3]).mean()], 1e-5
-    )
-    p = params.astype("float64")
+    params = rng.normal(size=(50, 12)).astype("float32")
     # Within its bounds the clip of a scale is the identity.
-    deviation = np.exp(np.clip(p, -2, 0.5))
-    params[:, [1, 6, 10]] = np.log(deviation[:, [1, 6, 10]])
-    failures = np.exp(p[:, 8])
-    mean = np.exp(place[3] + scale[3] * p[:, 7])
-    of_income = stats.norm(place[2] + scale[2] * p[:, 5], scale[2] * deviation[:, 6])
+    params[:, [1, 6, 11]] = np.clip(params[:, [1, 6, 11]], -2.0, 0.3)
+    p = params.astype("float64")
+    place, scale = (np.asarray(weight, "float64") for weight in (likelihood.place, likelihood.scale))
+    logs = [x[:, 0], np.log(x[:, 2]), np.log1p(x[:, 3]), x[:, 5]]
+    np.testing.assert_allclose(place[[0, 2, 3, 5]], [values.mean() for values in logs], rtol=1e-4, atol=1e-6)
+    np.testing.assert_allclose(scale[[0, 2, 3, 5]], [values.std() for values in logs], rtol=1e-4)
+    failures, mean = np.exp(p[:, 8]), np.exp(place[3] + scale[3] * p[:, 7])
+    of_income = stats.norm(place[2] + scale[2] * p[:, 5], scale[2] * np.exp(p[:, 6]))
     expected = [
-        stats.norm(place[0] + scale[0] * p[:, 0], scale[0] * deviation[:, 1]).logpdf(x[:, 0]),
+        stats.norm(place[0] + scale[0] * p[:, 0], scale[0] * np.exp(p[:, 1])).logpdf(x[:, 0]),
         special.log_softmax(p[:, 2:5], axis=1)[np.arange(50), x[:, 1].astype(int)],
         of_income.logpdf(np.log(x[:, 2])) - np.log(x[:, 2]),
         stats.nbinom(failures, failures / (failures + mean)).logpmf(x[:, 3]),
         stats.bernoulli(special.expit(p[:, 9])).logpmf(x[:, 4]),
-        stats.norm(place[5] + scale[5] * p[:, 10], 1.0).logpdf(x[:, 5]),
+        stats.norm(place[5] + scale[5] * p[:, 10], scale[5] * np.exp(p[:, 11])).logpdf(x[:, 5]),
     ]
-    # The last column has two parameters: the twelfth is its deviation.
-    params = np.concatenate([params, np.full((50, 1), -np.log(scale[5]))], axis=1).astype("float32")
-    params[:, 10] = p[:, 10]
     found = likelihood(params)
     np.testing.assert_allclose(found.log_probs(x), np.transpose(expected), rtol=2e-3, atol=2e-3)
     np.testing.assert_allclose(found.log_prob(x), np.sum(expected, axis=0), rtol=2e-3)
@@ -78,7 +73,7 @@ def test_each_column_has_the_density_that_scipy_gives_it():
 
 def test_draws_have_the_means_and_lie_where_their_columns_do():
     likelihood = adapted(parts.rows(200))
-    params = np.tile(0.3 * np.random.default_rng(0).normal(size=12), (1, 1)).astype("float32")
+    params = 0.3 * np.random.default_rng(0).normal(size=(1, 12)).astype("float32")
     p = likelihood(params)
     x = p.sample(20_000, seed=[1, 2]).numpy()[:, 0]
     likelihood.check(x)
@@ -134,7 +129,7 @@ def test_an_outlier_is_far_out_and_nothing_more(trained):
     x = parts.rows(2)
     x[0, 0], x[1, 3] = 1e12, 1e12
     assert np.isfinite(trained.encode(x)[0]).all()
-    assert np.isfinite(trained.elbo(x)).all() if hasattr(trained, "elbo") else True
+    assert np.isfinite(trained.log_prob(x, num_samples=10)).all()
 
 
 @pytest.mark.parametrize(
@@ -171,9 +166,6 @@ def test_exports_give_what_the_model_gives(trained, tmp_path):
     export.to_saved_model(trained, tmp_path / "saved")
     served = tf.saved_model.load(str(tmp_path / "saved")).signatures["encode"]
     found = served(**{next(iter(served.structured_input_signature[1])): tf.constant(x)})
-    expected = trained.encode(x)
-    closest = min(
-        np.abs(np.asarray(value) - expected[0]).max() for value in found.values() if value.shape == expected[0].shape
-    )
-    assert closest < 1e-4
+    mean = trained.encode(x)[0]
+    assert any(value.shape == mean.shape and np.allclose(value, mean, atol=1e-4) for value in found.values())
     export.to_tflite(trained, tmp_path / "vae.tflite")
