@@ -55,7 +55,7 @@ def load(
     data_dir: str | os.PathLike | None = None,
     download: bool = True,
     on_bad_file: OnBadFile = "error",
-    condition: str | Mapping[str, Any] | None = None,
+    condition: str | Sequence[str] | Mapping[str, Any] | None = None,
     value_range: Range = None,
     levels: int | None = None,
     fit: Fit | None = None,
@@ -103,7 +103,8 @@ def load(
         on_bad_file: "skip" leaves unreadable image files out, with a warning.
         condition: what a conditional model is given, for batches (image, condition): "label"; "gray", the brightness of
             colour images; or {"name": "low_resolution", "factor": 4}, means of blocks of 4 x 4 pixels. Images are
-            conditions before they are binarized.
+            conditions before they are binarized. Of a table a list of columns, ["sex"], binary ones or categories: they
+            are taken out of x, and what stands in them, of several each combination, is the label.
         value_range: (black, white), the numbers that become 0 and 1. None finds them in all data together: floats lie
             in [0, 1]. In image files 8 bits are 0 to 255, and of 16 bits those that are used (10, 12, 14, 16); two
             values 0 and 1 are black and white. In arrays of whole numbers white is 255, or the largest value if that

@@ -7,7 +7,15 @@ from typing import Any, NamedTuple, get_args
 
 import numpy as np
 
-from keras_vae.arguments import check_choice, check_count, check_derived, check_resize, check_schema, check_value_range
+from keras_vae.arguments import (
+    check_choice,
+    check_columns,
+    check_count,
+    check_derived,
+    check_resize,
+    check_schema,
+    check_value_range,
+)
 from keras_vae.data import class_names as names_of_classes
 from keras_vae.data import gray_levels
 from keras_vae.data.arrays import Arrays, Binarize
@@ -18,6 +26,7 @@ from keras_vae.data.image_conditions import NAMES, derive
 from keras_vae.data.readers.folders import OnBadFile
 from keras_vae.data.readers.image_files import MAX_SIDE
 from keras_vae.data.readers.sources import is_data, read
+from keras_vae.data.tables.of_kinds import conditioned
 
 
 class Read(NamedTuple):
@@ -51,7 +60,7 @@ class Reading:
     data_dir: str | os.PathLike | None = None
     download: bool = True
     on_bad_file: OnBadFile = "error"
-    condition: str | Mapping[str, Any] | None = None
+    condition: str | Sequence[str] | Mapping[str, Any] | None = None
     value_range: Range = None
     levels: int | None = None
     fit: Fit | None = None
@@ -61,7 +70,7 @@ class Reading:
 
     def __post_init__(self) -> None:
         check_choice("binarize", self.binarize, (None, *get_args(Binarize)))
-        if check_derived(self.condition, NAMES) is not None and self.labels:
+        if self._derived() is not None and self.labels:
             raise ValueError(
                 "Batches are (image, label) or (image, condition): give labels=True or condition, not both."
             )
@@ -77,6 +86,9 @@ class Reading:
         if self.levels is not None:
             check_count("levels", self.levels, at_least=2, at_most=gray_levels.DEEPEST + 1)
 
+    def _derived(self) -> dict[str, Any] | None:
+        return check_columns(self.condition) or check_derived(self.condition, NAMES)
+
     def read(self, name_or_path: Any, whole: bool = False) -> Read:
         """The source with its labels or conditions.
 
@@ -85,7 +97,7 @@ class Reading:
             whole: whether the files of a folder are taken in their order, whatever splits it has.
         """
         what = called(name_or_path)
-        given = check_derived(self.condition, NAMES)
+        given = self._derived()
         labels = self.labels or (given is not None and given["name"] == "label")
         source = read(
             name_or_path,
@@ -104,7 +116,9 @@ class Reading:
         seen = fingerprint(source)
         source = names_of_classes.arranged(source, self.class_names, what)
         source = gray_levels.with_levels(source, self.levels, what)
-        if given is not None and given["name"] != "label":
+        if given is not None and given["name"] == "columns":
+            source, labels = conditioned(source, given["columns"]), True
+        elif given is not None and given["name"] != "label":
             source = source._replace(splits={k: v._replace(labels=derive(v, given)) for k, v in source.splits.items()})
         return Read(source, seen, given and _described(source), source.class_names if labels else None)
 

@@ -158,6 +158,9 @@ def _condition_of_data(opened: Opened, typed: Any) -> dict[str, Any]:
     condition, settings = opened.vae.condition, opened.settings
     if condition is None or typed is not None:
         return {}
+    if settings is not None and settings.data.condition is not None and settings.data.condition.columns:
+        columns = settings.data.condition.model_dump(exclude_none=True)
+        return {"condition": columns, "schema": settings.data.schema}
     if condition.num_classes is not None:
         # Classes without names are numbers, and a folder 7 is class 7 whichever others there are.
         return {"labels": True, "class_names": condition.names or [str(k) for k in range(condition.num_classes)]}

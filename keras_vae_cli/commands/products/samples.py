@@ -74,7 +74,7 @@ def sample(
     names = vae.condition.names if vae.condition is not None else None
     if suffix == ".png":
         write_picture(output, _sheet(drawn, labels, names), force)
-    elif suffix and is_row and write_rows(opened, output, drawn, force):
+    elif suffix and is_row and write_rows(opened, output, drawn, force, labels):
         pass
     elif suffix:
         by_name = None if labels is None or names is None or suffix != ".npz" else np.array(names)
