@@ -375,14 +375,12 @@ def _is_positive(value: Any) -> bool:
 
 
 def check_schema(schema: Any) -> Any:
-    """The schema of a table, "infer", or None.
+    """A mapping of columns of a table to their kinds, "infer", or None.
 
     Raises:
         ValueError: for anything else.
     """
-    if schema is None or schema == "infer":
-        return schema
-    if not isinstance(schema, Mapping):
+    if not (schema is None or schema == "infer" or isinstance(schema, Mapping)):
         raise ValueError(f'schema is a mapping of the columns to their kinds, or "infer"; not {schema!r}.')
     return schema
 

@@ -32,13 +32,13 @@ def read(path):
 
 def test_a_table_is_learned_and_rows_of_it_are_drawn(table, tmp_path, ended):
     run = tmp_path / "run"
-    code, out, err = ended("train", "table", "--run", run, "--set", *SMALL, "data.name=null", f"data.path={table}")
+    code, _, err = ended("train", "table", "--run", run, "--set", *SMALL, "data.name=null", f"data.path={table}")
     assert code == 0, err
     schema = yaml.safe_load((run / "config.yaml").read_text())["data"]["schema"]
     assert schema == data.schema_of(table)
     assert {"marginals.png", "pairs.png"} <= {path.name for path in (run / "pictures").iterdir()}
     # The same command, whose schema is inferred anew, is the same run.
-    code, out, err = ended("train", "table", "--run", run, "--set", *SMALL, "data.name=null", f"data.path={table}")
+    code, _, err = ended("train", "table", "--run", run, "--set", *SMALL, "data.name=null", f"data.path={table}")
     assert code == 0, err
     code, _, err = ended("sample", run, "-n", 30, "-o", tmp_path / "rows.csv")
     assert code == 0, err
