@@ -375,11 +375,7 @@ def _is_positive(value: Any) -> bool:
 
 
 def check_schema(schema: Any) -> Any:
-    """A mapping of columns of a table to their kinds, "infer", or None.
-
-    Raises:
-        ValueError: for anything else.
-    """
+    """A mapping of columns of a table to their kinds, "infer", or None; a ValueError is raised for anything else."""
     if not (schema is None or schema == "infer" or isinstance(schema, Mapping)):
         raise ValueError(f'schema is a mapping of the columns to their kinds, or "infer"; not {schema!r}.')
     return schema

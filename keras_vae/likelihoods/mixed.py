@@ -63,11 +63,12 @@ class Mixed(Likelihood):
 
     def distribution(self, *params: tf.Tensor) -> tfd.Distribution:
         """The columns, from their parameters [..., P], their places [D] and their scales [D]."""
-        return Columns(*params, self.fields, self.missing)
+        of_columns, place, scale = params
+        return Columns(of_columns, place, scale, self.fields, self.missing)
 
     def view(self) -> keras.layers.Layer:
         """Standardised columns, one-hot vectors of categories, and beside them, if values may be missing, a mask."""
-        return SeenColumns(self.schema)
+        return SeenColumns(schemas.plain(self.fields))
 
     def adapt_to(self, examples: np.ndarray) -> None:
         """Standardise by the mean and the deviation of each column.
@@ -78,7 +79,7 @@ class Mixed(Likelihood):
         place, scale = moments(self.fields, examples)
         self.place.assign(place)
         self.scale.assign(scale)
-        vars(self)["__bias__"] = _bias(self.fields, examples)
+        self.__dict__["__bias__"] = _bias(self.fields, examples)
 
     def initial_bias(self, mean: np.ndarray, spread: float = 1.0) -> np.ndarray | None:
         """Each column as if it were independent of z: as wide as the data, as often as in these."""

@@ -66,7 +66,8 @@ def field(name: str, column: Any) -> Field:
 def _of_texts(name: str, different: list[str], count: int, remedy: str) -> Field:
     for pair in YES:
         if sorted(value.strip().lower() for value in different) == sorted(pair):
-            return Field(name, "binary", tuple(sorted(different, key=lambda value: pair.index(value.strip().lower()))))
+            no, yes = sorted(different, key=lambda value: pair.index(value.strip().lower()))
+            return Field(name, "binary", (no, yes))
     if len(different) > MOST_CATEGORIES or (len(different) > FEW and count < OFTEN * len(different)):
         raise ValueError(
             f"Column {name!r} holds {len(different):,} different texts in {count:,} rows, such as {different[0]!r}: "

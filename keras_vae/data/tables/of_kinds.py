@@ -91,8 +91,8 @@ def split_schema(schema: Mapping[str, Any], columns: Sequence[str]) -> tuple[dic
     for field in schemas.fields({column: schema[column] for column in columns}):
         if field.kind not in ("binary", "category"):
             raise ValueError(
-                f"Column {field.name!r} is {field.kind}: columns that are conditions are binary or categories. Give it in "
-                "groups, as a category."
+                f"Column {field.name!r} is {field.kind}: columns that are conditions are binary or categories. Give it "
+                "in groups, as a category."
             )
     kept = {column: kind for column, kind in schema.items() if column not in columns}
     if not kept:

@@ -130,8 +130,9 @@ def write_rows(opened: Opened, path: Path, rows: np.ndarray, force: bool, labels
     if schema is None or suffix not in frames.SUFFIXES:
         return False
     given = opened.settings.data.condition if opened.settings is not None else None
-    if labels is not None and given is not None and given.columns and opened.settings is not None:
-        schema = dict(opened.settings.data.schema or {})
+    known = opened.settings.data.schema if opened.settings is not None else None
+    if labels is not None and given is not None and given.columns and isinstance(known, dict):
+        schema = known
         rows = with_condition(rows, labels, schema, given.columns)
     table = frames.frame(rows, schema)
     if suffix == ".csv":
