@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 from scipy import optimize, stats
 
-from keras_vae.schema import Field, fields
+from keras_vae.data.tables.schema import Field, fields
 from keras_vae_cli.commands import run_folder
 
 SAMPLES = 1000

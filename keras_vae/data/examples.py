@@ -50,7 +50,7 @@ class Source(NamedTuple):
         splits: by name: "train", and "validation" and "test" if the source has them.
         class_names: the name of label k at index k; None if unknown.
         name: with the version, of a dataset by name; None for files and arrays.
-        schema: of the columns of a table, see `keras_vae.schema`; None of what is none.
+        schema: of the columns of a table, see `data.tables.schema`; None of what is none.
     """
 
     splits: dict[str, Examples]

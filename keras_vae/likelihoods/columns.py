@@ -8,9 +8,9 @@ import tensorflow as tf
 import tensorflow_probability as tfp
 from tensorflow_probability import distributions as tfd
 
+from keras_vae.data.tables.schema import Field
 from keras_vae.distributions.scales import bounded_exp
 from keras_vae.distributions.support import Support
-from keras_vae.schema import Field
 
 # Of standard deviations, in those of the data: what is known better than to a hundredth is a tie of equal numbers.
 SCALES = Support(0.01, 3.0)

@@ -8,7 +8,7 @@ import numpy as np
 import tensorflow as tf
 from tensorflow_probability import distributions as tfd
 
-from keras_vae import schema as schemas
+from keras_vae.data.tables import schema as schemas
 from keras_vae.likelihoods.columns import COUNTS, Columns, num_params
 from keras_vae.likelihoods.likelihood import Likelihood, logit, percent
 from keras_vae.likelihoods.observed import MayMiss

@@ -10,9 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from keras_vae import schema as schemas
 from keras_vae.data.readers import tables as texts
 from keras_vae.data.tables import inferred
+from keras_vae.data.tables import schema as schemas
 
 SUFFIXES = (".csv", ".parquet")
 # What is said of a value that is none of its column's.

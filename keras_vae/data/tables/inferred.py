@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from keras_vae.schema import MOST_CATEGORIES, Field
+from keras_vae.data.tables.schema import MOST_CATEGORIES, Field
 
 # As many different numbers are categories, where each is there so many times on average.
 FEW, TIMES = 10, 20

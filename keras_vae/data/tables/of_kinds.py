@@ -8,9 +8,9 @@ from typing import Any, Literal
 
 import numpy as np
 
-from keras_vae import schema as schemas
 from keras_vae.data.examples import Examples, Source, empty
 from keras_vae.data.tables import frames
+from keras_vae.data.tables import schema as schemas
 
 
 def load_table(source: Any, schema: Mapping[str, Any] | Literal["infer"] | None, missing: bool = False) -> Source:

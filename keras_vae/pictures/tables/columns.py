@@ -8,10 +8,10 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from keras_vae.data.class_names import names_of
+from keras_vae.data.tables.schema import Field, fields
 from keras_vae.evaluation.statistics import gather, given
 from keras_vae.models.vae import VAE
 from keras_vae.pictures.tiles import DPI, FONT, PathLike, Picture, saved
-from keras_vae.schema import Field, fields
 
 REAL, DRAWN = "tab:blue", "tab:orange"
 # Columns in a picture, and in one of pairs.
