@@ -113,6 +113,8 @@ def signatures(vae: VAE) -> dict[str, Signature]:
         # A value outside the support would be an index outside a table of levels, and fail the other rows as well.
         low, high = vae.decoder.likelihood.support
         inside = tf.math.is_finite(flat) & (flat >= low) & (flat <= high)
+        if vae.decoder.likelihood.schema is not None:
+            inside &= ~vae.decoder.likelihood.outside(flat)
         if vae.missing:
             inside |= tf.math.is_nan(flat)
         x = tf.reshape(tf.where(inside, flat, tf.ones_like(flat) * min(max(0.0, low), high)), [-1, *event[1:]])

@@ -124,6 +124,10 @@ class Columns(tfd.Distribution):
             fillers = tf.constant([FILLERS.get(field.kind, 0.0) for field in self.fields], x.dtype)
             # Of a NaN in the branch that is not taken, the gradient would be NaN all the same.
             x = tf.where(is_there, x, fillers * tf.ones_like(x))
+        # The number of no category would be an index outside of a table, and fail the other rows as well.
+        highest = [len(field.values) - 1.0 if field.kind == "category" else np.inf for field in self.fields]
+        lowest = [0.0 if field.kind == "category" else -np.inf for field in self.fields]
+        x = tf.clip_by_value(x, tf.constant(lowest, x.dtype), tf.constant(highest, x.dtype))
         found = self._together([(columns, p.log_prob(_columns(x, columns))) for columns, p in self.pieces()])
         return tf.where(is_there, found, tf.zeros_like(found)) if self.missing else found
 
