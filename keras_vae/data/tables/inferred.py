@@ -38,7 +38,8 @@ def is_of_texts(column: Any) -> bool:
     """Whether a column holds texts or truth values, and no number among them."""
     values = [value for value in pythonic(column) if value is not None]
     return bool(values) and all(
-        isinstance(v, (str, bool)) and (v is True or v is False or number(v) is None) for v in values
+        isinstance(value, bool) or (isinstance(value, str) and number(value.replace("_", "")) is None)
+        for value in values
     )
 
 
