@@ -225,6 +225,8 @@ def _guide(vae: VAE, traced: dict[str, tuple[Signature, Any]]) -> serving.Guide:
             if likelihood.levels is not None:
                 top = likelihood.levels - 1
                 values["x"] = (np.round(answer["mean"] * np.float64(top)) / top).astype("float32")
+            elif likelihood.schema is not None:  # means are no rows of a table
+                values["x"] = vae.sample(rows, seed=0, noise=True) if vae.condition is None else answer["mean"]
         values |= {key: array for key, array in answer.items() if key == "indices"}
     said = meanings(vae)
     if all(kind == "continuous" for kind, _ in vae.prior.blocks):

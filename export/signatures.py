@@ -115,6 +115,8 @@ def signatures(vae: VAE) -> dict[str, Signature]:
         """
         low, high = vae.decoder.likelihood.support
         inside = tf.math.is_finite(flat) & (flat >= low) & (flat <= high)
+        if vae.decoder.likelihood.schema is not None:
+            inside &= ~vae.decoder.likelihood.outside(flat)
         if vae.missing:
             inside |= tf.math.is_nan(flat)
         return tf.where(inside, flat, tf.ones_like(flat) * min(max(0.0, low), high)), tf.reduce_all(inside, axis=1)

@@ -401,3 +401,26 @@ def _free_memory() -> int | None:
 
 def _is_positive(value: Any) -> bool:
     return isinstance(value, numbers.Integral) and not isinstance(value, bool) and int(value) >= 1
+
+
+def check_schema(schema: Any) -> Any:
+    """A mapping of columns of a table to their kinds, "infer", or None; a ValueError is raised for anything else."""
+    if not (schema is None or schema == "infer" or isinstance(schema, Mapping)):
+        raise ValueError(f'schema is a mapping of the columns to their kinds, or "infer"; not {schema!r}.')
+    return schema
+
+
+def check_columns(condition: Any) -> dict[str, Any] | None:
+    """A condition on columns of a table, ["sex"] or {"name": "columns", "columns": ["sex"]}, as the latter; else None.
+
+    Raises:
+        ValueError: for columns that are no different names.
+    """
+    if isinstance(condition, Mapping) and condition.get("name") == "columns" and set(condition) == {"name", "columns"}:
+        condition = condition["columns"]
+    elif not isinstance(condition, (list, tuple)):
+        return None
+    names = list(condition) if isinstance(condition, (list, tuple)) else []
+    if not names or any(not isinstance(name, str) for name in names) or len(set(names)) < len(names):
+        raise ValueError(f"condition must name different columns of a table, such as ['sex'], not {condition!r}.")
+    return {"name": "columns", "columns": names}

@@ -12,7 +12,7 @@ Kind = Literal["posterior", "prior", "likelihood", "objective", "network", "sche
 KINDS: tuple[Kind, ...] = ("posterior", "prior", "likelihood", "objective", "network", "schedule", "vae")
 # Filled in from the rest of the config, so that no config has to say them.
 IMPLIED = (
-    *("latent_dim", "event_shape", "condition"),
+    *("latent_dim", "event_shape", "condition", "schema"),
     *("encoder", "decoder", "prior", "objective", "seed", "gradient_skip_norm"),
 )
 

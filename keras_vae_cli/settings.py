@@ -4,6 +4,7 @@ import copy
 import functools
 import math
 import typing
+import warnings
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -51,14 +52,21 @@ class Section(BaseModel):
 class ConditionSettings(Section):
     """What a conditional model is given beside the image."""
 
-    name: Literal["label", "gray", "low_resolution"]
+    name: Literal["label", "gray", "low_resolution", "columns"]
+    columns: list[Name] | None = Field(None, description="of a table, binary or categories: taken out of the rows")
     factor: PositiveInt | None = Field(None, description="of low_resolution: pixels on a side that become one")
 
     @pydantic.model_validator(mode="after")
     def _factor(self) -> "ConditionSettings":
         if (self.name == "low_resolution") != (self.factor is not None):
             raise ValueError("low_resolution takes a factor: {name: low_resolution, factor: 4}; nothing else takes one")
+        if (self.name == "columns") != bool(self.columns):
+            raise ValueError("columns of a table are a list of their names, such as [sex]; nothing else takes one")
         return self
+
+
+# Of a method that pydantic has deprecated.
+warnings.filterwarnings("ignore", 'Field name "schema" in "Data" shadows', UserWarning)
 
 
 class Data(Section):
@@ -76,17 +84,24 @@ class Data(Section):
     levels: Annotated[int, Field(ge=2, le=2**16)] | None = Field(None, description="gray levels to round images to")
     data_dir: Name | None = Field(None, description="where tensorflow-datasets keeps its files")
     on_bad_file: Literal["error", "skip"] = "error"
-    condition: ConditionSettings | None = Field(None, description="label, gray, or {name: low_resolution, factor: 4}")
+    condition: ConditionSettings | None = Field(
+        None, description="label, gray, {name: low_resolution, factor: 4}, or columns of a table: [sex]"
+    )
     mirror: bool = Field(False, description="turn each training picture left to right half of the time")
     missing: bool = Field(False, description="NaN, or an empty cell of a table, is a value that is missing")
     memory: Literal["auto", "ram", "disk"] = Field("auto", description="where data are kept; auto: on disk if need be")
     cache: Name | None = Field(None, description="folder for what is kept on disk")
     series: bool = Field(False, description="arrays [N, steps, channels] are series, and no gray images")
+    schema: dict[str, Any] | Literal["infer"] | None = Field(  # type: ignore[assignment]
+        None, description="columns of a table: name -> real, positive, count, binary, {category: [a, b]}; or infer"
+    )
     class_names: list[Name] | None = Field(None, description="of label 0, 1, 2, ...; those of the data unless given")
 
     @pydantic.field_validator("condition", mode="before")
     @classmethod
     def _named(cls, value: Any) -> Any:
+        if isinstance(value, list):
+            return {"name": "columns", "columns": value}
         return {"name": value} if isinstance(value, str) else value
 
     @pydantic.field_validator("resize", "value_range", mode="before")

@@ -104,6 +104,16 @@ LIKELIHOODS = {
 }
 # Those of p(x|z, c), which say what c must be: tests/likelihoods/test_given_means.py has them in all combinations.
 GIVEN_LIKELIHOODS = {"given_means": lambda shape=SHAPE, levels=16: likelihoods.GivenMeans(shape, levels)}
+# Those of rows of a table, whose columns are of all kinds: tests/likelihoods/test_mixed.py has them in models.
+SCHEMA = {
+    "height": "real",
+    "colour": {"category": ["blue", "green", "red"]},
+    "income": "positive",
+    "visits": "count",
+    "member": "binary",
+    "width": "real",
+}
+TABLE_LIKELIHOODS = {"mixed": lambda: likelihoods.Mixed(SCHEMA)}
 # Those of gray levels, whose number can be chosen.
 GRAY = ("logistic", "logistic_mixture", "categorical", "binomial")
 
@@ -169,7 +179,7 @@ VAES = {
 TABLES = {
     "posterior": POSTERIORS,
     "prior": PRIORS,
-    "likelihood": {**LIKELIHOODS, **GIVEN_LIKELIHOODS},
+    "likelihood": {**LIKELIHOODS, **GIVEN_LIKELIHOODS, **TABLE_LIKELIHOODS},
     "objective": OBJECTIVES,
     "network": {name: functools.partial(make, [4, 3]) for name, make in NETWORKS.items()},
     "schedule": SCHEDULES,
@@ -234,6 +244,21 @@ def data(likelihood: likelihoods.Likelihood, n: int = 32) -> np.ndarray:
     if likelihood.levels is not None:
         x = np.round(x * (likelihood.levels - 1)) / (likelihood.levels - 1)
     return x.astype("float32")
+
+
+def rows(n: int = 64, seed: int = 0) -> np.ndarray:
+    """Rows of the table `SCHEMA`, [n, 6], whose columns depend on one hidden number."""
+    rng = np.random.default_rng(seed)
+    hidden = rng.normal(size=n)
+    columns = [
+        100.0 + 20.0 * (hidden + 0.3 * rng.normal(size=n)),
+        np.digitize(hidden + 0.3 * rng.normal(size=n), [-0.5, 0.5]),
+        np.exp(8.0 + 0.5 * hidden + 0.2 * rng.normal(size=n)),
+        rng.poisson(np.exp(2.0 + 0.5 * hidden)),
+        hidden + 0.5 * rng.normal(size=n) > 0.0,
+        rng.normal(size=n),
+    ]
+    return np.stack(columns, axis=1).astype("float32")
 
 
 def prior_of(posterior: str) -> priors.Prior:

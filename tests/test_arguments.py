@@ -57,6 +57,8 @@ CHECKS = [
     (lambda v: arguments.check_grid(v, 8), (3, [2], [2, 2, 2], [0, 2], [1.0, 2]), "grid must be .height, width."),
     (lambda v: arguments.check_grid(v, 8), ([3, 1], [8, 2]), "latent_dim 8 is not"),
     (lambda v: arguments.check_latents(v), (0, [0, 0], [-1], [], "2", True, [1.5]), "latents must be a positive int"),
+    (lambda v: arguments.check_schema(v), (3, "guess", ["a"]), "schema is a mapping of the columns to their kinds"),
+    (lambda v: arguments.check_columns(v), ([], [3], ["a", "a"]), "condition must name different columns of a table"),
     (lambda v: arguments.check_resize(v, 9), (3, (1,), (0, 3), (3, 10), (1.5, 2), "33"), "resize must be"),
     (lambda v: arguments.check_interval(*v), ((1, 0), (0, 0), (0, math.inf), ("0", 1), (False, 1)), "low and high"),
     (lambda v: arguments.check_value_range(v), (3, (1,), (1, 0), (0, math.inf), ("0", 1), "01"), "value_range must be"),

@@ -36,6 +36,7 @@ class Arrays:
             datasets have it as an attribute.
         names: of the examples, such as those of their files; the datasets that serve them in order have them as an
             attribute `file_names`.
+        schema: of the columns, where the values are rows of a table; the datasets have it as an attribute.
         share: whether to use the memory of `values` itself where possible; it must not be written to afterwards.
 
     Raises:
@@ -51,6 +52,7 @@ class Arrays:
         class_names: tuple[str, ...] | None = None,
         names: tuple[str, ...] | None = None,
         share: bool = False,
+        schema: dict[str, Any] | None = None,
     ) -> None:
         arrays = [_rows_of(array) for array in (values, *extras)]
         lengths = [len(array) if array.ndim else 0 for array in arrays]
@@ -64,6 +66,7 @@ class Arrays:
         ]
         self._divisor = divisor
         self.class_names = class_names
+        self.schema = schema
         self._binarize = check_choice("binarize", binarize, (None, *get_args(Binarize)))
         self._mirror = False
         self._rows = np.arange(lengths[0], dtype=np.int64)
@@ -159,6 +162,7 @@ class Arrays:
             self.stream, batch_size, seed, shuffle=shuffle, drop_remainder=drop_remainder
         )
         dataset.class_names = self.class_names
+        dataset.schema = self.schema
         dataset.file_names = None if shuffle else self.names
         return dataset
 
@@ -179,6 +183,7 @@ class Arrays:
 
         stream = _served(tf.data.Dataset.counter(start_epoch).flat_map(batches), tf.data.INFINITE_CARDINALITY)
         stream.class_names = self.class_names
+        stream.schema = self.schema
         return stream
 
     def _server(

@@ -48,6 +48,7 @@ class Summary:
         low: smallest value, [...].
         high: largest value, [...].
         examples: a random choice of different examples, [n, ...], in their order.
+        observed: the same, with NaN where values are missing.
     """
 
     mean: np.ndarray
@@ -55,6 +56,7 @@ class Summary:
     low: np.ndarray
     high: np.ndarray
     examples: np.ndarray
+    observed: np.ndarray
 
 
 def summarize(data: Any, num_examples: int = 0, targets: bool = False, missing: bool = False) -> Summary:
@@ -110,9 +112,10 @@ def summarize(data: Any, num_examples: int = 0, targets: bool = False, missing: 
     mean = total / count
     spread = math.sqrt(max(0.0, float(np.mean(squares / count - mean**2))))
     examples_chosen = np.reshape(chosen, (len(chosen), *mean.shape)).astype("float32")
+    observed = examples_chosen
     if missing:
         examples_chosen = np.where(np.isnan(examples_chosen), mean.astype("float32"), examples_chosen)
-    return Summary(mean, spread, low, high, examples_chosen)
+    return Summary(mean, spread, low, high, examples_chosen, observed)
 
 
 def split(batch: Any, conditional: bool = False, targets: bool | None = False) -> Batch:

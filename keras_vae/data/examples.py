@@ -49,11 +49,13 @@ class Source(NamedTuple):
         splits: by name: "train", and "validation" and "test" if the source has them.
         class_names: the name of label k at index k; None if unknown.
         name: with the version, of a dataset by name; None for files and arrays.
+        schema: of the columns of a table, see `data.tables.schema`; None of what is none.
     """
 
     splits: dict[str, Examples]
     class_names: tuple[str, ...] | None = None
     name: str | None = None
+    schema: dict[str, Any] | None = None
 
 
 def checked_images(array: Any, what: str, missing: bool = False) -> Any:

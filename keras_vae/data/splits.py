@@ -14,6 +14,7 @@ from keras_vae.data.examples import Examples, Fit, Size, empty
 from keras_vae.data.gray_levels import Range
 from keras_vae.data.readers.folders import OnBadFile
 from keras_vae.data.readers.reading import Reading, called
+from keras_vae.data.readers.sources import Schema
 from keras_vae.data.storage.keeping import Memory
 from keras_vae.data.storage.on_disk import parts
 
@@ -32,6 +33,7 @@ class Splits:
         class_names: the name of label k at index k; None if unknown.
         condition: if one was asked for: the name and the arguments of what it is in `keras_vae.conditions`.
         fingerprint: of what was read, to tell later whether it is still the same; see `data.fingerprint`.
+        schema: of the columns of a table of several kinds, as `likelihoods.Mixed` takes it; None of other data.
     """
 
     train: Arrays
@@ -40,6 +42,7 @@ class Splits:
     class_names: tuple[str, ...] | None = None
     condition: dict[str, Any] | None = None
     fingerprint: dict[str, Any] | None = None
+    schema: dict[str, Any] | None = None
 
 
 def load(
@@ -55,7 +58,7 @@ def load(
     data_dir: str | os.PathLike | None = None,
     download: bool = True,
     on_bad_file: OnBadFile = "error",
-    condition: str | Mapping[str, Any] | None = None,
+    condition: str | Sequence[str] | Mapping[str, Any] | None = None,
     value_range: Range = None,
     levels: int | None = None,
     fit: Fit | None = None,
@@ -65,6 +68,7 @@ def load(
     memory: Memory = "auto",
     cache: str | os.PathLike | None = None,
     series: bool = False,
+    schema: Schema = None,
 ) -> Any:
     """Training and test data in batches: images float32 in [0, 1], [B, H, W, C], or (image, label) pairs.
 
@@ -106,7 +110,8 @@ def load(
         on_bad_file: "skip" leaves unreadable image files out, with a warning.
         condition: what a conditional model is given, for batches (image, condition): "label"; "gray", the brightness of
             colour images; or {"name": "low_resolution", "factor": 4}, means of blocks of 4 x 4 pixels. Images are
-            conditions before they are binarized.
+            conditions before they are binarized. Of a table a list of columns, ["sex"], binary ones or categories: they
+            are taken out of x, and what stands in them, of several each combination, is the label.
         value_range: (black, white), the numbers that become 0 and 1. None finds them in all data together: floats lie
             in [0, 1]. In image files 8 bits are 0 to 255, and of 16 bits those that are used (10, 12, 14, 16); two
             values 0 and 1 are black and white. In arrays of whole numbers white is 255, or the largest value if that
@@ -130,6 +135,10 @@ def load(
             $KERAS_VAE_CACHE/data, or keras_vae/data in the user's cache folder.
         series: whether arrays [N, steps, channels] are series, which keep their values, as vectors do; without it,
             arrays of three axes are gray images.
+        schema: of a table, a .csv or .parquet file or a DataFrame, what its columns hold: name -> "real", "positive",
+            "count", "binary" or {"category": values}. "infer" takes what they seem to hold (`data.schema_of`), as None
+            does of DataFrames, of .parquet files and of .csv files with a header and columns of texts. The datasets
+            have it as an attribute `schema`, for `likelihoods.Mixed(train.schema)`.
 
     Returns:
         (train, test), or (train, validation, test) if `validation_split` > 0; with `test_split` 0 one dataset, whose
@@ -158,6 +167,7 @@ def load(
         memory=memory,
         cache=cache,
         series=series,
+        schema=schema,
     )
     if check_number("test_split", test_split, at_least=0, below=1) == 0:
         if validation_split != 0:
@@ -188,7 +198,7 @@ def read_splits(
         batch_size: if given, it is checked against the training data, as `load` does.
         name_or_path, seed, validation_split, test_split, mirror: as in `load`, with the same errors.
         **reading: binarize, labels, resize, data_dir, download, on_bad_file, condition, value_range, levels, fit,
-            class_names, missing, series, memory and cache, as in `load`.
+            class_names, missing, series, schema, memory and cache, as in `load`.
     """
     return _splits(name_or_path, Reading(**reading), seed, validation_split, test_split, batch_size, mirror)
 
@@ -220,7 +230,7 @@ def _splits(
     check_number("test_split", test_split, at_least=0, below=1)
     what = called(name_or_path)
     source, seen, condition, class_names = reading.read(name_or_path)
-    own = {name: reading.arrays(split, class_names) for name, split in source.splits.items()}
+    own = {name: reading.arrays(split, class_names, source.schema) for name, split in source.splits.items()}
 
     train, validation, test = own["train"], own.get("validation"), own.get("test")
     names = source.splits["train"].names
@@ -241,14 +251,14 @@ def _splits(
         test = test.binarized_once(EVALUATION_SEED)
         if validation is not None:
             validation = validation.binarized_once(EVALUATION_SEED + 1)
-    return Splits(train, test, validation, source.class_names, condition, seen)
+    return Splits(train, test, validation, source.class_names, condition, seen, source.schema)
 
 
 def _whole(name_or_path: Any, reading: Reading) -> Arrays:
     with reading.keeping():
         source, _, _, class_names = reading.read(name_or_path, whole=True)
         whole = _joined([source.splits[name] for name in ("train", "validation", "test") if name in source.splits])
-    return reading.arrays(whole, class_names)
+    return reading.arrays(whole, class_names, source.schema)
 
 
 def _joined(splits: list[Examples]) -> Examples:

@@ -11,6 +11,7 @@ from keras_vae.likelihoods.grid import (
     GridLikelihood,
 )
 from keras_vae.likelihoods.likelihood import Likelihood
+from keras_vae.likelihoods.mixed import Mixed
 from keras_vae.likelihoods.normal import Normal
 
 __all__ = [
@@ -23,6 +24,7 @@ __all__ = [
     "GivenMeans",
     "GridLikelihood",
     "Likelihood",
+    "Mixed",
     "Normal",
     "Support",
 ]

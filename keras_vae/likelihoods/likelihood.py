@@ -49,6 +49,8 @@ class Likelihood(MayMiss, keras.layers.Layer):
         advice: what may help if log p(x|z) is not finite.
         needs_condition: whether it is one of p(x|z, c), whose `call` takes the features of the condition too.
         can_miss: whether its values are independent given z, so that some of them may be missing.
+        schema: of rows of a table, whose columns have kinds and names; None of all else.
+        num_examples: how many examples of the data `adapt_to` looks at.
         missing: whether NaN in the data stands for a value that is missing: log p(x|z) is then of the others. A model
             sets it: `VAE(..., missing=True)`.
     """
@@ -61,6 +63,8 @@ class Likelihood(MayMiss, keras.layers.Layer):
     advice: str = ""
     needs_condition: bool = False
     can_miss: bool = True
+    num_examples: int = 0
+    schema: dict[str, Any] | None = None
 
     def __init__(self, event_shape: Sequence[int], **kwargs: Any) -> None:
         super().__init__(**{**kwargs, "dtype": "float32"})
@@ -112,6 +116,16 @@ class Likelihood(MayMiss, keras.layers.Layer):
 
     def adapt(self, spread: float) -> None:
         """Initialise weights of its own, if any, from the standard deviation of the data around their mean."""
+
+    def adapt_to(self, examples: np.ndarray) -> None:
+        """Initialise weights of its own, if any, from examples of the data, [n, *event_shape]."""
+
+    def view(self) -> keras.layers.Layer | None:
+        """A new layer through which an encoder sees the data; None for as they are.
+
+        It has a method `adapt_to`, as this one, and an attribute `missing`.
+        """
+        return None
 
     def outside(self, x: Any) -> Any:
         """Which finite values of the data lie where they have no probability, or density: bools shaped like `x`.

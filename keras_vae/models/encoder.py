@@ -1,7 +1,7 @@
 """The encoder: a network and a posterior, x -> q(z|x)."""
 
 import math
-from typing import Any
+from typing import Any, Self
 
 import keras
 import numpy as np
@@ -52,16 +52,18 @@ class Encoder(MayMiss, keras.Model):
         self.network = network
         self.posterior = posterior
         self.condition = condition
+        self.view: Any = None
 
     quantize = model_files.refuse_quantization
 
-    def follow(self, support: Support, missing: bool = False) -> None:
+    def follow(self, support: Support, missing: bool = False, view: keras.layers.Layer | None = None) -> None:
         """Be the encoder of a model whose data lie there.
 
         Args:
             support: of the data.
             missing: whether values may be missing: the network then sees zeros in their place, and beside all values,
                 on the last axis, whether they are there.
+            view: the layer through which the network sees the data, which says itself what is missing.
 
         Raises:
             ValueError: if the network was made for data of which none, or some, may be missing, and it is otherwise.
@@ -71,6 +73,31 @@ class Encoder(MayMiss, keras.Model):
             how = "knows of no missing values" if missing else "was made for data of which some are missing"
             raise ValueError(f"The encoder is built already, and {how}: give the VAE a new one.")
         self.missing = missing
+        if view is not None and self.view is None:
+            if self.built:
+                raise ValueError("The encoder is built already, for data as they are: give the VAE a new one.")
+            self.view = view
+        if self.view is not None:
+            self.view.missing = missing
+
+    def adapt_to(self, examples: np.ndarray) -> None:
+        """Initialise what the data are seen through from examples of them, [n, *event_shape]."""
+        if self.view is not None:
+            self.view.adapt_to(examples)
+
+    def get_config(self) -> dict[str, Any]:
+        """The parts, and what the data are seen through."""
+        seen = {} if self.view is None else {"view": keras.saving.serialize_keras_object(self.view)}
+        return {**super().get_config(), **seen}
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> Self:
+        """An encoder with the parts of `config`."""
+        arguments = dict(config)
+        view = arguments.pop("view", None)
+        encoder = super().from_config(arguments)
+        encoder.view = None if view is None else keras.saving.deserialize_keras_object(view)
+        return encoder
 
     @property
     def latent_dim(self) -> int:
@@ -117,10 +144,15 @@ class Encoder(MayMiss, keras.Model):
 
     def seen(self, x: tf.Tensor) -> tf.Tensor:
         """What the network sees of the data: these, or where values may be missing zeros in their place and a mask."""
+        if self.view is not None:
+            seen: tf.Tensor = self.view(x)
+            return seen
         return with_mask(x) if self.missing else x
 
     def seen_shape(self, event_shape: Any) -> tuple[int, ...]:
         """The shape of that for one example."""
+        if self.view is not None:
+            return tuple(self.view.compute_output_shape((None, *event_shape))[1:])
         *places, size = event_shape
         return (*places, 2 * size if self.missing else size)
 
@@ -168,7 +200,7 @@ class Encoder(MayMiss, keras.Model):
         ends = vars(self).get("__support__", REAL)
         looked_at = DataWithin(*(end if math.isfinite(end) else None for end in ends))
         flat = keras.layers.Flatten(CHANNELS_LAST, dtype="float32")
-        layers = [keras.Input(shape), looked_at, copy.body, flat]
+        layers = [keras.Input(shape), looked_at, *([] if copy.view is None else [copy.view]), copy.body, flat]
         if layer == "codes":
             layers.append(PosteriorPoint(copy.posterior))
         model = keras.Sequential(layers, name="features")

@@ -259,13 +259,18 @@ def take_names(vae: Any, data: Any) -> None:
 
 def adapt(vae: Any, data: Any) -> None:
     """Initialise from the data what is better not random; see `VAE.adapt`."""
-    wanted = max(vae.prior.num_examples, vae.objective.num_examples)
+    likelihood = vae.decoder.likelihood
+    wanted = max(vae.prior.num_examples, vae.objective.num_examples, likelihood.num_examples)
     summary = batches.summarize(inputs.data_of(data), wanted, targets=vae.targets, missing=vae.missing)
+    if likelihood.num_examples:
+        likelihood.adapt_to(summary.observed)
+        vae.encoder.adapt_to(summary.observed)
     vae.decoder.adapt(summary.mean, summary.spread)
     vae.prior.adapt(dataclasses.replace(summary, examples=_evenly(summary.examples, vae.prior.num_examples)))
     if vae.objective.num_examples:
         vae.objective.adapt(_evenly(summary.examples, vae.objective.num_examples))
-    weights = [*vae.trainable_variables, *vae.prior.non_trainable_variables, *weights_of_objective(vae)]
+    fixed = [*vae.encoder.non_trainable_variables, *likelihood.non_trainable_variables]
+    weights = [*vae.trainable_variables, *vae.prior.non_trainable_variables, *fixed, *weights_of_objective(vae)]
     replicas.follow_chief(vae.distribute_strategy, weights)
     vae.adapted.assign(1)
 

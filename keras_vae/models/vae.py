@@ -149,8 +149,9 @@ class VAE(Serializable, Inference, Stored, keras.Model):
         # `optimizer.iterations` stands still when a step is accumulated or skipped; noise and schedules must not.
         self.step = learner.counter(self, "step")
         encoder.posterior.follow(self.step)
-        encoder.follow(REAL if targets else decoder.likelihood.support, self.missing)
         decoder.likelihood.missing = self.missing
+        view = None if targets else decoder.likelihood.view()
+        encoder.follow(REAL if targets else decoder.likelihood.support, self.missing, view)
         # 1 once weights were adapted or loaded: an automatic `adapt` could then only destroy something.
         self.adapted = learner.counter(self, "adapted")
         if "objective" in vars(self)["__arguments__"]:

@@ -10,6 +10,7 @@ from keras_vae.pictures.of_clusters import clusters
 from keras_vae.pictures.of_missing import imputations
 from keras_vae.pictures.of_models import answers, interpolations, manifold, reconstructions, samples, traversals
 from keras_vae.pictures.projector import write_projector
+from keras_vae.pictures.tables.columns import marginals, pairs
 from keras_vae.pictures.tiles import draw_tiles, is_image, png
 
 __all__ = [
@@ -25,6 +26,8 @@ __all__ = [
     "kl_per_dimension",
     "latent_scatter",
     "manifold",
+    "marginals",
+    "pairs",
     "png",
     "read_history",
     "reconstructions",

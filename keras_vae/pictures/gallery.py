@@ -17,6 +17,7 @@ from keras_vae.pictures.of_attributes import attributes, can_lead_to_classes
 from keras_vae.pictures.of_clusters import clusters
 from keras_vae.pictures.of_missing import imputations
 from keras_vae.pictures.of_models import answers, interpolations, manifold, reconstructions, samples, traversals
+from keras_vae.pictures.tables.columns import marginals, pairs
 from keras_vae.pictures.tiles import PathLike, is_image
 
 
@@ -53,6 +54,9 @@ def all_pictures(
 
     shown = gather(data, 64)[1] if vae.condition is not None and vae.condition.num_classes is None else None
     draw("samples", samples, vae, seed=seed, value_range=value_range, condition=shown)
+    if vae.decoder.likelihood.schema is not None and len(gather(data, 2)[0]) == 2:
+        draw("marginals", marginals, vae, data, seed=seed)
+        draw("pairs", pairs, vae, data, seed=seed)
     if vae.decoder.likelihood.has_spread and is_image(vae.decoder.event_shape):
         some = None if vae.condition is None else gather(data, 8)[1]
         draw("spread", spread, vae, 8 if some is None else len(some), seed, value_range=value_range, condition=some)

@@ -9,7 +9,7 @@ from keras_vae_cli.calls.calling import hand_over, require_model, start
 from keras_vae_cli.calls.parameters import Data, Flag, Many, Output, Picture, Place, Whole, check_output
 from keras_vae_cli.errors import ConfigError
 
-ARRAYS = (".npz", ".npy", ".csv")
+ARRAYS = (".npz", ".npy", ".csv", ".parquet")
 Positive = Parameter(validator=validators.Number(gte=1))
 Condition = Parameter(name="--condition", consume_multiple=True, negative="")
 

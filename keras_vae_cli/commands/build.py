@@ -11,6 +11,7 @@ from typing import Any
 import keras
 
 from keras_vae import conditions
+from keras_vae.data.tables.of_kinds import split_schema
 from keras_vae.models.decoder import Decoder
 from keras_vae.models.encoder import Encoder
 from keras_vae.models.ladder import LadderDecoder, LadderEncoder
@@ -71,6 +72,14 @@ def make_vae(settings: Settings, event_shape: tuple[int, ...], given: dict[str, 
         else getattr(conditions, given["name"])(**{name: value for name, value in given.items() if name != "name"})
     )
     implied = {"latent_dim": model.latent_dim, "event_shape": event_shape, "condition": condition}
+    if isinstance(settings.data.schema, dict):
+        taken = settings.data.condition.columns if settings.data.condition is not None else None
+        implied["schema"] = split_schema(settings.data.schema, taken)[1] if taken else settings.data.schema
+    elif model.likelihood["name"] == "Mixed":
+        raise ConfigError(
+            "model.likelihood: Mixed is of tables whose columns have kinds: --set data.schema=infer, of a .csv or "
+            "Parquet file, or the kinds themselves."
+        )
 
     def part(kind: catalogue.Kind, spec: dict[str, Any]) -> Any:
         return make_part(kind, spec, **implied)

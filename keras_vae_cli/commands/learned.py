@@ -69,10 +69,12 @@ def learned(vae: VAE, data: Any, history: Mapping[str, Any] | None = None, seed:
     if has_draws and not found.num_nonfinite and len(x) > 1:
         real = x[:COMPARED]
         given_too = None if condition is None else condition[:COMPARED]
+        is_row = vae.decoder.likelihood.schema is not None
         # A mean of what is black or white is neither, and nearer to every image than images are to each other. Series
-        # are not without their noise.
-        noise = vae.decoder.likelihood.levels == 2 or x.ndim == 3
+        # are not without their noise, and means of rows are no rows.
+        noise = vae.decoder.likelihood.levels == 2 or x.ndim == 3 or is_row
         drawn = vae.sample(len(real), seed, given_too, noise=noise)
-        samples = dataclasses.asdict(nearest_neighbours(real, np.clip(drawn, x.min(), x.max())))
+        real, drawn = (np.asarray(vae.encoder.seen(rows)) if is_row else rows for rows in (real, drawn))
+        samples = dataclasses.asdict(nearest_neighbours(real, np.clip(drawn, real.min(), real.max())))
     noun = "images" if is_image(x.shape[1:]) else "series" if x.ndim == 3 else "examples"
     return Learned(int(found.active.sum()), len(found.active), samples, noun, findings)

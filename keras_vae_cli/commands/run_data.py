@@ -10,6 +10,7 @@ from typing import Any
 
 from keras_vae import data, files
 from keras_vae.data.fingerprint import differences
+from keras_vae.data.tables import bundled, frames
 from keras_vae_cli.commands import build
 from keras_vae_cli.errors import ConfigError
 from keras_vae_cli.settings import Settings
@@ -62,6 +63,7 @@ def open_data(
             memory=settings.data.memory,
             cache=settings.data.cache,
             series=settings.data.series,
+            schema=settings.data.schema,
         )
 
     with remarks(write):
@@ -91,6 +93,29 @@ def remarks(write: Write | None) -> Any:
     for warning in caught:
         if warning.category is not UserWarning:
             warnings.warn_explicit(warning.message, warning.category, warning.filename, warning.lineno)
+
+
+def with_schema(settings: Settings, run: Path, path: Path | None = None) -> Settings:
+    """The settings, with the schema of a table where the columns have kinds: it is shown in the config of the run.
+
+    Args:
+        settings: of the training.
+        run: its folder.
+        path: where the data are, if the user has said so.
+    """
+    if isinstance(settings.data.schema, dict):
+        return settings
+    source, _ = _places(settings, run, path)
+    if settings.data.name is not None:
+        found: Any = bundled.SCHEMA if settings.data.name in bundled.NAMES else None
+    else:
+        place = Path(source).expanduser()
+        is_table = place.suffix.lower() in frames.SUFFIXES and place.is_file()
+        is_mixed = is_table and (settings.data.schema == "infer" or frames.is_mixed(place))
+        found = frames.schema_of(place) if is_mixed else None
+    if found is None:
+        return settings
+    return settings.model_copy(update={"data": settings.data.model_copy(update={"schema": dict(found)})})
 
 
 def moved(settings: Settings, run: Path, path: Path) -> Settings:

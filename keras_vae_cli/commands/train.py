@@ -82,6 +82,7 @@ def train(
     console = console or run_folder.make_console()
     if data_path is not None:
         settings = run_data.moved(settings, run, data_path)
+    settings = run_data.with_schema(settings, run, data_path)
     own_parts.load_all(settings.model.model_dump(), run)
     # Workers must be known before TensorFlow does anything else.
     strategy = workers.make_strategy(settings.train.distribute, settings.train.worker_timeout, console.print)

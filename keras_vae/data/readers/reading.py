@@ -8,7 +8,16 @@ from typing import Any, NamedTuple, get_args
 
 import numpy as np
 
-from keras_vae.arguments import check_choice, check_count, check_derived, check_flag, check_resize, check_value_range
+from keras_vae.arguments import (
+    check_choice,
+    check_columns,
+    check_count,
+    check_derived,
+    check_flag,
+    check_resize,
+    check_schema,
+    check_value_range,
+)
 from keras_vae.data import class_names as names_of_classes
 from keras_vae.data import gray_levels
 from keras_vae.data.arrays import Arrays, Binarize
@@ -20,6 +29,7 @@ from keras_vae.data.readers.folders import OnBadFile
 from keras_vae.data.readers.image_files import MAX_SIDE
 from keras_vae.data.readers.sources import is_data, read
 from keras_vae.data.storage.keeping import Memory, keeping
+from keras_vae.data.tables.of_kinds import conditioned
 
 
 class Read(NamedTuple):
@@ -44,7 +54,7 @@ class Reading:
 
     Attributes:
         binarize, labels, resize, data_dir, download, on_bad_file, condition, value_range, levels, fit, class_names,
-            missing, series, memory, cache: as in `data.load`.
+            missing, series, schema, memory, cache: as in `data.load`.
     """
 
     binarize: Binarize | None = None
@@ -53,7 +63,7 @@ class Reading:
     data_dir: str | os.PathLike | None = None
     download: bool = True
     on_bad_file: OnBadFile = "error"
-    condition: str | Mapping[str, Any] | None = None
+    condition: str | Sequence[str] | Mapping[str, Any] | None = None
     value_range: Range = None
     levels: int | None = None
     fit: Fit | None = None
@@ -62,10 +72,11 @@ class Reading:
     memory: Memory = "auto"
     cache: str | os.PathLike | None = None
     series: bool = False
+    schema: Mapping[str, Any] | str | None = None
 
     def __post_init__(self) -> None:
         check_choice("binarize", self.binarize, (None, *get_args(Binarize)))
-        if check_derived(self.condition, NAMES) is not None and self.labels:
+        if self._derived() is not None and self.labels:
             raise ValueError(
                 "Batches are (image, label) or (image, condition): give labels=True or condition, not both."
             )
@@ -74,6 +85,7 @@ class Reading:
         if self.missing and self.levels is not None:
             raise ValueError("missing=True and levels: give values on their grid, or NaN, already.")
         check_choice("memory", self.memory, get_args(Memory))
+        check_schema(self.schema)
         check_choice("on_bad_file", self.on_bad_file, ("error", "skip"))
         check_choice("fit", self.fit, (None, *get_args(Fit)))
         check_resize(self.resize, MAX_SIDE)
@@ -84,6 +96,9 @@ class Reading:
     def keeping(self) -> contextlib.AbstractContextManager[Any]:
         """Inside of it arrays are kept as `memory` says."""
         return keeping(self.memory, self.cache)
+
+    def _derived(self) -> dict[str, Any] | None:
+        return check_columns(self.condition) or check_derived(self.condition, NAMES)
 
     def read(self, name_or_path: Any, whole: bool = False) -> Read:
         """The source with its labels or conditions.
@@ -97,7 +112,7 @@ class Reading:
 
     def _read(self, name_or_path: Any, whole: bool) -> Read:
         what = called(name_or_path)
-        given = check_derived(self.condition, NAMES)
+        given = self._derived()
         labels = self.labels or (given is not None and given["name"] == "label")
         source = read(
             name_or_path,
@@ -111,20 +126,23 @@ class Reading:
             whole,
             self.missing,
             check_flag("series", self.series),
+            check_schema(self.schema),
         )
         _check_splits(source.splits, labels, what)
         seen = fingerprint(source)
         source = names_of_classes.arranged(source, self.class_names, what)
         source = gray_levels.with_levels(source, self.levels, what)
-        if given is not None and given["name"] != "label":
+        if given is not None and given["name"] == "columns":
+            source, labels = conditioned(source, given["columns"]), True
+        elif given is not None and given["name"] != "label":
             source = source._replace(splits={k: v._replace(labels=derive(v, given)) for k, v in source.splits.items()})
         return Read(source, seen, given and _described(source), source.class_names if labels else None)
 
-    def arrays(self, split: Examples, class_names: tuple[str, ...] | None) -> Arrays:
+    def arrays(self, split: Examples, class_names: tuple[str, ...] | None, schema: Any = None) -> Arrays:
         """The examples of a split, as they are handed out in batches."""
         extras = [] if split.labels is None else [split.labels]
         options: dict[str, Any] = {"divisor": split.divisor, "binarize": self.binarize, "class_names": class_names}
-        return Arrays(split.images, *extras, **options, names=split.names, share=True)
+        return Arrays(split.images, *extras, **options, names=split.names, share=True, schema=schema)
 
 
 def called(name_or_path: Any) -> str:

@@ -100,6 +100,9 @@ def read_given(
         options["missing"] = True
     if _is_series(vae.decoder.event_shape):
         options["series"] = True
+    schema = opened.vae.decoder.likelihood.schema
+    if schema is not None:
+        options["schema"] = schema
     source = _source(opened, paths, options, labels=vae.condition is not None and typed is None)
     options |= _condition_of_data(opened, typed)
     with run_data.remarks(console.print):
@@ -136,7 +139,7 @@ def _source(opened: Opened, paths: Sequence[str], options: dict[str, Any], label
         if path.name != paths[0] or path.suffix:
             raise ConfigError(f"There is no file or folder {paths[0]!r}.")
         return paths[0]  # perhaps a dataset by name
-    if path.suffix.lower() not in (".csv", ".npy", ".npz") or path.is_dir():
+    if path.suffix.lower() not in (".csv", ".npy", ".npz") or path.is_dir() or "schema" in options:
         return path
     is_table = path.suffix.lower() == ".csv"
     named = tables.read_table(path, opened.vae.missing) if is_table else array_files.read_arrays(path, labels)
@@ -173,6 +176,9 @@ def _condition_of_data(opened: Opened, typed: Any) -> dict[str, Any]:
     condition, settings = opened.vae.condition, opened.settings
     if condition is None or typed is not None:
         return {}
+    if settings is not None and settings.data.condition is not None and settings.data.condition.columns:
+        columns = settings.data.condition.model_dump(exclude_none=True)
+        return {"condition": columns, "schema": settings.data.schema}
     if condition.num_classes is not None:
         # Classes without names are numbers, and a folder 7 is class 7 whichever others there are.
         return {"labels": True, "class_names": condition.names or [str(k) for k in range(condition.num_classes)]}

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -9,7 +10,13 @@ from keras_vae import files, pictures, seeds
 from keras_vae.data.readers import tables
 from keras_vae_cli.commands.products.given import read_given
 from keras_vae_cli.commands.products.opened import open_model
-from keras_vae_cli.commands.products.written import main_name, write_arrays, write_picture, write_table
+from keras_vae_cli.commands.products.written import (
+    main_name,
+    write_arrays,
+    write_picture,
+    write_rows,
+    write_table,
+)
 from keras_vae_cli.commands.progress import counted
 from keras_vae_cli.errors import ConfigError
 
@@ -70,9 +77,25 @@ def impute(
     # Those of one example side by side, as all arrays of a file have a row for each.
     several = np.swapaxes(drawn, 0, 1) if output.suffix.lower() == ".npz" else None
     is_scaled = opened.settings is not None and opened.settings.data.value_range is not None
-    if output.suffix.lower() == ".csv" and not is_scaled and [Path(path).suffix.lower() for path in paths] == [".csv"]:
+    if opened.vae.decoder.likelihood.schema is not None:
+        mean = _summarized(vae.decoder.likelihood, drawn, mean)
+    if write_rows(opened, output, mean, force):
+        pass
+    elif (
+        output.suffix.lower() == ".csv" and not is_scaled and [Path(path).suffix.lower() for path in paths] == [".csv"]
+    ):
         # The user's own table: its columns keep their names, and what is there the way in which it is written.
         write_table(output, *tables.fill_gaps(Path(paths[0]).expanduser(), mean), force=force)
     else:
         write_arrays(output, {main_name(opened): mean, "imputations": several, "names": names}, force)
     console.print(f"{output}: {len(given):,} of {given.source}, {gaps:,} missing values as means of {n} draws.")
+
+
+def _summarized(likelihood: Any, drawn: np.ndarray, mean: np.ndarray) -> np.ndarray:
+    """The means of numbers, and of categories, [N, D], the value that was drawn most often."""
+    made = mean.copy()
+    for at, field in enumerate(likelihood.fields):
+        if field.kind == "category":
+            counts = np.stack([(drawn[:, :, at] == k).sum(axis=0) for k in range(len(field.values))])
+            made[:, at] = counts.argmax(axis=0)
+    return made

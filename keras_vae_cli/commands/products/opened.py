@@ -77,6 +77,8 @@ def typed_condition(vae: VAE, given: Sequence[str] | None) -> Any:
 
 def _labels(condition: Any, given: Sequence[str]) -> np.ndarray:
     names = condition.names or ()
+    # Of a column of a table, sex=f is f.
+    given = [value if value in names or "=" not in value else value.partition("=")[2] for value in given]
     values = [int(value) if value not in names and value.lstrip("-").isdecimal() else value for value in given]
     return np.asarray(condition.numbers(values), "int32")
 

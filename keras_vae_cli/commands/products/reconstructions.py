@@ -15,6 +15,7 @@ from keras_vae_cli.commands.products.written import (
     write_arrays,
     write_folder,
     write_picture,
+    write_rows,
 )
 from keras_vae_cli.commands.progress import counted
 
@@ -57,7 +58,9 @@ def reconstruct(
             parts.append(vae.reconstruct(x, c))
             move(len(x))
     made = np.concatenate(parts)
-    if suffix:
+    if suffix and write_rows(opened, output, made, force):
+        pass
+    elif suffix:
         names = None if given.names is None else np.array(given.names)
         write_arrays(output, {main_name(opened): made, "names": names}, force)
     else:

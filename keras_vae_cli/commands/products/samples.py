@@ -16,6 +16,7 @@ from keras_vae_cli.commands.products.written import (
     write_arrays,
     write_folder,
     write_picture,
+    write_rows,
 )
 from keras_vae_cli.commands.progress import counted
 from keras_vae_cli.errors import ConfigError
@@ -65,11 +66,16 @@ def sample(
     elif vae.condition is not None and given is None:
         what = "a picture, such as --condition small.png" if vae.condition.is_image else "its numbers"
         raise ConfigError(f"This model is given {vae.condition}: say which by --condition, {what}.")
+    # Means are no rows of a table: of a category they know the likeliest value only.
+    is_row = vae.decoder.likelihood.schema is not None
+    noise = noise or is_row
     with counted(console, "drawing"):
         drawn = vae.sample(n, seed=seed, condition=given, temperature=temperature, noise=noise)
     names = vae.condition.names if vae.condition is not None else None
     if suffix == ".png":
         write_picture(output, _sheet(drawn, labels, names), force)
+    elif suffix and is_row and write_rows(opened, output, drawn, force, labels):
+        pass
     elif suffix:
         by_name = None if labels is None or names is None or suffix != ".npz" else np.array(names)
         write_arrays(output, {main_name(opened): drawn, "labels": labels, "class_names": by_name}, force)

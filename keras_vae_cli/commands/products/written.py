@@ -10,6 +10,8 @@ from typing import Any
 import numpy as np
 
 from keras_vae import files
+from keras_vae.data.tables import frames
+from keras_vae.data.tables.of_kinds import with_condition
 from keras_vae.pictures import image_files, tiles
 from keras_vae_cli.commands.products.opened import Opened
 from keras_vae_cli.commands.progress import counted
@@ -104,6 +106,44 @@ def write_picture(path: Path, picture: tiles.Figure, force: bool) -> None:
     with files.whole_file(path) as temporary:
         temporary.write_bytes(content)
         check_free(path, force)
+
+
+def write_rows(opened: Opened, path: Path, rows: np.ndarray, force: bool, labels: np.ndarray | None = None) -> bool:
+    """Rows of a table whose columns have kinds, as a .csv or Parquet file with the names, types and values of these.
+
+    Args:
+        opened: the model.
+        path: of the file.
+        rows: [N, D].
+        force: whether a file that is there gives way.
+        labels: [N], of columns that are a condition: they are written, too.
+
+    Returns:
+        Whether the model is one of such rows, and the file one of such tables; if not, nothing is written.
+
+    Raises:
+        ConfigError: as `write_arrays`; for a Parquet file of a model of other data.
+    """
+    schema, suffix = opened.vae.decoder.likelihood.schema, path.suffix.lower()
+    if schema is None and suffix == ".parquet":
+        raise ConfigError(f"{path}: Parquet files are of tables whose columns have kinds: give .npz, .npy or .csv.")
+    if schema is None or suffix not in frames.SUFFIXES:
+        return False
+    given = opened.settings.data.condition if opened.settings is not None else None
+    known = opened.settings.data.schema if opened.settings is not None else None
+    if labels is not None and given is not None and given.columns and isinstance(known, dict):
+        schema = known
+        rows = with_condition(rows, labels, schema, given.columns)
+    table = frames.frame(rows, schema)
+    if suffix == ".csv":
+        write_table(path, frames.cells(table), ",", force)
+        return True
+    from pyarrow import parquet
+
+    with files.whole_file(path) as temporary:
+        parquet.write_table(table, temporary)
+        check_free(path, force)
+    return True
 
 
 def write_arrays(path: Path, arrays: dict[str, np.ndarray | None], force: bool) -> None:

@@ -1,0 +1,1 @@
+"""Tables with columns of several kinds: read, inferred, and written again."""

@@ -1,0 +1,239 @@
+"""The likelihood of rows of a table, whose columns are of several kinds."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+from tensorflow_probability import distributions as tfd
+
+from keras_vae.data.tables import schema as schemas
+from keras_vae.likelihoods.columns import COUNTS, Columns, num_params
+from keras_vae.likelihoods.likelihood import Likelihood, logit, percent
+from keras_vae.likelihoods.observed import MayMiss
+from keras_vae.serialization import Serializable, register
+
+# Rows from which means and deviations are taken: their errors, below a hundredth of a deviation, change nothing.
+ROWS = 20_000
+# What an encoder sees of numbers, in deviations from the mean, at most: an outlier says that it is one.
+FARTHEST = 10.0
+SMALLEST = 1e-30
+
+
+@register
+class Mixed(Likelihood):
+    """Rows of a table: one distribution for each column, independent given z. See `likelihoods.columns.Columns`.
+
+    x is [B, D], float32: numbers and counts as they are, 0 or 1 of a binary column, the number 0, 1, ... of a category;
+    NaN where a value is missing, of `VAE(..., missing=True)`. `data.load` makes it of a table, and `data.frame` a table
+    of it.
+
+    Columns are standardised inside, by the mean and the deviation of the data that the model is adapted to (of log x of
+    positive columns, of log(1 + x) of counts), which are weights that no training changes. log p is in the units of the
+    data all the same: of a column that is a thousand times as large it is log 1000 smaller. The encoder sees the
+    standardised columns too, and categories as one-hot vectors; see `view`.
+
+    Args:
+        schema: name -> "real", "positive", "count", "binary" or "category", the last as {"category": its values}, and
+            so binary columns whose values have names: {"binary": ["no", "yes"]}.
+
+    Raises:
+        ValueError: naming the column that is none of these.
+    """
+
+    num_examples = ROWS
+    advice = "A column of numbers of which many are equal may have no density: make it a category, or a count."
+
+    def __init__(self, schema: Mapping[str, Any], **kwargs: Any) -> None:
+        self.fields = schemas.fields(schema)
+        super().__init__((len(self.fields),), **kwargs)
+        self.schema = schemas.plain(self.fields)
+        self.place = self.add_weight(
+            name="place", shape=self.event_shape, initializer="zeros", trainable=False, dtype="float32"
+        )
+        self.scale = self.add_weight(
+            name="scale", shape=self.event_shape, initializer="ones", trainable=False, dtype="float32"
+        )
+
+    @property
+    def params_shape(self) -> tuple[int, ...]:
+        """One number for each parameter of each column."""
+        return (sum(map(num_params, self.fields)),)
+
+    def distribution(self, *params: tf.Tensor) -> tfd.Distribution:
+        """The columns, from their parameters [..., P], their places [D] and their scales [D]."""
+        of_columns, place, scale = params
+        return Columns(of_columns, place, scale, self.fields, self.missing)
+
+    def view(self) -> keras.layers.Layer:
+        """Standardised columns, one-hot vectors of categories, and beside them, if values may be missing, a mask."""
+        return SeenColumns(schemas.plain(self.fields))
+
+    def adapt_to(self, examples: np.ndarray) -> None:
+        """Standardise by the mean and the deviation of each column.
+
+        Args:
+            examples: [n, D], NaN where values are missing.
+        """
+        place, scale = moments(self.fields, examples)
+        self.place.assign(place)
+        self.scale.assign(scale)
+        self.__dict__["__bias__"] = _bias(self.fields, examples)
+
+    def initial_bias(self, mean: np.ndarray, spread: float = 1.0) -> np.ndarray | None:
+        """Each column as if it were independent of z: as wide as the data, as often as in these."""
+        bias: np.ndarray | None = vars(self).get("__bias__")
+        return bias
+
+    def outside(self, x: Any) -> Any:
+        """Which values are none of their column's: not positive, no count, neither 0 nor 1, no number of a category."""
+        high = np.array([_highest(field) for field in self.fields], "float32")
+        low = np.array([-np.inf if field.kind == "real" else 0.0 for field in self.fields], "float32")
+        is_whole = np.array([field.kind not in ("real", "positive") for field in self.fields])
+        is_positive = np.array([field.kind == "positive" for field in self.fields])
+        rounded = tf.round(x) if tf.is_tensor(x) else np.round(x)
+        return (x < low) | (x > high) | (is_whole & (x != rounded)) | (is_positive & (x <= 0.0))
+
+    def refusal(self, share: float, found: str) -> str:
+        """What the columns may hold."""
+        return (
+            f"{percent(share)} of the values are not what the schema says of their columns: positive numbers, counts "
+            "0, 1, 2, ..., 0 or 1 of binary columns, and numbers 0 to K - 1 of K categories."
+        )
+
+    def check_values(self, x: np.ndarray) -> None:
+        """Refuse values that are none of their column's.
+
+        Raises:
+            ValueError: naming the column.
+        """
+        with np.errstate(over="ignore", invalid="ignore"):
+            bad = np.asarray(self.outside(x)) & ~np.isnan(x)
+        if not bad.any():
+            return
+        at = int(np.argmax(bad.any(axis=0)))
+        field, value = self.fields[at], float(x[bad[:, at], at][0])
+        raise ValueError(f"Column {field.name!r} is {_meant(field)}, and holds {value:g}. {_remedy(field)}")
+
+    def _split(self, inputs: list[tf.Tensor]) -> tfd.Distribution:
+        return self.distribution(*inputs)
+
+
+@register
+class SeenColumns(MayMiss, Serializable, keras.layers.Layer):
+    """Rows of a table as an encoder sees them, [B, D] -> [B, F]: see `Mixed`.
+
+    Numbers are standardised, within 10 deviations of the mean; of positive ones it is log x, of counts log(1 + x). A
+    category is a one-hot vector, a binary column -1 or 1. Where values may be missing, there are zeros in their place,
+    and 1 for each that is there, 0 for each that is not, behind all columns.
+
+    Args:
+        schema: as of `Mixed`.
+    """
+
+    def __init__(self, schema: Mapping[str, Any], **kwargs: Any) -> None:
+        super().__init__(**{**kwargs, "dtype": "float32"})
+        self.fields = schemas.fields(schema)
+        shape = (len(self.fields),)
+        self.place = self.add_weight(name="place", shape=shape, initializer="zeros", trainable=False, dtype="float32")
+        self.scale = self.add_weight(name="scale", shape=shape, initializer="ones", trainable=False, dtype="float32")
+
+    def adapt_to(self, examples: np.ndarray) -> None:
+        """Standardise by the mean and the deviation of each column, as `Mixed` does."""
+        place, scale = moments(self.fields, examples)
+        self.place.assign(place)
+        self.scale.assign(scale)
+
+    def call(self, x: tf.Tensor) -> tf.Tensor:
+        """What is seen."""
+        is_there = ~tf.math.is_nan(x)
+        x = tf.where(is_there, x, tf.zeros_like(x))
+        place, scale = tf.convert_to_tensor(self.place), tf.convert_to_tensor(self.scale)
+        seen = []
+        for at, field in enumerate(self.fields):
+            value, there = x[..., at : at + 1], tf.cast(is_there[..., at : at + 1], x.dtype)
+            if field.kind == "category":
+                numbers = tf.constant(np.arange(len(field.values)), x.dtype)
+                value = tf.cast(tf.abs(value - numbers) < 0.5, x.dtype)
+            elif field.kind == "binary":
+                value = 2.0 * value - 1.0
+            else:
+                if field.kind == "positive":
+                    value = tf.math.log(tf.maximum(value, SMALLEST))
+                elif field.kind == "count":
+                    value = tf.math.log1p(tf.maximum(value, 0.0))
+                value = tf.clip_by_value((value - place[at]) / scale[at], -FARTHEST, FARTHEST)
+            seen.append(value * there if self.missing else value)
+        return tf.concat([*seen, *([tf.cast(is_there, x.dtype)] if self.missing else [])], axis=-1)
+
+    def compute_output_shape(self, input_shape: Any) -> tuple:
+        """[..., F]."""
+        size = sum(len(field.values) if field.kind == "category" else 1 for field in self.fields)
+        return (*input_shape[:-1], size + (len(self.fields) if self.missing else 0))
+
+
+def moments(fields: tuple[schemas.Field, ...], examples: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and standard deviation of the columns by which they are standardised; 0 and 1 of those that are not.
+
+    Args:
+        fields: the columns.
+        examples: [n, D], NaN where values are missing.
+    """
+    place, scale = np.zeros(len(fields), "float32"), np.ones(len(fields), "float32")
+    for at, field in enumerate(fields):
+        values = _there(examples, at)
+        if field.kind not in ("real", "positive", "count") or not len(values):
+            continue
+        if field.kind == "positive":
+            values = np.log(np.maximum(values, SMALLEST))
+        elif field.kind == "count":
+            values = np.log1p(np.maximum(values, 0.0))
+        place[at] = values.mean()
+        # Of a constant column any scale is as good as another that float32 can tell from its mean.
+        scale[at] = values.std() if values.std() > 1e-6 * max(1.0, abs(values.mean())) else 1.0
+    return place, scale
+
+
+def _bias(fields: tuple[schemas.Field, ...], examples: np.ndarray) -> np.ndarray:
+    parts: list[np.ndarray] = []
+    for at, field in enumerate(fields):
+        values = _there(examples, at)
+        if field.kind == "binary":
+            parts.append(np.array([logit((values.sum() + 0.5) / (len(values) + 1.0))]))
+        elif field.kind == "category":
+            counts = np.bincount(values.astype(int), minlength=len(field.values))[: len(field.values)] + 0.5
+            parts.append(np.log(counts / counts.sum()))
+        elif field.kind == "count" and len(values):
+            mean, variance = max(float(values.mean()), 1e-3), float(values.var())
+            failures = mean**2 / (variance - mean) if variance > mean else COUNTS.high
+            place, scale = (float(found[at]) for found in moments(fields, examples))
+            failures = float(np.clip(failures, 2.0 * COUNTS.low, 0.5 * COUNTS.high))
+            parts.append(np.array([(np.log(mean) - place) / scale, np.log(failures)]))
+        else:
+            parts.append(np.zeros(num_params(field)))
+    return np.concatenate(parts).astype("float32")
+
+
+def _there(examples: np.ndarray, at: int) -> np.ndarray:
+    values = examples[:, at].astype("float64")
+    return values[np.isfinite(values)]
+
+
+def _highest(field: schemas.Field) -> float:
+    if field.kind == "binary":
+        return 1.0
+    return len(field.values) - 1.0 if field.kind == "category" else np.inf
+
+
+def _meant(field: schemas.Field) -> str:
+    if field.kind == "category":
+        return f"one of {len(field.values)} categories, by the numbers 0 to {len(field.values) - 1}"
+    meant = {"positive": "of numbers above 0", "count": "of counts, 0, 1, 2, ...", "binary": "binary, 0 or 1"}
+    return meant[field.kind]
+
+
+def _remedy(field: schemas.Field) -> str:
+    if field.kind in ("positive", "count"):
+        return f"If that is right, the schema is not: {{{field.name}: real}}."
+    return "data.load makes such numbers of the values of a table, given the schema."

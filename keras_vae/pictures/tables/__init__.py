@@ -1,0 +1,1 @@
+"""Pictures of tables: columns, and pairs of columns, of real and of drawn rows."""

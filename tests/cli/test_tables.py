@@ -1,0 +1,94 @@
+"""Tables whose columns have kinds, as they are typed."""
+
+import csv
+
+import numpy as np
+import pytest
+import yaml
+
+from keras_vae import data, load
+
+SMALL = ["train.epochs=2", "model.latent_dim=2", "export.formats=[]", "data.batch_size=32"]
+SMALL += ["model.encoder={name: mlp, units: [8]}", "model.decoder={name: mlp, units: [8]}"]
+
+
+@pytest.fixture(scope="module")
+def table(tmp_path_factory):
+    path = tmp_path_factory.mktemp("tables") / "table.csv"
+    rng = np.random.default_rng(0)
+    with path.open("w", newline="") as stream:
+        writer = csv.writer(stream)
+        writer.writerow(["height", "visits", "colour", "smokes"])
+        for _ in range(120):
+            colour, smokes = ["blue", "red"][rng.integers(2)], ["no", "yes"][rng.integers(2)]
+            writer.writerow([round(rng.normal(170, 10), 1), rng.poisson(9) * 2, colour, smokes])
+    return path
+
+
+def read(path):
+    with path.open(newline="") as stream:
+        return list(csv.DictReader(stream))
+
+
+def test_a_table_is_learned_and_rows_of_it_are_drawn(table, tmp_path, ended):
+    run = tmp_path / "run"
+    code, _, err = ended("train", "table", "--run", run, "--set", *SMALL, "data.name=null", f"data.path={table}")
+    assert code == 0, err
+    schema = yaml.safe_load((run / "config.yaml").read_text())["data"]["schema"]
+    assert schema == data.schema_of(table)
+    assert {"marginals.png", "pairs.png"} <= {path.name for path in (run / "pictures").iterdir()}
+    # The same command, whose schema is inferred anew, is the same run.
+    code, _, err = ended("train", "table", "--run", run, "--set", *SMALL, "data.name=null", f"data.path={table}")
+    assert code == 0, err
+    code, _, err = ended("sample", run, "-n", 30, "-o", tmp_path / "rows.csv")
+    assert code == 0, err
+    rows = read(tmp_path / "rows.csv")
+    assert len(rows) == 30 and list(rows[0]) == ["height", "visits", "colour", "smokes"]
+    assert all(row["visits"].isdecimal() and row["colour"] in ("blue", "red") for row in rows)
+    drawn = load(run / "vae.keras").sample(30, seed=0, noise=True)
+    np.testing.assert_array_equal([float(row["height"]) for row in rows], drawn[:, 0])
+    for command, output in (("reconstruct", "made.csv"), ("encode", "codes.npz"), ("sample", "rows.parquet")):
+        given = [] if command == "sample" else [tmp_path / "rows.csv"]
+        code, _, err = ended(command, run, *given, "-o", tmp_path / output)
+        assert code == 0, err
+    assert {row["smokes"] for row in read(tmp_path / "made.csv")} <= {"no", "yes"}
+    (tmp_path / "strange.csv").write_text("height,visits,colour,smokes\n170,3,green,no\n")
+    code, _, err = ended("encode", run, tmp_path / "strange.csv", "-o", tmp_path / "strange.npz")
+    assert code != 0 and "Column 'colour' holds 'green'" in err
+
+
+def test_a_column_is_a_condition_and_draws_have_it_exactly(table, tmp_path, ended):
+    run, given = tmp_path / "run", ["data.name=null", f"data.path={table}", "data.condition=[colour]"]
+    code, _, err = ended("train", "table", "--run", run, "--set", *SMALL, *given)
+    assert code == 0, err
+    vae = load(run / "vae.keras")
+    assert vae.condition.names == ("blue", "red") and "colour" not in vae.decoder.likelihood.schema
+    code, _, err = ended("sample", run, "-n", 20, "-o", tmp_path / "rows.csv", "--condition", "colour=red")
+    assert code == 0, err
+    assert [row["colour"] for row in read(tmp_path / "rows.csv")] == ["red"] * 20
+    code, _, err = ended("encode", run, table, "-o", tmp_path / "codes.npz")
+    assert code == 0, err
+    code, _, err = ended(
+        "train", "table", "--run", tmp_path / "no", "--set", *SMALL, *given[:2], "data.condition=[height]"
+    )
+    assert code != 0 and "Column 'height' is real: columns that are conditions are binary or categories" in err
+
+
+def test_gaps_of_a_table_are_filled_with_values_of_their_columns(table, tmp_path, ended):
+    lines = table.read_text().splitlines()
+    cells = [line.split(",") for line in lines]
+    for k in range(1, len(cells), 3):
+        cells[k][k % 4] = ""
+    (tmp_path / "gaps.csv").write_text("\n".join(map(",".join, cells)) + "\n")
+    run, given = tmp_path / "run", ["data.name=null", f"data.path={tmp_path / 'gaps.csv'}", "data.missing=true"]
+    code, _, err = ended("train", "table", "--run", run, "--set", *SMALL, *given)
+    assert code == 0, err
+    code, _, err = ended("impute", run, tmp_path / "gaps.csv", "-o", tmp_path / "filled.csv", "-n", 5)
+    assert code == 0, err
+    filled = read(tmp_path / "filled.csv")
+    assert len(filled) == 120 and all(row["colour"] in ("blue", "red") and row["height"] for row in filled)
+    for row, before in zip(filled, cells[1:], strict=True):
+        assert all(
+            not cell or value == cell or float(value) == float(cell)
+            for value, cell in zip(row.values(), before, strict=True)
+        )
