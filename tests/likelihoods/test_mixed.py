@@ -164,7 +164,7 @@ def test_columns_of_nothing_and_of_one_value_do_no_harm():
 def test_exports_give_what_the_model_gives(trained, tmp_path):
     x = parts.rows(8)
     export.to_saved_model(trained, tmp_path / "saved")
-    served = tf.saved_model.load(str(tmp_path / "saved")).signatures["encode"]
+    served = tf.saved_model.load(str(tmp_path / "saved" / "1")).signatures["encode"]
     found = served(**{next(iter(served.structured_input_signature[1])): tf.constant(x)})
     mean = np.asarray(trained.encode(x).mean())
     assert any(value.shape == mean.shape and np.allclose(value, mean, atol=1e-4) for value in found.values())
