@@ -113,6 +113,7 @@ def signatures(vae: VAE) -> dict[str, Signature]:
 
         It would be an index outside a table of levels, and fail the other rows as well.
         """
+        flat = vae.decoder.likelihood.with_density(flat)
         low, high = vae.decoder.likelihood.support
         inside = tf.math.is_finite(flat) & (flat >= low) & (flat <= high)
         if vae.decoder.likelihood.schema is not None:
@@ -170,9 +171,6 @@ def signatures(vae: VAE) -> dict[str, Signature]:
         )
     if vae.num_levels > 1:
         # p(x|z) of the top level alone is an integral over the others.
-        del table["log_likelihood"]
-    elif vae.decoder.likelihood.schema is not None:
-        # The proof of an export asks with zeros, which are none of a positive column.
         del table["log_likelihood"]
     return table
 

@@ -137,6 +137,10 @@ class Likelihood(MayMiss, keras.layers.Layer):
             return None
         return (x < self.support.low) | (x > self.support.high)
 
+    def with_density(self, x: tf.Tensor) -> tf.Tensor:
+        """Data as an export takes them: what it asks for in its proof, zeros and ones, must have a density."""
+        return x
+
     def refusal(self, share: float, found: str) -> str:
         """What is wrong with data that hold values outside, and the remedy.
 

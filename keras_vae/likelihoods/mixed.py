@@ -95,6 +95,11 @@ class Mixed(Likelihood):
         rounded = tf.round(x) if tf.is_tensor(x) else np.round(x)
         return (x < low) | (x > high) | (is_whole & (x != rounded)) | (is_positive & (x <= 0.0))
 
+    def with_density(self, x: tf.Tensor) -> tf.Tensor:
+        """Zeros of positive columns as 1e-30: unlikely, but no reason for an export to give no number."""
+        is_positive = np.array([field.kind == "positive" for field in self.fields])
+        return tf.where(is_positive & (x == 0.0), SMALLEST, x)
+
     def refusal(self, share: float, found: str) -> str:
         """What the columns may hold."""
         return (

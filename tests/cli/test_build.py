@@ -101,6 +101,8 @@ def test_the_configs_of_the_package_make_models(path):
     data = loaded.data
     shape = (32, 32, 3) if data.path or data.resize or data.name == "cifar10" else (28, 28, 1)
     given = {"label": {"name": "Label", "num_classes": 10}, "image": {"name": "Image", "shape": [8, 8, 1]}}
+    if loaded.model.likelihood["name"] == "Mixed":
+        loaded, shape = settings.load(path, ["data.schema={a: real, b: count}"]), (2,)
     kind = None if loaded.data.condition is None else "label" if loaded.data.condition.name == "label" else "image"
     vae = build.make_vae(loaded, shape, given.get(kind))
     vae.build()

@@ -8,6 +8,7 @@ import pytest
 
 import keras_vae as kv
 from keras_vae import evaluation, likelihoods, networks, objectives, posteriors, priors
+from keras_vae.evaluation.statistics import latent_statistics
 
 
 def make(shape=(8, 8, 1), likelihood=None, latent_dim=4, objective=None, prior=None) -> kv.VAE:
@@ -292,4 +293,4 @@ def test_of_several_codebooks_the_one_that_is_not_used_is_named():
     x = np.random.default_rng(0).normal(size=(100, 8)).astype("float32")
     (finding,) = [found for found in evaluation.diagnose(vae, x) if "code" in found.name]
     assert finding.name == "constant_code" and "of stage or group 2" in finding.message
-    assert len(evaluation.latent_statistics(vae, x).codes) == 2
+    assert len(latent_statistics(vae, x).codes) == 2

@@ -8,7 +8,7 @@ import tensorflow as tf
 from scipy import special, stats
 
 import keras_vae as kv
-from keras_vae import export, likelihoods, networks, posteriors, priors
+from keras_vae import evaluation, export, likelihoods, networks, posteriors, priors
 from keras_vae.data.tables.schema import fields
 from keras_vae.likelihoods.columns import Columns
 
@@ -168,4 +168,13 @@ def test_exports_give_what_the_model_gives(trained, tmp_path):
     found = served(**{next(iter(served.structured_input_signature[1])): tf.constant(x)})
     mean = np.asarray(trained.encode(x).mean())
     assert any(value.shape == mean.shape and np.allclose(value, mean, atol=1e-4) for value in found.values())
+    saved = tf.saved_model.load(str(tmp_path / "saved" / "1")).signatures
+    np.testing.assert_allclose(saved["score"](x=tf.constant(x))["score"], evaluation.scores(trained, x), rtol=1e-4)
+    z = mean.astype("float32")
+    found = saved["log_likelihood"](z=tf.constant(z), x=tf.constant(x))["log_likelihood"]
+    np.testing.assert_allclose(found, trained.decode(z).log_prob(x), rtol=1e-4)
+    at = list(parts.SCHEMA).index("income")
+    x[0, at], x[1, at] = 0.0, -1.0
+    found = saved["score"](x=tf.constant(x))["score"].numpy()
+    assert found[0] < found[2:].min() and np.isnan(found[1]) and np.isfinite(found[2:]).all()
     export.to_tflite(trained, tmp_path / "vae.tflite")
