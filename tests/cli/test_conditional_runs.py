@@ -116,7 +116,7 @@ def test_a_run_from_a_config_is_conditional(tmp_path):
     [
         ("data.condition=colour", r"data\.condition\.name"),
         ("data.condition={name: low_resolution}", "takes a factor"),
-        ("data.condition={name: gray, size: 3}", "unknown key; allowed: name, factor"),
+        ("data.condition={name: gray, size: 3}", "unknown key; allowed: name, columns, factor"),
     ],
 )
 def test_wrong_conditions_in_a_config_are_named(wrong, message):

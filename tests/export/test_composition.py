@@ -198,7 +198,7 @@ def test_every_part_is_exported_or_refused_in_plain_words(combination, tmp_path)
     except export.ExportError as error:
         # Means that divide by small numbers or add many small ones cannot do so in 8 bits.
         assert 'try quantization="dynamic"' in str(error)
-        assert combination[2] in ("continuous_bernoulli", "normal_per_pixel", "categorical")
+        assert combination[2] in ("continuous_bernoulli", "normal_per_pixel", "categorical", "series")
         assert not (tmp_path / "int8.tflite").exists()
 
 

@@ -371,7 +371,8 @@ ALLOWED = {"kumaraswamy": (2.0, 0.5), "quantized": (14.0, 7.0)}
 
 
 def test_every_posterior_has_a_start():
-    assert set(STARTS) == set(parts.POSTERIORS)
+    # What becomes of codes of the other kinds benchmarks/codes.py measures.
+    assert set(STARTS) == set(parts.POSTERIORS) - (set(parts.CODES) - {"quantized"})
 
 
 @pytest.fixture(scope="module")
