@@ -507,7 +507,8 @@ def _sampling(vae: VAE, run: Path) -> str:
     if vae.condition is not None and vae.condition.num_classes is None:
         return ""
     shape = vae.decoder.event_shape
-    place = "drawn" if len(shape) == 3 and shape[-1] in (1, 3) else "drawn.npz"
+    suffix = ".npz" if vae.decoder.likelihood.schema is None else ".csv"
+    place = "drawn" if len(shape) == 3 and shape[-1] in (1, 3) else f"drawn{suffix}"
     return f"       {_command('sample', run, f'-n 100 -o {place}')}\n"
 
 
