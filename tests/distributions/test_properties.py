@@ -19,7 +19,7 @@ from tensorflow_probability.python.distributions import kullback_leibler
 
 import keras_vae
 from keras_vae.distributions.bijectors import chain, conditioners
-from keras_vae.distributions.codes import Codes, Quantized, nearest
+from keras_vae.distributions.codes import Codes, EqualCodes, Quantized, nearest
 from keras_vae.distributions.gaussian import CentredNormal
 from keras_vae.distributions.grid import GridBinomial, GridCategorical, GridLogistic, GridLogisticMixture
 from keras_vae.distributions.joint import Joint
@@ -158,6 +158,7 @@ ROWS = {
     "quantized": Row(quantized, STATISTICS, CODE_GRID),
     "quantized_in_training": Row(lambda b: quantized(b, training=True), STATISTICS, CODE_GRID),
     "codes": Row(codes, (), CODE_GRID, batches=((),)),
+    "equal_codes": Row(lambda b: EqualCodes(PLACES, CODEBOOK), (), CODE_GRID, batches=((),)),
     "kumaraswamy": Row(
         lambda b: IntervalKumaraswamy(
             numbers(b, low=1.2, high=4.0), numbers(b, seed=1, low=1.2, high=4.0), low=-1.0, high=2.0
@@ -371,8 +372,9 @@ def test_every_distribution_of_the_package_has_a_row():
     tested = {type(row.make(batch)) for row in ROWS.values() for batch in row.batches}
     missing = {cls.__name__ for cls in ours(tfd.Distribution) - tested}
     # The base of those on a grid, and what is images of a row's groups. Those of levels are drawn by a way of their own
-    # (tests/models/test_level_posteriors.py), and those of missing values sum over some (tests/models/test_missing.py).
-    assert missing == {"Grid", "ImageGivenMeans", "Flat", "Observed"}
+    # (tests/models/test_level_posteriors.py), those of missing values sum over some (tests/models/test_missing.py), and
+    # the mean of a row of a table is that of no average of draws (tests/likelihoods/test_mixed.py).
+    assert missing == {"Grid", "ImageGivenMeans", "Flat", "Observed", "Columns"}
 
 
 def test_every_kl_that_the_package_registers_has_a_row():
