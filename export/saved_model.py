@@ -176,6 +176,8 @@ def write_functions(vae: VAE, functions: dict[str, Any], folder: Path) -> None:
     """A SavedModel with these signatures and the weights of encoder, decoder and prior, without assertions."""
     root = tf.Module()
     weights = [weight.value for part in (vae.encoder, vae.decoder, vae.prior) for weight in part.weights]
+    # A model with an `infer` of its own may look at others, such as its step.
+    weights += [weight for name in sorted(functions) for weight in functions[name].graph.variables]
     root.weights = list({id(weight): weight for weight in weights}.values())
     options = tf.saved_model.SaveOptions(experimental_debug_stripper=True)
     tf.saved_model.save(root, str(folder), signatures=functions, options=options)
