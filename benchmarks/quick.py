@@ -1,8 +1,9 @@
 """A few dozen steps of each config, more where they are cheap: `python benchmarks/configs.py --quick`.
 
 Networks, objective, optimizer and averages are those of the config, and the command is `keras-vae train`; the steps are
-fewer, the batches smaller and the data no more than those steps take. The digits and the sprites are the config's own,
-of these fewer; MNIST is stood in for by the digits at its size, and pictures by coloured sprites that are drawn here.
+fewer, the batches smaller and the data no more than those steps take. The digits, the sprites and the table are the
+config's own, of sprites fewer; series are waves, MNIST is stood in for by the digits at its size, and pictures by
+coloured sprites that are drawn here.
 What seconds can show is looked at:
 
 - every number of the history is finite, and no step was skipped;
@@ -89,12 +90,24 @@ def sprites(n: int, height: int, width: int, seed: int = 0) -> np.ndarray:
     return found
 
 
+def waves(n: int, seed: int = 0) -> np.ndarray:
+    """Series, float32 [n, 64, 2]: a wave, and the same a quarter later, with noise."""
+    rng = np.random.default_rng(seed)
+    phase, frequency = rng.uniform(0.0, 2.0 * np.pi, (n, 1, 1)), rng.uniform(1.0, 3.0, (n, 1, 1))
+    time_, lag = np.linspace(0.0, 2.0 * np.pi, 64)[:, np.newaxis], np.array([0.0, np.pi / 2.0])
+    return (np.sin(frequency * time_ + phase + lag) + rng.normal(0.0, 0.1, (n, 64, 2))).astype("float32")
+
+
 def stand_in(config: Settings, folder: Path) -> list[str]:
     """The overrides that put small data in the place of those of a config; files are written to `folder`."""
     data, source = config.data, config.data.path or config.data.name or ""
     kind = source.partition("/")[0]
-    if kind == "digits":
+    if kind in ("digits", "diabetes"):
         return []
+    if kind == "oscillations":
+        folder.mkdir(parents=True, exist_ok=True)
+        np.save(folder / "series.npy", waves(MORE * STEPS * batch_size(config)))
+        return [f"data.path={folder / 'series.npy'}", "data.series=true"]
     if kind == "shapes":
         # 3 shapes in 4 sizes, at 9 x 9 places.
         return ["data.name=shapes/size=24,scales=4,orientations=1,positions=9"]
