@@ -66,7 +66,7 @@ def detection(
 
     def both(good: np.ndarray, bad: np.ndarray) -> tuple[float, float]:
         values = -np.concatenate([good, bad])
-        return tuple(float(f(is_bad, values)) for f in (roc_auc_score, average_precision_score))  # type: ignore
+        return float(roc_auc_score(is_bad, values)), float(average_precision_score(is_bad, values))
 
     for _ in range(check_count("resamples", resamples)):
         found.append(both(rng.choice(good, len(good)), rng.choice(bad, len(bad))))
