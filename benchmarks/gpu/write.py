@@ -36,6 +36,7 @@ BATCH_SIZES = (128, 1024, 8192)
 STEPS, LEARNING_RATE = 20, 1e-3
 # Values of each variable that are kept of the results: all of small ones, evenly spaced ones of large ones.
 KEPT = 4096
+HALF = {"mixed_bfloat16": "bf16", "mixed_float16": "f16"}
 TYPES = {"f32": tf.float32, "f16": tf.float16, "bf16": tf.bfloat16, "i64": tf.int64, "i32": tf.int32, "i1": tf.bool}
 
 
@@ -134,9 +135,9 @@ def write(
         small: a model for tests.
     """
     model = MODELS[name]
+    keras.backend.clear_session()  # so that variables have the same names in all precisions; the policy goes with it
     keras.config.set_dtype_policy(precision)
     keras.utils.set_random_seed(0)
-    keras.backend.clear_session()  # so that variables have the same names in all precisions
     vae, images = model.make(small), model.images()
     vae.compile(keras.optimizers.Adam(LEARNING_RATE))
     vae.prepare_to_learn()
@@ -148,6 +149,8 @@ def write(
     for size in batch_sizes:
         text = step.experimental_get_compiler_ir(tf.constant(batch(images, model.white, 0, size)))(stage="stablehlo")
         text = only_stablehlo(text)
+        if f"x{HALF.get(precision, 'f32')}>" not in text:
+            raise RuntimeError(f"the step of {name} has nothing in it of {precision}")
         programs[size] = f"{name}_{precision}_{size}.mlir.xz"
         (folder / programs[size]).write_bytes(lzma.compress(text.encode()))
         operations[size] = flops.count(text)
