@@ -11,11 +11,11 @@ Prints, and writes to RESULTS/results.json after each measurement and to RESULTS
 - the memory of each program as its compiler plans it, and the most that the device had in use;
 - the five kernels that take longest.
 
-What fails is told and left out; once `--seconds` are over, nothing new is begun. XLA tries variants of its kernels, which
-takes most of the time: on an H200 the four models at batch 128 took 70 s without it (`--no-autotune`), which is enough for
-the differences; with it each program takes 20 to 90 s. But no speed is one without it: products in bfloat16 run at a
-hundredth of what they could, and convolutions at a fortieth. A speed that was taken while other programs still compiled is marked
-with a star.
+What fails is told and left out; once `--seconds` are over, nothing new is begun. XLA tries variants of its kernels,
+which takes most of the time: on an H200 the four models at batch 128 took 70 s without it (`--no-autotune`), which is
+enough for the differences; with it each program takes 20 to 90 s. But no speed is one without it: products in
+bfloat16 run at a hundredth of what they could, and convolutions at a fortieth. A speed that was taken while other
+programs still compiled is marked with a star.
 """
 
 import argparse
