@@ -4,7 +4,8 @@ compressed = compression.compress(vae, images)                  # compressed.con
 images = compression.decompress(vae, compressed.content).x     # bit for bit
 """
 
+from keras_vae.compression.codec import check_codable
+from keras_vae.compression.container import Undecodable, read
 from keras_vae.compression.data_sets import Compressed, Decompressed, compress, decompress
-from keras_vae.compression.container import Damaged
 
-__all__ = ["Compressed", "Damaged", "Decompressed", "compress", "decompress"]
+__all__ = ["Compressed", "Decompressed", "Undecodable", "check_codable", "compress", "decompress", "read"]

@@ -1,13 +1,13 @@
 """Bits back: which part of an example is pushed and popped in which order, so that log q(z|x) comes back.
 
-Of each batch z is popped by q(z|x), then x pushed by p(x|z), and z by p(z): -log p(x|z) - log p(z) + log q(z|x) nats, whose
-mean is minus the ELBO (Townsend et al. 2019, "Practical lossless compression with latent variables using bits back
-coding"). The other side pops z and x, and pushes z by q(z|x): there are the bits that the batch before it is made of.
+Of each batch z is popped by q(z|x), then x pushed by p(x|z), and z by p(z): -log p(x|z) - log p(z) + log q(z|x) nats,
+whose mean is minus the ELBO (Townsend et al. 2019, "Practical lossless compression with latent variables using bits
+back coding"). The other side pops z and x, and pushes z by q(z|x): so come back the bits that were popped.
 
-Of a hierarchy the levels are popped from the top down and pushed from the bottom up, as in Townsend et al. 2020, "HiLLoC".
-Kingma et al. 2019, "Bit-Swap", push between two pops what the first has made known, and so begin with less; that takes
-posteriors from the bottom up, q(z_2|z_1), and those of a ladder see x in every level. Instead of it the first batches here
-are of a single example, and grow with what lies on the stack.
+Of a hierarchy the levels are popped from the top down and pushed from the bottom up, as in Townsend et al. 2020,
+"HiLLoC". Kingma et al. 2019, "Bit-Swap", push between two pops what the first has made known, and so begin with less;
+that takes posteriors from the bottom up, q(z_2|z_1), and those of a ladder see x in every level. Instead of it the
+first batches here are of a single example, and grow with what lies on the stack.
 """
 
 from collections.abc import Iterator, Sequence
@@ -15,13 +15,13 @@ from typing import Any
 
 import numpy as np
 
-from keras_vae.compression.latents import Grid, NormalCode, Normals, pop_posterior, push_posterior
+from keras_vae.compression.latents import Cells, NormalCode, Normals, pop_posterior, push_posterior
 from keras_vae.compression.networks import MOST_LEVELS, Networks
 from keras_vae.compression.stack import Stack
 from keras_vae.models.vae import VAE
 
 # A batch is so many times smaller than what was coded before it.
-GROWTH = 16
+GROWTH = 8
 # Bits of a cell in units of the prior's deviation, and cells within the narrow ones of the posteriors.
 FEWEST_BITS, MOST_BITS, CELLS, NARROW = 4, 20, 4.0, 0.01
 # Batches that are looked at for that.
@@ -30,8 +30,12 @@ LOOKED_AT = 8
 BITS_OF_A_LATENT = 48
 
 
-def check_codable(vae: VAE) -> None:
+def check_codable(vae: VAE, refine_steps: int = 0) -> None:
     """Refuse a model of whose parts one has no code.
+
+    Args:
+        vae: the model.
+        refine_steps: whether posteriors are to be fitted, of which a hierarchy has none that could be.
 
     Raises:
         ValueError: naming it, and those that have one.
@@ -40,8 +44,8 @@ def check_codable(vae: VAE) -> None:
     name = type(likelihood).__name__
     if vae.targets or type(vae).infer is not VAE.infer:
         raise ValueError(
-            f"{type(vae).__name__} has another relation of x and z than p(x|z) p(z) and q(z|x), of which alone there is a "
-            "code: a plain kv.VAE without targets."
+            f"{type(vae).__name__} has another relation of x and z than p(x|z) p(z) and q(z|x), of which alone there "
+            "is a code: take a plain kv.VAE without targets."
         )
     if vae.missing:
         raise ValueError("Data of which values are missing have no code: train without missing=True.")
@@ -65,8 +69,12 @@ def check_codable(vae: VAE) -> None:
         )
     if prior.coded_as is None:
         raise ValueError(
-            f"{type(prior).__name__} has no code as a prior: StandardNormal, ConditionalNormal, NormalMixture, VampPrior "
-            "and RealNVP have one."
+            f"{type(prior).__name__} has no code as a prior: StandardNormal, ConditionalNormal, NormalMixture, "
+            "VampPrior and RealNVP have one."
+        )
+    if refine_steps and vae.num_levels > 1:
+        raise ValueError(
+            f"refine_steps fits posteriors of one level, and this model has {vae.num_levels}: leave it at 0."
         )
 
 
@@ -85,13 +93,14 @@ class Codec:
     Args:
         vae: the model.
         rows: of a batch of its networks.
-        bits: of the grid of latents; None before `bits_for` has been asked.
+        bits: of the grid of latents; 0 before `bits_for` was asked.
+        refine_steps: of the fit of posteriors.
     """
 
-    def __init__(self, vae: VAE, rows: int, bits: int = 0) -> None:
-        check_codable(vae)
+    def __init__(self, vae: VAE, rows: int, bits: int = 0, refine_steps: int = 0) -> None:
+        check_codable(vae, refine_steps)
         self.vae, self.bits = vae, bits
-        self.networks = Networks(vae, rows)
+        self.networks = Networks(vae, rows, refine_steps)
         self.levels = vae.decoder.likelihood.levels or 2
         self.no_features = self.networks.no_features()
 
@@ -107,21 +116,21 @@ class Codec:
         for first in range(0, min(len(x), LOOKED_AT * rows), rows):
             some = slice(first, first + rows)
             given = None if c is None else c[some]
-            q, features = self.networks.posterior(x[some], given)
+            q, features, _ = self.networks.posterior(x[some], given)
             grid = self.networks.prior(len(q.loc), given, 0).grid
             ratios.append((q.scale / grid.scale).ravel())
-            z = [np.float32(q.loc)]
+            z = [q.loc]
             for number in range(1, len(self.networks.sizes)):
                 p, q = self.networks.level(number, z, features, given)
                 ratios.append((q.scale / p.scale).ravel())
-                z.append(np.float32(q.loc))
+                z.append(q.loc)
         narrow = max(float(np.quantile(np.concatenate(ratios), NARROW)), 1e-30)
         return int(np.clip(np.ceil(np.log2(CELLS / narrow)), FEWEST_BITS, MOST_BITS))
 
-    def push(self, stack: Stack, k: np.ndarray, c: np.ndarray | None) -> None:
-        """A batch of examples as levels, int [n, *event_shape]."""
+    def push(self, stack: Stack, k: np.ndarray, c: np.ndarray | None) -> float | None:
+        """A batch of examples as levels, int [n, *event_shape]; the sum of their ELBOs where posteriors are fitted."""
         networks = self.networks
-        q, features = networks.posterior(self._scaled(k), c)
+        q, features, bound = networks.posterior(self._scaled(k), c)
         code = networks.prior(len(k), c, self.bits)
         codes: list[Any] = [code]
         integers = [pop_posterior(stack, code.grid, q)]
@@ -134,6 +143,7 @@ class Codec:
         stack.push_choice(k.reshape(-1), networks.values(z, self.no_features, c))
         for each, found in zip(reversed(codes), reversed(integers), strict=True):
             each.push(stack, found)
+        return bound
 
     def pop(self, stack: Stack, n: int, c: np.ndarray | None) -> np.ndarray:
         """The levels of a batch of n examples."""
@@ -148,14 +158,14 @@ class Codec:
             integers.append(codes[-1].pop(stack))
             z.append(codes[-1].grid.values(integers[-1]))
         k = stack.pop_choice(networks.values(z, self.no_features, c)).reshape(n, *self.vae.decoder.event_shape)
-        q, features = networks.posterior(self._scaled(k), c)
+        q, features, _ = networks.posterior(self._scaled(k), c)
         posteriors: list[Normals] = [q]
         for number in range(1, len(networks.sizes)):
             posteriors.append(networks.level(number, z[:number], features, c)[1])
-        grids: Sequence[Grid] = [each.grid for each in codes]
+        grids: Sequence[Cells] = [each.grid for each in codes]
         for grid, posterior, found in zip(reversed(grids), reversed(posteriors), reversed(integers), strict=True):
             push_posterior(stack, grid, posterior, found)
         return k
 
     def _scaled(self, k: np.ndarray) -> np.ndarray:
-        return np.float32(k) / np.float32(self.levels - 1)
+        return k.astype("float32") / np.float32(self.levels - 1)

@@ -1,11 +1,11 @@
 """The file: what it begins with, what it was made by, and what tells that it is whole.
 
-    8 bytes  KVAE, 0, B, B, and the version of the format
-    4 bytes  length of the header
-    header   JSON, deflated: see `Contents`; lengths of the parts that follow
-    words    of the coder, 32 bits each, the lowest byte first
-    others   conditions and names, deflated
-    4 bytes  CRC-32 of everything before
+8 bytes  KVAE, 0, B, B, and the version of the format
+4 bytes  length of the header
+header   JSON, deflated: see `Contents`; lengths of the parts that follow
+words    of the coder, 32 bits each, the lowest byte first
+others   conditions and names, deflated
+4 bytes  CRC-32 of everything before
 """
 
 import dataclasses
@@ -30,7 +30,7 @@ MAGIC = b"KVAE\0BB\1"
 LEAST = len(MAGIC) + 8
 
 
-class Damaged(ValueError):
+class Undecodable(ValueError):
     """A file that does not decode."""
 
 
@@ -38,15 +38,17 @@ class Damaged(ValueError):
 class Contents:
     """What a file holds.
 
-    The arithmetic of networks is the same, bit for bit, on the same processor with the same versions of TensorFlow and of
-    the coder, the same number of threads, and batches of the same size. These are written down, but for the batches, which
-    are made so, they are not asked for: where the numbers come out the same in spite of them, the file decodes, and two
-    checks at the end tell whether it did.
+    The arithmetic of networks is the same, bit for bit, on the same processor, with the same versions of TensorFlow and
+    of the coder, the same number of threads, and batches of the same size. Batches are made so. The others are written
+    down, and named where the file does not decode; they are not asked for, as the numbers may come out the same all the
+    same, and two checks at the end tell whether they did: the stack is as it was begun, and the examples have their
+    checksum.
 
     Attributes:
         num_examples: N.
         rows: of a batch of the networks.
         bits: of the grid of latents.
+        refine_steps: of the fit of posteriors.
         untouched: words of the generator below those in the file.
         model: the fingerprint of the model.
         made_by: what was computed with.
@@ -59,6 +61,7 @@ class Contents:
     num_examples: int
     rows: int
     bits: int
+    refine_steps: int
     untouched: int
     model: str
     made_by: dict[str, str]
@@ -83,6 +86,7 @@ class Contents:
             num_examples=len(k),
             rows=codec.networks.rows,
             bits=codec.bits,
+            refine_steps=codec.networks.refine_steps,
             untouched=untouched,
             model=fingerprint(vae),
             made_by=machinery(),
@@ -107,6 +111,8 @@ class Contents:
             "crc": self.checksum,
             "len": [len(body), len(condition), len(names)],
         }
+        if self.refine_steps:
+            header["fit"] = self.refine_steps
         if self.condition is not None:
             header["c"] = [self.condition.dtype.str, list(self.condition.shape[1:])]
         packed = zlib.compress(json.dumps(header, separators=(",", ":")).encode(), 9)
@@ -118,7 +124,7 @@ class Contents:
     def _condition_bytes(self) -> bytes:
         assert self.condition is not None
         # Labels of a few classes want a byte each.
-        is_small = self.condition.dtype.kind in "iu" and self.condition.size and 0 <= self.condition.min()
+        is_small = self.condition.dtype.kind in "iu" and self.condition.size and self.condition.min() >= 0
         if is_small and self.condition.max() < 256:
             return b"\1" + self.condition.astype("u1").tobytes()
         return b"\0" + self.condition.tobytes()
@@ -127,10 +133,10 @@ class Contents:
         """Refuse a model that is not the one by which the file was made.
 
         Raises:
-            Damaged: saying so.
+            Undecodable: saying so.
         """
         if self.model != fingerprint(vae):
-            raise Damaged(
+            raise Undecodable(
                 f"The file was made by another model (its weights have the fingerprint {self.model}, and those of this "
                 f"one {fingerprint(vae)}): decompress it with the run, or the .keras file, that it was compressed with."
             )
@@ -138,16 +144,18 @@ class Contents:
     def does_not_decode(self) -> str:
         """What is said where the checks at the end fail."""
         here = machinery()
-        others = [f"{name} {then} (here {here.get(name)})" for name, then in self.made_by.items() if here.get(name) != then]
+        others = [
+            f"{name} {then} (here {here.get(name)})" for name, then in self.made_by.items() if here.get(name) != then
+        ]
         if others:
             return (
-                "The file does not decode here, and nothing is kept of it: the numbers of the networks are not those that "
-                f"it was made with. It was made by {', '.join(others)}: decompress it there."
+                "The file does not decode here, and nothing is kept of it: the networks give other numbers than when "
+                f"it was made. It was made by {', '.join(others)}: decompress it there."
             )
         return (
-            "The file does not decode, and nothing is kept of it: the networks gave other numbers than when it was made, "
-            "though versions and processor are the same. Does something else in this process change how TensorFlow "
-            "computes, such as XLA or the precision of products?"
+            "The file does not decode, and nothing is kept of it: the networks gave other numbers than when it "
+            "was made, though versions and processor are the same. Does something else in this process change how "
+            "TensorFlow computes, such as XLA or the precision of products?"
         )
 
 
@@ -155,23 +163,24 @@ def read(content: bytes) -> Contents:
     """The contents of a file.
 
     Raises:
-        Damaged: for what is no such file, or not all of it, or changed.
+        Undecodable: for what is no such file, or not all of it, or changed.
     """
     if len(content) < LEAST or not content.startswith(MAGIC[:-1]):
-        raise Damaged("This is no file of keras-vae compress: it does not begin as one.")
+        raise Undecodable("This is no file of keras-vae compress: it does not begin as one.")
     if content[len(MAGIC) - 1] != MAGIC[-1]:
-        raise Damaged(
+        raise Undecodable(
             f"The file has format {content[len(MAGIC) - 1]} of keras-vae compress, and this version reads {MAGIC[-1]}: "
             "decompress it with the version that made it."
         )
     if zlib.crc32(content[:-4]) != struct.unpack("<I", content[-4:])[0]:
-        raise Damaged(
-            "The file is damaged or cut off: its checksum is not that of its contents. Copy it anew from where it was made."
+        raise Undecodable(
+            "The file is damaged or cut off: its checksum is not that of its contents. Copy it anew from where it was "
+            "made."
         )
     try:
         return _parsed(content)
     except (KeyError, ValueError, TypeError, IndexError, AttributeError, zlib.error) as error:
-        raise Damaged(f"The file is damaged: its header says what cannot be ({error}).") from error
+        raise Undecodable(f"The file is damaged: its header says what cannot be ({error}).") from error
 
 
 def _parsed(content: bytes) -> Contents:
@@ -196,6 +205,7 @@ def _parsed(content: bytes) -> Contents:
         num_examples=n,
         rows=int(header["rows"]),
         bits=int(header["bits"]),
+        refine_steps=int(header.get("fit", 0)),
         untouched=int(header["base"]),
         model=header["model"],
         made_by=dict(header["by"]),

@@ -26,7 +26,7 @@ class Normals(NamedTuple):
     scale: np.ndarray
 
 
-class Grid(NamedTuple):
+class Cells(NamedTuple):
     """z = loc + scale 2^-bits k, [n, L]: for a Gaussian prior in units of its own."""
 
     loc: np.ndarray
@@ -35,7 +35,8 @@ class Grid(NamedTuple):
 
     def values(self, k: np.ndarray) -> np.ndarray:
         """z, float32, for int64 k."""
-        return np.float32(np.float64(self.loc) + np.float64(self.scale) * np.ldexp(np.float64(k), -self.bits))
+        z = self.loc.astype("float64") + self.scale.astype("float64") * np.ldexp(k.astype("float64"), -self.bits)
+        return z.astype("float32")
 
     def of(self, q: Normals) -> tuple[np.ndarray, np.ndarray]:
         """Mean and deviation in units of k, flat."""
@@ -44,12 +45,12 @@ class Grid(NamedTuple):
         return mean.reshape(-1), std.reshape(-1)
 
 
-def push_posterior(stack: Stack, grid: Grid, q: Normals, k: np.ndarray) -> None:
+def push_posterior(stack: Stack, grid: Cells, q: Normals, k: np.ndarray) -> None:
     """The integers [n, L] of draws of a diagonal Gaussian."""
     stack.push_normal(k.reshape(-1), *grid.of(q), *OF_POSTERIORS)
 
 
-def pop_posterior(stack: Stack, grid: Grid, q: Normals) -> np.ndarray:
+def pop_posterior(stack: Stack, grid: Cells, q: Normals) -> np.ndarray:
     """Integers [n, L]."""
     return stack.pop_normal(*grid.of(q), *OF_POSTERIORS).reshape(q.loc.shape)
 
@@ -63,7 +64,7 @@ class NormalCode:
     """
 
     def __init__(self, p: Normals, bits: int) -> None:
-        self.grid = Grid(p.loc, p.scale, bits)
+        self.grid = Cells(p.loc, p.scale, bits)
         self.std = np.full(p.loc.size, 2.0**bits)
 
     def push(self, stack: Stack, k: np.ndarray) -> None:
@@ -78,8 +79,8 @@ class NormalCode:
 class MixtureCode:
     """The code of a mixture of diagonal Gaussians, by bits back of the component: log p(z) without a loss.
 
-    z's component m is drawn by p(m|z), which the other side knows when it has z, and z coded by p(z|m), m by its weight:
-    log p(z|m) + log w_m - log p(m|z) = log p(z).
+    z's component m is drawn by p(m|z), which the other side knows when it has z; z is coded by p(z|m), and m by its
+    weight: log p(z|m) + log w_m - log p(m|z) = log p(z).
 
     Args:
         log_weights: [M].
@@ -89,10 +90,10 @@ class MixtureCode:
     """
 
     def __init__(self, log_weights: np.ndarray, components: Normals, n: int, bits: int) -> None:
-        self.log_weights = np.float64(log_weights)
-        self.loc, self.scale = np.float64(components.loc), np.float64(components.scale)
+        self.log_weights = log_weights.astype("float64")
+        self.loc, self.scale = (part.astype("float64") for part in components)
         shape = (n, self.loc.shape[1])
-        self.grid = Grid(np.zeros(shape), np.ones(shape), bits)
+        self.grid = Cells(np.zeros(shape), np.ones(shape), bits)
         self.weights = np.repeat(np.exp(self.log_weights - self.log_weights.max())[np.newaxis], n, axis=0)
 
     def push(self, stack: Stack, k: np.ndarray) -> None:
@@ -115,7 +116,7 @@ class MixtureCode:
         return self.grid.of(Normals(self.loc[m], self.scale[m]))
 
     def _responsibilities(self, k: np.ndarray) -> np.ndarray:
-        z = np.float64(self.grid.values(k))
+        z = self.grid.values(k).astype("float64")
         log_p = np.stack([self._log_density(row) for row in z])
         p: np.ndarray = np.exp(log_p - log_p.max(axis=1, keepdims=True))
         return p
@@ -129,9 +130,9 @@ class MixtureCode:
 class FlowCode:
     """The code of a flow: u = f(z) in integers, one layer after the other, then u by the standard normal.
 
-    A layer u_i = z_i exp(s_i) + t_i whose s and t depend on the z before z_i is one of integers, and loses nothing, in the
-    form v = R k + r with r drawn from 0 ... R - 1, and v = S k' + r' with r' coded: R / S is exp(s_i), and the code of r'
-    less that of r its logarithm (Zhang et al. 2021, "iVPF: numerical invertible volume preserving flow").
+    A layer u_i = z_i exp(s_i) + t_i whose s and t depend on the z before z_i is one of integers, and loses nothing, in
+    the form v = R k + r with r drawn from 0 ... R - 1, and v = S k' + r' with r' coded: R / S is exp(s_i), and the code
+    of r less that of r' its logarithm (Zhang et al. 2021, "iVPF: numerical invertible volume preserving flow").
 
     Args:
         conditioners: s and t of each layer, from [n, L] in float32, and the order of its dimensions.
@@ -146,7 +147,7 @@ class FlowCode:
         bits: int,
     ) -> None:
         self.conditioners, self.bits = conditioners, bits
-        self.grid = Grid(np.zeros(shape), np.ones(shape), bits)
+        self.grid = Cells(np.zeros(shape), np.ones(shape), bits)
         self.base = NormalCode(Normals(self.grid.loc, self.grid.scale), bits)
         self.units = np.full(shape, UNIT).reshape(-1)
 

@@ -1,16 +1,17 @@
 """The networks of a model in batches of one size, in which they give the same numbers whenever they are called.
 
-A product of matrices may be summed in another order where it has other shapes. A row of it does not depend on the others.
+A product of matrices may be summed in another order where it has other shapes. Its rows do not depend on each other.
 """
 
 import math
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import tensorflow as tf
 
 from keras_vae.compression.latents import FlowCode, MixtureCode, NormalCode, Normals
+from keras_vae.compression.refinement import refined
 from keras_vae.conditions import condition_for
 from keras_vae.models.vae import VAE
 
@@ -18,6 +19,14 @@ from keras_vae.models.vae import VAE
 MOST_ROWS, TABLE = 64, 2**24
 # Levels of a value at most.
 MOST_LEVELS = 4096
+
+
+class Encoded(NamedTuple):
+    """q(z_1|x), what lower levels need of x, and the sum of the ELBOs where q was fitted, in nats."""
+
+    q: Normals
+    features: Any
+    bound: float | None
 
 
 def rows_of(vae: VAE) -> int:
@@ -33,22 +42,27 @@ class Networks:
     Args:
         vae: a model that `codec.check_codable` has passed.
         rows: of a batch.
+        refine_steps: of the fit of each posterior; see `refinement`.
     """
 
-    def __init__(self, vae: VAE, rows: int) -> None:
-        self.vae, self.rows = vae, rows
+    def __init__(self, vae: VAE, rows: int, refine_steps: int = 0) -> None:
+        self.vae, self.rows, self.refine_steps = vae, rows, refine_steps
         self.sizes = [vae.prior.latent_dim, *vae.decoder.noise_sizes]
         self._encode, self._levels = tf.function(self._encoded), tf.function(self._numbers_of_levels)
         self._table, self._prior = tf.function(self._probabilities), tf.function(self._prior_numbers)
         self._layers = [tf.function(layer) for layer in vae.prior.flow_layers]
 
-    def posterior(self, x: np.ndarray, c: np.ndarray | None) -> tuple[Normals, Any]:
+    def posterior(self, x: np.ndarray, c: np.ndarray | None) -> Encoded:
         """q(z_1|x) of the top level, and what the lower ones need of x."""
-        loc, scale, features = self._encode(self._padded(x), self._condition(c))
-        return Normals(loc.numpy()[: len(x)], scale.numpy()[: len(x)]), features
+        loc, scale, features, bound = self._encode(self._padded(x), self._condition(c))
+        n = len(x)
+        total = None if bound is None else float(np.sum(np.float64(bound.numpy()[:n])))
+        return Encoded(Normals(loc.numpy()[:n], scale.numpy()[:n]), features, total)
 
     def no_features(self) -> Any:
         """In the place of those of x, where x is not known yet."""
+        if not self.vae.decoder.needs_features:
+            return None
         x = tf.zeros([self.rows, *self.vae.decoder.event_shape])
         return self._encode(x, self._condition(None))[2]
 
@@ -106,10 +120,13 @@ class Networks:
 
         return numbers
 
-    def _encoded(self, x: tf.Tensor, c: tf.Tensor | None) -> tuple[tf.Tensor, tf.Tensor, Any]:
+    def _encoded(self, x: tf.Tensor, c: tf.Tensor | None) -> tuple[tf.Tensor, tf.Tensor, Any, tf.Tensor | None]:
         encoder = self.vae.encoder
         q, features = encoder.ascend(x, condition=condition_for(encoder, c), training=False)
-        return q.mean(), q.stddev(), features
+        if not self.refine_steps:
+            return q.mean(), q.stddev(), features, None
+        loc, scale, bound = refined(self.vae, x, c, q, self.refine_steps)
+        return loc, scale, features, bound
 
     def _prior_numbers(self, c: tf.Tensor | None) -> tuple[tf.Tensor, ...]:
         vae = self.vae

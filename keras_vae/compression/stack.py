@@ -104,9 +104,9 @@ class Stack:
     def push_normal(self, k: np.ndarray, mean: np.ndarray, std: np.ndarray, steps: int, reach: int) -> None:
         """Integers of the normal distribution with a mean and deviation in units of them, all of them flat.
 
-        The bell is a histogram whose bars are a power of two wide, of which a deviation has from `steps` / 2 to `steps`:
-        first the bar, by the exact mass of it, then the place within. So the least probability that the coder gives to
-        all symbols, 2^-24, is given to few.
+        The bell is a histogram whose bars are a power of two wide, of which a deviation has from `steps` / 2 to
+        `steps`: first the bar, by the exact mass of it, then the place within. So the least probability that the coder
+        gives to all symbols, 2^-24, is given to few.
 
         Args:
             k: int64.
@@ -139,7 +139,7 @@ def _bars(mean: np.ndarray, std: np.ndarray, steps: int) -> tuple[np.ndarray, np
     """Where bar 0 begins, log2 of the width of a bar, and mean and deviation in bars."""
     _check_finite(mean)
     _check_finite(std)
-    mean, std = np.float64(mean), np.float64(std)
+    mean, std = mean.astype("float64"), std.astype("float64")
     shift = np.maximum(np.frexp(std / steps)[1], 0).astype(np.int64)
     start, width = np.rint(mean).astype(np.int64), 1 << shift
     centre = (mean - start - 0.5 * (width - 1)) / width
@@ -147,7 +147,7 @@ def _bars(mean: np.ndarray, std: np.ndarray, steps: int) -> tuple[np.ndarray, np
 
 
 def _second(probabilities: np.ndarray) -> np.ndarray:
-    both = np.float64(probabilities)
+    both = probabilities.astype("float64")
     share: np.ndarray = both[:, 1] / both.sum(axis=1)
     return share
 

@@ -48,8 +48,6 @@ class Prior(Serializable, keras.layers.Layer):
         coded_as: how `keras_vae.compression` codes z: "normal", where its distribution has independent normal
             components with `mean` and `stddev`; "mixture", where it is a `tfd.MixtureSameFamily` of such; "flow", where
             it is `flow_layers` and then the standard normal; None where there is no code.
-        flow_layers: of a flow, from z to the standard normal: each gives shifts and log-scales of z [B, L], as
-            `distributions.bijectors.Conditioner` does, and has an `order`.
     """
 
     support: Any = LookedUp(lambda region: region.support or REAL)
@@ -61,7 +59,6 @@ class Prior(Serializable, keras.layers.Layer):
     adapts_to_codes: bool = False
     condition: Condition | None = None
     coded_as: str | None = None
-    flow_layers: Sequence[Any] = ()
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -100,6 +97,11 @@ class Prior(Serializable, keras.layers.Layer):
         sizes = [size for _, size in self.blocks]
         low, high = (np.repeat(np.asarray(ends, "float32"), sizes) for ends in zip(*self.supports, strict=True))
         return low, high
+
+    @property
+    def flow_layers(self) -> Sequence[Any]:
+        """Of a flow, from z to the standard normal: each as `distributions.bijectors.Conditioner`; of all else none."""
+        return ()
 
     @property
     def draw_size(self) -> int:
