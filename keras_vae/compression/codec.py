@@ -104,10 +104,14 @@ class Codec:
         self.levels = vae.decoder.likelihood.levels or 2
         self.no_features = self.networks.no_features()
 
+    def words_for(self, n: int) -> int:
+        """More words than the latents of n examples are."""
+        return 64 + sum(self.networks.sizes) * n * BITS_OF_A_LATENT // 32
+
     @property
     def num_words(self) -> int:
-        """Words with which a stack begins: more than the latents of one batch."""
-        return 64 + sum(self.networks.sizes) * self.networks.rows * BITS_OF_A_LATENT // 32
+        """Words with which a stack begins."""
+        return self.words_for(self.networks.rows)
 
     def bits_for(self, x: np.ndarray, c: np.ndarray | None) -> int:
         """Bits of the grid, such that cells are small beside nearly all posteriors of some examples."""
@@ -120,51 +124,62 @@ class Codec:
             grid = self.networks.prior(len(q.loc), given, 0).grid
             ratios.append((q.scale / grid.scale).ravel())
             z = [q.loc]
-            for number in range(1, len(self.networks.sizes)):
-                p, q = self.networks.level(number, z, features, given)
+            for level in range(1, len(self.networks.sizes)):
+                p, q = self.networks.level(level, z, features, given)
                 ratios.append((q.scale / p.scale).ravel())
                 z.append(q.loc)
         narrow = max(float(np.quantile(np.concatenate(ratios), NARROW)), 1e-30)
         return int(np.clip(np.ceil(np.log2(CELLS / narrow)), FEWEST_BITS, MOST_BITS))
 
-    def push(self, stack: Stack, k: np.ndarray, c: np.ndarray | None) -> float | None:
-        """A batch of examples as levels, int [n, *event_shape]; the sum of their ELBOs where posteriors are fitted."""
-        networks = self.networks
+    def push(self, stack: Stack, number: int, k: np.ndarray, c: np.ndarray | None) -> float | None:
+        """A batch of examples as levels; the sum of their ELBOs where posteriors are fitted.
+
+        Args:
+            stack: where to.
+            number: of the batch, from 0 on.
+            k: int [n, *event_shape].
+            c: their conditions.
+        """
+        networks, words = self.networks, self.words_for(len(k))
+        stack.scramble(2 * number + 1, words)
         q, features, bound = networks.posterior(self._scaled(k), c)
         code = networks.prior(len(k), c, self.bits)
         codes: list[Any] = [code]
         integers = [pop_posterior(stack, code.grid, q)]
         z = [code.grid.values(integers[0])]
-        for number in range(1, len(networks.sizes)):
-            p, q = networks.level(number, z, features, c)
+        for level in range(1, len(networks.sizes)):
+            p, q = networks.level(level, z, features, c)
             codes.append(NormalCode(p, self.bits))
             integers.append(pop_posterior(stack, codes[-1].grid, q))
             z.append(codes[-1].grid.values(integers[-1]))
         stack.push_choice(k.reshape(-1), networks.values(z, self.no_features, c))
+        stack.scramble(2 * number + 2, words)
         for each, found in zip(reversed(codes), reversed(integers), strict=True):
             each.push(stack, found)
         return bound
 
-    def pop(self, stack: Stack, n: int, c: np.ndarray | None) -> np.ndarray:
+    def pop(self, stack: Stack, number: int, n: int, c: np.ndarray | None) -> np.ndarray:
         """The levels of a batch of n examples."""
-        networks = self.networks
+        networks, words = self.networks, self.words_for(n)
         code = networks.prior(n, c, self.bits)
         codes: list[Any] = [code]
         integers = [code.pop(stack)]
         z = [code.grid.values(integers[0])]
-        for number in range(1, len(networks.sizes)):
-            p, _ = networks.level(number, z, self.no_features, c)
+        for level in range(1, len(networks.sizes)):
+            p, _ = networks.level(level, z, self.no_features, c)
             codes.append(NormalCode(p, self.bits))
             integers.append(codes[-1].pop(stack))
             z.append(codes[-1].grid.values(integers[-1]))
+        stack.scramble(2 * number + 2, words)
         k = stack.pop_choice(networks.values(z, self.no_features, c)).reshape(n, *self.vae.decoder.event_shape)
         q, features, _ = networks.posterior(self._scaled(k), c)
         posteriors: list[Normals] = [q]
-        for number in range(1, len(networks.sizes)):
-            posteriors.append(networks.level(number, z[:number], features, c)[1])
+        for level in range(1, len(networks.sizes)):
+            posteriors.append(networks.level(level, z[:level], features, c)[1])
         grids: Sequence[Cells] = [each.grid for each in codes]
         for grid, posterior, found in zip(reversed(grids), reversed(posteriors), reversed(integers), strict=True):
             push_posterior(stack, grid, posterior, found)
+        stack.scramble(2 * number + 1, words)
         return k
 
     def _scaled(self, k: np.ndarray) -> np.ndarray:

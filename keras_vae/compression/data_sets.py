@@ -116,8 +116,8 @@ def compress(
     probe = Codec(vae, rows_of(vae))
     codec = Codec(vae, rows_of(vae), probe.bits_for(x.astype("float32"), c), refine_steps)
     stack, bounds = Stack(codec.num_words), []
-    for some in batches(len(k), codec.networks.rows):
-        bounds.append(codec.push(stack, k[some], None if c is None else c[some]))
+    for number, some in enumerate(batches(len(k), codec.networks.rows)):
+        bounds.append(codec.push(stack, number, k[some], None if c is None else c[some]))
         progress(some.stop - some.start)
     words, untouched = stack.kept()
     if not untouched:
@@ -158,8 +158,8 @@ def decompress(vae: VAE, content: bytes, progress: Callable[[int], Any] = lambda
     k = np.zeros((n, *vae.decoder.event_shape), np.uint16)
     try:
         stack = Stack(codec.num_words, contents.words, contents.untouched)
-        for some in reversed(list(batches(n, contents.rows))):
-            k[some] = codec.pop(stack, some.stop - some.start, None if c is None else c[some])
+        for number, some in reversed(list(enumerate(batches(n, contents.rows)))):
+            k[some] = codec.pop(stack, number, some.stop - some.start, None if c is None else c[some])
             progress(some.stop - some.start)
         is_whole = stack.is_as_begun and container.checksum(k) == contents.checksum
     except ValueError as error:

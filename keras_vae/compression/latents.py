@@ -14,7 +14,7 @@ from keras_vae.compression.stack import Stack
 
 # Bars within a deviation, and deviations on both sides. Posteriors are drawn from: the least probabilities of the coder
 # are draws far off, of which there must be few. Priors code what comes.
-OF_POSTERIORS, OF_PRIORS = (16, 5), (64, 64)
+OF_POSTERIORS, OF_PRIORS = (16, 5), (32, 128)
 # Denominator of the scales of a flow.
 UNIT = 2**12
 

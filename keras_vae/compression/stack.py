@@ -44,10 +44,8 @@ class Stack:
     def __init__(self, num_words: int, words: np.ndarray | None = None, untouched: int = 0) -> None:
         stream = coder().stream
         self.models = stream.model
-        # Raw numbers of a generator are the same in all versions of NumPy.
-        raw = np.random.PCG64(0).random_raw((num_words + 1) // 2).astype("<u8").view("<u4")[:num_words]
         # The coder takes no zero at the end.
-        self.beginning = np.maximum(raw, 1).astype(np.uint32)
+        self.beginning = np.maximum(_random_words(0, num_words), 1).astype(np.uint32)
         held = self.beginning if words is None else np.concatenate([self.beginning[:untouched], words])
         self.coder = stream.stack.AnsCoder(np.ascontiguousarray(held, np.uint32))
 
@@ -58,6 +56,24 @@ class Stack:
         differs = np.flatnonzero(words[:size] != self.beginning[:size])
         untouched = int(differs[0]) if len(differs) else size
         return words[untouched:], untouched
+
+    def scramble(self, key: int, num_words: int) -> None:
+        """Make random bits of the upper words, or of these what they were: an exclusive or with those of a generator.
+
+        What was pushed last lies in the lowest bits, and the next pop would draw the place of that in its distribution:
+        no random one where latents are pushed that are not distributed as their prior.
+
+        Args:
+            key: of the generator, another one each time.
+            num_words: how many words at most; those with which the stack begins are random as they are.
+        """
+        words = np.array(self.coder.get_compressed(), np.uint32)
+        # The last word is the highest of the state: it is popped at last, and must not become zero.
+        some = slice(max(len(self.beginning), len(words) - 1 - num_words), max(len(words) - 1, 0))
+        size = max(some.stop - some.start, 0)
+        if size:
+            words[some] ^= _random_words(key, size)
+            self.coder = coder().stream.stack.AnsCoder(words)
 
     @property
     def is_as_begun(self) -> bool:
@@ -133,6 +149,13 @@ class Stack:
 
     def _bell(self, steps: int, reach: int) -> Any:
         return self.models.QuantizedGaussian(-steps * reach, steps * reach)
+
+
+def _random_words(key: int, size: int) -> np.ndarray:
+    # Raw numbers of a generator are the same in all versions of NumPy.
+    raw = np.random.PCG64(key).random_raw((size + 1) // 2)
+    words: np.ndarray = raw.astype("<u8").view("<u4")[:size].astype(np.uint32)
+    return words
 
 
 def _bars(mean: np.ndarray, std: np.ndarray, steps: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:

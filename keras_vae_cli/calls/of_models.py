@@ -1,6 +1,7 @@
 """What is made with the model of a run: `sample`, `encode`, `reconstruct`, `interpolate`, `compress` and the like."""
 
 import os
+import sys
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -351,6 +352,6 @@ def _check_file(output: Path, force: bool) -> None:
 
 
 def _compute_alike() -> None:
-    """One thread of the processor: the numbers of networks are then the same however many there are."""
-    os.environ["TF_NUM_INTRAOP_THREADS"] = "1"
-    os.environ["CUDA_VISIBLE_DEVICES"] = "-1"
+    """On one thread of the processor, which gives the same numbers however many there are; where nothing has begun."""
+    if "tensorflow" not in sys.modules:
+        os.environ |= {"TF_NUM_INTRAOP_THREADS": "1", "CUDA_VISIBLE_DEVICES": "-1"}
