@@ -8,6 +8,7 @@ others   conditions and names, deflated
 4 bytes  CRC-32 of everything before
 """
 
+import contextlib
 import dataclasses
 import importlib.metadata
 import json
@@ -26,6 +27,8 @@ import tensorflow as tf
 from keras_vae.models.vae import VAE
 
 MAGIC = b"KVAE\0BB\1"
+# Variables that choose how oneDNN computes.
+ONEDNN = ("TF_ENABLE_ONEDNN_OPTS", "ONEDNN_MAX_CPU_ISA", "DNNL_MAX_CPU_ISA")
 # Shorter than the files of other programs: an empty file, or the page of an error, is no file of ours that was cut off.
 LEAST = len(MAGIC) + 8
 
@@ -141,16 +144,32 @@ class Contents:
                 f"one {fingerprint(vae)}): decompress it with the run, or the .keras file, that it was compressed with."
             )
 
+    def compute_alike(self) -> None:
+        """Let TensorFlow use as many threads as when the file was made, unless it has computed something already."""
+        with contextlib.suppress(RuntimeError, ValueError):
+            tf.config.threading.set_intra_op_parallelism_threads(int(self.made_by["threads"]))
+
+    def _with_threads(self, here: dict[str, str]) -> str:
+        then = self.made_by.get("threads")
+        if then == here["threads"]:
+            return ""
+        return (
+            f" To have {then} threads, set TF_NUM_INTRAOP_THREADS={then} in the environment before TensorFlow is "
+            "imported; keras-vae decompress does it by itself."
+        )
+
     def does_not_decode(self) -> str:
         """What is said where the checks at the end fail."""
-        here = machinery()
+        here, there = machinery(), self.made_by
         others = [
-            f"{name} {then} (here {here.get(name)})" for name, then in self.made_by.items() if here.get(name) != then
+            f"{name} {there.get(name, 'as usual')} (here {here.get(name, 'as usual')})"
+            for name in (*there, *(name for name in here if name not in there))
+            if here.get(name) != there.get(name)
         ]
         if others:
             return (
                 "The file does not decode here, and nothing is kept of it: the networks give other numbers than when "
-                f"it was made. It was made by {', '.join(others)}: decompress it there."
+                f"it was made. It was made by {', '.join(others)}: decompress it there.{self._with_threads(here)}"
             )
         return (
             "The file does not decode, and nothing is kept of it: the networks gave other numbers than when it "
@@ -239,6 +258,7 @@ def fingerprint(vae: VAE) -> str:
 def machinery() -> dict[str, str]:
     """What the numbers of networks depend on, beside weights and batches."""
     devices = [device.device_type for device in tf.config.get_visible_devices()]
+    chosen = {name: os.environ[name] for name in ONEDNN if name in os.environ}
     return {
         "tensorflow": tf.__version__,
         "keras": keras.__version__,
@@ -246,6 +266,7 @@ def machinery() -> dict[str, str]:
         "on": "GPU" if "GPU" in devices else "CPU",
         "processor": f"{platform.machine()} {_processor()}",
         "threads": str(threads()),
+        **chosen,
     }
 
 

@@ -102,7 +102,8 @@ def decompress(run: Path, source: Path, output: Path, force: bool = False) -> No
     if not source.is_file():
         raise ConfigError(f"There is no file {str(source)!r}.")
     content = source.read_bytes()
-    compression.read(content)  # what is damaged is refused before a model is loaded
+    # What is damaged is refused before a model is loaded.
+    compression.read(content).compute_alike()
     opened = open_model(run)
     check_images(opened, suffix)
     with counted(opened.console, "decoding") as move:
