@@ -13,6 +13,7 @@ import tensorflow as tf
 from keras_vae.compression.latents import FlowCode, MixtureCode, NormalCode, Normals
 from keras_vae.compression.refinement import refined
 from keras_vae.conditions import condition_for
+from keras_vae.likelihoods.observed import INDEPENDENT
 from keras_vae.models.vae import VAE
 
 # Rows of a batch at most, and numbers in the table of the probabilities of all levels of its values.
@@ -152,8 +153,13 @@ class Networks:
 
     def _probabilities(self, z: list[tf.Tensor], features: Any, c: tf.Tensor | None) -> tf.Tensor:
         likelihood = self.vae.decoder.likelihood
-        values = self._descended(z, features, c).likelihood.distribution
-        levels = likelihood.levels
+        p = self._descended(z, features, c).likelihood
+        if not isinstance(p, INDEPENDENT):
+            raise ValueError(
+                "Values that are independent given z have a code, as those of a tfd.Independent are: "
+                f"{type(likelihood).__name__} gives {type(p).__name__}."
+            )
+        values, levels = p.distribution, likelihood.levels
         assert levels is not None
         shape = likelihood.event_shape
         grid = tf.reshape(tf.range(levels, dtype=tf.float32) / (levels - 1), [levels, *[1] * (2 + len(shape))])

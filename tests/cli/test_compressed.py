@@ -119,6 +119,7 @@ def test_nothing_is_replaced_unless_that_is_said(digits_run, drawings, compresse
     assert code == 2 and "is there already" in err
 
 
+@pytest.mark.slow
 def test_labels_of_a_conditional_model_come_back(conditional_run, tmp_path, ended):
     code, out, err = ended("compress", conditional_run, "-o", tmp_path / "x.kvae")
     assert code == 0, err

@@ -8,6 +8,7 @@ import numpy as np
 import parts
 import pytest
 import tensorflow as tf
+import tensorflow_probability as tfp
 
 import keras_vae as kv
 from keras_vae import compression, conditions, likelihoods, networks, objectives, posteriors, priors
@@ -15,6 +16,11 @@ from keras_vae.compression import container
 from keras_vae.compression.codec import batches
 
 CODED = ("bernoulli", *parts.GRAY)
+
+
+def cases(names, *slow):
+    """Some of them with the slow tests."""
+    return [pytest.param(name, marks=pytest.mark.slow) if name in slow else name for name in names]
 
 
 def lively(vae, spread=0.5, seed=0):
@@ -28,12 +34,12 @@ def lively(vae, spread=0.5, seed=0):
     return vae
 
 
-def model(likelihood="bernoulli", prior=None, posterior=None, spread=0.5, **options):
+def model(likelihood=None, prior=None, posterior=None, spread=0.5, **options):
     dim = (posterior or prior).latent_dim if (posterior or prior) else parts.L
     return lively(
         kv.VAE(
             kv.Encoder(networks.mlp([8]), posterior or posteriors.MultivariateNormalDiag(dim)),
-            kv.Decoder(networks.mlp([8]), parts.LIKELIHOODS[likelihood]()),
+            kv.Decoder(networks.mlp([8]), likelihood or likelihoods.Bernoulli(parts.SHAPE)),
             prior or priors.StandardNormal(dim),
             seed=0,
             **options,
@@ -88,9 +94,9 @@ def test_the_file_is_as_large_as_the_exact_elbo():
     assert compressed.bits_per_dim == 8 * len(compressed.content) / x.size
 
 
-@pytest.mark.parametrize("likelihood", CODED)
+@pytest.mark.parametrize("likelihood", cases(CODED, "logistic_mixture", "binomial"))
 def test_each_likelihood_of_probabilities_takes_its_elbo_and_comes_back(likelihood):
-    vae = model(likelihood, spread=0.2)
+    vae = model(parts.LIKELIHOODS[likelihood](), spread=0.2)
     x = drawn(vae, 400)
     compressed = compression.compress(vae, x, verify=False)
     assert bits(compressed) == pytest.approx(elbo_bits(vae, x), rel=0.01)
@@ -167,6 +173,7 @@ def test_the_first_example_begins_with_little_and_the_batches_grow():
     assert list(batches(0, 64)) == []
 
 
+@pytest.mark.slow
 def test_fitted_posteriors_make_the_file_smaller_by_what_their_elbo_says():
     vae = model()
     x = drawn(vae, 300)
@@ -262,7 +269,7 @@ def test_another_model_is_refused_by_its_fingerprint(whole):
     with pytest.raises(compression.Undecodable, match="made by another model"):
         compression.decompress(lively(model(), seed=1), content)
     with pytest.raises(compression.Undecodable, match="made by another model"):
-        compression.decompress(model("binomial"), content)
+        compression.decompress(model(likelihoods.Binomial(parts.SHAPE, 3)), content)
 
 
 def test_a_file_of_another_machine_that_does_not_decode_says_what_is_different(whole, monkeypatch):
@@ -286,16 +293,30 @@ def test_a_file_of_another_machine_that_does_not_decode_says_what_is_different(w
     weight.assign(before)
 
 
+class Dependent(likelihoods.Bernoulli):
+    def distribution(self, logits):
+        return tfp.distributions.Blockwise([super().distribution(logits)])
+
+
 REFUSED = {
-    "densities": (lambda: model("normal"), "only probabilities have a code"),
-    "continuous": (lambda: model("continuous_bernoulli"), "ContinuousBernoulli gives densities"),
+    "densities": (lambda: model(likelihoods.Normal((2, 2, 1), scale=1.0)), "only probabilities have a code"),
+    "continuous": (lambda: model(likelihoods.ContinuousBernoulli(parts.SHAPE)), "ContinuousBernoulli gives densities"),
     "posterior": (lambda: model(posterior=posteriors.MultivariateNormalTriL(3)), "MultivariateNormalTriL has no code"),
     "flow": (lambda: model(posterior=parts.POSTERIORS["iaf"]()), "Flow has no code as a posterior"),
     "levels": (lambda: ladder(posterior=posteriors.MultivariateNormalTriL(1)), "posterior of the levels"),
+    "means": (lambda: _of_given_means(), "independent given z"),
+    "not independent": (lambda: model(Dependent(parts.SHAPE)), "a tfd.Independent"),
     "targets": (lambda: model(targets=True), "without targets"),
     "missing": (lambda: model(missing=True), "missing=True"),
     "many levels": (lambda: lively(kv.VAE(*_of_many_levels())), "5000 levels"),
 }
+
+
+def _of_given_means():
+    gray = conditions.Image((3, 4, 1))
+    encoder = kv.Encoder(networks.mlp([8]), posteriors.MultivariateNormalDiag(2), condition=gray)
+    decoder = kv.Decoder(networks.mlp([8]), likelihoods.GivenMeans((3, 4, 3), 16), condition=gray)
+    return kv.VAE(encoder, decoder, priors.StandardNormal(2))
 
 
 def _of_many_levels():
