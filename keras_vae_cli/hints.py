@@ -106,7 +106,6 @@ VERBS = {
     "anomalies": "score",
     "autoencode": "reconstruct",
     "benchmark": "compare",
-    "code": "compress",
     "expand": "decompress",
     "extract": "decompress",
     "pack": "compress",

@@ -146,3 +146,9 @@ def test_another_process_gives_the_same_pictures(digits_run, compressed, tmp_pat
     command = [sys.executable, "-c", script, "decompress", str(digits_run), str(path), "-o", str(tmp_path / "x.npy")]
     subprocess.run(command, check=True, capture_output=True)
     np.testing.assert_array_equal(np.load(tmp_path / "x.npy"), x)
+
+
+def test_without_the_coder_a_line_says_how_to_install_it(digits_run, tmp_path, ended, monkeypatch):
+    monkeypatch.setitem(sys.modules, "constriction", None)
+    code, _, err = ended("compress", digits_run, "-o", tmp_path / "x.kvae")
+    assert code == 1 and "pip install 'keras-vae[compress]'" in err

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from keras_vae import compression, files
+from keras_vae.compression.stack import coder
 from keras_vae.evaluation.statistics import latent_statistics
 from keras_vae_cli.commands.products.given import read_given
 from keras_vae_cli.commands.products.opened import open_model
@@ -42,9 +43,10 @@ def compress(
         force: whether a file that is there gives way.
 
     Raises:
-        ConfigError: for data, or a condition, that the model cannot take.
+        ConfigError: for data, or a condition, that the model cannot take, and without the package `constriction`.
         ValueError: for a model that has no code.
     """
+    _check_coder()
     files.check_folder(output.parent)
     opened = open_model(run)
     vae, console = opened.vae, opened.console
@@ -66,6 +68,13 @@ def compress(
     console.print(f"Their ELBO: {_compared(elbo, made)}.")
     if made.refined_elbo is not None:
         console.print(f"With posteriors fitted in {refine_steps} steps: {_compared(made.refined_elbo, made)}.")
+
+
+def _check_coder() -> None:
+    try:
+        coder()
+    except ImportError as error:
+        raise ConfigError(str(error)) from None
 
 
 def _compared(elbo: float, made: compression.Compressed) -> str:
@@ -90,9 +99,10 @@ def decompress(run: Path, source: Path, output: Path, force: bool = False) -> No
         force: whether what such a command wrote gives way.
 
     Raises:
-        ConfigError: for a folder that holds anything else.
+        ConfigError: for a folder that holds anything else, and without the package `constriction`.
         ValueError: for a file that does not decode.
     """
+    _check_coder()
     suffix = output.suffix.lower()
     if suffix:
         files.check_folder(output.parent)
