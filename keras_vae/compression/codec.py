@@ -121,15 +121,15 @@ class Codec:
             some = slice(first, first + rows)
             given = None if c is None else c[some]
             q, features, _ = self.networks.posterior(x[some], given)
-            grid = self.networks.prior(len(q.loc), given, 0).grid
-            ratios.append((q.scale / grid.scale).ravel())
+            code = self.networks.prior(len(q.loc), given, 0)
+            ratios.append((q.scale / code.grid.scale).ravel())
             z = [q.loc]
             for level in range(1, len(self.networks.sizes)):
                 p, q = self.networks.level(level, z, features, given)
                 ratios.append((q.scale / p.scale).ravel())
                 z.append(q.loc)
         narrow = max(float(np.quantile(np.concatenate(ratios), NARROW)), 1e-30)
-        return int(np.clip(np.ceil(np.log2(CELLS / narrow)), FEWEST_BITS, MOST_BITS))
+        return int(np.clip(np.ceil(np.log2(CELLS / narrow)) + code.extra_bits, FEWEST_BITS, MOST_BITS))
 
     def push(self, stack: Stack, number: int, k: np.ndarray, c: np.ndarray | None) -> float | None:
         """A batch of examples as levels; the sum of their ELBOs where posteriors are fitted.

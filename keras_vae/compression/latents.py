@@ -63,6 +63,8 @@ class NormalCode:
         bits: of the grid.
     """
 
+    extra_bits = 0
+
     def __init__(self, p: Normals, bits: int) -> None:
         self.grid = Cells(p.loc, p.scale, bits)
         self.std = np.full(p.loc.size, 2.0**bits)
@@ -88,6 +90,8 @@ class MixtureCode:
         n: number of rows.
         bits: of the grid.
     """
+
+    extra_bits = 0
 
     def __init__(self, log_weights: np.ndarray, components: Normals, n: int, bits: int) -> None:
         self.log_weights = log_weights.astype("float64")
@@ -138,7 +142,13 @@ class FlowCode:
         conditioners: s and t of each layer, from [n, L] in float32, and the order of its dimensions.
         shape: (n, L).
         bits: of the grid.
+
+    Attributes:
+        extra_bits: of the grid, as each layer rounds anew: with 8 layers on 40 latents, 4 more take 0.2 bits off an
+            example of 122.
     """
+
+    extra_bits = 4
 
     def __init__(
         self,
