@@ -142,7 +142,7 @@ class Codec:
         """
         networks, words = self.networks, self.words_for(len(k))
         stack.scramble(2 * number + 1, words)
-        q, features, bound = networks.posterior(self._scaled(k), c)
+        q, features, bound = networks.posterior(self._scaled(k), c, number)
         code = networks.prior(len(k), c, self.bits)
         codes: list[Any] = [code]
         integers = [pop_posterior(stack, code.grid, q)]

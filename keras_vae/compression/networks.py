@@ -53,9 +53,9 @@ class Networks:
         self._table, self._prior = tf.function(self._probabilities), tf.function(self._prior_numbers)
         self._layers = [tf.function(layer) for layer in vae.prior.flow_layers]
 
-    def posterior(self, x: np.ndarray, c: np.ndarray | None) -> Encoded:
-        """q(z_1|x) of the top level, and what the lower ones need of x."""
-        loc, scale, features, bound = self._encode(self._padded(x), self._condition(c))
+    def posterior(self, x: np.ndarray, c: np.ndarray | None, key: int = 0) -> Encoded:
+        """q(z_1|x) of the top level, and what the lower ones need of x; see `refined` for the key."""
+        loc, scale, features, bound = self._encode(self._padded(x), self._condition(c), tf.constant(key))
         n = len(x)
         total = None if bound is None else float(np.sum(np.float64(bound.numpy()[:n])))
         return Encoded(Normals(loc.numpy()[:n], scale.numpy()[:n]), features, total)
@@ -65,7 +65,7 @@ class Networks:
         if not self.vae.decoder.needs_features:
             return None
         x = tf.zeros([self.rows, *self.vae.decoder.event_shape])
-        return self._encode(x, self._condition(None))[2]
+        return self._encode(x, self._condition(None), tf.constant(0))[2]
 
     def prior(self, n: int, c: np.ndarray | None, bits: int) -> NormalCode | MixtureCode | FlowCode:
         """The code of p(z_1) for n examples."""
@@ -121,12 +121,14 @@ class Networks:
 
         return numbers
 
-    def _encoded(self, x: tf.Tensor, c: tf.Tensor | None) -> tuple[tf.Tensor, tf.Tensor, Any, tf.Tensor | None]:
+    def _encoded(
+        self, x: tf.Tensor, c: tf.Tensor | None, key: tf.Tensor
+    ) -> tuple[tf.Tensor, tf.Tensor, Any, tf.Tensor | None]:
         encoder = self.vae.encoder
         q, features = encoder.ascend(x, condition=condition_for(encoder, c), training=False)
         if not self.refine_steps:
             return q.mean(), q.stddev(), features, None
-        loc, scale, bound = refined(self.vae, x, c, q, self.refine_steps)
+        loc, scale, bound = refined(self.vae, x, c, q, self.refine_steps, key)
         return loc, scale, features, bound
 
     def _prior_numbers(self, c: tf.Tensor | None) -> tuple[tf.Tensor, ...]:

@@ -22,7 +22,7 @@ SEED = 0
 
 
 def refined(
-    vae: VAE, x: tf.Tensor, c: tf.Tensor | None, q: tfd.Distribution, steps: int
+    vae: VAE, x: tf.Tensor, c: tf.Tensor | None, q: tfd.Distribution, steps: int, key: Any = 0
 ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
     """Mean and deviation [B, L] of the diagonal Gaussian with the best ELBO, and an estimate of that, [B].
 
@@ -35,6 +35,7 @@ def refined(
         c: conditions [B, ...], or None.
         q: q(z|x).
         steps: at least 1.
+        key: of the draws of the estimate alone, so that batches have others.
     """
     start, unit = q.mean(), q.stddev()
     size = int(start.shape[-1])
@@ -68,4 +69,4 @@ def refined(
         lambda number, *_: number < steps, step, [0, nothing, nothing, nothing, nothing], parallel_iterations=1
     )
     found = at(mean)
-    return found.mean(), found.stddev(), bound(mean, PAIRS, seeds.fold_in(seeds.as_pair(SEED), -1))
+    return found.mean(), found.stddev(), bound(mean, PAIRS, seeds.fold_in(seeds.as_pair(SEED), -1, key))
