@@ -18,6 +18,7 @@ if keras.backend.backend() != "tensorflow":
 
 from keras_vae import (
     callbacks,
+    compression,
     conditions,
     data,
     disentanglement,
@@ -59,6 +60,7 @@ __all__ = [
     "SmoothCodeVAE",
     "__version__",
     "callbacks",
+    "compression",
     "conditions",
     "data",
     "disentanglement",

@@ -39,6 +39,7 @@ FLOORS = {
     "priors": 4,
     "training": 3,
     "models": 5,
+    "compression": 6,
     "evaluation": 6,
     "export": 7,
     "disentanglement": 7,

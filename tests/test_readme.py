@@ -15,7 +15,17 @@ PAGES = {
     for path in (ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md")))
 }
 FACES = (
-    *("callbacks", "conditions", "disentanglement", "evaluation", "export", "flows", "likelihoods", "networks"),
+    *(
+        "callbacks",
+        "compression",
+        "conditions",
+        "disentanglement",
+        "evaluation",
+        "export",
+        "flows",
+        "likelihoods",
+        "networks",
+    ),
     *("objectives", "pictures", "posteriors", "priors", "schedules"),
 )
 # Of modules of the past, and of those that are no faces but had their own name once.

@@ -51,6 +51,7 @@ class Decoder(Serializable, keras.Model):
     """
 
     needs_features: bool = False  # of the encoder's stages: a hierarchy
+    levels_coded_as: str | None = "normal"  # as `Posterior.coded_as`, of the levels below the top
     has_flow_of_maps: bool = False  # as posterior of its levels
     # Whether that is so of all data. It was once so of images alone, as models that were saved then remember.
     place_by_place: bool = True

@@ -152,6 +152,7 @@ class LadderDecoder(Decoder):
         self.bidirectional = check_flag("bidirectional", bidirectional)
         check_level_posterior(posterior, self.bidirectional)
         # Every level has its own: this one has no weights, and is no layer of the decoder.
+        self.levels_coded_as = "normal" if posterior is None else posterior.coded_as
         self.posterior_of_size = None if posterior is None else posterior.of_size
         self.has_flow_of_maps = posterior is not None and posterior.is_of_maps
         self.latents = check_latents(latents)

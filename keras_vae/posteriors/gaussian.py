@@ -38,6 +38,7 @@ class MultivariateNormalDiag(Posterior):
 
     support, tails = REAL, GAUSSIAN
     adds_precisions = True
+    coded_as = "normal"
 
     @property
     def params_size(self) -> int:

@@ -96,6 +96,8 @@ class Posterior(Serializable, keras.layers.Layer):
             of a hierarchy. Any other one is, on a map, that of each place by itself.
         adds_precisions: whether its distributions have a diagonal Gaussian, itself or as a base, whose precisions those
             of a prior can be added to: `LadderDecoder(..., bidirectional=True)`.
+        coded_as: how `keras_vae.compression` draws z by bits: "normal", where its distributions have independent normal
+            components with `mean` and `stddev`; None where it cannot.
         revision: of what the numbers of the projection mean; a loaded posterior keeps the one that it was saved with.
     """
 
@@ -111,6 +113,7 @@ class Posterior(Serializable, keras.layers.Layer):
     extras: frozenset[str] = frozenset()
     is_of_maps: bool = False
     adds_precisions: bool = False
+    coded_as: str | None = None
     revision: int = 1
     # Of what is saved without saying: see `training.checkpoint_state.set_meanings`.
     before: ClassVar[Mapping[str, Any]] = {"revision": 1}

@@ -47,6 +47,7 @@ class NormalMixture(Prior):
     """
 
     support, tails = REAL, GAUSSIAN
+    coded_as = "mixture"
     adapts_to_codes = True
     STARTS, MOST_CODES = 10, 20_000  # of the fit to codes, which needs no more of them
 
@@ -133,6 +134,7 @@ class VampPrior(Prior):
 
     support, tails = REAL, None  # those of the posterior, whatever they are
     uses_encoder = True
+    coded_as = "mixture"
     NOISE = 0.01  # of pseudo-inputs that repeat an example, in units of the range of each value
 
     def __init__(self, latent_dim: int, num_pseudo_inputs: int, **kwargs: Any) -> None:

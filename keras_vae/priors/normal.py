@@ -23,6 +23,7 @@ class StandardNormal(Prior):
     """p(z) = N(z; 0, I)."""
 
     support, tails = REAL, GAUSSIAN
+    coded_as = "normal"
 
     def __init__(self, latent_dim: int, **kwargs: Any) -> None:
         super().__init__(latent_dim, **kwargs)
@@ -49,6 +50,7 @@ class ConditionalNormal(Prior):
     """
 
     support, tails = REAL, GAUSSIAN
+    coded_as = "normal"
 
     def __init__(
         self, latent_dim: int, condition: Condition, network: Network | keras.Layer | None = None, **kwargs: Any

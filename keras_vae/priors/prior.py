@@ -8,6 +8,7 @@ A prior of your own is a subclass with one method:
             return tfd.Independent(tfd.Laplace(tf.zeros(self.latent_dim), 1.0), 1)
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 import keras
@@ -44,6 +45,9 @@ class Prior(Serializable, keras.layers.Layer):
             distribution is a `tfd.MixtureSameFamily` of them.
         adapts_to_codes: whether it can take its start from the codes of a trained encoder.
         condition: what it is conditioned on.
+        coded_as: how `keras_vae.compression` codes z: "normal", where its distribution has independent normal
+            components with `mean` and `stddev`; "mixture", where it is a `tfd.MixtureSameFamily` of such; "flow", where
+            it is `flow_layers` and then the standard normal; None where there is no code.
     """
 
     support: Any = LookedUp(lambda region: region.support or REAL)
@@ -54,6 +58,7 @@ class Prior(Serializable, keras.layers.Layer):
     num_clusters: int = 0
     adapts_to_codes: bool = False
     condition: Condition | None = None
+    coded_as: str | None = None
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -92,6 +97,11 @@ class Prior(Serializable, keras.layers.Layer):
         sizes = [size for _, size in self.blocks]
         low, high = (np.repeat(np.asarray(ends, "float32"), sizes) for ends in zip(*self.supports, strict=True))
         return low, high
+
+    @property
+    def flow_layers(self) -> Sequence[Any]:
+        """Of a flow, from z to the standard normal: each as `distributions.bijectors.Conditioner`; of all else none."""
+        return ()
 
     @property
     def draw_size(self) -> int:

@@ -30,6 +30,7 @@ class RealNVP(Prior):
     """
 
     support, tails = REAL, GAUSSIAN
+    coded_as = "flow"
 
     def __init__(self, latent_dim: int, num_layers: int = 8, units: Sequence[int] = (128, 128), **kwargs: Any) -> None:
         super().__init__(latent_dim, **kwargs)
@@ -37,6 +38,11 @@ class RealNVP(Prior):
         self.layers = bijectors.conditioners("coupling", latent_dim, num_layers, check_sizes("units", units))
         # What the head converts to is not used, and must not use the weights: a Keras 2 layer complains of those.
         self.head = Head(self._flow, convert_to_tensor_fn=lambda p: p.distribution.mean())
+
+    @property
+    def flow_layers(self) -> Sequence[Any]:
+        """The coupling layers, the first of them the one next to z."""
+        return list(self.layers)
 
     def _flow(self, loc: tf.Tensor) -> tfd.Distribution:
         base = tfd.MultivariateNormalDiag(loc, tf.ones_like(loc))
