@@ -14,6 +14,7 @@ import tensorflow as tf
 
 from keras_vae.arguments import check_flag, check_levels
 from keras_vae.distributions.codes.codebooks import Codebook, Levels
+from keras_vae.posteriors.codes.attraction import Attraction
 from keras_vae.posteriors.codes.quantizer import Coded, Quantizer
 from keras_vae.posteriors.codes.whitening import Whitening
 from keras_vae.serialization import register
@@ -50,6 +51,7 @@ class FiniteScalar(Quantizer):
         super().__init__(grid, len(checked), table.num_codes, **kwargs)
         self.levels, self._table = checked, table
         self.whitening = Whitening() if check_flag("whiten", whiten) else None
+        self.attraction = Attraction(table)
         # What is left over fills one step, which the levels of the next stage divide; an even number has no middle one.
         self.stage_scale = (1.0 / np.array(checked)).astype("float32")
         self.stage_offset = np.where(np.array(checked) % 2, 0.0, 0.5 / half).astype("float32")
@@ -69,6 +71,10 @@ class FiniteScalar(Quantizer):
         if self.whitening is not None:
             self.whitening.build((None, self.code_dim))
 
+    def build_codes(self) -> None:
+        """The shares of the codes."""
+        self.attraction.build()
+
     def prepare(self, vectors: tf.Tensor, training: bool = False) -> tf.Tensor:
         """From half a step below the lowest level to half a step above the highest."""
         if self.whitening is not None:
@@ -79,4 +85,5 @@ class FiniteScalar(Quantizer):
     def code(self, vectors: tf.Tensor, training: bool) -> Coded:
         """The nearest levels of vectors [B, N, D]."""
         indices = self._table.nearest(vectors)
-        return Coded(indices, self._table.lookup(indices), tf.zeros_like(vectors[..., 0]))
+        pull = self.attraction(vectors, indices) if training and self.trainable else None
+        return Coded(indices, self._table.lookup(indices), tf.zeros_like(vectors[..., 0]), pull)

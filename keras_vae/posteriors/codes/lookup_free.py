@@ -14,6 +14,7 @@ import tensorflow as tf
 
 from keras_vae.arguments import check_count, check_flag, check_number
 from keras_vae.distributions.codes.codebooks import Codebook, Levels
+from keras_vae.posteriors.codes.attraction import Attraction
 from keras_vae.posteriors.codes.quantizer import Coded, Quantizer
 from keras_vae.posteriors.codes.vector_quantized import unit
 from keras_vae.posteriors.codes.whitening import Whitening
@@ -75,6 +76,7 @@ class LookupFree(Quantizer):
         self.whitening = Whitening() if check_flag("whiten", whiten) else None
         size = bits**-0.5 if self.spherical else 1.0
         self._size, self._table = size, Levels([2] * bits, [-size] * bits, [2.0 * size] * bits)
+        self.attraction = Attraction(self._table)
 
     @property
     def codes(self) -> Codebook:
@@ -91,6 +93,10 @@ class LookupFree(Quantizer):
         if self.whitening is not None:
             self.whitening.build((None, self.code_dim))
 
+    def build_codes(self) -> None:
+        """The shares of the codes."""
+        self.attraction.build()
+
     def prepare(self, vectors: tf.Tensor, training: bool = False) -> tf.Tensor:
         """White, and of length one on the sphere."""
         if self.whitening is not None:
@@ -105,7 +111,8 @@ class LookupFree(Quantizer):
             sure, used = self.entropies(vectors)
             places = float(vectors.shape[1])
             self.add_loss(self.entropy_weight * places * (sure - self.diversity_weight * used))
-        return Coded(indices, values, tf.reduce_sum(tf.square(vectors - values), axis=-1))
+        pull = self.attraction(vectors, indices) if training and self.trainable else None
+        return Coded(indices, values, tf.reduce_sum(tf.square(vectors - values), axis=-1), pull)
 
     def entropies(self, vectors: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         """E H(p(k|e)) and H(E p(k|e)) over vectors [..., D], of many the first, in nats of one code."""

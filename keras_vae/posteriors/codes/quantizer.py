@@ -22,6 +22,7 @@ from keras_vae.distributions.codes.codebooks import Codebook
 from keras_vae.distributions.codes.quantized import Quantized
 from keras_vae.distributions.support import REAL
 from keras_vae.distributions.tails.tail import NONE
+from keras_vae.posteriors.codes.attraction import attracted
 from keras_vae.posteriors.posterior import Posterior
 
 
@@ -32,11 +33,13 @@ class Coded(NamedTuple):
         indices: int32 [B, N], or [B, N, depth].
         values: the codes, [B, N, D], without a gradient.
         commitment: squared distance to the codes, [B, N], which draws the vectors to them.
+        pull: [B, N, D], where to the vectors are drawn by rare codes, if these do it; see `Attraction`.
     """
 
     indices: tf.Tensor
     values: tf.Tensor
     commitment: tf.Tensor
+    pull: tf.Tensor | None = None
 
 
 class Quantizer(Posterior):
@@ -140,7 +143,8 @@ class Quantizer(Posterior):
         shaped = tf.reshape(features, [-1, places, features.shape[-1] // places]) if self.is_map else features
         vectors = self.prepare(tf.reshape(self.projection(shaped), [-1, places, self.code_dim]), bool(training))
         coded = self.code(vectors, bool(training))
-        through = self.through(vectors, coded.values) if training else None
+        pulled = vectors if coded.pull is None else attracted(vectors, coded.pull)
+        through = self.through(pulled, coded.values) if training else None
         commitment = tf.reduce_sum(coded.commitment, axis=-1)
         return Quantized(vectors, coded.indices, self.codes, bool(training), through, commitment)
 
