@@ -1,36 +1,35 @@
-"""Rare codes attract what is next to them: where codes stand still, the features come to them."""
+"""Rare codes attract a vector each: where codes stand still, the features come to them."""
 
 from typing import Any
 
 import keras
-import numpy as np
 import tensorflow as tf
 
 from keras_vae.distributions.codes.codebooks import Levels
 from keras_vae.serialization import Serializable, register
 
-# A code that has less than this of an equal share attracts.
-RARE = 0.5
-# As strong as so many times the gradient of the likelihood.
-STRENGTH = 1.0
-# Steepness of the soft borders between two levels, in steps of levels.
-STEEPNESS = 4.0
-# Shares are means over so many uses of a code at least, if all are used alike, and over so many batches.
-USES, BATCHES = 50.0, 10.0
-# More codes than these are not counted.
-MOST_CODES = 2**16
+# A code that has less than this of an equal share attracts, and as many of them at a step at most.
+RARE, MOST = 0.5, 256
+# A vector that is drawn to a code is so by so many times the gradient of an average one, and all together by so many
+# times the gradient of all.
+ONE, ALL = 10.0, 2.0
+# Shares are means over so many batches, and so many uses of a code, if all are used alike, at least.
+BATCHES, USES = 10.0, 50.0
+# Of more codes no shares are kept.
+MOST_KEPT = 2**16
 
 
 @register
 class Attraction(Serializable, keras.layers.Layer):
-    """Directions of vectors to rare codes next to them, of a grid of levels.
+    """Directions of vectors to rare codes of a grid of levels; in training alone.
 
-    With moving averages n_k of the shares of the codes, times S, the rarity of a code is a_k = max(0, 1 - n_k / 0.5).
-    A vector of code k, at d_i steps from its level of number i, -1/2 to 1/2, is drawn by
+    With moving averages n_k of the shares of the codes, times S, the rarity of a code is a_k = max(0, 1 - 2 n_k). At
+    each step every rare code draws one vector, the nearest that has no rare code itself, along
 
-        (a_(k+i) - a_k) s(d_i - 1/2) - (a_(k-i) - a_k) s(d_i + 1/2),   s(t) = 4 sigmoid(4 t) sigmoid(-4 t),
+        a_k (c_k - e) / |c_k - e|,    in steps of levels.
 
-    along number i, where k+i and k-i are the codes whose level i is the next one and the one before.
+    Few vectors move, as many as are missing, and so the others stay what they are: to push all that are near a rare
+    code moves them together, and the codes they came from are rare next.
 
     Args:
         table: the codes.
@@ -42,25 +41,38 @@ class Attraction(Serializable, keras.layers.Layer):
 
     def build(self, input_shape: tuple = ()) -> None:
         """Make the averages."""
-        if not self.built:
+        if not self.built and self.table.num_codes <= MOST_KEPT:
             self.shares = self.add_weight(
                 name="shares", shape=(self.table.num_codes,), initializer="ones", trainable=False, aggregation="mean"
             )
+        self.built = True
 
-    def call(self, vectors: tf.Tensor, indices: tf.Tensor) -> tf.Tensor:
-        """Directions [B, N, D] of vectors [B, N, D] with indices [B, N], after their codes have been counted."""
-        self._count(tf.reshape(indices, [-1]))
+    def call(self, vectors: tf.Tensor, indices: tf.Tensor, seed: tf.Tensor) -> tf.Tensor | None:
+        """Directions [B, N, D] of vectors [B, N, D] with indices [B, N], after these have been counted.
+
+        Args:
+            vectors: as they are quantised.
+            indices: of their codes.
+            seed: of the choice among more rare codes than `MOST`.
+        """
+        table = self.table
+        if table.num_codes > MOST_KEPT:
+            return None
+        indices, flat = tf.reshape(indices, [-1]), tf.reshape(vectors, [-1, table.dim]) / table.step
+        self._count(indices)
         rarity = tf.maximum(0.0, 1.0 - tf.convert_to_tensor(self.shares) / RARE)
-        table, places = self.table, indices[..., tf.newaxis]
-        digits = tf.math.floormod(tf.math.floordiv(places, table.basis), table.levels)
-        offset = (vectors - table.low) / table.step - tf.cast(digits, tf.float32)
-        own, total = tf.gather(rarity, places), tf.zeros_like(vectors)
-        for sign in (1, -1):
-            there = (digits + sign >= 0) & (digits + sign < table.levels)
-            neighbour = tf.gather(rarity, tf.where(there, places + sign * table.basis, places))
-            border = STEEPNESS * (sign * offset - 0.5)
-            total += sign * (neighbour - own) * 4.0 * tf.sigmoid(border) * tf.sigmoid(-border)
-        return tf.stop_gradient(total)
+        order = rarity * tf.random.stateless_uniform([table.num_codes], seed, 0.5, 1.0)
+        chosen = tf.math.top_k(order, min(MOST, table.num_codes)).indices
+        centers = table.lookup(chosen) / table.step
+        distance = tf.reduce_sum(tf.square(flat), axis=-1, keepdims=True) - 2.0 * tf.matmul(
+            flat, centers, transpose_b=True
+        )
+        is_rare = tf.gather(rarity, indices)[:, tf.newaxis] > 0.0
+        drawn = tf.argmin(tf.where(is_rare, distance.dtype.max, distance), axis=0)
+        way = centers - tf.gather(flat, drawn)
+        pull = tf.gather(rarity, chosen)[:, tf.newaxis] * tf.math.l2_normalize(way, axis=-1)
+        directions = tf.tensor_scatter_nd_add(tf.zeros_like(flat), drawn[:, tf.newaxis], pull)
+        return tf.stop_gradient(tf.reshape(directions, tf.shape(vectors)))
 
     def _count(self, indices: tf.Tensor) -> None:
         size = self.table.num_codes
@@ -73,13 +85,18 @@ class Attraction(Serializable, keras.layers.Layer):
 
 
 def attracted(vectors: tf.Tensor, directions: tf.Tensor) -> tf.Tensor:
-    """Vectors [B, N, D] as they are, whose gradient is moved along directions, in units of the gradient's own size."""
+    """Vectors [B, N, D] as they are, whose gradient is moved along directions.
+
+    g <- g - s |g|_i d, where |g|_i is the root mean square of the gradients of number i, and s is 10, or less, so that
+    all together are at most twice as large as all gradients: no weight has to be found for a likelihood.
+    """
 
     @tf.custom_gradient
     def identity(vectors: tf.Tensor) -> Any:
         def gradient(upstream: tf.Tensor) -> tf.Tensor:
             size = tf.sqrt(tf.reduce_mean(tf.square(upstream), axis=[0, 1]))
-            return upstream - STRENGTH * size * directions
+            all_of_them = tf.sqrt(tf.reduce_mean(tf.square(directions)))
+            return upstream - tf.minimum(ONE, tf.math.divide_no_nan(ALL, all_of_them)) * size * directions
 
         return tf.identity(vectors), gradient
 

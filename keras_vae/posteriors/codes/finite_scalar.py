@@ -85,5 +85,5 @@ class FiniteScalar(Quantizer):
     def code(self, vectors: tf.Tensor, training: bool) -> Coded:
         """The nearest levels of vectors [B, N, D]."""
         indices = self._table.nearest(vectors)
-        pull = self.attraction(vectors, indices) if training and self.trainable else None
+        pull = self.draw(vectors, indices, training)
         return Coded(indices, self._table.lookup(indices), tf.zeros_like(vectors[..., 0]), pull)

@@ -21,7 +21,8 @@ from keras_vae.posteriors.codes.whitening import Whitening
 from keras_vae.serialization import register
 
 # Entropies of so many bits are taken over all their codes; of more, over pieces of so many.
-ENUMERATED = 8
+ENUMERATED = 10
+CELLS = 2**19
 # And over so many vectors at most: those of a large data set, encoded at once, would fill the memory.
 MOST_VECTORS = 2**14
 
@@ -76,6 +77,7 @@ class LookupFree(Quantizer):
         self.whitening = Whitening() if check_flag("whiten", whiten) else None
         size = bits**-0.5 if self.spherical else 1.0
         self._size, self._table = size, Levels([2] * bits, [-size] * bits, [2.0 * size] * bits)
+        self._pieces = np.array_split(np.arange(bits), -(-bits // ENUMERATED))
         self.attraction = Attraction(self._table)
 
     @property
@@ -111,19 +113,19 @@ class LookupFree(Quantizer):
             sure, used = self.entropies(vectors)
             places = float(vectors.shape[1])
             self.add_loss(self.entropy_weight * places * (sure - self.diversity_weight * used))
-        pull = self.attraction(vectors, indices) if training and self.trainable else None
+        pull = self.draw(vectors, indices, training)
         return Coded(indices, values, tf.reduce_sum(tf.square(vectors - values), axis=-1), pull)
 
     def entropies(self, vectors: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         """E H(p(k|e)) and H(E p(k|e)) over vectors [..., D], of many the first, in nats of one code."""
         # |e + c|^2 - |e - c|^2 = 4 e c, bit by bit.
-        logits = 4.0 * self._size / self.temperature * tf.reshape(vectors, [-1, self.code_dim])[:MOST_VECTORS]
+        most = CELLS >> max(len(piece) for piece in self._pieces)
+        logits = 4.0 * self._size / self.temperature * tf.reshape(vectors, [-1, self.code_dim])[:most]
         log_p = tf.stack([tf.math.log_sigmoid(-logits), tf.math.log_sigmoid(logits)], axis=-1)  # [M, D, 2]
         p = tf.exp(log_p)
         sure = -tf.reduce_mean(tf.reduce_sum(p * log_p, axis=[-2, -1]))
-        pieces = np.array_split(np.arange(self.code_dim), -(-self.code_dim // ENUMERATED))
         used = tf.add_n(
-            [_entropy(tf.reduce_mean(_products(p[:, piece[0] : piece[-1] + 1]), axis=0)) for piece in pieces]
+            [_entropy(tf.reduce_mean(_products(p[:, piece[0] : piece[-1] + 1]), axis=0)) for piece in self._pieces]
         )
         return sure, used
 

@@ -17,12 +17,13 @@ import keras
 import tensorflow as tf
 from tensorflow_probability import distributions as tfd
 
+from keras_vae import seeds
 from keras_vae.arguments import check_grid
 from keras_vae.distributions.codes.codebooks import Codebook
 from keras_vae.distributions.codes.quantized import Quantized
 from keras_vae.distributions.support import REAL
 from keras_vae.distributions.tails.tail import NONE
-from keras_vae.posteriors.codes.attraction import attracted
+from keras_vae.posteriors.codes.attraction import Attraction, attracted
 from keras_vae.posteriors.posterior import Posterior
 
 
@@ -59,6 +60,7 @@ class Quantizer(Posterior):
     Attributes:
         stage_scale: how much finer the codes of the next stage are, as a factor on them; see `Residual`.
         stage_offset: what is added to the codes of all stages but the first, before they are scaled.
+        attraction: what draws features to rare codes, of kinds whose codes stand still.
         stream: of random numbers: those of two parts of one posterior must differ. A stage that starts at the features
             at which the one before it started would have nothing left to stand for.
 
@@ -74,6 +76,7 @@ class Quantizer(Posterior):
     stage_scale: Any = 1.0
     stage_offset: Any = 0.0
     stream: int = 0
+    attraction: Attraction | None = None
 
     def __init__(self, grid: Any, code_dim: int, num_codes: int, depth: int | None = None, **kwargs: Any) -> None:
         checked, _ = check_grid(grid)
@@ -132,6 +135,12 @@ class Quantizer(Posterior):
     def code(self, vectors: tf.Tensor, training: bool) -> Coded:
         """The codes of prepared vectors [B, N, D]; in training, codes that are learned move first."""
         raise TypeError(f"{type(self).__name__} must define code(vectors, training).")
+
+    def draw(self, vectors: tf.Tensor, indices: tf.Tensor, training: bool) -> tf.Tensor | None:
+        """Where to rare codes draw vectors [B, N, D] of indices [B, N], [B, N, D]; None where they draw none."""
+        if self.attraction is None or not (training and self.trainable):
+            return None
+        return self.attraction(vectors, indices, seeds.fold_in(0, self.step, self.stream))
 
     def through(self, vectors: tf.Tensor, values: tf.Tensor) -> tf.Tensor:
         """The values with a gradient for the vectors: the values' own, straight through."""
