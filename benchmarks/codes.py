@@ -10,6 +10,7 @@ deviation. Each row is written to the file of results when it is done, and not m
 """
 
 import argparse
+import functools
 import json
 import time
 from collections.abc import Callable
@@ -42,9 +43,10 @@ KINDS: dict[str, Callable[[], posteriors.Quantizer]] = {
 }
 
 
-def images(name: str, paths: dict[str, str], seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Training and test images."""
-    train, test = data.load(paths.get(name, name), batch_size=500, seed=seed)
+@functools.lru_cache(maxsize=1)
+def images(name: str, path: str, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Training and test images of a set."""
+    train, test = data.load(path, batch_size=500, seed=seed)
     found = []
     for dataset, most in ((train, MOST), (test, 1000)):
         batches = [np.asarray(batch) for batch, _ in zip(dataset, range(-(-most // 500)), strict=False)]
@@ -54,7 +56,7 @@ def images(name: str, paths: dict[str, str], seed: int) -> tuple[np.ndarray, np.
 
 def measured(name: str, kind: str, steps: int, seed: int, paths: dict[str, str]) -> dict[str, float]:
     """One training, and what is to be said of it."""
-    train, test = images(name, paths, seed)
+    train, test = images(name, paths.get(name, name), seed)
     keras.utils.set_random_seed(seed)
     posterior, began = KINDS[kind](), time.process_time()
     learned = any(word in type(getattr(posterior, "base", posterior)).__name__ for word in ("Vector",))

@@ -73,7 +73,8 @@ class FiniteScalar(Quantizer):
 
     def build_codes(self) -> None:
         """The shares of the codes."""
-        self.attraction.build()
+        if self.revision > 1:
+            self.attraction.build()
 
     def prepare(self, vectors: tf.Tensor, training: bool = False) -> tf.Tensor:
         """From half a step below the lowest level to half a step above the highest."""

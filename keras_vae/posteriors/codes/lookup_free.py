@@ -62,7 +62,7 @@ class LookupFree(Quantizer):
         num_bits: int,
         grid: Sequence[int],
         spherical: bool = True,
-        entropy_weight: float = 10.0,
+        entropy_weight: float = 1.0,
         diversity_weight: float = 2.0,
         temperature: float = 0.1,
         whiten: bool = True,
@@ -97,7 +97,8 @@ class LookupFree(Quantizer):
 
     def build_codes(self) -> None:
         """The shares of the codes."""
-        self.attraction.build()
+        if self.revision > 1:
+            self.attraction.build()
 
     def prepare(self, vectors: tf.Tensor, training: bool = False) -> tf.Tensor:
         """White, and of length one on the sphere."""

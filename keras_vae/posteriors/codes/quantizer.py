@@ -46,8 +46,10 @@ class Coded(NamedTuple):
 class Quantizer(Posterior):
     """q(z|x): each of the grid's vectors of features is replaced by a code of D = L / (h w) numbers.
 
-    The F features become D at each place of the grid: by a 1x1 convolution if they can be a map of its height and
-    width, which is where F is a multiple of height * width, and else by a dense layer.
+    The F features become D at each place of the grid: by a 1x1 convolution if they are a map of its height and width,
+    and else by a dense layer, from all of them. A model that was saved before this was so, revision 1, keeps a 1x1
+    convolution wherever F is a multiple of height * width: the units of a dense layer were dealt out to the places, and
+    a place whose few units were dead had one code for all examples. Nor does it have an `attraction`.
 
     A kind of its own defines `codes`, `code`, and what it needs of `prepare`, `through` and `build_codes`.
 
@@ -75,6 +77,7 @@ class Quantizer(Posterior):
     extras = frozenset({"commitment", "usage"})
     stage_scale: Any = 1.0
     stage_offset: Any = 0.0
+    revision = 2
     stream: int = 0
     attraction: Attraction | None = None
 
@@ -115,7 +118,9 @@ class Quantizer(Posterior):
         if self.built:
             return
         places = math.prod(self.grid)
-        self.is_map = input_shape[-1] % places == 0
+        shape = self.feature_shape
+        known = shape is not None and self.revision > 1
+        self.is_map = shape[:-1] == self.grid if known else input_shape[-1] % places == 0
         size = input_shape[-1] // places if self.is_map else input_shape[-1]
         self.projection = keras.layers.Dense(self.params_size, dtype="float32")
         self.projection.build((None, size))
@@ -138,7 +143,7 @@ class Quantizer(Posterior):
 
     def draw(self, vectors: tf.Tensor, indices: tf.Tensor, training: bool) -> tf.Tensor | None:
         """Where to rare codes draw vectors [B, N, D] of indices [B, N], [B, N, D]; None where they draw none."""
-        if self.attraction is None or not (training and self.trainable):
+        if self.attraction is None or not self.attraction.built or not (training and self.trainable):
             return None
         return self.attraction(vectors, indices, seeds.fold_in(0, self.step, self.stream))
 
