@@ -59,7 +59,7 @@ class Attraction(Serializable, keras.layers.Layer):
         if table.num_codes > MOST_KEPT:
             return None
         indices, flat = tf.reshape(indices, [-1]), tf.reshape(vectors, [-1, table.dim]) / table.step
-        self._count(indices)
+        self._count(indices, tf.reduce_all(tf.math.is_finite(flat)))
         rarity = tf.maximum(0.0, 1.0 - tf.convert_to_tensor(self.shares) / RARE)
         order = rarity * tf.random.stateless_uniform([table.num_codes], seed, 0.5, 1.0)
         chosen = tf.math.top_k(order, min(MOST, table.num_codes)).indices
@@ -74,14 +74,18 @@ class Attraction(Serializable, keras.layers.Layer):
         directions = tf.tensor_scatter_nd_add(tf.zeros_like(flat), drawn[:, tf.newaxis], pull)
         return tf.stop_gradient(tf.reshape(directions, tf.shape(vectors)))
 
-    def _count(self, indices: tf.Tensor) -> None:
+    def _count(self, indices: tf.Tensor, sound: tf.Tensor) -> None:
+        # Of a batch that is not finite nothing is learned.
+        indices = tf.where(sound, indices, -1)
         size = self.table.num_codes
+        # Indices below zero are left out.
         counts = tf.math.unsorted_segment_sum(tf.ones_like(indices, tf.float32), indices, size)
         if tf.distribute.get_strategy().num_replicas_in_sync > 1:
             counts = tf.distribute.get_replica_context().all_reduce("SUM", counts)
         seen = tf.maximum(tf.reduce_sum(counts), 1.0)
         rate = tf.minimum(1.0 / BATCHES, seen / (USES * size))
-        self.shares.assign_add(rate * (counts * (size / seen) - tf.convert_to_tensor(self.shares)))
+        shares = tf.convert_to_tensor(self.shares)
+        self.shares.assign(tf.where(sound, shares + rate * (counts * (size / seen) - shares), shares))
 
 
 def attracted(vectors: tf.Tensor, directions: tf.Tensor) -> tf.Tensor:

@@ -73,7 +73,9 @@ class FiniteScalar(Quantizer):
 
     def build_codes(self) -> None:
         """The shares of the codes."""
-        if self.revision > 1:
+        if self.revision == 1:
+            self.attraction = None
+        if self.attraction is not None:
             self.attraction.build()
 
     def prepare(self, vectors: tf.Tensor, training: bool = False) -> tf.Tensor:

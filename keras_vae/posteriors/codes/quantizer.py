@@ -127,6 +127,17 @@ class Quantizer(Posterior):
         self.build_preparation()
         self.build_codes()
 
+    def get_build_config(self) -> dict[str, Any] | None:
+        """The shape of the features before they were flattened, too."""
+        config = super().get_build_config()
+        return config and {**config, "feature_shape": self.feature_shape}
+
+    def build_from_config(self, config: dict[str, Any] | None) -> None:
+        """With features of the shape that `config` names."""
+        shape = config and config.get("feature_shape")
+        self.feature_shape = tuple(shape) if shape else None
+        super().build_from_config(config)
+
     def build_preparation(self) -> None:
         """Make the weights of `prepare`, if there are any."""
 
@@ -143,7 +154,7 @@ class Quantizer(Posterior):
 
     def draw(self, vectors: tf.Tensor, indices: tf.Tensor, training: bool) -> tf.Tensor | None:
         """Where to rare codes draw vectors [B, N, D] of indices [B, N], [B, N, D]; None where they draw none."""
-        if self.attraction is None or not self.attraction.built or not (training and self.trainable):
+        if self.attraction is None or not (training and self.trainable):
             return None
         return self.attraction(vectors, indices, seeds.fold_in(0, self.step, self.stream))
 
