@@ -122,7 +122,10 @@ class Quantizer(Posterior):
         known = shape is not None and self.revision > 1
         self.is_map = shape[:-1] == self.grid if known else input_shape[-1] % places == 0
         size = input_shape[-1] // places if self.is_map else input_shape[-1]
-        self.projection = keras.layers.Dense(self.params_size, dtype="float32")
+        # A step of Adam moves a vector by all of its features. Codes follow slower ones better.
+        self.slowness = 1.0 if self.is_map or self.revision == 1 else places**0.5
+        start = keras.initializers.VarianceScaling(self.slowness**2, "fan_avg", "uniform")
+        self.projection = keras.layers.Dense(self.params_size, kernel_initializer=start, dtype="float32")
         self.projection.build((None, size))
         self.build_preparation()
         self.build_codes()
@@ -166,7 +169,9 @@ class Quantizer(Posterior):
         """q(z|x) from features [B, F]."""
         places = math.prod(self.grid)
         shaped = tf.reshape(features, [-1, places, features.shape[-1] // places]) if self.is_map else features
-        vectors = self.prepare(tf.reshape(self.projection(shaped), [-1, places, self.code_dim]), bool(training))
+        vectors = self.prepare(
+            tf.reshape(self.projection(shaped / self.slowness), [-1, places, self.code_dim]), bool(training)
+        )
         coded = self.code(vectors, bool(training))
         pulled = vectors if coded.pull is None else attracted(vectors, coded.pull)
         through = self.through(pulled, coded.values) if training else None
