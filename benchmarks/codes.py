@@ -83,18 +83,19 @@ def measured(name: str, kind: str, steps: int, seed: int, paths: dict[str, str])
 
 
 def table(results: dict[str, dict[str, float]]) -> str:
-    """Rows of kinds within sets: the least usage and mean perplexity, error and seconds over the seeds."""
-    lines = ["| data | kind | codes | seeds | usage, least | perplexity, least | error | seconds |", "|---" * 8 + "|"]
+    """Rows of kinds within sets: means over the seeds, and the least usage and perplexity."""
+    lines = ["| data | kind | codes | seeds | usage (least) | perplexity (least) | error | seconds |", "|---" * 8 + "|"]
     for name in SETS:
         for kind in KINDS:
             rows = [row for key, row in results.items() if key.split("/")[:2] == [name, kind]]
             if rows:
                 depth = f"{rows[0]['depth']} x " if rows[0]["depth"] > 1 else ""
-                usage, spread = (min(row[key] for row in rows) for key in ("usage", "perplexity"))
-                error, seconds = (np.mean([row[key] for row in rows]) for key in ("error", "seconds"))
+                least = {key: min(row[key] for row in rows) for key in ("usage", "perplexity")}
+                mean = {key: np.mean([row[key] for row in rows]) for key in (*least, "error", "seconds")}
                 lines.append(
-                    f"| {name} | {kind} | {depth}{rows[0]['codes']} | {len(rows)} | {usage:.1%} | {spread:.0f} | "
-                    f"{error:.3f} | {seconds:.0f} |"
+                    f"| {name} | `{kind}` | {depth}{rows[0]['codes']} | {len(rows)} | {mean['usage']:.1%} "
+                    f"({least['usage']:.1%}) | {mean['perplexity']:.0f} ({least['perplexity']:.0f}) | "
+                    f"{mean['error']:.3f} | {mean['seconds']:.0f} |"
                 )
     return "\n".join(lines)
 
