@@ -41,11 +41,12 @@ class Attraction(Serializable, keras.layers.Layer):
 
     def build(self, input_shape: tuple = ()) -> None:
         """Make the averages."""
-        if not self.built and self.table.num_codes <= MOST_KEPT:
+        if self.built:
+            return
+        if self.table.num_codes <= MOST_KEPT:
             self.shares = self.add_weight(
                 name="shares", shape=(self.table.num_codes,), initializer="ones", trainable=False, aggregation="mean"
             )
-        self.built = True
 
     def call(self, vectors: tf.Tensor, indices: tf.Tensor, seed: tf.Tensor) -> tf.Tensor | None:
         """Directions [B, N, D] of vectors [B, N, D] with indices [B, N], after these have been counted.

@@ -119,8 +119,10 @@ class Quantizer(Posterior):
             return
         places = math.prod(self.grid)
         shape = self.feature_shape
-        known = shape is not None and self.revision > 1
-        self.is_map = shape[:-1] == self.grid if known else input_shape[-1] % places == 0
+        if shape is None or self.revision == 1:
+            self.is_map = input_shape[-1] % places == 0
+        else:
+            self.is_map = shape[:-1] == self.grid
         size = input_shape[-1] // places if self.is_map else input_shape[-1]
         # A step of Adam moves a vector by all of its features. Codes follow slower ones better.
         self.slowness = 1.0 if self.is_map or self.revision == 1 else places**0.5
