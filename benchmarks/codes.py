@@ -10,6 +10,7 @@ deviation. Each row is written to the file of results when it is done, and not m
 """
 
 import argparse
+import functools
 import json
 import time
 from collections.abc import Callable
@@ -42,9 +43,10 @@ KINDS: dict[str, Callable[[], posteriors.Quantizer]] = {
 }
 
 
-def images(name: str, paths: dict[str, str], seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Training and test images."""
-    train, test = data.load(paths.get(name, name), batch_size=500, seed=seed)
+@functools.lru_cache(maxsize=1)
+def images(name: str, path: str, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Training and test images of a set."""
+    train, test = data.load(path, batch_size=500, seed=seed)
     found = []
     for dataset, most in ((train, MOST), (test, 1000)):
         batches = [np.asarray(batch) for batch, _ in zip(dataset, range(-(-most // 500)), strict=False)]
@@ -54,7 +56,7 @@ def images(name: str, paths: dict[str, str], seed: int) -> tuple[np.ndarray, np.
 
 def measured(name: str, kind: str, steps: int, seed: int, paths: dict[str, str]) -> dict[str, float]:
     """One training, and what is to be said of it."""
-    train, test = images(name, paths, seed)
+    train, test = images(name, paths.get(name, name), seed)
     keras.utils.set_random_seed(seed)
     posterior, began = KINDS[kind](), time.process_time()
     learned = any(word in type(getattr(posterior, "base", posterior)).__name__ for word in ("Vector",))
@@ -81,18 +83,19 @@ def measured(name: str, kind: str, steps: int, seed: int, paths: dict[str, str])
 
 
 def table(results: dict[str, dict[str, float]]) -> str:
-    """Rows of kinds within sets: the least usage and mean perplexity, error and seconds over the seeds."""
-    lines = ["| data | kind | codes | seeds | usage, least | perplexity, least | error | seconds |", "|---" * 8 + "|"]
+    """Rows of kinds within sets: means over the seeds, and the least usage and perplexity."""
+    lines = ["| data | kind | codes | seeds | usage (least) | perplexity (least) | error | seconds |", "|---" * 8 + "|"]
     for name in SETS:
         for kind in KINDS:
             rows = [row for key, row in results.items() if key.split("/")[:2] == [name, kind]]
             if rows:
                 depth = f"{rows[0]['depth']} x " if rows[0]["depth"] > 1 else ""
-                usage, spread = (min(row[key] for row in rows) for key in ("usage", "perplexity"))
-                error, seconds = (np.mean([row[key] for row in rows]) for key in ("error", "seconds"))
+                least = {key: min(row[key] for row in rows) for key in ("usage", "perplexity")}
+                mean = {key: np.mean([row[key] for row in rows]) for key in (*least, "error", "seconds")}
                 lines.append(
-                    f"| {name} | {kind} | {depth}{rows[0]['codes']} | {len(rows)} | {usage:.1%} | {spread:.0f} | "
-                    f"{error:.3f} | {seconds:.0f} |"
+                    f"| {name} | `{kind}` | {depth}{rows[0]['codes']} | {len(rows)} | {mean['usage']:.1%} "
+                    f"({least['usage']:.1%}) | {mean['perplexity']:.0f} ({least['perplexity']:.0f}) | "
+                    f"{mean['error']:.3f} | {mean['seconds']:.0f} |"
                 )
     return "\n".join(lines)
 

@@ -129,6 +129,7 @@ class Encoder(MayMiss, keras.Model):
                 "keras.layers.Flatten or GlobalAveragePooling2D."
             )
         self.num_features = math.prod(sizes)
+        self.posterior.feature_shape = tuple(sizes)
         self.posterior.build((None, self.num_features))
 
     def call(self, x: tf.Tensor, condition: tf.Tensor | None = None, training: bool | None = None) -> tfd.Distribution:

@@ -94,6 +94,8 @@ class Posterior(Serializable, keras.layers.Layer):
         extras: names of the `Terms.extras` that its distributions bring.
         is_of_maps: whether it is a distribution over maps, of features [B, H, W, F] with events [H, W, L], for a level
             of a hierarchy. Any other one is, on a map, that of each place by itself.
+        feature_shape: of the features before they were flattened, (H, W, C) of a map, as an `Encoder` tells it before
+            it builds the posterior; None if nobody did.
         adds_precisions: whether its distributions have a diagonal Gaussian, itself or as a base, whose precisions those
             of a prior can be added to: `LadderDecoder(..., bidirectional=True)`.
         coded_as: how `keras_vae.compression` draws z by bits: "normal", where its distributions have independent normal
@@ -112,6 +114,7 @@ class Posterior(Serializable, keras.layers.Layer):
     remedy: str = ""
     extras: frozenset[str] = frozenset()
     is_of_maps: bool = False
+    feature_shape: tuple[int, ...] | None = None
     adds_precisions: bool = False
     coded_as: str | None = None
     revision: int = 1

@@ -125,17 +125,18 @@ class ResidualCodes(ComposedCodes):
         """Stage by stage."""
         kept = self._kept(tf.shape(vectors)[0]) if training and self.dropout else None
         rest, total, commitment, indices = vectors, tf.zeros_like(vectors), tf.zeros_like(vectors[..., 0]), []
-        each = zip(self.parts(), self._scales, self._offsets, strict=True)
+        each, pulls = zip(self.parts(), self._scales, self._offsets, strict=True), []
         for stage, (part, scale, offset) in enumerate(each):
             coded = part.code(rest / scale - offset, training)
             indices.append(coded.indices)
+            pulls += [coded.pull] if coded.pull is not None else []
             values, distance = (coded.values + offset) * scale, coded.commitment * float(np.mean(np.square(scale)))
             rest = rest - values
             if kept is not None:
                 there = tf.cast(stage < kept, tf.float32)
                 values, distance = values * there[:, tf.newaxis, tf.newaxis], distance * there[:, tf.newaxis]
             total, commitment = total + values, commitment + distance
-        return Coded(self.codes.join(indices), total, commitment)
+        return Coded(self.codes.join(indices), total, commitment, tf.add_n(pulls) if pulls else None)
 
     def _kept(self, batch: tf.Tensor) -> tf.Tensor:
         """How many stages of each example are decoded, [B]."""
@@ -196,6 +197,7 @@ class GroupedCodes(ComposedCodes):
             self.codes.join([each.indices for each in coded]),
             tf.concat([each.values for each in coded], axis=-1),
             tf.add_n([each.commitment for each in coded]),
+            None if coded[0].pull is None else tf.concat([each.pull for each in coded], axis=-1),
         )
 
 

@@ -14,6 +14,7 @@ import tensorflow as tf
 
 from keras_vae.arguments import check_flag, check_levels
 from keras_vae.distributions.codes.codebooks import Codebook, Levels
+from keras_vae.posteriors.codes.attraction import Attraction
 from keras_vae.posteriors.codes.quantizer import Coded, Quantizer
 from keras_vae.posteriors.codes.whitening import Whitening
 from keras_vae.serialization import register
@@ -29,27 +30,34 @@ class FiniteScalar(Quantizer):
     The codebook is all S = L_1 L_2 ... L_D combinations, whose values are those of Mentzer et al. 2023: from -1 to 1,
     for an even L_i, which has no middle, to 1 - 1/h. Each level takes an equal part of sigmoid(1.7 e), so that normal
     features use all alike (the tanh of the paper leaves the outer levels half as much), and the features are whitened
-    by moving averages, so that they are spread over all levels from the first step. Nothing draws the features to the
-    codes, and there is no loss: `objectives.ELBO` will do.
+    by moving averages, so that they are spread over all levels from the first step. Codes that are rare all the same
+    each draw a vector of a batch to themselves. There is no commitment and no loss: `objectives.ELBO` will do.
 
     Args:
         levels: L_i, of D numbers; at least 2 each.
         grid: (height, width).
         whiten: whether the features are made uncorrelated and of unit variance first; see `whitening.Whitening`.
+        attract: whether rare codes draw features to themselves in training; see `attraction.Attraction`.
 
     Raises:
         ValueError: for fewer levels, or more codes than an int32 can count.
     """
 
-    remedy = "whiten=True, which spreads the features over all levels; fewer levels, or fewer numbers with more levels."
+    remedy = (
+        "whiten=True and attract=True, which bring the features to all levels; more steps; fewer levels, or fewer "
+        "numbers with more levels."
+    )
 
-    def __init__(self, levels: Sequence[int], grid: Sequence[int], whiten: bool = True, **kwargs: Any) -> None:
+    def __init__(
+        self, levels: Sequence[int], grid: Sequence[int], whiten: bool = True, attract: bool = True, **kwargs: Any
+    ) -> None:
         checked = check_levels(levels)
         half = np.array(checked) // 2
         table = Levels(checked, [-1.0] * len(checked), list(1.0 / half))
         super().__init__(grid, len(checked), table.num_codes, **kwargs)
         self.levels, self._table = checked, table
         self.whitening = Whitening() if check_flag("whiten", whiten) else None
+        self.attraction = Attraction(table) if check_flag("attract", attract) else None
         # What is left over fills one step, which the levels of the next stage divide; an even number has no middle one.
         self.stage_scale = (1.0 / np.array(checked)).astype("float32")
         self.stage_offset = np.where(np.array(checked) % 2, 0.0, 0.5 / half).astype("float32")
@@ -69,6 +77,13 @@ class FiniteScalar(Quantizer):
         if self.whitening is not None:
             self.whitening.build((None, self.code_dim))
 
+    def build_codes(self) -> None:
+        """The shares of the codes."""
+        if self.revision == 1:
+            self.attraction = None
+        if self.attraction is not None:
+            self.attraction.build()
+
     def prepare(self, vectors: tf.Tensor, training: bool = False) -> tf.Tensor:
         """From half a step below the lowest level to half a step above the highest."""
         if self.whitening is not None:
@@ -79,4 +94,5 @@ class FiniteScalar(Quantizer):
     def code(self, vectors: tf.Tensor, training: bool) -> Coded:
         """The nearest levels of vectors [B, N, D]."""
         indices = self._table.nearest(vectors)
-        return Coded(indices, self._table.lookup(indices), tf.zeros_like(vectors[..., 0]))
+        pull = self.draw(vectors, indices, training)
+        return Coded(indices, self._table.lookup(indices), tf.zeros_like(vectors[..., 0]), pull)

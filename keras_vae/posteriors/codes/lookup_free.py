@@ -14,15 +14,16 @@ import tensorflow as tf
 
 from keras_vae.arguments import check_count, check_flag, check_number
 from keras_vae.distributions.codes.codebooks import Codebook, Levels
+from keras_vae.posteriors.codes.attraction import Attraction
 from keras_vae.posteriors.codes.quantizer import Coded, Quantizer
 from keras_vae.posteriors.codes.vector_quantized import unit
 from keras_vae.posteriors.codes.whitening import Whitening
 from keras_vae.serialization import register
 
 # Entropies of so many bits are taken over all their codes; of more, over pieces of so many.
-ENUMERATED = 8
-# And over so many vectors at most: those of a large data set, encoded at once, would fill the memory.
-MOST_VECTORS = 2**14
+ENUMERATED = 10
+# And over so many vectors times codes at most: a step takes no longer, and a large data set, encoded at once, fits.
+MOST_ENTRIES = 2**19
 
 
 @register
@@ -37,7 +38,7 @@ class LookupFree(Quantizer):
         entropy_weight (E_x H(p(k|e)) - diversity_weight H(E_x p(k|e))),  p(k|e) ~ exp(-|e - c_k|^2 / temperature),
 
     of which the first makes the codes sure and the second uses all of them. p(k|e) is a product over the bits, and the
-    second is exact for up to 8 bits; more are cut in pieces of 8, of which the sum is an upper bound.
+    second is exact for up to 10 bits; more are cut in pieces of 10 at most, of which the sum is an upper bound.
 
     Args:
         num_bits: numbers of a code.
@@ -47,23 +48,25 @@ class LookupFree(Quantizer):
         diversity_weight: of the second beside the first.
         temperature: of p(k|e).
         whiten: whether the features are made uncorrelated and of unit variance first; see `whitening.Whitening`.
+        attract: whether rare codes draw features to themselves in training; see `attraction.Attraction`.
 
     Raises:
         ValueError: for no bits or more than 30, and numbers out of range.
     """
 
     stage_scale = 0.5
-    remedy = "A larger diversity_weight or entropy_weight; whiten=True; fewer bits."
+    remedy = "whiten=True and attract=True; a larger diversity_weight; more steps; fewer bits."
 
     def __init__(
         self,
         num_bits: int,
         grid: Sequence[int],
         spherical: bool = True,
-        entropy_weight: float = 10.0,
+        entropy_weight: float = 1.0,
         diversity_weight: float = 2.0,
         temperature: float = 0.1,
         whiten: bool = True,
+        attract: bool = True,
         **kwargs: Any,
     ) -> None:
         bits = check_count("num_bits", num_bits, at_most=30)
@@ -75,6 +78,8 @@ class LookupFree(Quantizer):
         self.whitening = Whitening() if check_flag("whiten", whiten) else None
         size = bits**-0.5 if self.spherical else 1.0
         self._size, self._table = size, Levels([2] * bits, [-size] * bits, [2.0 * size] * bits)
+        self._pieces = np.array_split(np.arange(bits), -(-bits // ENUMERATED))
+        self.attraction = Attraction(self._table) if check_flag("attract", attract) else None
 
     @property
     def codes(self) -> Codebook:
@@ -91,6 +96,13 @@ class LookupFree(Quantizer):
         if self.whitening is not None:
             self.whitening.build((None, self.code_dim))
 
+    def build_codes(self) -> None:
+        """The shares of the codes."""
+        if self.revision == 1:
+            self.attraction = None
+        if self.attraction is not None:
+            self.attraction.build()
+
     def prepare(self, vectors: tf.Tensor, training: bool = False) -> tf.Tensor:
         """White, and of length one on the sphere."""
         if self.whitening is not None:
@@ -105,18 +117,19 @@ class LookupFree(Quantizer):
             sure, used = self.entropies(vectors)
             places = float(vectors.shape[1])
             self.add_loss(self.entropy_weight * places * (sure - self.diversity_weight * used))
-        return Coded(indices, values, tf.reduce_sum(tf.square(vectors - values), axis=-1))
+        pull = self.draw(vectors, indices, training)
+        return Coded(indices, values, tf.reduce_sum(tf.square(vectors - values), axis=-1), pull)
 
     def entropies(self, vectors: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         """E H(p(k|e)) and H(E p(k|e)) over vectors [..., D], of many the first, in nats of one code."""
         # |e + c|^2 - |e - c|^2 = 4 e c, bit by bit.
-        logits = 4.0 * self._size / self.temperature * tf.reshape(vectors, [-1, self.code_dim])[:MOST_VECTORS]
+        most = MOST_ENTRIES >> max(len(piece) for piece in self._pieces)
+        logits = 4.0 * self._size / self.temperature * tf.reshape(vectors, [-1, self.code_dim])[:most]
         log_p = tf.stack([tf.math.log_sigmoid(-logits), tf.math.log_sigmoid(logits)], axis=-1)  # [M, D, 2]
         p = tf.exp(log_p)
         sure = -tf.reduce_mean(tf.reduce_sum(p * log_p, axis=[-2, -1]))
-        pieces = np.array_split(np.arange(self.code_dim), -(-self.code_dim // ENUMERATED))
         used = tf.add_n(
-            [_entropy(tf.reduce_mean(_products(p[:, piece[0] : piece[-1] + 1]), axis=0)) for piece in pieces]
+            [_entropy(tf.reduce_mean(_products(p[:, piece[0] : piece[-1] + 1]), axis=0)) for piece in self._pieces]
         )
         return sure, used
 

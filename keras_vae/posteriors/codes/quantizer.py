@@ -17,11 +17,13 @@ import keras
 import tensorflow as tf
 from tensorflow_probability import distributions as tfd
 
+from keras_vae import seeds
 from keras_vae.arguments import check_grid
 from keras_vae.distributions.codes.codebooks import Codebook
 from keras_vae.distributions.codes.quantized import Quantized
 from keras_vae.distributions.support import REAL
 from keras_vae.distributions.tails.tail import NONE
+from keras_vae.posteriors.codes.attraction import Attraction, attracted
 from keras_vae.posteriors.posterior import Posterior
 
 
@@ -32,18 +34,22 @@ class Coded(NamedTuple):
         indices: int32 [B, N], or [B, N, depth].
         values: the codes, [B, N, D], without a gradient.
         commitment: squared distance to the codes, [B, N], which draws the vectors to them.
+        pull: [B, N, D], where to the vectors are drawn by rare codes, if these do it; see `Attraction`.
     """
 
     indices: tf.Tensor
     values: tf.Tensor
     commitment: tf.Tensor
+    pull: tf.Tensor | None = None
 
 
 class Quantizer(Posterior):
     """q(z|x): each of the grid's vectors of features is replaced by a code of D = L / (h w) numbers.
 
-    The F features become D at each place of the grid: by a 1x1 convolution if they can be a map of its height and
-    width, which is where F is a multiple of height * width, and else by a dense layer.
+    The F features become D at each place of the grid: by a 1x1 convolution if they are a map of its height and width,
+    and else by a dense layer, from all of them. A model that was saved before this was so, revision 1, keeps a 1x1
+    convolution wherever F is a multiple of height * width: the units of a dense layer were dealt out to the places, and
+    a place whose few units were dead had one code for all examples. Nor does it have an `attraction`.
 
     A kind of its own defines `codes`, `code`, and what it needs of `prepare`, `through` and `build_codes`.
 
@@ -56,6 +62,7 @@ class Quantizer(Posterior):
     Attributes:
         stage_scale: how much finer the codes of the next stage are, as a factor on them; see `Residual`.
         stage_offset: what is added to the codes of all stages but the first, before they are scaled.
+        attraction: what draws features to rare codes, of kinds whose codes stand still.
         stream: of random numbers: those of two parts of one posterior must differ. A stage that starts at the features
             at which the one before it started would have nothing left to stand for.
 
@@ -70,7 +77,9 @@ class Quantizer(Posterior):
     extras = frozenset({"commitment", "usage"})
     stage_scale: Any = 1.0
     stage_offset: Any = 0.0
+    revision = 2
     stream: int = 0
+    attraction: Attraction | None = None
 
     def __init__(self, grid: Any, code_dim: int, num_codes: int, depth: int | None = None, **kwargs: Any) -> None:
         checked, _ = check_grid(grid)
@@ -109,12 +118,30 @@ class Quantizer(Posterior):
         if self.built:
             return
         places = math.prod(self.grid)
-        self.is_map = input_shape[-1] % places == 0
+        shape = self.feature_shape
+        if shape is None or self.revision == 1:
+            self.is_map = input_shape[-1] % places == 0
+        else:
+            self.is_map = shape[:-1] == self.grid
         size = input_shape[-1] // places if self.is_map else input_shape[-1]
-        self.projection = keras.layers.Dense(self.params_size, dtype="float32")
+        # A step of Adam moves a vector by all of its features. Codes follow slower ones better.
+        self.slowness = 1.0 if self.is_map or self.revision == 1 else places**0.5
+        start = keras.initializers.VarianceScaling(self.slowness**2, "fan_avg", "uniform")
+        self.projection = keras.layers.Dense(self.params_size, kernel_initializer=start, dtype="float32")
         self.projection.build((None, size))
         self.build_preparation()
         self.build_codes()
+
+    def get_build_config(self) -> dict[str, Any] | None:
+        """The shape of the features before they were flattened, too."""
+        config = super().get_build_config()
+        return config and {**config, "feature_shape": self.feature_shape}
+
+    def build_from_config(self, config: dict[str, Any] | None) -> None:
+        """With features of the shape that `config` names."""
+        shape = config and config.get("feature_shape")
+        self.feature_shape = tuple(shape) if shape else None
+        super().build_from_config(config)
 
     def build_preparation(self) -> None:
         """Make the weights of `prepare`, if there are any."""
@@ -130,6 +157,12 @@ class Quantizer(Posterior):
         """The codes of prepared vectors [B, N, D]; in training, codes that are learned move first."""
         raise TypeError(f"{type(self).__name__} must define code(vectors, training).")
 
+    def draw(self, vectors: tf.Tensor, indices: tf.Tensor, training: bool) -> tf.Tensor | None:
+        """Where to rare codes draw vectors [B, N, D] of indices [B, N], [B, N, D]; None where they draw none."""
+        if self.attraction is None or not (training and self.trainable):
+            return None
+        return self.attraction(vectors, indices, seeds.fold_in(0, self.step, self.stream))
+
     def through(self, vectors: tf.Tensor, values: tf.Tensor) -> tf.Tensor:
         """The values with a gradient for the vectors: the values' own, straight through."""
         return vectors + tf.stop_gradient(values - vectors)
@@ -138,9 +171,12 @@ class Quantizer(Posterior):
         """q(z|x) from features [B, F]."""
         places = math.prod(self.grid)
         shaped = tf.reshape(features, [-1, places, features.shape[-1] // places]) if self.is_map else features
-        vectors = self.prepare(tf.reshape(self.projection(shaped), [-1, places, self.code_dim]), bool(training))
+        vectors = self.prepare(
+            tf.reshape(self.projection(shaped / self.slowness), [-1, places, self.code_dim]), bool(training)
+        )
         coded = self.code(vectors, bool(training))
-        through = self.through(vectors, coded.values) if training else None
+        pulled = vectors if coded.pull is None else attracted(vectors, coded.pull)
+        through = self.through(pulled, coded.values) if training else None
         commitment = tf.reduce_sum(coded.commitment, axis=-1)
         return Quantized(vectors, coded.indices, self.codes, bool(training), through, commitment)
 

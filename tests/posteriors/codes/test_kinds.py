@@ -242,10 +242,10 @@ def test_entropies_join_the_loss_of_any_objective():
 
 
 def test_of_many_bits_the_entropy_of_pieces_is_an_upper_bound():
-    many = posteriors.LookupFree(10, (1, 1), temperature=0.5)
-    e = many.prepare(tf.constant(RNG.normal(size=(100, 1, 10)).astype("float32")))
+    many = posteriors.LookupFree(12, (1, 1), temperature=0.5)
+    e = many.prepare(tf.constant(RNG.normal(size=(100, 1, 12)).astype("float32")))
     sure, used = (float(value) for value in many.entropies(e))
-    logits = 4 * 10**-0.5 / 0.5 * e.numpy()[:, 0]
+    logits = 4 * 12**-0.5 / 0.5 * e.numpy()[:, 0]
     bits = 1 / (1 + np.exp(-logits))
     p = np.ones((100, 1))
     for bit in bits.T:
