@@ -40,6 +40,7 @@ FLOORS = {
     "training": 3,
     "models": 5,
     "evaluation": 6,
+    "explorer": 7,
     "export": 7,
     "disentanglement": 7,
     "pictures": 7,

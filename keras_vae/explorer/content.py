@@ -53,14 +53,24 @@ def look_at(vae: Any, data: Any) -> Seen:
         deviations = np.asarray(q.stddev())
     except NotImplementedError:
         deviations = None
-    shown = None if condition is None else tf.convert_to_tensor(condition)
-    kl = None
-    if vae.encoder.posterior.has_density:
-        group = vae.infer(tf.convert_to_tensor(x), 1, seeds.as_pair(0), condition=shown).groups[0]
-        kl = group.kl_per_dim
-    # Of a sampled KL single dimensions may come out below zero.
-    worth = means.var(axis=0) if kl is None else np.maximum(np.asarray(kl).reshape(-1, means.shape[-1]).mean(axis=0), 0)
-    return Seen(x, condition, means, deviations, worth, "variance" if kl is None else "nats")
+    worth, unit = means.var(axis=0), "variance"
+    if deviations is not None and vae.encoder.posterior.has_density:
+        worth, unit = _kl_per_dim(vae, means, deviations, condition), "nats"
+    return Seen(x, condition, means, deviations, worth, unit)
+
+
+def _kl_per_dim(vae: Any, means: np.ndarray, deviations: np.ndarray, condition: Any) -> np.ndarray:
+    """Mean KL of each marginal of q(z|x) to the Gaussian with mean and deviation of the prior there: of diagonal
+    Gaussians the KL, of other priors and posteriors what is near it and has a closed form."""
+    given = condition_for(vae.prior, None if condition is None else tf.convert_to_tensor(condition))
+    p = vae.prior.distribution(encoder=vae.encoder, condition=given)
+    try:
+        loc, scale = np.asarray(p.mean()), np.asarray(p.stddev())
+    except NotImplementedError:
+        z = np.asarray(p.sample(DRAWS if given is None else (), seed=seeds.as_pair(0)))
+        loc, scale = z.mean(axis=0), z.std(axis=0)
+    ratio = np.square(deviations / scale)
+    return np.mean(0.5 * (ratio + np.square((means - loc) / scale) - 1.0 - np.log(ratio)), axis=0)
 
 
 def condition_of(vae: Any, seen: Seen) -> dict[str, Any] | None:

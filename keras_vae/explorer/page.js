@@ -142,7 +142,7 @@
     sliders.set(k, { input, output, row });
     $("sliders").append(row);
   });
-  $("latents-note").textContent = `Ordered by what they carry: ${model.unit === "nats" ? "KL to the prior in nats, below each value" : "the variance of their means"}. Sliders span 99% of the prior.`;
+  $("latents-note").textContent = `Ordered by what they carry: ${model.unit === "nats" ? `KL to ${model.priors[0].kind === "mixture" && model.priors[0].probs.length === 1 ? "the prior" : "a Gaussian as wide as the prior"} in nats, below each value` : "the variance of their means"}. Sliders span 99% of the prior.`;
   if (few < L) {
     const button = $("all");
     const title = (open) => (button.textContent = open ? "Show fewer" : `Show all ${L} latents`);
@@ -160,15 +160,16 @@
   const plane = $("plane"), axes = { across: order[0], up: order[1 % L] };
   const across = $("across"), up = $("up");
   const side = Math.max(height, width);
-  let tiles = clamp(Math.floor(560 / side), 7, 17), job = 0, drawn = null;
+  let tiles = clamp(Math.floor(300 / side), 7, 13), job = 0, drawn = null;
   const started = performance.now();
   let first = decode(state.z, featuresOf(state.given));
   for (let k = 0; k < 2; k++) first = decode(state.z, featuresOf(state.given));
   const cost = (performance.now() - started) / 3;
   if (cost * tiles * tiles > 2500) tiles = clamp(Math.floor(Math.sqrt(2500 / cost)), 5, tiles);
   const rows = L > 1 ? tiles : 1, map = document.createElement("canvas");
-  map.width = tiles * width;
-  map.height = rows * height;
+  const gap = Math.max(1, Math.round(side / 16));
+  map.width = tiles * (width + gap) - gap;
+  map.height = rows * (height + gap) - gap;
   const at = (k, share) => model.low[k] + share * (model.high[k] - model.low[k]);
   const shareOf = (k) => (state.z[k] - model.low[k]) / (model.high[k] - model.low[k]);
   for (const [axis, select] of [["across", across], ["up", up]]) {
@@ -196,7 +197,7 @@
     clearTimeout(job);
     const key = planeKey();
     if (key === drawn) return overlay();
-    const z = state.z.slice(), given = featuresOf(state.given), context = map.getContext("2d");
+    const z = state.z.slice(), given = featuresOf(state.given);
     let next = 0;
     // From coarse to fine would flicker: row by row, a slice at a time.
     const slice = () => {
@@ -205,14 +206,13 @@
         const column = next % tiles, row = Math.floor(next / tiles);
         z[axes.across] = at(axes.across, (column + 0.5) / tiles);
         if (L > 1) z[axes.up] = at(axes.up, 1 - (row + 0.5) / rows);
-        paint(map, decode(z, given), column * width, row * height);
+        paint(map, decode(z, given), column * (width + gap), row * (height + gap));
         next++;
       } while (next < tiles * rows && performance.now() < until);
       if (next < tiles * rows) job = setTimeout(slice, 0);
       else drawn = key;
       overlay();
     };
-    void context;
     job = setTimeout(slice, 0);
   }
   function overlay() {
@@ -220,6 +220,7 @@
     const sharpness = plane.width / map.width;
     context.imageSmoothingEnabled = $("smooth").checked || sharpness < 1;
     context.imageSmoothingQuality = "high";
+    context.clearRect(0, 0, plane.width, plane.height);
     context.drawImage(map, 0, 0, plane.width, plane.height);
     const unit = plane.width / 360;
     if (L === 2) {

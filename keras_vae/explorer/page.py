@@ -140,8 +140,8 @@ def _checks(vae: Any, seen: content.Seen, z: np.ndarray, weights: PackedArrays) 
 def assemble(content: dict[str, Any], title: str, script: str = "page.js") -> str:
     """The HTML of what it holds, under a policy that allows its own script and style and no address at all."""
     folder = resources.files("keras_vae.explorer")
-    scripts = [folder.joinpath(name).read_text("utf-8") for name in ("network.js", script)]
-    style = folder.joinpath("page.css").read_text("utf-8")
+    scripts = [_short(folder.joinpath(name).read_text("utf-8")) for name in ("network.js", script)]
+    style = _short(folder.joinpath("page.css").read_text("utf-8"))
     allowed = {"script-src": scripts, "style-src": [style]}
     policy = "; ".join(f"{name} {' '.join(_hash(text) for text in texts)}" for name, texts in allowed.items())
     # Nothing in the data may end the element that they stand in.
@@ -156,6 +156,12 @@ def assemble(content: dict[str, Any], title: str, script: str = "page.js") -> st
     # In one pass, so that a title that looks like a place is none.
     pieces = folder.joinpath("page.html").read_text("utf-8").split("@@")
     return "".join(parts[piece] if at % 2 else piece for at, piece in enumerate(pieces))
+
+
+def _short(text: str) -> str:
+    """A script or a style without indentation and without lines that are comments."""
+    lines = (line.strip() for line in text.splitlines())
+    return "\n".join(line for line in lines if line and not line.startswith("//"))
 
 
 def _hash(text: str) -> str:

@@ -1,4 +1,4 @@
-"""What is made with the model of a run: `sample`, `encode`, `reconstruct`, `impute`, `interpolate`, `score`."""
+"""What is made with the model of a run: `sample`, `encode`, `reconstruct`, `impute`, `interpolate`, `score`, `explore`."""
 
 from pathlib import Path
 from typing import Annotated, Literal
@@ -266,3 +266,44 @@ def score(
 
     options = {"quantile": quantile, "normal": normal, "condition": condition, "force": force}
     hand_over(scores.score, run, data or [], output, kind, samples, seed, **options)
+
+
+def explore(
+    run: Annotated[Path, Place],
+    data: Annotated[list[str] | None, Data] = None,
+    /,
+    *,
+    output: Annotated[Path | None, Output] = None,
+    precision: Literal["float32", "float16", "int8"] = "float32",
+    condition: Annotated[list[str] | None, Condition] = None,
+    force: Annotated[bool, Flag] = False,
+) -> None:
+    """Write a page to play with: one HTML file in which the decoder runs, without a server and without a network.
+
+    Example: `keras-vae explore runs/digits -o digits.html --precision float16`
+
+    Parameters
+    ----------
+    run
+        The folder of a run, or a .keras file.
+    data
+        Pictures whose posteriors are shown: a folder of images, image files, or an .npy or .npz file. Default: the test
+        examples of the run.
+    output
+        An .html file. Default: explore.html in the run, which is written anew.
+    precision
+        Of the weights in the page. Smaller ones leave room for the encoder, so that own pictures can be encoded.
+    condition
+        Of a conditional model: what all of the data are. Default: the class folders or labels of the data.
+    force
+        Replace a file that is there.
+    """
+    require_model(run)
+    if output is None and not run.is_dir():
+        raise ConfigError(f"--output: {run} is a file: give the name of a page, such as page.html.")
+    if output is not None:
+        check_output(output, force, (".html",))
+    start()
+    from keras_vae_cli.commands.products import explorer
+
+    hand_over(explorer.explore, run, data or [], output, precision, condition=condition, force=force)
