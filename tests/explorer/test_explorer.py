@@ -65,7 +65,7 @@ MODELS = {
         likelihood=likelihoods.Normal,
     ),
     "continuous": lambda: make_vae(likelihood=likelihoods.ContinuousBernoulli((8, 8, 1))),
-    "label": lambda: make_conditional(Label(4), "conv", priors.ConditionalNormal(2, Label(4))),
+    "label": lambda: make_conditional(Label(4), "conv", priors.ConditionalNormal(3, Label(4))),
 }
 
 
