@@ -1,4 +1,4 @@
-"""What is made with the model of a run: `sample`, `encode`, `reconstruct`, `impute`, `interpolate`, `score` and more."""
+"""What is made with the model of a run: `sample`, `encode`, `reconstruct`, `interpolate`, `explore` and more."""
 
 from pathlib import Path
 from typing import Annotated, Literal

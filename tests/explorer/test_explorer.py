@@ -5,7 +5,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from small_models import make_conditional, make_vae
+from small_models import make_vae
 
 import keras_vae as kv
 from keras_vae import explorer, likelihoods, networks, posteriors, priors
@@ -40,6 +40,14 @@ def of_network(network, shape=(8, 8, 1), likelihood=likelihoods.Bernoulli, laten
     )
 
 
+def of_classes(label, network=networks.mlp, prior=None, shape=(6, 5, 1)):
+    return kv.VAE(
+        kv.Encoder(network([8, 4]), posteriors.MultivariateNormalDiag(3), condition=label),
+        kv.Decoder(network([4, 8]), likelihoods.Bernoulli(shape), condition=label),
+        prior or priors.StandardNormal(3),
+    )
+
+
 MODELS = {
     "mlp": lambda: make_vae(latent_dim=2),
     "gated": lambda: of_network(networks.gated_mlp([8, 9])),
@@ -65,7 +73,7 @@ MODELS = {
         likelihood=likelihoods.Normal,
     ),
     "continuous": lambda: make_vae(likelihood=likelihoods.ContinuousBernoulli((8, 8, 1))),
-    "label": lambda: make_conditional(Label(4), "conv", priors.ConditionalNormal(3, Label(4))),
+    "label": lambda: of_classes(Label(4), networks.conv, priors.ConditionalNormal(3, Label(4))),
 }
 
 
@@ -93,7 +101,7 @@ def test_a_page_with_other_weights_is_told():
     "layer, name",
     [
         (keras.layers.MultiHeadAttention(1, 2), "MultiHeadAttention"),
-        (keras.layers.Conv2D(2, 3, dilation_rate=2), "dilation_rate"),
+        (keras.layers.Conv2D(2, 3, padding="same", dilation_rate=2), "dilation_rate"),
         (keras.layers.Dense(2, activation="softmax"), "softmax"),
         (keras.layers.UpSampling2D(2, interpolation="bilinear"), "bilinear"),
     ],
@@ -116,7 +124,7 @@ def test_other_models_are_refused_by_name():
 
 
 def test_a_page_is_small_asks_for_nothing_and_escapes_what_it_is_given():
-    vae = make_conditional(Label(4, names=["</script><b>", "@@DATA@@", "ä", "d"]))
+    vae = of_classes(Label(4, names=["</script><b>", "@@DATA@@", "ä", "d"]))
     shape = vae.decoder.event_shape
     page = make_page(vae, (pictures(shape), np.arange(16) % 4), title="</title><script>@@DATA@@")
     assert len(page.encode()) < 1_000_000
