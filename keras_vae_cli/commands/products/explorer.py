@@ -18,7 +18,8 @@ from keras_vae_cli.commands.products.written import check_free
 from keras_vae_cli.errors import ConfigError
 
 PAGE = "explore.html"
-LOOKED_AT = 512
+# Examples that the page is made with, and among how many they are drawn.
+LOOKED_AT, AMONG = 512, 4096
 # Bytes beyond which training does not write a page unasked.
 LARGEST_UNASKED = 8_000_000
 
@@ -82,17 +83,18 @@ def _title(run: Path) -> str:
 
 
 def _looked_at(given: Any) -> Any:
-    """The first examples as batches, of labels beside them if there are any."""
+    """Some of the examples, with labels if there are any; files often come sorted."""
     xs, cs = [], []
     for x, c in given.batches():
         xs.append(x)
         cs.append(c)
-        if sum(map(len, xs)) >= LOOKED_AT:
+        if sum(map(len, xs)) >= AMONG:
             break
     if not xs:
         raise ConfigError("There are no pictures to show: give some behind the run.")
-    x = np.concatenate(xs)[:LOOKED_AT]
-    return x if cs[0] is None else (x, np.concatenate(cs)[:LOOKED_AT])
+    x = np.concatenate(xs)
+    chosen = np.random.default_rng(0).permutation(len(x))[:LOOKED_AT]
+    return x[chosen] if cs[0] is None else (x[chosen], np.concatenate(cs)[chosen])
 
 
 def _checked(page: str, vae: Any, shown: Any, precision: str) -> str:
