@@ -8,7 +8,7 @@ from collections.abc import Callable
 import cyclopts
 
 from keras_vae_cli import hints, output
-from keras_vae_cli.calls import of_models, of_names, of_runs
+from keras_vae_cli.calls import of_files, of_models, of_names, of_runs
 from keras_vae_cli.calls.calling import fail, said
 from keras_vae_cli.errors import ConfigError
 
@@ -22,12 +22,12 @@ GROUPS: dict[str, tuple[Callable[..., None], ...]] = {
     "Train and judge": (of_runs.train, of_runs.evaluate, of_runs.plot, of_names.compare, of_names.info),
     "Use a trained model": (
         *(of_models.sample, of_models.encode, of_models.reconstruct, of_models.impute, of_models.interpolate),
-        *(of_models.score, of_models.compress, of_models.decompress, of_runs.export),
+        *(of_models.score, of_models.explore, of_files.compress, of_files.decompress, of_runs.export),
     ),
     "Look up": (of_names.parts,),
 }
 # Commands with several operands.
-OF_MANY = ("encode", "reconstruct", "impute", "interpolate", "score", "compress", "decompress", "compare")
+OF_MANY = ("encode", "reconstruct", "impute", "interpolate", "score", "explore", "compress", "decompress", "compare")
 for place, (title, commands) in enumerate(GROUPS.items()):
     group = cyclopts.Group(title, sort_key=place)
     for command in commands:

@@ -267,6 +267,7 @@ class Export(Section):
 
     formats: list[Literal["saved_model", "tflite"]] = ["saved_model", "tflite"]
     quantize: list[Literal["none", "float16", "dynamic", "int8"]] = ["none"]
+    page: bool = Field(True, description="explore.html, a page to play with: see keras-vae explore")
 
 
 class Settings(Section):
@@ -293,7 +294,7 @@ class Settings(Section):
                 "train": self.train.model_copy(
                     update={"epochs": first.epochs, "decay_epochs": None, "pretraining": None, **rates}
                 ),
-                "export": Export(formats=[]),
+                "export": Export(formats=[], page=False),
             }
         )
 

@@ -41,6 +41,7 @@ FLOORS = {
     "models": 5,
     "compression": 6,
     "evaluation": 6,
+    "explorer": 7,
     "export": 7,
     "disentanglement": 7,
     "pictures": 7,

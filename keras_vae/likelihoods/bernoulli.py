@@ -25,6 +25,7 @@ class Bernoulli(Likelihood):
 
     support = UNIT
     levels = 2
+    mean_of_params = "sigmoid"
 
     def distribution(self, logits: tf.Tensor) -> tfd.Distribution:
         """Independent Bernoulli variables with `logits` [..., *event_shape]."""
@@ -59,6 +60,7 @@ class ContinuousBernoulli(Likelihood):
     """
 
     support = UNIT
+    mean_of_params = "continuous_bernoulli"
 
     def distribution(self, logits: tf.Tensor) -> tfd.Distribution:
         """Independent continuous Bernoulli variables with `logits` [..., *event_shape]."""

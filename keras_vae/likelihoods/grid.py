@@ -68,6 +68,7 @@ class DiscretizedLogistic(GridLikelihood):
 
     params_per_value = 2
     has_spread = True
+    mean_of_params = "logistic"
     INITIAL_SCALE = 0.1
 
     def distribution(self, loc: tf.Tensor, log_scale: tf.Tensor) -> tfd.Distribution:
@@ -97,6 +98,8 @@ class DiscretizedLogisticMixture(DiscretizedLogistic):
         levels: number of levels.
         num_components: number of components of each mixture.
     """
+
+    mean_of_params = None
 
     def __init__(self, event_shape: Sequence[int], levels: int = 256, num_components: int = 5, **kwargs: Any) -> None:
         super().__init__(event_shape, levels, **kwargs)
@@ -150,6 +153,8 @@ class Binomial(GridLikelihood):
         event_shape: shape of one example.
         total_count: n; there are n + 1 levels.
     """
+
+    mean_of_params = "sigmoid"
 
     def __init__(self, event_shape: Sequence[int], total_count: int, **kwargs: Any) -> None:
         self.total_count = check_count("total_count", total_count, at_most=MAX_LEVELS - 1)

@@ -46,6 +46,8 @@ class Likelihood(MayMiss, keras.layers.Layer):
         levels: number of levels of discrete data, for bits/dim; None for densities.
         scale_bounds: of standard deviations that are learned and may come to lie at a bound; None where none does.
         has_spread: whether a scale that is learned says how far the data lie from the mean: it is drawn.
+        mean_of_params: how a page in a browser makes the mean of the decoder's output, of which the first share is the
+            location: a name of `explorer/network.js`. None where it cannot.
         advice: what may help if log p(x|z) is not finite.
         needs_condition: whether it is one of p(x|z, c), whose `call` takes the features of the condition too.
         can_miss: whether its values are independent given z, so that some of them may be missing.
@@ -58,6 +60,7 @@ class Likelihood(MayMiss, keras.layers.Layer):
     support: Support = REAL
     params_per_value: int = 1
     levels: int | None = None
+    mean_of_params: str | None = None
     scale_bounds: Support | None = None
     has_spread: bool = False
     advice: str = ""

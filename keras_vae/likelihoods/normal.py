@@ -29,6 +29,7 @@ class Normal(Likelihood):
     """
 
     SCALES = Support(1e-3, 1e3)
+    mean_of_params = "linear"
 
     def __init__(self, event_shape: Sequence[int], scale: float | str = "learned", **kwargs: Any) -> None:
         super().__init__(event_shape, **kwargs)

@@ -167,6 +167,10 @@ class ResidualBlock(Serializable, keras.layers.Layer):
         """[B, H, W, filters], or [B, T, filters], to the same shape."""
         return x + self.second(self.activation(self.first(self.activation(x))))
 
+    def branches(self) -> tuple[str, list[list[Any]]]:
+        """What it is made of: how branches are joined, and the layers and activations of each, in their order."""
+        return "add", [[], [self.activation, self.first, self.activation, self.second]]
+
 
 # What users call: sizes in, a recipe out.
 conv, residual = Conv, Residual

@@ -80,6 +80,10 @@ class GatedDense(Serializable, keras.layers.Layer):
         """[B, ...] to [B, ..., units]."""
         return self.values(x) * self.gates(x)
 
+    def branches(self) -> tuple[str, list[list[Any]]]:
+        """What it is made of: how branches are joined, and the layers and activations of each, in their order."""
+        return "multiply", [[self.values], [self.gates]]
+
     def compute_output_shape(self, input_shape: Shape) -> Shape:
         """[B, ..., units]."""
         return self.values.compute_output_shape(input_shape)

@@ -1,7 +1,5 @@
-"""What is made with the model of a run: `sample`, `encode`, `reconstruct`, `interpolate`, `compress` and the like."""
+"""What is made with the model of a run: `sample`, `encode`, `reconstruct`, `interpolate`, `explore` and more."""
 
-import os
-import sys
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -270,88 +268,42 @@ def score(
     hand_over(scores.score, run, data or [], output, kind, samples, seed, **options)
 
 
-def compress(
+def explore(
     run: Annotated[Path, Place],
     data: Annotated[list[str] | None, Data] = None,
     /,
     *,
-    output: Annotated[Path, Output],
-    refine_steps: Annotated[int, Whole, Parameter(validator=validators.Number(gte=0))] = 0,
+    output: Annotated[Path | None, Output] = None,
+    precision: Literal["float32", "float16", "int8"] = "float32",
     condition: Annotated[list[str] | None, Condition] = None,
     force: Annotated[bool, Flag] = False,
 ) -> None:
-    """Write examples to one file, losslessly, that is about as large as the ELBO of the model says.
+    """Write a page to play with: one HTML file in which the decoder runs, without a server and without a network.
 
-    Example: `keras-vae compress runs/mnist -o test.kvae`
+    Example: `keras-vae explore runs/digits -o digits.html --precision float16`
 
     Parameters
     ----------
     run
-        The folder of a run, or a .keras file. It takes the same to decompress.
+        The folder of a run, or a .keras file.
     data
-        A folder of images, image files, or an .npy, .npz or .csv file. Default: the test examples of the run.
+        Pictures whose posteriors are shown: a folder of images, image files, or an .npy or .npz file. Default: the test
+        examples of the run.
     output
-        The file. It is decoded and compared before it is written.
-    refine_steps
-        Fit the posterior of each example in so many steps, for a smaller file: 100 are minutes of coding, and of
-        decoding, for 10,000 small images.
+        An .html file. Default: explore.html in the run, which is written anew.
+    precision
+        Of the weights in the page. Smaller ones leave room for the encoder, so that own pictures can be encoded.
     condition
-        Of a conditional model: what all of the data are. Default: the class folders or labels of the data, which are
-        kept in the file.
+        Of a conditional model: what all of the data are. Default: the class folders or labels of the data.
     force
         Replace a file that is there.
     """
     require_model(run)
-    _check_file(output, force)
-    _compute_alike()
+    if output is None and not run.is_dir():
+        raise ConfigError(f"--output: {run} is a file: give the name of a page, such as page.html.")
+    if output is not None:
+        check_output(output, force, (".html",))
     start()
-    from keras_vae_cli.commands.products import compressed
+    from keras_vae_cli.commands.products import explorer
 
-    options = {"condition": condition, "refine_steps": refine_steps, "force": force}
-    hand_over(compressed.compress, run, data or [], output, **options)
-
-
-def decompress(
-    run: Annotated[Path, Place],
-    file: Annotated[Path, Place],
-    /,
-    *,
-    output: Annotated[Path, Output],
-    force: Annotated[bool, Flag] = False,
-) -> None:
-    """Write the examples of a file of `compress`, bit for bit as they were.
-
-    Example: `keras-vae decompress runs/mnist test.kvae -o test_images`
-
-    Parameters
-    ----------
-    run
-        The folder, or the .keras file, of the model that the file was compressed with.
-    file
-        The file.
-    output
-        A folder, for PNG files with the names of the data; or .npz, .npy, .csv.
-    force
-        Replace what this command has written there before.
-    """
-    require_model(run)
-    check_output(output, force, ARRAYS, "a PNG file for each example")
-    if not file.is_file():
-        raise ConfigError(f"There is no file {str(file)!r}.")
-    _compute_alike()
-    start()
-    from keras_vae_cli.commands.products import compressed
-
-    hand_over(compressed.decompress, run, file, output, force=force)
-
-
-def _check_file(output: Path, force: bool) -> None:
-    if output.is_dir():
-        raise ConfigError(f"{output} is a folder: give the name of a file, such as {output / 'images.kvae'}.")
-    check_output(output, force, (output.suffix.lower(),))
-
-
-def _compute_alike() -> None:
-    """On one thread of the processor, which gives the same numbers however many there are; where nothing has begun."""
-    if "tensorflow" not in sys.modules:
-        os.environ |= {"TF_NUM_INTRAOP_THREADS": "1", "CUDA_VISIBLE_DEVICES": "-1"}
+    hand_over(explorer.explore, run, data or [], output, precision, condition=condition, force=force)

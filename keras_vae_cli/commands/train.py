@@ -32,7 +32,7 @@ from keras_vae_cli import own_parts
 from keras_vae_cli.commands import build, history, run_data, run_folder, workers
 from keras_vae_cli.commands.learned import learned
 from keras_vae_cli.commands.page import PAGE, write_page
-from keras_vae_cli.commands.products import scores
+from keras_vae_cli.commands.products import explorer, scores
 from keras_vae_cli.commands.progress import TrainingProgress
 from keras_vae_cli.commands.provenance import device_in_a_line, in_a_line, provenance
 from keras_vae_cli.errors import ConfigError
@@ -456,6 +456,8 @@ def _report(
     few = run_folder.some(splits.test, LOOKED_AT).dataset(LOOKED_AT_AT_ONCE)
     found = learned(vae, few, history.columns(run / run_folder.HISTORY, console.print))
     run_folder.draw(run, vae, splits.test, console)
+    if settings.export.page:
+        explorer.write_unasked(run, vae, splits.test, console)
     if settings.export.formats:
         run_folder.export_again(run, train=splits.train)
     made_by = provenance(settings)
