@@ -43,7 +43,8 @@ class LookupFree(Quantizer):
     Args:
         num_bits: numbers of a code.
         grid: (height, width).
-        spherical: whether vectors have length one.
+        spherical: whether vectors have length one. A single bit is on no sphere: there are two points on that of one
+            dimension, and no gradient between them.
         entropy_weight: of both terms.
         diversity_weight: of the second beside the first.
         temperature: of p(k|e).
@@ -71,7 +72,7 @@ class LookupFree(Quantizer):
     ) -> None:
         bits = check_count("num_bits", num_bits, at_most=30)
         super().__init__(grid, bits, 2**bits, **kwargs)
-        self.spherical = check_flag("spherical", spherical)
+        self.spherical = check_flag("spherical", spherical) and bits > 1
         self.entropy_weight = check_number("entropy_weight", entropy_weight, at_least=0)
         self.diversity_weight = check_number("diversity_weight", diversity_weight, at_least=0)
         self.temperature = check_number("temperature", temperature, above=0)

@@ -43,6 +43,15 @@ EVERYDAY = ("averages", "residual_signs")
 MARKED = [pytest.param(kind, marks=() if kind in EVERYDAY else pytest.mark.slow) for kind in KINDS]
 
 
+def test_a_single_bit_is_not_on_a_sphere_where_it_had_no_gradient():
+    posterior = posteriors.LookupFree(1, GRID)
+    features = tf.Variable(np.random.default_rng(0).normal(size=(32, 4)).astype("float32"))
+    with tf.GradientTape() as tape:
+        z = posterior(features, training=True).sample()
+        loss = tf.reduce_sum(z * [1.0, -2.0])
+    assert np.abs(tape.gradient(loss, features)).max() > 1e-3
+
+
 def vae_of(posterior, prior=None, objective=None, seed=0):
     keras.utils.set_random_seed(0)
     vae = kv.VAE(
