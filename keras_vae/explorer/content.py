@@ -117,7 +117,9 @@ def priors_of(vae: Any, seen: Seen, weights: PackedArrays) -> tuple[list[dict[st
 
 
 def _some(vae: Any, seen: Seen, n: int) -> Any:
-    return None if vae.condition is None else tf.convert_to_tensor(np.resize(seen.condition, (n, *vae.condition.shape)))
+    if vae.condition is None or seen.condition is None:
+        return None
+    return tf.convert_to_tensor(np.resize(seen.condition, (n, *vae.condition.shape)))
 
 
 def _prior(p: tfd.Distribution, z: np.ndarray, weights: PackedArrays) -> dict[str, Any]:

@@ -68,7 +68,7 @@ class DiscretizedLogistic(GridLikelihood):
 
     params_per_value = 2
     has_spread = True
-    mean_of_params = "logistic"
+    mean_of_params: str | None = "logistic"
     INITIAL_SCALE = 0.1
 
     def distribution(self, loc: tf.Tensor, log_scale: tf.Tensor) -> tfd.Distribution:
