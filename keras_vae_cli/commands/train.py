@@ -492,8 +492,7 @@ def _report(
     console.print(
         f"{found}\n"
         f"Trained for {seconds:.0f} s. In {run}: {', '.join(sorted(path.name for path in run.glob('[!.]*')))}\n"
-        f"All on one page: {run / PAGE}"
-        f"{f'    To play with: {run / explorer.PAGE}' if (run / explorer.PAGE).exists() else ''}\n"
+        f"All on one page: {run / PAGE}\n"
         f"Next:  {'    '.join(_command(name, run) for name in ('evaluate', 'plot', 'export'))}\n"
         f"{_sampling(vae, run)}"
         f"In Python:  import keras_vae as kv; {own}vae = kv.load({str(run / run_folder.MODEL)!r}); "
