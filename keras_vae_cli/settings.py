@@ -72,7 +72,9 @@ warnings.filterwarnings("ignore", 'Field name "schema" in "Data" shadows', UserW
 class Data(Section):
     """Where the images come from and how they are batched."""
 
-    name: Name | None = Field(None, description="a data set of tensorflow-datasets, or digits, shapes, oscillations")
+    name: Name | None = Field(
+        None, description="of a data set: tensorflow-datasets, digits, shapes, oscillations, topics"
+    )
     path: Name | None = Field(None, description="a folder of images, or an .npy, .npz or .csv file")
     binarize: Literal["dynamic", "threshold"] | None = None
     batch_size: PositiveInt = Field(128, description="of a step, over all replicas and workers together")

@@ -84,9 +84,9 @@ def load(
 
     Args:
         name_or_path: "digits"; "shapes" or "shapes/size=32,scales=3,orientations=10,positions=8", sprites with the
-            factors of dSprites that are rendered here (see `data.shapes.FactorGrid`); "oscillations", series that are
-            made here; an image dataset of TensorFlow
-            Datasets by name; a folder of images (in class folders or not, in train/ and test/ or not); an .npy or .npz
+            factors of dSprites that are rendered here (see `data.shapes.FactorGrid`); "oscillations", series, and
+            "topics", embeddings, that are made here; an image dataset of TensorFlow Datasets
+            by name; a folder of images (in class folders or not, in train/ and test/ or not); an .npy or .npz
             file, or arrays: images [N, H, W, C] or [N, H, W] in uint8 or floats in [0, 1], or vectors [N, D] that keep
             their values. Several arrays, in a mapping or an .npz file, are told apart by their names: images, labels,
             x_train, y_train, x_test, y_test, class_names and the like; a tuple is (images, labels), or a pair of those,

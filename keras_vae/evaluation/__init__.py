@@ -8,6 +8,7 @@ evaluation.scores(vae, test, kind="elbo")                   # how normal each ex
 from keras_vae.evaluation.annealing import AnnealedEstimate, annealed_importance_sampling
 from keras_vae.evaluation.diagnosis import Finding, diagnose
 from keras_vae.evaluation.downstream import CodeClassifier, CodeDensity, augment, fine_tune, self_train
+from keras_vae.evaluation.identifiers.tuples import SemanticIDs, semantic_ids
 from keras_vae.evaluation.importance import LogLikelihood, log_likelihood
 from keras_vae.evaluation.normality.auroc import Detection, detection
 from keras_vae.evaluation.normality.held_out import HeldOut, threshold
@@ -33,6 +34,7 @@ __all__ = [
     "LogLikelihood",
     "PrecisionRecall",
     "Probe",
+    "SemanticIDs",
     "TwoSampleTest",
     "annealed_importance_sampling",
     "augment",
@@ -55,5 +57,6 @@ __all__ = [
     "report_table",
     "scores",
     "self_train",
+    "semantic_ids",
     "threshold",
 ]

@@ -12,6 +12,7 @@ import rich.text
 from keras_vae.evaluation import diagnosis
 from keras_vae.evaluation.aggregate import Aggregate, aggregate_posterior
 from keras_vae.evaluation.annealing import annealed_importance_sampling, refuse_annealing
+from keras_vae.evaluation.identifiers.tuples import semantic_ids
 from keras_vae.evaluation.importance import ELBO, ESTIMATORS, IMPORTANCE, log_likelihood, refuse_refinement
 from keras_vae.evaluation.statistics import (
     LatentStatistics,
@@ -45,6 +46,8 @@ def evaluate(
     - `log_likelihood`: `mean`, `standard_error`, `num_samples`, `estimator` (whether it is one at all, or the ELBO) and
       the rest of `LogLikelihood`;
     - `annealed_importance_sampling`, if asked for, with the importance-weighted mean of the same examples beside it;
+    - `semantic_ids`, of a model whose code is one tuple for an example: how well they tell examples apart, see
+      `SemanticIDs`;
     - `aggregate_posterior`: `mutual_information`, `marginal_kl` and how they were estimated; of a hierarchy, those of
       its top level.
 
@@ -79,6 +82,9 @@ def evaluate(
             found[name] = latent_statistics(vae, examples[name], seed)
             report[name] = _describe(vae, found[name])
     report["test"].update(log_likelihood=None, annealed_importance_sampling=None, aggregate_posterior=None)
+    if vae.encoder.posterior.num_codes is not None and math.prod(vae.encoder.posterior.grid) == 1:
+        test_ids = semantic_ids(vae, examples["test"] if vae.condition is not None else examples["test"][0])
+        report["test"]["semantic_ids"] = test_ids.as_dict()
     healthy = found["test"].num_nonfinite == 0
     if healthy and not is_deterministic(vae):
         estimate = log_likelihood(vae, examples["test"], num_samples, seed, verbose, refine_steps)
@@ -212,6 +218,15 @@ def report_table(report: Mapping[str, Any]) -> rich.console.Group:
                 "estimate. It is a bound: log p(x) is at least that and likely nats higher, and no error can be given "
                 "to it. Fit the proposals to each example (refine_steps=300, or --refine-steps 300), take more "
                 "samples, or annealed importance sampling (annealed=True, or --annealed), which knows no q(z|x)."
+            )
+        )
+    if ids := report["test"].get("semantic_ids"):
+        bits = ", ".join(f"{value:.2f}" for value in ids["entropies_bits"])
+        words.append(
+            rich.text.Text(
+                f"Identifiers: {ids['num_distinct']:,} different ones of {ids['num_examples']:,} test examples, "
+                f"{ids['collision_rate']:.2%} share theirs with another. Entropy of the digits: {bits} of at most "
+                f"{math.log2(ids['num_codes']):.2f} bits."
             )
         )
     return rich.console.Group(table, *words)

@@ -1,4 +1,4 @@
-"""Files that are as small as the ELBO: `compress` and `decompress`."""
+"""Files by codes: identifiers of examples, `ids`, and all of them in few bytes, `compress` and `decompress`."""
 
 import os
 import sys
@@ -11,6 +11,43 @@ from keras_vae_cli.calls.calling import hand_over, require_model, start
 from keras_vae_cli.calls.of_models import ARRAYS, Condition
 from keras_vae_cli.calls.parameters import Data, Flag, Output, Place, Whole, check_output
 from keras_vae_cli.errors import ConfigError
+
+
+def ids(
+    run: Annotated[Path, Place],
+    data: Annotated[list[str] | None, Data] = None,
+    /,
+    *,
+    output: Annotated[Path, Output],
+    distinct: Annotated[bool, Flag] = False,
+    condition: Annotated[list[str] | None, Condition] = None,
+    force: Annotated[bool, Flag] = False,
+) -> None:
+    """Write an identifier of a few digits for each example: the indices of its codes, the first of which says most.
+
+    Example: `keras-vae ids runs/semantic_ids embeddings.npy -o ids.csv --distinct`
+
+    Parameters
+    ----------
+    run
+        The folder of a run whose posterior has codes, such as one of the config semantic_ids, or a .keras file.
+    data
+        An .npy, .npz or .csv file, a folder of images, or image files. Default: the test examples of the run.
+    output
+        .csv with a row for each example; .npz with the arrays ids and names; .npy with the digits alone.
+    distinct
+        Add a last digit by which no two examples have the same.
+    condition
+        Of a conditional model: what all of the data are. Default: the class folders or labels of the data.
+    force
+        Replace a file that is there.
+    """
+    require_model(run)
+    check_output(output, force, ARRAYS[:3])
+    start()
+    from keras_vae_cli.commands.products import identifiers
+
+    hand_over(identifiers.ids, run, data or [], output, distinct=distinct, condition=condition, force=force)
 
 
 def compress(

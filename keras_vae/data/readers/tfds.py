@@ -17,6 +17,7 @@ import numpy as np
 
 from keras_vae.arguments import readable
 from keras_vae.data import gray_levels
+from keras_vae.data.embeddings import topics
 from keras_vae.data.examples import (
     Examples,
     Fit,
@@ -38,7 +39,7 @@ SPLITS = {"train": ("train",), "validation": ("validation", "valid", "val", "dev
 BATCH = 256
 OWN = ("digits", "shapes")
 # Those that need no files.
-MADE = (oscillations.NAME,)
+MADE = (oscillations.NAME, topics.NAME)
 # Columns of a vector of factors come in this order, the one of dSprites, then any others by name.
 FACTOR_ORDER = ("label_shape", "label_scale", "label_orientation", "label_x_position", "label_y_position")
 # Datasets whose uint8 images hold 0 and 1 for black and white.
@@ -63,7 +64,8 @@ def load_named(
     folder: Path | None = None,
     missing: bool = False,
 ) -> Source:
-    """The images of `digits`, `shapes` or a dataset of TensorFlow Datasets, or the series of `oscillations`.
+    """The images of `digits`, `shapes` or a dataset of TensorFlow Datasets, the series of `oscillations`, or the
+    vectors of `topics`.
 
     Where a dataset has no feature `label` but several `label_*`, as dSprites has, the labels are vectors of factors:
     shape, scale, orientation, x_position, y_position, then any others in the order of their names.
@@ -87,7 +89,9 @@ def load_named(
     """
     if folder is None and re.split("[/:]", name)[0] in MADE:
         if resize is not None or value_range is not None:
-            raise ValueError(f"{name!r} are series: resize and value_range are for images.")
+            raise ValueError(f"{name!r} holds no images: resize and value_range are for images.")
+        if name.startswith(topics.NAME):
+            return topics.load(name, labels)
         return oscillations.load(name, missing)
     with _quiet(), _prepared(name, data_dir, download) if folder is None else _in_folder(folder) as builder:
         image_key, label_keys = _keys(name, builder, labels)
@@ -189,9 +193,9 @@ def _unknown(name: str, error: Exception) -> str:
     if near and not is_name(name):
         reason += f" Did you mean {' or '.join(repr(match) for match in near)}?"
     return (
-        f"{reason} Accepted are 'digits', 'shapes', 'oscillations', the names of image datasets of TensorFlow Datasets "
-        "(such as 'mnist'; see tensorflow.org/datasets/catalog), the path of a folder of images, of an image, or of an "
-        ".npy, .npz or .csv file, and numpy arrays."
+        f"{reason} Accepted are 'digits', 'shapes', 'oscillations', 'topics', the names of image datasets of "
+        "TensorFlow Datasets (such as 'mnist'; see tensorflow.org/datasets/catalog), the path of a folder of images, "
+        "of an image, or of an .npy, .npz or .csv file, and numpy arrays."
     )
 
 

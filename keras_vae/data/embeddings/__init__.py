@@ -1,0 +1,1 @@
+"""Vectors that stand for things: a data set of them that is made here."""
