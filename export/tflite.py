@@ -18,6 +18,7 @@ import tensorflow as tf
 
 from keras_vae import files, internals
 from keras_vae.arguments import check_choice
+from keras_vae.distributions import mixtures
 from keras_vae.export import calibration as typical
 from keras_vae.export import metadata, publish
 from keras_vae.export.errors import ExportError, TargetError
@@ -223,7 +224,7 @@ class _Device:
                     functions["sample"] = _Function(of, _resizable(signature.function), signature.inputs)
                 for rows in battery.BATCHES:
                     fixed = {key: _of_rows(spec, rows) for key, spec in signature.inputs.items()}
-                    functions[f"{of}_{rows}"] = _Function(of, _fixed(signature.function), fixed)
+                    functions[f"{of}_{rows}"] = _Function(of, mixtures.in_float32(_fixed(signature.function)), fixed)
         return functions
 
     def halves(self) -> tuple[list[str], list[str]]:
