@@ -306,6 +306,8 @@ def test_scores_in_8_bits_tell_anomalies_as_well_and_others_are_left_out(vae, di
     assert 0 < found["AUROC, expected"] < 1 and abs(found["AUROC"] - found["AUROC, expected"]) <= 0.005
     (check,) = [check for check in report.checks if check.name.startswith("tells anomalies")]
     assert check.passed and f"AUROC {found['AUROC']:.4f}" in check.detail
+    (check,) = [check for check in report.checks if check.name.startswith("ranks alike")]
+    assert check.passed and found["rank correlation of the scores"] >= 0.99
     export.to_tflite(vae, tmp_path / "exact.tflite")
     again = export.verify(tmp_path / "model.tflite", against=tmp_path / "exact.tflite", examples=digits[:512])
     assert again.errors["score_64"]["AUROC, expected"] == pytest.approx(found["AUROC, expected"], abs=0.05)
