@@ -53,12 +53,10 @@ class DiagonalMixture(tfd.MixtureSameFamily):
 
 
 def _of_differences(components: tfd.MultivariateNormalDiag, x: tf.Tensor) -> tf.Tensor:
-    """log N(x; mu_m, diag(s_m^2)), [..., M] of x [..., L], with at most three axes in between as LiteRT prefers."""
+    """log N(x; mu_m, diag(s_m^2)), [..., M] of x [..., L], without a reshape: LiteRT errs around computed ones."""
     loc, scale = components.mean(), components.stddev()
-    z = tf.reshape(x, [-1, 1, loc.shape[-1]])
-    squares = tf.reduce_sum(tf.square((z - loc) / scale), axis=-1)
-    rest = tf.reduce_sum(tf.math.log(scale), axis=-1) + 0.5 * loc.shape[-1] * math.log(2.0 * math.pi)
-    return tf.reshape(-0.5 * squares - rest, tf.concat([tf.shape(x)[:-1], tf.shape(rest)], axis=0))
+    squares = tf.reduce_sum(tf.square((tf.expand_dims(x, -2) - loc) / scale), axis=-1)
+    return -0.5 * squares - tf.reduce_sum(tf.math.log(scale), axis=-1) - 0.5 * loc.shape[-1] * math.log(2.0 * math.pi)
 
 
 def mixture(logits: tf.Tensor, components: tfd.Distribution) -> tfd.Distribution:

@@ -386,6 +386,7 @@ def test_a_scale_that_builtin_ops_cannot_compute_is_left_to_the_saved_model(tmp_
     vae = export_models.make(posterior=posteriors.MultivariateNormalTriL(L))
     report = export.to_tflite(vae, tmp_path / "decoder.tflite")
     assert set(report.left_out) == {"score"} and any("encode: without scale" in note for note in report.notes)
+    assert "it takes a full matrix apart" in report.left_out["score"] and "SavedModel" in report.left_out["score"]
     served = fresh.run(report.path, [Call("encode_64", {"x": digits[:64]})]).results[0].outputs
     assert set(served) == {"loc"}
     np.testing.assert_allclose(served["loc"], vae.encode(digits[:64]).mean(), atol=1e-5)
