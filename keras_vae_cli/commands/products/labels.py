@@ -93,7 +93,7 @@ def _arrays(file: Path) -> Mapping[str, Any]:
     try:
         if suffix == ".csv":
             with file.open(newline="", encoding=tables.ENCODING) as stream:
-                header, *rows = [row for row in csv.reader(stream, _delimiter(stream)) if row] or [[]]
+                header, *rows = [row for row in csv.reader(stream, delimiter=_delimiter(stream)) if row] or [[]]
             if any(len(row) != len(header) for row in rows):
                 raise ConfigError(f"{file}: not every row has as many cells as the first, {len(header)}.")
             return {name.strip(): np.array([row[k].strip() for row in rows]) for k, name in enumerate(header)}
