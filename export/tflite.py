@@ -5,7 +5,6 @@ import dataclasses
 import hashlib
 import json
 import os
-import re
 import tempfile
 import warnings
 from collections.abc import Callable, Sequence
@@ -18,9 +17,10 @@ import tensorflow as tf
 
 from keras_vae import files, internals
 from keras_vae.arguments import check_choice
+from keras_vae.distributions import mixtures
 from keras_vae.export import calibration as typical
 from keras_vae.export import metadata, publish
-from keras_vae.export.errors import ExportError, TargetError
+from keras_vae.export.errors import ExportError, TargetError, lacking, of_matrices
 from keras_vae.export.proof import battery
 from keras_vae.export.proof.ranks import SIGNATURE, check_ranks
 from keras_vae.export.proof.report import FILE, Report, dump
@@ -34,9 +34,6 @@ from keras_vae.models.vae import VAE
 LARGEST_GUEST = 2**20
 ENCODER = ("auto", "inside", "beside", "none")
 _OF_IMAGES = ("encode", "encode_indices", "reconstruct", "score")
-# What the converter says of an operation, and those of matrices, which LiteRT does not have.
-_LACKING = re.compile(r"'tf\.(\w+)' op is neither")
-_OF_MATRICES = re.compile(r"Matrix(DiagPart|TriangularSolve|Solve|Inverse)|Cholesky|^Qr$|SelfAdjointEig|^Svd$")
 _ALWAYS = ("serving_default", "decode", "sample")
 
 
@@ -168,9 +165,7 @@ class _Device:
                     self._leave_out(function.of, error)
 
     def _leave_out(self, of: str, reason: Exception | str) -> None:
-        lacking = sorted(set(_LACKING.findall(str(reason))))
-        if lacking:
-            reason = f"builtin ops have no {', '.join(lacking)}"
+        reason = lacking(reason) or reason
         asked = of == "encode" and self._encoder in ("inside", "beside")
         if of in _ALWAYS or asked:
             what = "decoder's mean" if of in _ALWAYS else f"signature {of}"
@@ -186,7 +181,7 @@ class _Device:
             graph = trace(encode.function, encode.inputs).graph
         except Exception:  # the reason is found again where the functions are traced
             return []
-        names = sorted({op.type for op in graph.get_operations() if _OF_MATRICES.search(op.type)})
+        names = of_matrices(op.type for op in graph.get_operations())
         if not names or "scale" not in graph.structured_outputs:
             return []
 
@@ -223,7 +218,7 @@ class _Device:
                     functions["sample"] = _Function(of, _resizable(signature.function), signature.inputs)
                 for rows in battery.BATCHES:
                     fixed = {key: _of_rows(spec, rows) for key, spec in signature.inputs.items()}
-                    functions[f"{of}_{rows}"] = _Function(of, _fixed(signature.function), fixed)
+                    functions[f"{of}_{rows}"] = _Function(of, mixtures.in_float32(_fixed(signature.function)), fixed)
         return functions
 
     def halves(self) -> tuple[list[str], list[str]]:

@@ -222,6 +222,7 @@ def score(
     seed: Annotated[int, Whole] = 0,
     quantile: float = 0.01,
     normal: Annotated[list[str] | None, Many] = None,
+    labels: str | None = None,
     condition: Annotated[list[str] | None, Condition] = None,
     force: Annotated[bool, Flag] = False,
 ) -> None:
@@ -239,8 +240,9 @@ def score(
         .csv with a row for each example: name, score, rank (the share of held-out examples that score lower) and normal
         (1 or 0); .npz, the same as arrays; .npy, the scores alone; .png, a picture of them with the lowest.
     kind
-        What is asked of an example; the page on anomalies says which is for what. Default: elbo, and of a plain
-        autoencoder reconstruction.
+        What is asked of an example. Default: elbo, and of a plain autoencoder reconstruction. Likelihoods (elbo,
+        log_prob, reconstruction) call what is simpler than the normal data normal, such as a blank picture: against
+        that, complexity (of pictures) or typicality. The page on anomalies says which is for what.
     samples
         Draws for each example.
     seed
@@ -250,6 +252,10 @@ def score(
     normal
         Where the data have labels or class folders: the classes that are normal. How well the scores tell all others
         from them is printed, as AUROC and AUPRC with 95% intervals.
+    labels
+        Where they are, if not beside the data: the column of a .csv or the array of an .npz file of the data, or a
+        file (.csv with a column label or a single one, .npy, .npz, or .txt with a line each) in the order of the data.
+        Without --normal, 0, normal, false and no are normal, and 1, anomaly, anomalous, abnormal, true and yes are not.
     condition
         Of a conditional model: what all of the data are. Default: the class folders or labels of the data.
     force
@@ -264,7 +270,7 @@ def score(
     start()
     from keras_vae_cli.commands.products import scores
 
-    options = {"quantile": quantile, "normal": normal, "condition": condition, "force": force}
+    options = {"quantile": quantile, "normal": normal, "labels": labels, "condition": condition, "force": force}
     hand_over(scores.score, run, data or [], output, kind, samples, seed, **options)
 
 

@@ -57,6 +57,30 @@ def test_scores_ranks_and_verdicts_of_pictures_in_class_folders(digits_run, fold
     assert code != 0 and "--force" in err
 
 
+@pytest.mark.parametrize(
+    ("name", "normal", "words"),
+    [
+        ("labels.csv", (), "6 anomalies among 6 normal examples"),
+        ("labels.csv", ("--normal", "1"), "6 anomalies among 6 normal examples"),
+        ("labels.txt", (), "6 anomalies among 6 normal examples"),
+        ("short.txt", (), "there are 3 labels, and 12 examples"),
+        ("words.txt", (), "say with --normal which of the classes are normal: cat, dog"),
+        ("kind", (), "no such file, nor such a column"),
+    ],
+)
+def test_labels_of_a_file_of_their_own(digits_run, folder, tmp_path, ended, monkeypatch, name, normal, words):
+    (tmp_path / "labels.csv").write_text("name;label\n" + "".join(f"{k};{int(k >= 6)}\n" for k in range(12)))
+    (tmp_path / "labels.txt").write_text("normal\n" * 6 + "anomaly\n" * 6)
+    (tmp_path / "short.txt").write_text("0\n0\n1\n")
+    (tmp_path / "words.txt").write_text("cat\n" * 6 + "dog\n" * 6)
+    monkeypatch.chdir(tmp_path)
+    code, out, err = ended("score", digits_run, folder, "-o", "scores.csv", "--labels", name, *normal)
+    assert (code == 0) == ("among" in words) and words in " ".join((out + err).split())
+    if code == 0:
+        assert "AUPRC" in out and "--kind complexity or --kind typicality" in " ".join(out.split())
+        assert [row["label"] for row in rows_of(tmp_path / "scores.csv")][::6] in (["0", "1"], ["normal", "anomaly"])
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", ["log_prob", "reconstruction", "kl", "typicality", "complexity"])
 def test_every_kind_and_other_draws(digits_run, folder, tmp_path, ended, kind):

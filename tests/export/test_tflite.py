@@ -306,6 +306,8 @@ def test_scores_in_8_bits_tell_anomalies_as_well_and_others_are_left_out(vae, di
     assert 0 < found["AUROC, expected"] < 1 and abs(found["AUROC"] - found["AUROC, expected"]) <= 0.005
     (check,) = [check for check in report.checks if check.name.startswith("tells anomalies")]
     assert check.passed and f"AUROC {found['AUROC']:.4f}" in check.detail
+    (check,) = [check for check in report.checks if check.name.startswith("ranks alike")]
+    assert check.passed and found["rank correlation of the scores"] >= 0.99
     export.to_tflite(vae, tmp_path / "exact.tflite")
     again = export.verify(tmp_path / "model.tflite", against=tmp_path / "exact.tflite", examples=digits[:512])
     assert again.errors["score_64"]["AUROC, expected"] == pytest.approx(found["AUROC, expected"], abs=0.05)
@@ -369,10 +371,22 @@ def test_examples_that_do_not_fit_are_refused(vae, digits, tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("kind", ["vamp", "mixture"])
+def test_scores_under_a_prior_of_many_gaussians_are_of_builtin_ops(tmp_path, digits, kind):
+    prior = priors.VampPrior(L, num_pseudo_inputs=50) if kind == "vamp" else priors.NormalMixture(L, num_components=50)
+    vae = export_models.trained(digits, prior=prior, epochs=1)
+    report = export.to_tflite(vae, tmp_path / "model.tflite")
+    assert not report.left_out and {*both("score")} <= set(report.errors)
+    found = fresh.run(report.path, [Call("score_64", {"x": digits[:64]})]).results[0].outputs["score"]
+    np.testing.assert_allclose(found, evaluation.scores(vae, digits[:64]), rtol=1e-3)
+
+
+@pytest.mark.slow
 def test_a_scale_that_builtin_ops_cannot_compute_is_left_to_the_saved_model(tmp_path, digits):
     vae = export_models.make(posterior=posteriors.MultivariateNormalTriL(L))
     report = export.to_tflite(vae, tmp_path / "decoder.tflite")
     assert set(report.left_out) == {"score"} and any("encode: without scale" in note for note in report.notes)
+    assert "it takes a full matrix apart" in report.left_out["score"] and "SavedModel" in report.left_out["score"]
     served = fresh.run(report.path, [Call("encode_64", {"x": digits[:64]})]).results[0].outputs
     assert set(served) == {"loc"}
     np.testing.assert_allclose(served["loc"], vae.encode(digits[:64]).mean(), atol=1e-5)

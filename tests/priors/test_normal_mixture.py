@@ -10,6 +10,7 @@ from tensorflow_probability import distributions as tfd
 
 import keras_vae as kv
 from keras_vae import likelihoods, networks, objectives, posteriors, priors
+from keras_vae.distributions.mixtures import in_float32, mixture
 from keras_vae.terms import latent_group
 
 
@@ -136,3 +137,16 @@ def test_the_sampled_kl_lies_below_the_closed_form_of_vade(spread, gap):
     vade = np.sum(responsible * (each + np.log(np.maximum(responsible, 1e-30) / weights)))
     assert group.kl[0] - 0.005 < best <= vade + 1e-5
     assert vade - group.kl[0] < gap
+
+
+@pytest.mark.parametrize("scale", [1e-3, 0.1, 1.0])
+def test_the_density_in_float32_is_that_in_float64(scale):
+    """Also where the products of the fast formula would cancel: narrow components far from zero."""
+    random = np.random.default_rng(0)
+    loc = random.normal(size=(20, 8)).astype("float32") * 5
+    q = tfd.MultivariateNormalDiag(tf.constant(loc), tf.fill([20, 8], np.float32(scale)))
+    p = mixture(tf.constant(random.normal(size=20).astype("float32")), q)
+    z = (loc[random.integers(20, size=(3, 40))] + scale * random.normal(size=(3, 40, 8))).astype("float32")
+    expected = p.log_prob(z)
+    np.testing.assert_allclose(in_float32(p.log_prob)(z), expected, rtol=1e-4, atol=1e-4)
+    np.testing.assert_array_equal(p.log_prob(z), expected)

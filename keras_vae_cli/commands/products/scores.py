@@ -2,14 +2,13 @@
 
 import time
 from collections.abc import Mapping, Sequence
-from pathlib import Path, PurePath
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from rich.console import Console
 
 from keras_vae import data, evaluation, files, pictures
-from keras_vae.data.readers import array_files, tables
 from keras_vae.evaluation.normality.held_out import HeldOut
 from keras_vae.evaluation.normality.kinds import (
     COMPLEXITY,
@@ -23,7 +22,8 @@ from keras_vae.evaluation.normality.kinds import (
 from keras_vae.evaluation.normality.terms import ELBO, LOG_PROB, RECONSTRUCTION
 from keras_vae.models.vae import VAE
 from keras_vae_cli.commands import run_folder
-from keras_vae_cli.commands.products.given import Given, read_given
+from keras_vae_cli.commands.products.given import read_given
+from keras_vae_cli.commands.products.labels import labels_of, normal_classes
 from keras_vae_cli.commands.products.opened import Opened, open_model
 from keras_vae_cli.commands.products.written import write_arrays, write_picture
 from keras_vae_cli.commands.progress import counted
@@ -33,6 +33,7 @@ from keras_vae_cli.errors import ConfigError
 HELD_OUT, SECONDS, BLOCK = 1000, 20.0, 100
 # In RUN/report.json.
 SECTION = "scores"
+LIKELIHOODS = (ELBO, LOG_PROB, RECONSTRUCTION)
 # In a picture.
 LOWEST = 16
 
@@ -75,6 +76,7 @@ def score(
     seed: int = 0,
     quantile: float = 0.01,
     normal: Sequence[str] | None = None,
+    labels: str | None = None,
     condition: Sequence[str] | None = None,
     force: bool = False,
 ) -> None:
@@ -89,6 +91,7 @@ def score(
         seed: of the draws.
         quantile: share of held-out examples below the threshold.
         normal: names of the classes that are normal.
+        labels: a file of them, or a column or array of the data's own.
         condition: as it was typed.
         force: whether a file that is there gives way.
 
@@ -103,9 +106,9 @@ def score(
         kind = ELBO if ELBO in kinds else RECONSTRUCTION
     refuse_kind(vae, kind)
     given = read_given(opened, paths, condition, np.random.default_rng(seed))
-    labels = None if normal is None else _labels(given, paths)
-    if normal is not None:
-        _check_classes(normal, labels)
+    of_examples = None if normal is None and labels is None else labels_of(given.names, len(given), paths, labels)
+    if of_examples is not None:
+        normal = normal_classes(normal, of_examples)
     held_out = _held_out(opened, num_samples, seed)
     mean = _typical_mean(opened, held_out) if kind == TYPICALITY else None
     is_picture, kept = output.suffix.lower() == ".png", []
@@ -128,7 +131,7 @@ def score(
         write_picture(output, figure, force)
     else:
         names = np.array([str(k) for k in range(len(given))] if given.names is None else given.names)
-        columns = {"scores": found, "names": names, "ranks": ranks, "normal": is_normal, "labels": labels}
+        columns = {"scores": found, "names": names, "ranks": ranks, "normal": is_normal, "labels": of_examples}
         write_arrays(output, columns, force)
     console.print(f"{output}: {kind} of {len(given):,} of {given.source}, in nats: the higher, the more normal.")
     if is_normal is not None and own is not None:
@@ -137,37 +140,16 @@ def score(
             f"{below:,} score below {limit:.6g}, which {quantile:.2%} of {own.num_examples:,} held-out examples do: "
             "they are not normal."
         )
-    if normal is not None and labels is not None:
-        good = np.isin(labels, list(normal))
+    if normal is not None and of_examples is not None:
+        good = np.isin(of_examples, list(normal))
         console.print(str(evaluation.detection(found[good], found[~good])))
-
-
-def _labels(given: Given, paths: Sequence[str]) -> np.ndarray:
-    """The name of the class of each example: its folder, or the label beside it."""
-    if given.names is not None:
-        return np.array([PurePath(name).parent.name for name in given.names])
-    path = Path(paths[0]).expanduser() if len(paths) == 1 else Path()
-    found: Mapping[str, np.ndarray] = {}
-    if path.suffix.lower() == ".csv":
-        found = tables.read_table(path, missing=True)
-    elif path.suffix.lower() == ".npz":
-        found = array_files.read_arrays(path, labels=True)
-    keys = [key for key in array_files.LABEL_KEYS["train"] if key in found]
-    if not keys or len(found[keys[0]]) != len(given):
-        raise ConfigError(
-            "--normal needs labels: class folders of images, a column label in a .csv file, or an array labels in a "
-            ".npz file."
+    if kind in LIKELIHOODS:
+        console.print(
+            f"By {kind} what is simpler than the normal data, such as a blank picture, may score too high. Against "
+            f"that: {' or '.join(f'--kind {other}' for other in (COMPLEXITY, TYPICALITY) if other in kinds)}."
+            if COMPLEXITY in kinds or TYPICALITY in kinds
+            else f"By {kind} what is simpler than the normal data may score too high."
         )
-    return np.asarray(found[keys[0]]).reshape(len(given)).astype(str)
-
-
-def _check_classes(normal: Sequence[str], labels: Any) -> None:
-    classes = sorted(set(labels))
-    unknown = [name for name in normal if name not in classes]
-    if unknown:
-        raise ConfigError(f"--normal {unknown[0]}: the classes of the data are {', '.join(classes)}.")
-    if set(normal) == set(classes):
-        raise ConfigError("--normal: all of the data are of these classes, so that there is nothing to tell from them.")
 
 
 def _held_out(opened: Opened, num_samples: int, seed: int) -> dict[str, HeldOut] | None:
