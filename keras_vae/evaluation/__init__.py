@@ -1,6 +1,5 @@
 """How good a trained model is, in honest units: nats and bits per dimension, each with its error.
 
-evaluation.log_likelihood(vae, test, num_samples=5000)      # importance-weighted log p(x)
 evaluation.evaluate(vae, test, train)                       # everything, JSON-ready
 evaluation.scores(vae, test, kind="elbo")                   # how normal each example is
 """
@@ -8,7 +7,7 @@ evaluation.scores(vae, test, kind="elbo")                   # how normal each ex
 from keras_vae.evaluation.annealing import AnnealedEstimate, annealed_importance_sampling
 from keras_vae.evaluation.diagnosis import Finding, diagnose
 from keras_vae.evaluation.downstream import CodeClassifier, CodeDensity, augment, fine_tune, self_train
-from keras_vae.evaluation.identifiers.tuples import SemanticIDs, semantic_ids
+from keras_vae.evaluation.identifiers.tuples import semantic_ids
 from keras_vae.evaluation.importance import LogLikelihood, log_likelihood
 from keras_vae.evaluation.normality.auroc import Detection, detection
 from keras_vae.evaluation.normality.held_out import HeldOut, threshold
@@ -34,7 +33,6 @@ __all__ = [
     "LogLikelihood",
     "PrecisionRecall",
     "Probe",
-    "SemanticIDs",
     "TwoSampleTest",
     "annealed_importance_sampling",
     "augment",

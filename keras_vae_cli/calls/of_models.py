@@ -268,7 +268,7 @@ def score(
     if normal is not None and not normal:
         raise ConfigError("--normal takes names of classes, such as --normal good, and was given none.")
     start()
-    from keras_vae_cli.commands.products import scores
+    from keras_vae_cli.commands.judgements import scores
 
     options = {"quantile": quantile, "normal": normal, "labels": labels, "condition": condition, "force": force}
     hand_over(scores.score, run, data or [], output, kind, samples, seed, **options)

@@ -21,8 +21,8 @@ from keras_vae_cli import own_parts
 from keras_vae_cli.commands import history, run_data
 from keras_vae_cli.commands.build import read
 from keras_vae_cli.commands.export import FORMATS, export_run
+from keras_vae_cli.commands.judgements import judged
 from keras_vae_cli.commands.page import PAGE, write_page
-from keras_vae_cli.commands.products import judged
 from keras_vae_cli.commands.provenance import in_a_line, provenance
 from keras_vae_cli.commands.run_data import open_data
 from keras_vae_cli.errors import ConfigError

@@ -30,9 +30,10 @@ from keras_vae.training.replicas import follow_chief, from_chief, is_chief
 from keras_vae.training.steps_per_call import largest_divisor
 from keras_vae_cli import own_parts
 from keras_vae_cli.commands import build, history, run_data, run_folder, workers
+from keras_vae_cli.commands.judgements import scores
 from keras_vae_cli.commands.learned import learned
 from keras_vae_cli.commands.page import PAGE, write_page
-from keras_vae_cli.commands.products import explorer, scores
+from keras_vae_cli.commands.products import explorer
 from keras_vae_cli.commands.progress import TrainingProgress
 from keras_vae_cli.commands.provenance import device_in_a_line, in_a_line, provenance
 from keras_vae_cli.errors import ConfigError

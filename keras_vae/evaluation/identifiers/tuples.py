@@ -93,8 +93,8 @@ class SemanticIDs:
         )
 
 
-def refuse_ids(vae: VAE) -> None:
-    """See that an example has codes.
+def codes_of(vae: VAE) -> int:
+    """S, how many codes there are.
 
     Raises:
         ValueError: naming the posterior.
@@ -105,6 +105,7 @@ def refuse_ids(vae: VAE) -> None:
             f"{type(posterior).__name__} has no codes with indices, of which identifiers are made: train a model with "
             "posteriors.Residual(posteriors.VectorQuantized(...), num_stages=3), such as the config semantic_ids."
         )
+    return posterior.num_codes
 
 
 def semantic_ids(vae: VAE, data: Any) -> SemanticIDs:
@@ -117,11 +118,11 @@ def semantic_ids(vae: VAE, data: Any) -> SemanticIDs:
     Raises:
         ValueError: for a posterior without codes, no data, and data outside of the likelihood's support.
     """
-    refuse_ids(vae)
+    num_codes = codes_of(vae)
     found = [digits(vae, x, given(vae, y)) for x, y in checked_batches(vae, data)]
     if not sum(map(len, found)):
         raise ValueError("There are no data to encode.")
-    return SemanticIDs(np.concatenate(found), vae.encoder.posterior.num_codes)
+    return SemanticIDs(np.concatenate(found), num_codes)
 
 
 def digits(vae: VAE, x: Any, condition: Any) -> np.ndarray:

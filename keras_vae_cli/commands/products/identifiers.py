@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from keras_vae import files
-from keras_vae.evaluation.identifiers.tuples import SemanticIDs, digits, refuse_ids
+from keras_vae.evaluation.identifiers.tuples import SemanticIDs, codes_of, digits
 from keras_vae_cli.commands.products.given import read_given
 from keras_vae_cli.commands.products.opened import open_model
 from keras_vae_cli.commands.products.written import write_arrays
@@ -39,7 +39,7 @@ def ids(
     opened = open_model(run)
     vae, console = opened.vae, opened.console
     try:
-        refuse_ids(vae)
+        num_codes = codes_of(vae)
     except ValueError as error:
         raise ConfigError(str(error)) from None
     given = read_given(opened, paths, condition)
@@ -48,7 +48,7 @@ def ids(
         for x, c in given.batches():
             parts.append(digits(vae, x, c))
             move(len(x))
-    found = SemanticIDs(np.concatenate(parts), vae.encoder.posterior.num_codes)
+    found = SemanticIDs(np.concatenate(parts), num_codes)
     table = found.distinct() if distinct else found.digits
     names = None if given.names is None else np.array(given.names)
     columns = {f"digit_{k + 1}": column for k, column in enumerate(table.T)}

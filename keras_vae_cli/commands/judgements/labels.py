@@ -35,7 +35,7 @@ def labels_of(names: Sequence[str] | None, count: int, paths: Sequence[str], giv
         return found
     if names is not None:
         return np.array([PurePath(name).parent.name for name in names])
-    arrays = _arrays(Path(paths[0]).expanduser()) if len(paths) == 1 else {}
+    arrays = _beside(paths)
     keys = [key for key in USUAL if key in arrays]
     if not keys or len(arrays[keys[0]]) != count:
         raise ConfigError(
@@ -67,8 +67,15 @@ def normal_classes(normal: Sequence[str] | None, labels: np.ndarray) -> list[str
     return list(normal)
 
 
+def _beside(paths: Sequence[str]) -> Mapping[str, Any]:
+    """What a file of data has beside the data."""
+    path = Path(paths[0]).expanduser() if len(paths) == 1 else Path()
+    # An .npy file has the data alone.
+    return _arrays(path) if path.suffix.lower() in (".csv", ".npz") else {}
+
+
 def _in_data(paths: Sequence[str], key: str) -> np.ndarray:
-    arrays = _arrays(Path(paths[0]).expanduser()) if len(paths) == 1 else {}
+    arrays = _beside(paths)
     if key not in arrays:
         there = f": it has {', '.join(map(str, arrays))}" if arrays else ""
         raise ConfigError(f"--labels {key}: there is no such file, nor such a column or array in the data{there}.")

@@ -22,8 +22,8 @@ from keras_vae.evaluation.normality.kinds import (
 from keras_vae.evaluation.normality.terms import ELBO, LOG_PROB, RECONSTRUCTION
 from keras_vae.models.vae import VAE
 from keras_vae_cli.commands import run_folder
+from keras_vae_cli.commands.judgements.labels import labels_of, normal_classes
 from keras_vae_cli.commands.products.given import read_given
-from keras_vae_cli.commands.products.labels import labels_of, normal_classes
 from keras_vae_cli.commands.products.opened import Opened, open_model
 from keras_vae_cli.commands.products.written import write_arrays, write_picture
 from keras_vae_cli.commands.progress import counted
