@@ -1,7 +1,7 @@
 """Identifiers of embeddings beside residual k-means: `python benchmarks/semantic_ids.py RUN...`.
 
-For each run of the config semantic_ids, and for scikit-learn's k-means of the vectors, then of what it left over, and so
-on, with as many stages of as many codes:
+For each run of the config semantic_ids, and for scikit-learn's k-means of the vectors, then of what it left over, and
+so on, with as many stages of as many codes:
 
 - the collision rate and the entropies of the digits, of training and of test rows;
 - the error: root mean square of the rows less what is decoded of their identifiers, over their deviation;
@@ -68,9 +68,15 @@ def row(name: str, code: Coder, train: np.ndarray, test: np.ndarray) -> str:
     _, of_topics = topics.make(topics.TEST, 1)
     is_topics = np.array_equal(test, topics.make(topics.TEST, 1)[0])
     told = homogeneity_score(of_topics[:, 0], ids.digits[:, 0]) if is_topics else float("nan")
-    entropies = ", ".join(f"{value:.2f}" for value in of_train.entropies)
-    collisions = f"{of_train.collision_rate:.1%} | {ids.collision_rate:.1%}"
-    return f"| {name} | {collisions} | {entropies} | {min(of_train.usage):.1%} | {error:.3f} | {cosines[0]:.2f}, {cosines[1]:.2f}, {cosines[2]:.2f} | {told:.2f} |"
+    cells = [
+        *(f"{each.collision_rate:.1%}" for each in (of_train, ids)),
+        ", ".join(f"{value:.2f}" for value in of_train.entropies),
+        f"{min(of_train.usage):.1%}",
+        f"{error:.3f}",
+        ", ".join(f"{value:.2f}" for value in cosines),
+        f"{told:.2f}",
+    ]
+    return f"| {name} | {' | '.join(cells)} |"
 
 
 def main() -> None:
