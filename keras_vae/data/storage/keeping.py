@@ -35,7 +35,7 @@ class Keeping:
     Attributes:
         memory: "ram" or "disk"; "auto" for the disk where an array would take more than half of the free memory.
         folder: on the disk.
-        most: bytes of one array in memory, as long as the disk has room, where memory is "auto"; None for no such limit.
+        most: with "auto", bytes of one array that stay in memory where the disk has room for more; None for any.
         kept: bytes on the disk that are there because memory is short.
         free: bytes of memory that were free then.
     """

@@ -160,7 +160,7 @@ def _source(opened: Opened, paths: Sequence[str], options: dict[str, Any], label
     white = run_data.white_level(opened.run) if opened.settings is not None else None
     if white and options.get("value_range") is None and all(x.ndim > 2 and x.dtype.kind in "ui" for x in images):
         # Few rows may lack the level that is white in all.
-        is_inside = all(0 not in x.shape and 0 <= ends(x)[0] and ends(x)[1] <= white for x in images)
+        is_inside = all(0 not in x.shape and ends(x)[0] >= 0 and ends(x)[1] <= white for x in images)
         options["value_range"] = (0, white) if is_inside else None
     return named
 
