@@ -166,7 +166,7 @@ def scores(
     axes.legend(fontsize=FONT, frameon=False)
     for place, index in enumerate(order):
         tile = figure.add_subplot(grid[1 + place // columns, place % columns])
-        tile.imshow(as_rgb(np.asarray(examples)[index][np.newaxis, np.newaxis], (0.0, 1.0))[0, 0])
+        tile.imshow(as_rgb(np.asarray(examples[index])[np.newaxis, np.newaxis], (0.0, 1.0))[0, 0])
         tile.set_axis_off()
         name = "" if names is None else f"\n{named([Path(names[index]).name])[0]}"
         tile.set_title(f"{given[index]:.1f}{name}", fontsize=FONT - 2, parse_math=False)

@@ -10,6 +10,7 @@ import numpy as np
 import PIL.Image
 
 from keras_vae import files
+from keras_vae.data.storage.on_disk import is_on_disk
 
 
 def write_images(
@@ -72,9 +73,10 @@ def paths(images: Any, folder: str | os.PathLike[str], names: Sequence[str] | No
     return [Path(folder) / name for name in _inside(len(_checked(images, names)), names)]
 
 
-def _checked(images: Any, names: Sequence[str] | None) -> np.ndarray:
-    images = np.asarray(images)
-    images = images[..., np.newaxis] if images.ndim == 3 else images
+def _checked(images: Any, names: Sequence[str] | None) -> Any:
+    if not is_on_disk(images):
+        images = np.asarray(images)
+        images = images[..., np.newaxis] if images.ndim == 3 else images
     if images.ndim != 4 or images.shape[-1] not in (1, 3):
         raise ValueError(f"PNG files hold images [N, H, W, C] with C = 1 or 3, not an array of shape {images.shape}.")
     if names is not None and len(names) != len(images):

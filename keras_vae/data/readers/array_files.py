@@ -53,17 +53,19 @@ def load_arrays(
     missing: bool = False,
     series: bool = False,
 ) -> Source:
-    """Copies of the user's arrays: of images alone, or named like the members of an .npz file."""
+    """Copies of the user's arrays: of images alone, or named like the members of an .npz file. Those on disk, as
+    `read_arrays` gives them, are read where they are.
+    """
     named = arrays if isinstance(arrays, Mapping) else {"images": arrays}
     try:
-        named = {key: np.asarray(array) for key, array in named.items()}
+        named = {key: array if is_on_disk(array) else np.asarray(array) for key, array in named.items()}
     except ValueError as error:  # of lists of lists
         raise ValueError(f"Lists of different lengths are no array: fill them up to one length. {error}") from error
 
     def copied(key: str) -> Any:
         array = named[key]
-        if array.dtype.hasobject:
-            return array  # refused by the checks
+        if array.dtype.hasobject or is_on_disk(array):
+            return array  # the former is refused by the checks
         copy = _kept(array.shape)(array.shape, array.dtype, f"array {key!r}")
         if is_on_disk(copy):
             return fill(copy, array, lambda part: part)

@@ -35,12 +35,14 @@ class Keeping:
     Attributes:
         memory: "ram" or "disk"; "auto" for the disk where an array would take more than half of the free memory.
         folder: on the disk.
+        most: with "auto", bytes of one array that stay in memory where the disk has room for more; None for any.
         kept: bytes on the disk that are there because memory is short.
         free: bytes of memory that were free then.
     """
 
     memory: Memory = "ram"
     folder: Path | None = None
+    most: int | None = None
     kept: int = 0
     free: int = 0
 
@@ -48,6 +50,8 @@ class Keeping:
         """Whether so many bytes go to the disk."""
         if self.memory != "auto":
             return self.memory == "disk"
+        if self.most is not None and self.most < size <= shutil.disk_usage(self.place).free - RESERVE:
+            return True
         available = available_memory()
         if available is None or size <= available * SHARE:
             return False
@@ -81,7 +85,7 @@ def cache_folder() -> Path:
 
 
 @contextlib.contextmanager
-def keeping(memory: Memory, folder: str | os.PathLike[str] | None = None) -> Iterator[Keeping]:
+def keeping(memory: Memory, folder: str | os.PathLike[str] | None = None, most: int | None = None) -> Iterator[Keeping]:
     """Arrays that `empty` makes inside of the context are kept in this way; an outer context goes before an inner one.
 
     At the end a warning says what is on the disk because memory is short.
@@ -90,7 +94,7 @@ def keeping(memory: Memory, folder: str | os.PathLike[str] | None = None) -> Ite
     if outer is not None:
         yield outer
         return
-    chosen = Keeping(memory, None if folder is None else Path(folder).expanduser())
+    chosen = Keeping(memory, None if folder is None else Path(folder).expanduser(), most)
     token = _current.set(chosen)
     try:
         yield chosen

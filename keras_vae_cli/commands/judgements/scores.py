@@ -23,6 +23,7 @@ from keras_vae.evaluation.normality.terms import ELBO, LOG_PROB, RECONSTRUCTION
 from keras_vae.models.vae import VAE
 from keras_vae_cli.commands import run_folder
 from keras_vae_cli.commands.judgements.labels import labels_of, normal_classes
+from keras_vae_cli.commands.products.gathered import gathered
 from keras_vae_cli.commands.products.given import read_given
 from keras_vae_cli.commands.products.opened import Opened, open_model
 from keras_vae_cli.commands.products.written import write_arrays, write_picture
@@ -111,28 +112,26 @@ def score(
         normal = normal_classes(normal, of_examples)
     held_out = _held_out(opened, num_samples, seed)
     mean = _typical_mean(opened, held_out) if kind == TYPICALITY else None
-    is_picture, kept = output.suffix.lower() == ".png", []
-    parts: list[dict[str, np.ndarray]] = []
-    with counted(console, "scoring", len(given)) as move:
-        for x, c in given.batches():
-            parts.append(all_scores(vae, x if c is None else (x, c), num_samples, seed, kind == COMPLEXITY))
-            kept += [x] * is_picture
-            move(len(x))
-    values = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
-    if mean is not None:
-        values[TYPICALITY] = typical(values[LOG_PROB], mean)
-    found = values[kind]
-    own = None if held_out is None else held_out.get(kind)
-    limit = None if own is None else own.threshold(quantile)
-    ranks = None if own is None else own.ranks(found)
-    is_normal = None if limit is None else (found >= limit).astype(int)
-    if is_picture:
-        figure = pictures.scores(found, own, np.concatenate(kept), limit, kind, given.names, n=LOWEST)
-        write_picture(output, figure, force)
-    else:
-        names = np.array([str(k) for k in range(len(given))] if given.names is None else given.names)
-        columns = {"scores": found, "names": names, "ranks": ranks, "normal": is_normal, "labels": of_examples}
-        write_arrays(output, columns, force)
+    is_picture, scored = output.suffix.lower() == ".png", LOG_PROB if mean is not None else kind
+    with gathered(len(given), output.parent) as made:
+        with counted(console, "scoring", len(given)) as move:
+            for x, c in given.batches():
+                batch = x if c is None else (x, c)
+                made.add(scores=all_scores(vae, batch, num_samples, seed, kind == COMPLEXITY)[scored])
+                made.add(examples=x if is_picture else None)
+                move(len(x))
+        found = made["scores"] if mean is None else typical(made["scores"], mean)
+        own = None if held_out is None else held_out.get(kind)
+        limit = None if own is None else own.threshold(quantile)
+        ranks = None if own is None else own.ranks(found)
+        is_normal = None if limit is None else (found >= limit).astype(int)
+        if is_picture:
+            figure = pictures.scores(found, own, made["examples"], limit, kind, given.names, n=LOWEST)
+            write_picture(output, figure, force)
+        else:
+            names = np.array([str(k) for k in range(len(given))] if given.names is None else given.names)
+            columns = {"scores": found, "names": names, "ranks": ranks, "normal": is_normal, "labels": of_examples}
+            write_arrays(output, columns, force)
     console.print(f"{output}: {kind} of {len(given):,} of {given.source}, in nats: the higher, the more normal.")
     if is_normal is not None and own is not None:
         below = len(found) - int(is_normal.sum())

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from keras_vae import files, seeds
+from keras_vae_cli.commands.products.gathered import gathered
 from keras_vae_cli.commands.products.given import read_given
 from keras_vae_cli.commands.products.opened import open_model
 from keras_vae_cli.commands.products.written import write_arrays
@@ -38,25 +39,23 @@ def encode(
     opened = open_model(run)
     vae, console = opened.vae, opened.console
     given = read_given(opened, paths, condition)
-    found: dict[str, list[np.ndarray]] = {"means": [], "deviations": [], "indices": []}
-    is_estimated = False
-    with counted(console, "encoding", len(given)) as move:
-        # Codes of some models are looked for in all examples together.
-        for x, c in given.batches(len(given) if vae.encodes_as_a_whole else None):
-            q = vae.encode(x, c)
-            found["means"].append(np.asarray(vae.encoder.posterior.point(q)))
-            deviation, is_estimated = _deviation(q)
-            found["deviations"].append(deviation)
-            if hasattr(q, "indices"):
-                found["indices"].append(np.asarray(q.indices))
-            move(len(x))
-    arrays = {name: np.concatenate(parts) if parts else None for name, parts in found.items()}
     names = None if given.names is None else np.array(given.names)
-    first = arrays.pop("means")
-    write_arrays(output, {"means": first, "names": names, **arrays}, force)
+    is_estimated = False
+    with gathered(len(given), output.parent) as found:
+        with counted(console, "encoding", len(given)) as move:
+            # Codes of some models are looked for in all examples together.
+            for x, c in given.batches(len(given) if vae.encodes_as_a_whole else None):
+                q = vae.encode(x, c)
+                deviation, is_estimated = _deviation(q)
+                found.add(
+                    means=vae.encoder.posterior.point(q), deviations=deviation, indices=getattr(q, "indices", None)
+                )
+                move(len(x))
+        size = found["means"].shape[1]
+        arrays = {"names": names, "deviations": found["deviations"], "indices": found.get("indices")}
+        write_arrays(output, {"means": found["means"], **arrays}, force)
     if is_estimated:
         console.print(f"The deviations are those of {DRAWS} draws: {type(vae.encoder.posterior).__name__} knows none.")
-    size = 0 if first is None else first.shape[1]
     console.print(f"{len(given):,} codes of {size} dimensions in {output}, of {given.source}.")
 
 

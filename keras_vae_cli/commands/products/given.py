@@ -9,12 +9,16 @@ import numpy as np
 
 from keras_vae import data
 from keras_vae.data.readers import array_files, tables
+from keras_vae.data.storage.keeping import empty, in_gigabytes, keeping
+from keras_vae.data.storage.on_disk import ends, fill, is_on_disk, parts
 from keras_vae_cli.commands import run_data, run_folder
 from keras_vae_cli.commands.products.opened import Opened, typed_condition, with_channels
 from keras_vae_cli.errors import ConfigError
 
 # Examples in a batch at most, and values in it.
 MOST, VALUES = 256, 2**22
+# Bytes of one array that is read whole; of larger ones each batch is read when its turn comes.
+IN_MEMORY = 2**28
 SHOWN = 3
 
 
@@ -22,7 +26,7 @@ class Given(NamedTuple):
     """Examples for a model.
 
     Attributes:
-        examples: in memory, with conditions if the model has any.
+        examples: in memory, or on disk if they are large, with conditions if the model has any.
         names: of the files; None of rows of a table.
         condition: for all of them, if it was typed.
         source: what they are called.
@@ -103,10 +107,14 @@ def read_given(
     schema = opened.vae.decoder.likelihood.schema
     if schema is not None:
         options["schema"] = schema
-    source = _source(opened, paths, options, labels=vae.condition is not None and typed is None)
-    options |= _condition_of_data(opened, typed)
-    with run_data.remarks(console.print):
+    cache = None if settings is None else settings.data.cache
+    with run_data.remarks(console.print), keeping("auto", cache, IN_MEMORY):
+        source = _source(opened, paths, options, labels=vae.condition is not None and typed is None)
+        options |= _condition_of_data(opened, typed)
         examples = _read(opened, source, options, levels)
+    if examples.on_disk is not None:
+        size, place = examples.on_disk
+        console.print(f"{in_gigabytes(size)} of data are read from {place}, batch by batch.")
     shape = tuple(vae.decoder.event_shape)
     called = paths[0] if len(paths) == 1 else f"{len(paths)} files"
     has_conditions = vae.condition is not None
@@ -152,24 +160,24 @@ def _source(opened: Opened, paths: Sequence[str], options: dict[str, Any], label
     white = run_data.white_level(opened.run) if opened.settings is not None else None
     if white and options.get("value_range") is None and all(x.ndim > 2 and x.dtype.kind in "ui" for x in images):
         # Few rows may lack the level that is white in all.
-        is_inside = all(x.size and x.min() >= 0 and x.max() <= white for x in images)
+        is_inside = all(0 not in x.shape and ends(x)[0] >= 0 and ends(x)[1] <= white for x in images)
         options["value_range"] = (0, white) if is_inside else None
     return named
 
 
-def _unflattened(images: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+def _unflattened(images: Any, shape: tuple[int, ...]) -> Any:
     """Rows of as many numbers as an image, or a series, has, as such; others as they are."""
     if len(shape) < 2 or images.ndim != 2 or images.shape[1] != math.prod(shape):
         return images
-    if (
-        len(shape) == 3
-        and images.dtype.kind == "f"
-        and images.size
-        and (images == np.rint(images)).all()
-        and images.max() > 1
-    ):
-        images = images.astype(np.int64)
-    return images.reshape(len(images), *shape)
+    if len(shape) == 3 and images.dtype.kind == "f" and 0 not in images.shape and _are_levels(images):
+        images = fill(empty(images.shape, np.int64, "The data"), images, lambda part: part.astype(np.int64))
+    full = (len(images), *shape)
+    return images.of_shape(full) if is_on_disk(images) else images.reshape(full)
+
+
+def _are_levels(values: Any) -> bool:
+    """Whether floats are whole numbers, of which some are above 1."""
+    return ends(values)[1] > 1 and all((part == np.rint(part)).all() for _, part in parts(values))
 
 
 def _condition_of_data(opened: Opened, typed: Any) -> dict[str, Any]:

@@ -8,6 +8,7 @@ import numpy as np
 
 from keras_vae import files, pictures, seeds
 from keras_vae.data.readers import tables
+from keras_vae_cli.commands.products.gathered import gathered
 from keras_vae_cli.commands.products.given import read_given
 from keras_vae_cli.commands.products.opened import open_model
 from keras_vae_cli.commands.products.written import (
@@ -62,38 +63,40 @@ def impute(
         write_picture(output, pictures.imputations(vae, x if c is None else (x, c), n=SHOWN, seed=seed), force)
         console.print(f"{output}: {len(x)} of {given.source}, and what the model puts where values are missing.")
         return
-    parts, gaps = [], 0
-    with counted(console, "imputing", len(given)) as move:
-        for number, (x, c) in enumerate(given.batches()):
-            # Those of the first are `vae.impute(x, n, seed=seed)`.
-            stream = seeds.fold_in(seed, number) if number else seed
-            parts.append(vae.impute(x, n, seed=stream, condition=c))
-            gaps += int(np.isnan(x).sum())
-            move(len(x))
-    drawn = np.concatenate(parts, axis=1)
-    # In 64 bits, where the mean of equal numbers is that number.
-    mean = drawn.mean(axis=0, dtype="float64").astype("float32")
-    names = None if given.names is None else np.array(given.names)
-    # Those of one example side by side, as all arrays of a file have a row for each.
-    several = np.swapaxes(drawn, 0, 1) if output.suffix.lower() == ".npz" else None
+    gaps, names = 0, None if given.names is None else np.array(given.names)
     is_scaled = opened.settings is not None and opened.settings.data.value_range is not None
-    if opened.vae.decoder.likelihood.schema is not None:
-        mean = _summarized(vae.decoder.likelihood, drawn, mean)
-    if write_rows(opened, output, mean, force):
-        pass
-    elif (
-        output.suffix.lower() == ".csv" and not is_scaled and [Path(path).suffix.lower() for path in paths] == [".csv"]
-    ):
-        # The user's own table: its columns keep their names, and what is there the way in which it is written.
-        write_table(output, *tables.fill_gaps(Path(paths[0]).expanduser(), mean), force=force)
-    else:
-        write_arrays(output, {main_name(opened): mean, "imputations": several, "names": names}, force)
+    with gathered(len(given), output.parent) as found:
+        with counted(console, "imputing", len(given)) as move:
+            for number, (x, c) in enumerate(given.batches()):
+                # Those of the first are `vae.impute(x, n, seed=seed)`.
+                stream = seeds.fold_in(seed, number) if number else seed
+                drawn = vae.impute(x, n, seed=stream, condition=c)
+                # Those of one example side by side, as all arrays of a file have a row for each.
+                several = np.swapaxes(drawn, 0, 1) if output.suffix.lower() == ".npz" else None
+                found.add(mean=_summarized(vae.decoder.likelihood, drawn), several=several)
+                gaps += int(np.isnan(x).sum())
+                move(len(x))
+        mean = found["mean"]
+        if write_rows(opened, output, mean, force):
+            pass
+        elif (
+            output.suffix.lower() == ".csv"
+            and not is_scaled
+            and [Path(path).suffix.lower() for path in paths] == [".csv"]
+        ):
+            # The user's own table: its columns keep their names, and what is there the way in which it is written.
+            write_table(output, *tables.fill_gaps(Path(paths[0]).expanduser(), np.asarray(mean)), force=force)
+        else:
+            write_arrays(output, {main_name(opened): mean, "imputations": found.get("several"), "names": names}, force)
     console.print(f"{output}: {len(given):,} of {given.source}, {gaps:,} missing values as means of {n} draws.")
 
 
-def _summarized(likelihood: Any, drawn: np.ndarray, mean: np.ndarray) -> np.ndarray:
-    """The means of numbers, and of categories, [N, D], the value that was drawn most often."""
-    made = mean.copy()
+def _summarized(likelihood: Any, drawn: np.ndarray) -> np.ndarray:
+    """The means of numbers, and of categories, [B, ...], the value that was drawn most often."""
+    # In 64 bits, where the mean of equal numbers is that number.
+    made = drawn.mean(axis=0, dtype="float64").astype("float32")
+    if likelihood.schema is None:
+        return made
     for at, field in enumerate(likelihood.fields):
         if field.kind == "category":
             counts = np.stack([(drawn[:, :, at] == k).sum(axis=0) for k in range(len(field.values))])

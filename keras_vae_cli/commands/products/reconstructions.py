@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from keras_vae import files, pictures
+from keras_vae_cli.commands.products.gathered import gathered
 from keras_vae_cli.commands.products.given import read_given
 from keras_vae_cli.commands.products.opened import open_model
 from keras_vae_cli.commands.products.written import (
@@ -52,17 +53,17 @@ def reconstruct(
         write_picture(output, pictures.reconstructions(vae, x if c is None else (x, c), n=SHOWN), force)
         console.print(f"{output}: {len(x)} of {given.source}, and what the model makes of each.")
         return
-    parts = []
-    with counted(console, "reconstructing", len(given)) as move:
-        for x, c in given.batches():
-            parts.append(vae.reconstruct(x, c))
-            move(len(x))
-    made = np.concatenate(parts)
-    if suffix and write_rows(opened, output, made, force):
-        pass
-    elif suffix:
-        names = None if given.names is None else np.array(given.names)
-        write_arrays(output, {main_name(opened): made, "names": names}, force)
-    else:
-        write_folder(opened, made, output, force, given.names)
-    console.print(f"{len(made):,} reconstructions in {output}, of {given.source}.")
+    with gathered(len(given), output.parent) as found:
+        with counted(console, "reconstructing", len(given)) as move:
+            for x, c in given.batches():
+                found.add(made=vae.reconstruct(x, c))
+                move(len(x))
+        made = found["made"]
+        if suffix and write_rows(opened, output, made, force):
+            pass
+        elif suffix:
+            names = None if given.names is None else np.array(given.names)
+            write_arrays(output, {main_name(opened): made, "names": names}, force)
+        else:
+            write_folder(opened, made, output, force, given.names)
+    console.print(f"{len(given):,} reconstructions in {output}, of {given.source}.")

@@ -2,14 +2,17 @@
 
 import csv
 import json
+import math
 import os
+import zipfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 
 from keras_vae import files
+from keras_vae.data.storage.on_disk import is_on_disk, parts, rows_at_once
 from keras_vae.data.tables import frames
 from keras_vae.data.tables.of_kinds import with_condition
 from keras_vae.pictures import image_files, tiles
@@ -134,7 +137,7 @@ def write_rows(opened: Opened, path: Path, rows: np.ndarray, force: bool, labels
     if labels is not None and given is not None and given.columns and isinstance(known, dict):
         schema = known
         rows = with_condition(rows, labels, schema, given.columns)
-    table = frames.frame(rows, schema)
+    table = frames.frame(np.asarray(rows), schema)
     if suffix == ".csv":
         write_table(path, frames.cells(table), ",", force)
         return True
@@ -146,12 +149,12 @@ def write_rows(opened: Opened, path: Path, rows: np.ndarray, force: bool, labels
     return True
 
 
-def write_arrays(path: Path, arrays: dict[str, np.ndarray | None], force: bool) -> None:
+def write_arrays(path: Path, arrays: dict[str, Any], force: bool) -> None:
     """Arrays that go together, in a .npz file by their names, as a table, or the first of them alone as .npy.
 
     Args:
         path: of the file.
-        arrays: each with N rows, or None to leave it out.
+        arrays: each with N rows, in memory or on disk, or None to leave it out.
         force: whether a file that is there gives way.
 
     Raises:
@@ -162,10 +165,12 @@ def write_arrays(path: Path, arrays: dict[str, np.ndarray | None], force: bool) 
         # To streams: numpy writes to other names than those of files that end in .NPZ.
         if path.suffix.lower() == ".npy":
             with temporary.open("wb") as binary:
-                np.save(binary, next(iter(there.values())))
+                _write_array(binary, next(iter(there.values())))
         elif path.suffix.lower() == ".npz":
-            with temporary.open("wb") as binary:
-                np.savez_compressed(binary, **there)  # type: ignore[arg-type]
+            with zipfile.ZipFile(temporary, "w", zipfile.ZIP_DEFLATED) as archive:
+                for name, array in there.items():
+                    with archive.open(f"{name}.npy", "w", force_zip64=True) as member:
+                        _write_array(member, array)
         else:
             with temporary.open("w", encoding="utf-8", newline="") as stream:
                 csv.writer(stream).writerows(_rows(there))
@@ -180,15 +185,34 @@ def write_table(path: Path, rows: Sequence[Sequence[str]], delimiter: str, force
         check_free(path, force)
 
 
-def _rows(arrays: dict[str, np.ndarray]) -> Iterator[list[Any]]:
+def _write_array(stream: IO[bytes], array: Any) -> None:
+    """An array as numpy writes it, part by part."""
+    if not is_on_disk(array):
+        np.lib.format.write_array(stream, np.asanyarray(array), allow_pickle=False)
+        return
+    described = {"descr": np.lib.format.dtype_to_descr(array.dtype), "fortran_order": False, "shape": array.shape}
+    np.lib.format.write_array_header_1_0(stream, described)
+    for _, part in parts(array):
+        stream.write(part.data)
+
+
+def _rows(arrays: dict[str, Any]) -> Iterator[list[Any]]:
     """A header, and a row for each example: one column for what is one value, numbered ones for what is more."""
-    columns: list[tuple[str, np.ndarray]] = []
-    for name, array in sorted(arrays.items(), key=lambda item: item[0] != "names"):
+    header: list[str] = []
+    ordered = sorted(arrays.items(), key=lambda item: item[0] != "names")
+    for name, array in ordered:
         singular = name.removesuffix("s") if name != "indices" else "index"
-        flat = array.reshape(len(array), -1)
         is_one = array.ndim == 1
-        columns += [(singular if is_one else f"{singular}_{k}", flat[:, k]) for k in range(flat.shape[1])]
-    yield [name for name, _ in columns]
-    # Numbers of 32 bits with as many digits as tell them apart.
-    for row in zip(*(values.astype(str) for _, values in columns), strict=True):
-        yield list(row)
+        header += [singular] if is_one else [f"{singular}_{k}" for k in range(math.prod(array.shape[1:]))]
+    yield header
+    columns = [array for _, array in ordered]
+    step = min(map(rows_at_once, columns))
+    for start in range(0, len(columns[0]), step):
+        # Numbers of 32 bits with as many digits as tell them apart.
+        texts = [_texts(array[start : start + step]) for array in columns]
+        for row in zip(*texts, strict=True):
+            yield [text for part in row for text in part]
+
+
+def _texts(rows: np.ndarray) -> list[list[str]]:
+    return rows.reshape(len(rows), -1).astype(str).tolist()
