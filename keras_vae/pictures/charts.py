@@ -124,7 +124,7 @@ def kl_per_dimension(
 def scores(
     given: np.ndarray,
     held_out: HeldOut | None = None,
-    examples: np.ndarray | None = None,
+    examples: Any = None,
     threshold: float | None = None,
     kind: str = "score",
     names: Sequence[str] | None = None,
