@@ -340,7 +340,10 @@ def _with_zeros(tensor: tf.Tensor) -> tf.Tensor:
 
 
 def _fixed(function: Callable[..., Outputs]) -> Callable[..., Outputs]:
-    return lambda **tensors: function(**{name: _with_zeros(tensor)[:-1] for name, tensor in tensors.items()})
+    def computed(**tensors: tf.Tensor) -> Outputs:
+        return function(**{name: _with_zeros(tensor)[:-1] for name, tensor in tensors.items()})
+
+    return computed
 
 
 def _resizable(function: Callable[..., Outputs]) -> Callable[..., Outputs]:
