@@ -7,8 +7,8 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 from PIL import Image
 
-from keras_vae.data.storage.keeping import empty
-from keras_vae.data.storage.on_disk import ends, fill, is_on_disk, parts
+from keras_vae.data.storage.copies import converted
+from keras_vae.data.storage.on_disk import ends, is_on_disk, parts
 
 Size = tuple[int, int]  # height, width
 # How a picture of another shape is brought to a size.
@@ -79,7 +79,7 @@ def checked_images(array: Any, what: str, missing: bool = False) -> Any:
     if array.dtype == np.uint8:
         return array
     if array.dtype == bool:
-        return fill(empty(array.shape, np.uint8, what), array, lambda part: part)
+        return converted(array, array.shape, np.uint8, what, ["bytes"], lambda part: part)
     is_whole = np.issubdtype(array.dtype, np.integer)
     if is_whole and is_image:
         return array
@@ -87,7 +87,7 @@ def checked_images(array: Any, what: str, missing: bool = False) -> Any:
         raise ValueError(f"{what} has dtype {array.dtype}; images are whole numbers or floats.")
     if array.dtype != np.float32:
         with np.errstate(over="ignore"):  # said below
-            array = fill(empty(array.shape, np.float32, what), array, lambda part: part.astype(np.float32))
+            array = converted(array, array.shape, np.float32, what, ["float32"], lambda part: part.astype(np.float32))
     if not np.isfinite(ends(array, missing)).all():  # both are NaN if any value is, or if all of them are
         row, has_gaps = _first_bad(array, missing)
         if row is None:
@@ -227,16 +227,16 @@ def resized_images(images: Any, size: Size, what: str, white: int = 255, fit: Fi
             f"{what} has images of shape {images.shape[1:3]} with missing values, whose holes would grow with "
             f"resize={tuple(size)}: bring them to that size before."
         )
-    result = empty((len(images), *size, images.shape[3]), images.dtype, what)
-    fill(result, images, lambda part: _resized_part(part, size, white, fit))
-    if images.dtype.kind == "f" and all(_on_grid(part) for _, part in parts(images)):
-        fill(result, result, lambda part: np.rint(part * 255) / 255)
-    return result
+    is_on_grid = images.dtype.kind == "f" and all(_on_grid(part) for _, part in parts(images))
 
+    def made(part: np.ndarray) -> np.ndarray:
+        resized_ones = np.stack([resized(image, size, fit) for image in part])
+        # The interpolation overshoots.
+        clipped = np.clip(resized_ones, 0, white if images.dtype.kind == "u" else 1.0)
+        return np.rint(clipped * 255) / 255 if is_on_grid else clipped
 
-def _resized_part(images: np.ndarray, size: Size, white: int, fit: Fit) -> np.ndarray:
-    resized_ones = np.stack([resized(image, size, fit) for image in images])
-    return np.clip(resized_ones, 0, white if images.dtype.kind == "u" else 1.0)  # the interpolation overshoots
+    how = ["resized", *map(int, size), fit, white]
+    return converted(images, (len(images), *size, images.shape[3]), images.dtype, what, how, made)
 
 
 def _on_grid(images: np.ndarray) -> bool:

@@ -9,8 +9,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from keras_vae.data.examples import Examples, Source, empty
-from keras_vae.data.storage.on_disk import ends, fill
+from keras_vae.data.examples import Examples, Source
+from keras_vae.data.storage.copies import converted
+from keras_vae.data.storage.on_disk import ends
 
 # Whole numbers up to this, the largest of scikit-learn's digits, are counted levels: as 8 bits they would all be black.
 FEW = 16
@@ -162,17 +163,17 @@ def scaled(array: Any, scale: Scale | None, what: str) -> tuple[Any, int]:
     if array.ndim == 4 and array.dtype.kind in "ui" and scale.is_grid:
         white = int(scale.white)
         if white == 1:
-            return fill(
-                empty(array.shape, np.uint8, what), array, lambda part: part.astype(np.uint8) * np.uint8(255)
-            ), 255
+            how = ["black and white"], lambda part: part.astype(np.uint8) * np.uint8(255)
+            return converted(array, array.shape, np.uint8, what, *how), 255
         if array.dtype == level_type(white):
             return array, white
-        return fill(
-            empty(array.shape, level_type(white), what), array, lambda part: part.astype(level_type(white))
-        ), white
+        dtype = level_type(white)
+        return converted(array, array.shape, dtype, what, ["levels"], lambda part: part.astype(dtype)), white
     black, width = scale.black, scale.white - scale.black
-    result = empty(array.shape, np.float32, what)
-    return fill(result, array, lambda part: (part.astype(np.float64) - black) / width), 255
+    how = ["scaled", float(black), float(scale.white)]
+    return converted(
+        array, array.shape, np.float32, what, how, lambda part: (part.astype(np.float64) - black) / width
+    ), 255
 
 
 def level_type(white: int) -> type:
@@ -195,6 +196,8 @@ def _rounded(split: Examples, levels: int, what: str) -> Examples:
     images, white = split.images, levels - 1
     if images.ndim != 4:
         raise ValueError(f"{what} hold vectors of shape {images.shape}; levels={levels} is for images.")
-    result = empty(images.shape, level_type(white), what)
-    fill(result, images, lambda part: np.rint(part.astype(np.float64) / split.divisor * white))
+    how, dtype = ["rounded", split.divisor, white], level_type(white)
+    result = converted(
+        images, images.shape, dtype, what, how, lambda part: np.rint(part.astype(np.float64) / split.divisor * white)
+    )
     return split._replace(images=result, white=white)

@@ -5,8 +5,8 @@ from typing import Any
 
 import numpy as np
 
-from keras_vae.data.examples import Examples, empty
-from keras_vae.data.storage.on_disk import fill
+from keras_vae.data.examples import Examples
+from keras_vae.data.storage.copies import converted
 
 # ITU-R BT.601: the weights of red, green and blue in the brightness, as in the "L" of image libraries.
 LUMA = np.array([0.299, 0.587, 0.114], "float32")
@@ -25,7 +25,7 @@ def derive(examples: Examples, condition: Mapping[str, Any]) -> Any:
     if condition["name"] == "gray":
         if images.ndim != 4 or images.shape[-1] != 3:
             raise ValueError(f'condition="gray" is for colour images [N, H, W, 3], not for shape {images.shape}.')
-        return _in_chunks(examples, (*images.shape[:3], 1), lambda part: (part @ LUMA)[..., np.newaxis])
+        return _in_chunks(examples, (*images.shape[:3], 1), "gray", lambda part: (part @ LUMA)[..., np.newaxis])
     factor = condition["factor"]
     if images.ndim != 4 or images.shape[1] % factor or images.shape[2] % factor:
         raise ValueError(
@@ -38,15 +38,16 @@ def derive(examples: Examples, condition: Mapping[str, Any]) -> Any:
     def averaged(part: np.ndarray) -> np.ndarray:
         return part.reshape(len(part), small[0], factor, small[1], factor, channels).mean(axis=(2, 4))
 
-    return _in_chunks(examples, (n, *small, channels), averaged)
+    return _in_chunks(examples, (n, *small, channels), "low_resolution", averaged)
 
 
-def _in_chunks(examples: Examples, shape: tuple[int, ...], function: Any) -> Any:
+def _in_chunks(examples: Examples, shape: tuple[int, ...], name: str, function: Any) -> Any:
     images, keeps_bytes = examples.images, examples.images.dtype == np.uint8 and examples.white == 255
-    result = empty(shape, np.uint8 if keeps_bytes else np.float32, "The conditions")
 
     def derived(part: np.ndarray) -> np.ndarray:
         values = function(part.astype("float32"))
         return np.rint(values) if keeps_bytes else values / np.float32(examples.divisor)
 
-    return fill(result, images, derived)
+    how = ["condition", name, list(shape[1:]), keeps_bytes, examples.divisor]
+    dtype = np.uint8 if keeps_bytes else np.float32
+    return converted(images, shape, dtype, "The conditions", how, derived)

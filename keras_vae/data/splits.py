@@ -10,12 +10,12 @@ import numpy as np
 from keras_vae.arguments import check_count, check_number
 from keras_vae.data import held_out
 from keras_vae.data.arrays import Arrays, Binarize
-from keras_vae.data.examples import Examples, Fit, Size, empty
+from keras_vae.data.examples import Examples, Fit, Size
 from keras_vae.data.gray_levels import Range
 from keras_vae.data.readers.folders import OnBadFile
 from keras_vae.data.readers.reading import Reading, called
 from keras_vae.data.readers.sources import Schema
-from keras_vae.data.storage.keeping import Memory
+from keras_vae.data.storage.keeping import Memory, empty
 from keras_vae.data.storage.on_disk import parts
 
 # Of validation and test images: one binarization for all runs, so that their results can be compared.

@@ -57,8 +57,8 @@ def content(path):
                 ("reconstruct", "pictures", "made", ()),
                 ("impute", "x.npy", "made.npz", ("-n", "3")),
                 ("impute", "wide.npy", "made.csv", ("-n", "3")),
-                ("score", "x.npy", "made.csv", ("--num-samples", "4")),
-                ("score", "pictures", "made.png", ("--num-samples", "4")),
+                ("score", "x.npy", "made.csv", ("--samples", "4")),
+                ("score", "pictures", "made.png", ("--samples", "4")),
             )
         ),
     ],

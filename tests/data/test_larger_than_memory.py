@@ -1,5 +1,6 @@
 """Data on disk: the same batches as in memory, bit for bit, whatever the source and the options; what goes wrong."""
 
+import os
 import warnings
 
 import keras
@@ -12,7 +13,7 @@ from sources import picture, rows_of
 import keras_vae as kv
 from keras_vae import data, likelihoods, networks, posteriors, priors
 from keras_vae.data.readers import folders
-from keras_vae.data.storage import available, keeping
+from keras_vae.data.storage import available, keeping, on_disk
 
 RNG = np.random.default_rng(0)
 IMAGES, LABELS = RNG.integers(0, 256, (60, 8, 8, 3), np.uint8), RNG.integers(0, 3, 60)
@@ -46,6 +47,7 @@ SPLIT = {"x_train": IMAGES, "y_train": LABELS, "x_test": IMAGES[::-1][:20], "y_t
 VECTORS = RNG.standard_normal((70, 5))
 HOLES = np.where(RNG.random((70, 5)) < 0.2, np.nan, VECTORS).astype("float32")
 NAMED = {"labels": True, "class_names": ["class 2", "class 0", "class 1"], "resize": (8, 8), "fit": "pad"}
+SERIES = RNG.standard_normal((40, 6, 2))
 CASES = {
     "labels": (folder, {"labels": True, "resize": (8, 8), "fit": "crop"}),
     "class names": (folder, NAMED),
@@ -69,6 +71,11 @@ CASES = {
     "vectors": (lambda home: npy(home, VECTORS), {}),
     "float32 vectors": (lambda home: npy(home, VECTORS.astype("float32")), {"validation_split": 0.3}),
     "holes": (lambda home: npy(home, HOLES), {"missing": True}),
+    "series": (lambda home: npy(home, SERIES.astype("float32")), {"series": True}),
+    "packed series": (
+        lambda home: npz(home, x=np.where(SERIES > 2, np.nan, SERIES)),
+        {"series": True, "missing": True},
+    ),
     "columns first": (lambda home: npy(home, np.asfortranarray(VECTORS)), {}),
     "other bytes": (lambda home: npy(home, VECTORS.astype(">f8")), {}),
     "arrays": (lambda home: (IMAGES, LABELS), {"labels": True}),
@@ -170,6 +177,36 @@ def test_what_was_decoded_is_not_decoded_again(tmp_path, monkeypatch):
     assert changed.fingerprint != before.fingerprint
     same_batches(changed.train.dataset(5), data.read_splits(source, labels=True, memory="ram").train.dataset(5))
     assert len(list((tmp_path / "cache" / "data").iterdir())) == 2  # headers and images
+
+
+COPIED = ["own splits", "compressed", "gray", "levels", "resize", "floats", "value range", "bools", "vectors"]
+
+
+@pytest.mark.parametrize("case", [*COPIED, "packed series", "columns first", "other bytes", "label"])
+def test_what_was_copied_is_not_copied_again(case, tmp_path, cache, monkeypatch):
+    make, options = CASES[case]
+    source, written = make(tmp_path / "source"), []
+    write = on_disk.OnDisk.__setitem__
+    monkeypatch.setattr(on_disk.OnDisk, "__setitem__", lambda *args: written.append(1) or write(*args))
+
+    def read():
+        written.clear()
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "Whole numbers from")
+            return data.read_splits(source, memory="disk", **options)
+
+    before = read()
+    assert written
+    entries = sorted(cache.iterdir())
+    after = read()
+    assert not written
+    assert after.fingerprint == before.fingerprint
+    same_batches(before.train.dataset(7), after.train.dataset(7))
+    # Another file, as its time says: its copies take the place of the old.
+    status = source.stat()
+    os.utime(source, ns=(status.st_atime_ns, status.st_mtime_ns + 10**9))
+    read()
+    assert written and sorted(cache.iterdir()) == entries
 
 
 @pytest.mark.parametrize("memory", ["ram", "disk"])

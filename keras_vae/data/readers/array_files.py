@@ -25,10 +25,10 @@ from keras_vae.data.examples import (
 )
 from keras_vae.data.gray_levels import Range
 from keras_vae.data.series import checked_series
-from keras_vae.data.storage.counter import Counter as Counted
-from keras_vae.data.storage.entries import entry, key_of
+from keras_vae.data.storage import copies
+from keras_vae.data.storage.entries import key_of
 from keras_vae.data.storage.keeping import bytes_of, current, empty, in_memory
-from keras_vae.data.storage.on_disk import OnDisk, fill, is_on_disk, parts, rows_at_once
+from keras_vae.data.storage.on_disk import OnDisk, Origin, fill, is_on_disk
 
 IMAGE_KEYS = {
     "train": ("x_train", "train_images", "images_train", "train", "images", "x", "data", "arr_0"),
@@ -160,8 +160,9 @@ def _opened(path: Path) -> Iterator[tuple[list[str], Callable[[str], np.ndarray]
             members = {name.removesuffix(".npy"): name for name in archive.namelist() if name.endswith(".npy")}
 
             def member(key: str) -> np.ndarray:
-                with archive.open(members[key]) as stream:
-                    return _read_npy(stream, f"{key!r} in {shown}")
+                about = archive.getinfo(members[key])
+                with archive.open(about) as stream:
+                    return _read_npy(stream, f"{key!r} in {shown}", path, about)
 
             yield list(members), member
     # What zipfile raises of a damaged file; NotImplementedError is of an unknown compression.
@@ -190,7 +191,7 @@ def _load(
         called[split] = f"{key!r} in {what}"
         array = read(key)
         found[split] = (checked_series if series else checked_images)(array, called[split], missing)
-        checksums[split] = _checksums(array)
+        checksums[split] = copies.checksums(array)
         label_key = next((name for name in LABEL_KEYS[split] if name in keys), None)
         if labels and label_key is not None:
             of_images[split] = _labels(np.asarray(read(label_key)), len(found[split]), f"{label_key!r} in {what}")
@@ -253,50 +254,15 @@ def _named(
     return labels, names
 
 
-def _checksums(array: Any) -> np.ndarray:
-    """Of each row, uint32 [N]."""
-    if is_on_disk(array) and array.checksums is not None:
-        return array.checksums
-    return np.concatenate([_of_rows(part) for _, part in parts(array)])
-
-
-def _of_rows(rows: np.ndarray) -> np.ndarray:
-    return np.array([zlib.crc32(np.ascontiguousarray(row).data) for row in rows], np.uint32)
-
-
-def _looked_at(array: OnDisk, path: Path) -> OnDisk:
-    """A file of rows, with what can only be known of it by reading it all."""
-    status, count = path.stat(), len(array)
-    stamp = key_of(status.st_size, status.st_mtime_ns)
-    identity = ("rows", str(path.absolute()), array.dtype.str, array.shape)
-    with (
-        entry(identity, lambda: np.full(count, stamp), count, what="The checksums") as made,
-        Counted(f"looking at {str(path)!r}", count, made.done) as counted,
-    ):
-        checksums, has_gaps = made.column("checksum", np.uint32), made.column("has_gaps", bool)
-        lows, highs = made.column("low", np.float64), made.column("high", np.float64)
-        while made.done < count:
-            place = slice(made.done, made.done + rows_at_once(array))
-            part = array[place]
-            values = part.reshape(len(part), -1)
-            checksums[place], has_gaps[place] = _of_rows(part), np.isnan(values).any(axis=1)
-            lows[place], highs[place] = np.fmin.reduce(values, axis=1), np.fmax.reduce(values, axis=1)
-            made.reached(min(count, place.stop))
-            counted.reached(made.done)
-    array.checksums = checksums
-    array.known = float(np.fmin.reduce(lows)), float(np.fmax.reduce(highs)), bool(has_gaps.any())
-    return array
-
-
 def _kept(shape: Sequence[int]) -> Callable[..., Any]:
     """What gives room for an array: labels and names are always in memory."""
     return empty if len(shape) > 1 else in_memory
 
 
-def _read_npy(stream: IO[bytes], what: str, path: Path | None = None) -> Any:
+def _read_npy(stream: IO[bytes], what: str, path: Path, member: zipfile.ZipInfo | None = None) -> Any:
     """An array in memory that TensorFlow can share, read without a second copy; or on disk.
 
-    On disk the file itself, if it is one of its own, serves as it is.
+    On disk a file of its own serves as it is, and what lies in an archive, or in another order, is copied once.
     """
     try:
         version = np.lib.format.read_magic(stream)
@@ -312,18 +278,9 @@ def _read_npy(stream: IO[bytes], what: str, path: Path | None = None) -> Any:
     if any(n < 0 for n in shape):
         raise ValueError(f"{what} is damaged: its shape is {shape}.")
     stored = shape[::-1] if column_major else shape
-    if path is not None and len(shape) > 1 and 0 not in shape and current().takes(bytes_of(shape, dtype)):
-        begin, there = stream.tell(), path.stat().st_size
-        if there - begin < bytes_of(shape, dtype):
-            raise ValueError(f"{what} is truncated: {there - begin} of {bytes_of(shape, dtype)} bytes are there.")
-        array = OnDisk(path, stored, dtype, begin)
-        return _in_order(array, column_major, what) if column_major or not dtype.isnative else _looked_at(array, path)
-    array = _kept(shape)(stored, dtype, what)
-    if is_on_disk(array):
-        for start, part in parts(array):  # whatever is there: it has the right size
-            _read_all(stream, part, what)
-            array[start : start + len(part)] = part
-        return _in_order(array, column_major, what)
+    if len(shape) > 1 and 0 not in shape and dtype.kind != "U" and current().takes(bytes_of(shape, dtype)):
+        return _on_disk(stream, what, path, member, stored, dtype, column_major)
+    array = in_memory(stored, dtype, what)
     _read_all(stream, array, what)
     if not dtype.isnative:
         array = array.astype(dtype.newbyteorder("="))
@@ -341,10 +298,37 @@ def _read_all(stream: IO[bytes], array: np.ndarray, what: str) -> None:
         done += count
 
 
-def _in_order(array: OnDisk, column_major: bool, what: str) -> OnDisk:
-    """A copy in the order of rows, and in that of bytes of this machine; the array itself if it is so already."""
-    dtype = array.dtype.newbyteorder("=")
-    if array.dtype.isnative and not column_major:
-        return array
-    rows = array.mapped().T if column_major else array
-    return fill(empty(rows.shape, dtype, what), rows, lambda part: part.astype(dtype))
+def _on_disk(
+    stream: IO[bytes],
+    what: str,
+    path: Path,
+    member: zipfile.ZipInfo | None,
+    stored: tuple[int, ...],
+    dtype: np.dtype,
+    column_major: bool,
+) -> OnDisk:
+    begin, status = stream.tell(), path.stat()
+    there = (status.st_size if member is None else member.file_size) - begin
+    if there < bytes_of(stored, dtype):
+        raise ValueError(f"{what} is truncated: {there} of {bytes_of(stored, dtype)} bytes are there.")
+    inside = None if member is None else member.filename
+    identity = ("file", str(path.absolute()), inside, dtype.str, list(stored), begin)
+    origin = Origin(identity, key_of(status.st_size, status.st_mtime_ns))
+    if member is None:
+        array = OnDisk(path, stored, dtype, begin)
+        array.origin = origin
+    else:
+        row = bytes_of(stored[1:], dtype)
+
+        def unpacked(place: slice) -> np.ndarray:
+            stream.seek(begin + place.start * row)  # of what is read already nothing is read again
+            part = np.empty((place.stop - place.start, *stored[1:]), dtype)
+            _read_all(stream, part, what)
+            return part
+
+        array = copies.copied(origin, stored, dtype, what, unpacked)
+    if not column_major and dtype.isnative:
+        return copies.looked_at(array, what) if member is None else array
+    rows, native = array.mapped().T if column_major else array, dtype.newbyteorder("=")
+    how = origin.then("in order", column_major)
+    return copies.copied(how, rows.shape, native, what, lambda place: rows[place].astype(native))

@@ -1,8 +1,10 @@
 """What arrays of series must be."""
 
-import numpy as np
+import math
+from typing import Any
 
 from keras_vae.data.examples import checked_images
+from keras_vae.data.storage.on_disk import is_on_disk
 
 NOT_SERIES = (
     "series=True is of arrays [N, steps, channels], in memory or in an .npy or .npz file, and of 'oscillations'. "
@@ -10,7 +12,7 @@ NOT_SERIES = (
 )
 
 
-def checked_series(array: np.ndarray, what: str, missing: bool = False) -> np.ndarray:
+def checked_series(array: Any, what: str, missing: bool = False) -> Any:
     """The array as series [N, steps, channels] of finite numbers, which keep their values.
 
     Args:
@@ -33,4 +35,7 @@ def checked_series(array: np.ndarray, what: str, missing: bool = False) -> np.nd
         )
     if array.ndim != 3 or 0 in array.shape:
         raise ValueError(f"{what} has shape {array.shape}; series are [N, steps, channels], with none of them 0.")
+    if is_on_disk(array):
+        flat = array.of_shape((len(array), math.prod(array.shape[1:])))
+        return checked_images(flat, what, missing).of_shape(array.shape)
     return checked_images(array.reshape(len(array), -1), what, missing).reshape(array.shape)

@@ -100,6 +100,7 @@ def entry(
     shape: Sequence[int] | None = None,
     dtype: np.typing.DTypeLike = np.uint8,
     what: str = "The data",
+    on_disk: bool | None = None,
 ) -> Iterator[Entry]:
     """An entry, whose items from `done` on are made inside of the context.
 
@@ -110,6 +111,7 @@ def entry(
         shape: of a row; None for an entry of columns alone.
         dtype: of the rows.
         what: the rows, in an error.
+        on_disk: whether the rows are kept there; None asks where arrays of their size are kept.
 
     Raises:
         ValueError: if they would not fit into memory, where they are kept in memory.
@@ -118,8 +120,9 @@ def entry(
     here = current()
     full = None if shape is None else (count, *shape)
     size = 0 if full is None else bytes_of(full, dtype)
-    is_kept = here.takes(size) if full else here.memory == "disk" or (here.memory == "auto" and count >= MANY)
-    if not is_kept:
+    if on_disk is None:
+        on_disk = here.takes(size) if full else here.memory == "disk" or (here.memory == "auto" and count >= MANY)
+    if not on_disk:
         yield Entry(count, None if full is None else in_memory(full, dtype, what))
         return
     text = json.dumps([VERSION, *identity, np.dtype(dtype).str, list(shape or ())], default=str)

@@ -13,12 +13,28 @@ import os
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, NamedTuple
 
 import numpy as np
 
 # Of an array that is worked on part by part, as it is stored; numbers of 8 bytes take eight times that.
 PART = 2**24
+
+
+class Origin(NamedTuple):
+    """Where the numbers of an array come from.
+
+    Attributes:
+        identity: the file, and what was done with what is in it, in values that JSON holds.
+        stamp: of 64 bits: another one after the file has changed.
+    """
+
+    identity: tuple[Any, ...]
+    stamp: int
+
+    def then(self, *how: Any) -> "Origin":
+        """The origin of what is made from such an array in this way."""
+        return Origin((*self.identity, *how), self.stamp)
 
 
 class _Open:
@@ -61,6 +77,7 @@ class OnDisk:
         # Of what is never written to, if somebody has looked: (smallest, largest, whether there is NaN), and of rows.
         self.known: tuple[float, float, bool] | None = None
         self.checksums: np.ndarray | None = None
+        self.origin: Origin | None = None
 
     @classmethod
     def of_memmap(cls, array: np.memmap) -> "OnDisk | None":

@@ -8,7 +8,8 @@ from typing import Any, Literal
 
 import numpy as np
 
-from keras_vae.data.examples import Examples, Source, empty
+from keras_vae.data.examples import Examples, Source
+from keras_vae.data.storage.keeping import empty
 from keras_vae.data.tables import frames
 from keras_vae.data.tables import schema as schemas
 
