@@ -53,6 +53,8 @@ def field(name: str, column: Any) -> Field:
     remedy = "Leave it out, or say what it is by the schema."
     if not values:
         raise ValueError(f"Column {name!r} has no values: all are missing. {remedy}")
+    if odd := [value for value in values if not isinstance(value, (bool, int, float, str))]:
+        raise ValueError(f"Column {name!r} holds {type(odd[0]).__name__}, such as {odd[0]}: no numbers. {remedy}")
     different = sorted(set(values), key=lambda value: (str(type(value)), value))
     if all(isinstance(value, bool) for value in values):
         return Field(name, "binary")

@@ -138,3 +138,29 @@ def test_the_table_of_the_package_has_columns_of_all_kinds():
     kinds = [next(iter(kind)) if isinstance(kind, dict) else kind for kind in train.schema.values()]
     assert set(kinds) == {"real", "positive", "count", "binary", "category"}
     assert sum(len(batch) for dataset in (train, test) for batch in dataset) == 442
+
+
+@pytest.mark.parametrize("library", ["pandas", "polars"])
+def test_frames_of_libraries_are_read_as_they_are(library):
+    module = pytest.importorskip(library)
+    random = np.random.default_rng(0)
+    columns = {
+        "age": random.integers(18, 90, 200),
+        "income": random.lognormal(10.0, 1.0, 200),
+        "town": np.array(["Bonn", "Jena", "Ulm"])[random.integers(0, 3, 200)],
+        "smokes": random.random(200) < 0.3,
+    }
+    frame = module.DataFrame(columns)
+    splits = data.read_splits(frame)
+    expected = {"age": "count", "income": "positive", "town": {"category": ["Bonn", "Jena", "Ulm"]}, "smokes": "binary"}
+    assert splits.schema == expected
+    rows = np.concatenate(list(data.read_all(frame).dataset(64)))
+    back = data.frame(rows, expected).to_pydict()
+    for name, column in columns.items():
+        assert back[name] == (pytest.approx(column, rel=1e-6) if name == "income" else column.tolist())
+
+
+@pytest.mark.parametrize("odd", [{"a": 1}, [1, 2]])
+def test_cells_that_are_no_single_values_are_refused_by_the_name_of_their_column(odd):
+    with pytest.raises(ValueError, match="Column 'nested' holds"):
+        data.read_splits(pyarrow.table({"x": [1.5, 2.5, 0.5] * 20, "nested": [odd] * 60}))
