@@ -150,7 +150,7 @@ def _labels(given: Given, paths: Sequence[str]) -> np.ndarray:
     if path.suffix.lower() == ".csv":
         found = tables.read_table(path, missing=True)
     elif path.suffix.lower() == ".npz":
-        found = array_files.read_arrays(path, labels=True)
+        found = array_files.read_arrays(path, labels=True, images=False)
     keys = [key for key in array_files.LABEL_KEYS["train"] if key in found]
     if not keys or len(found[keys[0]]) != len(given):
         raise ConfigError(
