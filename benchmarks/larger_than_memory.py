@@ -5,7 +5,7 @@
 Makes COUNT colour pictures of SIZE x SIZE as JPEG files, 10,000 tiny files and a few pictures of 20 MB in FOLDER, which
 is made and removed again, with the cache. Every measurement of memory is of a process of its own: the peak of all that
 is resident, and of what is not the system's copy of files. Speeds are of turns next to each other in one process, on
-the same batches.
+the same batches. The exit code is 1 where memory or speed are not as promised.
 """
 
 import argparse
@@ -25,6 +25,8 @@ from PIL import Image
 
 BATCH = 64
 TINY, LARGE = 10_000, 4
+# What is promised: GB at most, and of the speed in memory at least.
+MOST_MEMORY, LEAST_SPEED = 2.0, 0.9
 
 
 def main() -> None:
@@ -55,15 +57,34 @@ def measure(options: argparse.Namespace) -> None:
     make_large(large, LARGE)
     say(f"made in {time.monotonic() - started:.0f} s")
     each = f"{options.count:,} of {options.size}x{options.size}x3"
-    row(f"{each}, first time", child("whole", many, options))
-    row(f"{each}, again", child("whole", many, options))
-    row(f"{TINY:,} files of 16x16x3, first time", child("whole", tiny, options))
-    row(f"{TINY:,} files of 16x16x3, again", child("whole", tiny, options))
-    row(f"{LARGE} files of 20 MB to 128x128x3, first time", child("large", large, options))
+    rows = {
+        f"{each}, first time": ("whole", many),
+        f"{each}, again": ("whole", many),
+        f"{TINY:,} files of 16x16x3, first time": ("whole", tiny),
+        f"{TINY:,} files of 16x16x3, again": ("whole", tiny),
+        f"{LARGE} files of 20 MB to 128x128x3, first time": ("large", large),
+    }
+    peaks, loads = [], []
+    for name, (what, source) in rows.items():
+        found = child(what, source, options)
+        row(name, found)
+        peaks.append(found["peak"])
+        loads.append(found["load"])
     found = child("speed", many, options)
     for name in ("warm", "cold"):
         say(f"| `fit` on disk / in memory, {name} | {found[name]} |")
     say(json.dumps(found))
+    epoch, (first, again) = options.count * 0.9 / BATCH * found["ms per step"] / 1e3, loads[:2]
+    say(f"An epoch takes {epoch:.0f} s; the first begins after {first:.0f} s, that of another run after {again:.0f} s.")
+    slowest = min(float(found[name].split()[0]) for name in ("warm", "cold"))
+    kept = {
+        f"peak of memory {max(peaks):.2f} GB < {MOST_MEMORY} GB": max(peaks) < MOST_MEMORY,
+        f"`fit` on disk / in memory {slowest} >= {LEAST_SPEED}": slowest >= LEAST_SPEED,
+    }
+    for promise, is_kept in kept.items():
+        say(f"{promise}: {'yes' if is_kept else 'NO'}")
+    if not all(kept.values()):
+        raise SystemExit(1)
 
 
 def make(folder: Path, count: int, size: int, form: str) -> None:

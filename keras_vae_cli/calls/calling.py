@@ -81,7 +81,10 @@ def _meant(run: Path) -> str:
 def hand_over(work: Callable[..., Any], *arguments: Any, **options: Any) -> None:
     """Do the work; what it raises ends the command with a line."""
     try:
-        work(*arguments, **options)
+        from keras_vae.data.storage.on_disk import in_words
+
+        with in_words():
+            work(*arguments, **options)
     except (ValueError, TypeError, OSError, RuntimeError) as error:
         if os.environ.get("KERAS_VAE_TRACEBACK"):
             raise

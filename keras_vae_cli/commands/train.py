@@ -20,6 +20,7 @@ from rich.console import Console
 from keras_vae import data, files, seeds
 from keras_vae.callbacks import Checkpoints, SkippedSteps, TensorBoardPictures, TensorBoardSettings, TrainingDiverged
 from keras_vae.data.class_names import are_numbers, listed
+from keras_vae.data.storage.on_disk import in_words
 from keras_vae.evaluation.statistics import checked_batches, given
 from keras_vae.models import learner
 from keras_vae.models.vae import VAE
@@ -139,7 +140,8 @@ def _train(
         accepted()
         run_data.record(run, settings, splits, data_path)
     try:
-        session.fit(position)
+        with in_words():
+            session.fit(position)
         if not chief:
             return
         vae = session.finish()

@@ -1,5 +1,7 @@
 """Data on disk from the command line: the run in memory, bit for bit, and what is said."""
 
+import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -12,6 +14,7 @@ from sources import picture
 
 import keras_vae  # noqa: F401 - load_model finds the classes of imported packages only
 from keras_vae.data.storage import keeping
+from keras_vae.data.storage.on_disk import OnDisk
 
 MODEL = [
     *["model.latent_dim=2", "model.encoder={name: mlp, units: [8]}", "model.decoder={name: mlp, units: [8]}"],
@@ -47,6 +50,38 @@ def test_a_run_on_disk_is_the_run_in_memory(pictures, tmp_path, ended, monkeypat
     monkeypatch.setattr(keeping, "available_memory", lambda: 2 * 64 * 20)
     code, said, _ = ended("evaluate", tmp_path / "ram", "--num-samples", "5")
     assert code == 0 and "of data are kept on disk, in" in said
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("damage", ["cut off", "removed"])
+def test_a_cache_that_is_damaged_while_a_run_trains(damage, pictures, tmp_path, ended, monkeypatch):
+    command = ["train", "--set", *MODEL, f"data.path={pictures}", "data.memory=disk", "train.epochs=3"]
+    command += [f"data.cache={tmp_path / 'cache'}", "--run"]
+    code, _, said = ended(*command, tmp_path / "whole")
+    assert code == 0, said
+    (path,) = (tmp_path / "cache").glob("*/rows.bin")
+    read, asked = OnDisk.rows, []
+
+    def damaged(array, rows):
+        asked.append(rows)
+        if len(asked) == 25:
+            shutil.rmtree(path.parent) if damage == "removed" else os.truncate(path, 99)
+        return read(array, rows)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(OnDisk, "rows", damaged)
+        code, _, said = ended(*command, tmp_path / "run")
+    assert len(asked) >= 25
+    if damage == "removed":  # who is reading keeps what it has
+        assert code == 0 and not path.exists(), said
+    else:
+        assert code == 1 and len(said.splitlines()) < 4, said
+        assert "rows.bin' was changed while its data were in use: start again" in said
+        assert "same command goes on from" in said or "same command starts anew" in said
+        code, _, said = ended(*command, tmp_path / "run")
+        assert code == 0, said
+    one, other = (keras.saving.load_model(tmp_path / run / "vae.keras").get_weights() for run in ("whole", "run"))
+    assert all(np.array_equal(a, b) for a, b in zip(one, other, strict=True))
 
 
 def test_a_disk_without_room_is_said_in_a_line(pictures, tmp_path, ended, monkeypatch):

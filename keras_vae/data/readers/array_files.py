@@ -118,19 +118,20 @@ def load_file(
         return _load(keys, read, repr(str(path)), resize, labels, value_range, fit, missing, series)
 
 
-def read_arrays(path: Path, labels: bool) -> dict[str, np.ndarray]:
+def read_arrays(path: Path, labels: bool, images: bool = True) -> dict[str, np.ndarray]:
     """Those arrays of an .npy or .npz file that `load_arrays` would read, by name, as they are.
 
     Args:
         path: of the file.
         labels: whether to read labels and their names too.
+        images: whether to read what they are labels of.
 
     Raises:
         ValueError: for a damaged file (named).
     """
     with _opened(path) as (keys, read):
         beside = {*NAME_KEYS, *(key for names in LABEL_KEYS.values() for key in names)} if labels else set()
-        wanted = {*image_keys(keys).values(), *beside}
+        wanted = {*(image_keys(keys).values() if images else ()), *beside}
         return {key: read(key) for key in keys if key in wanted}
 
 

@@ -77,7 +77,8 @@ class Entry:
         started = time.monotonic()
         if self.rows is not None:
             self.rows.to_disk()
-        state = {"done": self.done, "notes": self.notes}
+        seen = self.rows.seal() if self.rows is not None and self.done == self.count else None
+        state = {"done": self.done, "notes": self.notes, "rows": seen}
         columns: dict[str, Any] = {f"column-{name}": values for name, values in self.columns.items()}
         with files.whole_file(place / STATE) as path, path.open("wb") as stream:
             np.savez(stream, state=np.array(json.dumps(state)), keys=self._keys, **columns)
@@ -155,9 +156,8 @@ def _working(
 ) -> Iterator[Entry]:
     before = _state(folder)
     if before is not None and full is not None:
-        path = folder / ROWS
-        if not path.is_file() or path.stat().st_size != bytes_of((len(before["keys"]), *full[1:]), dtype):
-            before = None  # somebody has damaged it
+        size = bytes_of((len(before["keys"]), *full[1:]), dtype)
+        before = before if _is_as_it_was(folder / ROWS, before, size) else None  # somebody has damaged it
     done = 0 if before is None else _still(before, keys)
     with refused(folder, size):
         rows = None if full is None else _rows(folder, full, dtype, before, done)
@@ -216,7 +216,7 @@ def _finished(folder: Path, count: int, full: Sequence[int] | None, dtype: Any, 
     if full is not None:
         try:
             rows = OnDisk(folder / ROWS, full, dtype, place=folder)
-            if (folder / ROWS).stat().st_size != rows.nbytes:
+            if not _is_as_it_was(folder / ROWS, before, rows.nbytes):
                 return None
         except OSError:
             return None
@@ -225,6 +225,18 @@ def _finished(folder: Path, count: int, full: Sequence[int] | None, dtype: Any, 
     with contextlib.suppress(OSError):  # of somebody else's cache
         os.utime(folder / STATE)
     return made
+
+
+def _is_as_it_was(path: Path, state: dict[str, Any], size: int) -> bool:
+    """Whether a file of rows has its size, and nobody has written to it after all of them were made."""
+    try:
+        status = path.stat()
+    except OSError:
+        return False
+    is_whole = state["state"]["done"] == len(state["keys"])
+    return status.st_size == size and not (
+        is_whole and state["state"].get("rows") != [status.st_size, status.st_mtime_ns]
+    )
 
 
 def _state(folder: Path) -> dict[str, Any] | None:

@@ -44,6 +44,12 @@ class _Open:
         self.file, self.name = file, file.name
         # It has one place at which it is read.
         self.lock = threading.Lock()
+        # Size and time, of a file to which nobody writes any more.
+        self.stamp: tuple[int, int] | None = None
+
+    def seen(self) -> tuple[int, int]:
+        status = os.fstat(self.file.fileno())
+        return status.st_size, status.st_mtime_ns
 
     def __del__(self) -> None:
         self.file.close()
@@ -72,8 +78,8 @@ class OnDisk:
         self._open = _Open(io.FileIO(file) if is_path else file)  # type: ignore[arg-type]
         self.place = place if place is not None else Path(str(self._open.name)).parent
         self.shape, self.dtype, self._offset = tuple(int(n) for n in shape), np.dtype(dtype), offset
-        status = os.fstat(self._open.file.fileno())
-        self._stamp = (status.st_size, status.st_mtime_ns) if is_path else None
+        if is_path:
+            self.seal()
         # Of what is never written to, if somebody has looked: (smallest, largest, whether there is NaN), and of rows.
         self.known: tuple[float, float, bool] | None = None
         self.checksums: np.ndarray | None = None
@@ -130,11 +136,15 @@ class OnDisk:
             IndexError: for numbers of no row.
             OSError: for a file that has been cut off, and what the system says.
         """
-        if self._stamp is not None:
-            status = os.fstat(self._open.file.fileno())
-            if (status.st_size, status.st_mtime_ns) != self._stamp:
-                raise OSError(f"{str(self._open.name)!r} was changed while its data were in use. Start again.")
-        rows = np.asarray(rows, np.int64)
+        try:
+            return self._rows(np.asarray(rows, np.int64))
+        except OSError as error:
+            _refused.add(str(error))
+            raise
+
+    def _rows(self, rows: np.ndarray) -> np.ndarray:
+        if self._open.stamp not in (None, self._open.seen()):
+            raise OSError(f"{str(self._open.name)!r} was changed while its data were in use: start again")
         if len(rows) and not (rows.min() >= 0 and rows.max() < len(self)):
             raise IndexError(f"rows from {rows.min()} to {rows.max()} of an array of {len(self)}")
         result = np.empty((len(rows), *self.shape[1:]), self.dtype)
@@ -172,6 +182,15 @@ class OnDisk:
         """Wait until all that was written is on the disk."""
         os.fsync(self._open.file.fileno())
 
+    def seal(self) -> tuple[int, int]:
+        """From now on nobody writes: what changes the file is an error of whoever reads.
+
+        Returns:
+            Size and time of the file, by which it is known later.
+        """
+        self._open.stamp = self._open.seen()
+        return self._open.stamp
+
     @property
     def _row(self) -> int:
         return math.prod(self.shape[1:]) * self.dtype.itemsize
@@ -184,9 +203,30 @@ class OnDisk:
             if not count:
                 raise OSError(
                     f"The data in {self._open.name!r} end after {where + done:,} bytes: the file was changed while it "
-                    "was in use. Start again."
+                    "was in use: start again"
                 )
             done += count
+
+
+# What was said of files that could not be read.
+_refused: set[str] = set()
+
+
+@contextlib.contextmanager
+def in_words() -> Iterator[None]:
+    """Inside of it what is wrong with a file is said as it was found, where TensorFlow has wrapped it.
+
+    Raises:
+        OSError: for a file of an array that was changed or cut off, and what the system says.
+    """
+    try:
+        yield
+    except Exception as error:
+        text = str(error)
+        said = next((said for said in _refused if said in text), None)
+        if said is None or isinstance(error, OSError):
+            raise
+        raise OSError(said) from error
 
 
 def is_on_disk(array: Any) -> bool:

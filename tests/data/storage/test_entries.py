@@ -82,16 +82,29 @@ def test_whoever_reads_what_is_whole_keeps_it_when_it_is_made_anew():
     assert np.array_equal(before.rows[:][:, 0], KEYS)
 
 
-@pytest.mark.parametrize("damage", ["rows are cut off", "rows are gone", "state is cut off", "state is no archive"])
+@pytest.mark.parametrize(
+    "damage", ["rows are cut off", "rows are gone", "rows are others", "state is cut off", "state is no archive"]
+)
 def test_what_is_damaged_is_made_again(damage):
     place = made()[1].place
     path = place / (entries.ROWS if damage.startswith("rows") else entries.STATE)
     content = path.read_bytes()
     if damage.endswith("gone"):
         path.unlink()
+    elif damage.endswith("others"):
+        path.write_bytes(bytes(len(content)))
     else:
         path.write_bytes(b"nothing" if damage.endswith("archive") else content[: len(content) // 2])
     assert made()[0] != [] and made()[0] == []
+
+
+@pytest.mark.parametrize("again", [False, True])
+def test_what_is_whole_may_not_change_under_whoever_reads_it(again):
+    _, found = made()
+    found = made()[1] if again else found
+    (found.place / entries.ROWS).write_bytes(bytes(80))
+    with pytest.raises(OSError, match=r"rows.bin' was changed while its data were in use: start again"):
+        found.rows[2]
 
 
 def test_another_process_is_waited_for(tmp_path, capfd, monkeypatch):

@@ -4,9 +4,10 @@ import os
 
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from keras_vae.data.storage import keeping
-from keras_vae.data.storage.on_disk import OnDisk, ends, fill, first, parts, rows_at_once
+from keras_vae.data.storage.on_disk import OnDisk, ends, fill, first, in_words, parts, rows_at_once
 
 RNG = np.random.default_rng(0)
 
@@ -87,6 +88,20 @@ def test_a_file_that_is_cut_off_or_written_to_is_an_error(tmp_path):
         array[9]
     with path.open("rb", buffering=0) as file, pytest.raises(OSError, match="end after 20 bytes"):
         OnDisk(file, (11, 2), np.uint8)[8:]
+
+
+def test_what_tensorflow_says_of_a_file_is_said_as_it_was_found(tmp_path):
+    path = tmp_path / "values.bin"
+    np.arange(20, dtype=np.uint8).tofile(path)
+    array = OnDisk(path, (10, 2), np.uint8)
+    path.write_bytes(b"")
+    with (
+        pytest.raises(OSError, match=r"^'.*values.bin' was changed while its data were in use: start again$"),
+        in_words(),
+    ):
+        tf.numpy_function(array.rows, [[1]], tf.uint8)
+    with pytest.raises(tf.errors.UnknownError, match="another"), in_words():
+        raise tf.errors.UnknownError(None, None, "another")
 
 
 def test_a_file_that_is_removed_is_read_on(tmp_path):
