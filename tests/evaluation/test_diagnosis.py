@@ -258,8 +258,8 @@ def test_a_codebook_of_which_little_is_used_is_found():
         seed=0,
     )
     vae.build()
-    # Two features at each of four places, and an encoder that hands them on.
-    posterior.projection.kernel.assign(np.eye(2))
+    # Two numbers at each of four places, and an encoder that hands them on.
+    posterior.projection.kernel.assign(posterior.slowness * np.eye(8))
     x = np.random.default_rng(0).normal(size=(300, 8)).astype("float32")
     codes = x.reshape(-1, 2)[:16]
     posterior.counts.assign(np.ones(16))
@@ -285,7 +285,7 @@ def test_of_several_codebooks_the_one_that_is_not_used_is_named():
         seed=0,
     )
     vae.build()
-    posterior.projection.kernel.assign(np.eye(2))
+    posterior.projection.kernel.assign(posterior.slowness * np.eye(8))
     corners = np.array([[1.0, 1.0], [-1.0, 1.0], [1.0, -1.0], [-1.0, -1.0]])
     for part, codes in zip(posterior.parts(), (corners, 50 * np.arange(1, 5)[:, None] + corners), strict=True):
         part.counts.assign(np.ones(4))
