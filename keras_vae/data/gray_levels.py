@@ -163,10 +163,11 @@ def scaled(array: Any, scale: Scale | None, what: str) -> tuple[Any, int]:
     if array.ndim == 4 and array.dtype.kind in "ui" and scale.is_grid:
         white = int(scale.white)
         if white == 1:
-            kept = ["black and white"]
-            return converted(
-                array, array.shape, np.uint8, what, kept, lambda part: part.astype(np.uint8) * np.uint8(255)
-            ), 255
+            name = "black and white"
+            two = converted(
+                array, array.shape, np.uint8, what, [name], lambda part: part.astype(np.uint8) * np.uint8(255)
+            )
+            return two, 255
         if array.dtype == level_type(white):
             return array, white
         dtype = level_type(white)

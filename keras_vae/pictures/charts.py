@@ -145,6 +145,7 @@ def scores(
     """
     shown = examples is not None and is_image(examples.shape[1:])
     order = np.argsort(given, kind="stable")[: n if shown else 0]
+    lowest = [] if examples is None else [np.asarray(examples[index]) for index in order]
     columns = 8
     rows = math.ceil(len(order) / columns)
     figure = Picture(figsize=(8.4, 3.0 + 1.25 * rows), dpi=DPI, layout="constrained")
@@ -166,7 +167,7 @@ def scores(
     axes.legend(fontsize=FONT, frameon=False)
     for place, index in enumerate(order):
         tile = figure.add_subplot(grid[1 + place // columns, place % columns])
-        tile.imshow(as_rgb(np.asarray(examples[index])[np.newaxis, np.newaxis], (0.0, 1.0))[0, 0])
+        tile.imshow(as_rgb(lowest[place][np.newaxis, np.newaxis], (0.0, 1.0))[0, 0])
         tile.set_axis_off()
         name = "" if names is None else f"\n{named([Path(names[index]).name])[0]}"
         tile.set_title(f"{given[index]:.1f}{name}", fontsize=FONT - 2, parse_math=False)

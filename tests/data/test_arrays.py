@@ -9,7 +9,8 @@ import pytest
 import tensorflow as tf
 from sources import numbered, rows_of
 
-from keras_vae.data import Arrays, examples
+from keras_vae.data import Arrays
+from keras_vae.data.storage import keeping
 
 RNG = np.random.default_rng(0)
 
@@ -134,7 +135,7 @@ def test_arrays_refuse_what_cannot_be_served():
 
 
 def test_arrays_do_not_change_with_the_array_they_were_made_from():
-    values = examples.empty((4, 1), np.float32, "values")
+    values = keeping.empty((4, 1), np.float32, "values")
     values[:] = 1.0
     arrays, sharing = Arrays(values), Arrays(values, share=True)
     values[:] = 2.0
@@ -149,7 +150,7 @@ import tensorflow as tf
 cpu = tf.config.list_physical_devices("CPU")[0]
 tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
 from keras_vae.data import Arrays
-from keras_vae.data.examples import empty
+from keras_vae.data.storage.keeping import empty
 
 result = {}
 arrays = Arrays(np.arange(50, dtype=np.float32)[:, np.newaxis])

@@ -1,5 +1,6 @@
 """What the user gives to a model: files, folders and tables, as examples of the kind that the model knows."""
 
+import gc
 import math
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -17,6 +18,8 @@ from keras_vae_cli.errors import ConfigError
 
 # Examples in a batch at most, and values in it.
 MOST, VALUES = 256, 2**22
+# Batches after which memory is cleared.
+CLEARED = 32
 # Bytes of one array that is read whole; of larger ones each batch is read when its turn comes.
 IN_MEMORY = 2**28
 SHOWN = 3
@@ -54,7 +57,10 @@ class Given(NamedTuple):
         """All examples in their order, float32 [B, *event_shape], and the condition of each, or None."""
         if size is None:
             size = int(np.clip(VALUES // math.prod(self.event_shape), 1, MOST))
-        for batch in self.examples.dataset(size):
+        for number, batch in enumerate(self.examples.dataset(size)):
+            if number % CLEARED == CLEARED - 1:
+                # `predict` of Keras leaves each batch in a circle of references, for which Python looks too seldom.
+                gc.collect()
             x, *given = batch if isinstance(batch, tuple) else (batch,)
             values = self._as_known(np.asarray(x))
             if self.condition is not None:

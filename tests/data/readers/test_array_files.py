@@ -119,7 +119,7 @@ def test_damaged_and_hostile_array_files_are_named(tmp_path):
         "text.npz": "no .npz file",
         "flipped.npz": "damaged",
         "bomb.npy": "truncated",
-        "bomb.npz": "8192.0 GB",
+        "bomb.npz": "truncated",
     }
     for name, message in messages.items():
         with pytest.raises(ValueError, match=f"{name}.*{message}"):
