@@ -51,7 +51,7 @@ def look_at(vae: Any, data: Any) -> Seen:
     means = np.asarray(vae.encoder.posterior.point(q))
     try:
         deviations = np.asarray(q.stddev())
-    except NotImplementedError:
+    except NotImplementedError:  # TFP has no formula, as of a flow: the page then draws no posteriors
         deviations = None
     worth, unit = means.var(axis=0), "variance"
     if deviations is not None and vae.encoder.posterior.has_density:
@@ -66,7 +66,7 @@ def _kl_per_dim(vae: Any, means: np.ndarray, deviations: np.ndarray, condition: 
     p = vae.prior.distribution(encoder=vae.encoder, condition=given)
     try:
         loc, scale = np.asarray(p.mean()), np.asarray(p.stddev())
-    except NotImplementedError:
+    except NotImplementedError:  # TFP has no formula: by draws
         z = np.asarray(p.sample(DRAWS if given is None else (), seed=seeds.as_pair(0)))
         loc, scale = z.mean(axis=0), z.std(axis=0)
     ratio = np.square(deviations / scale)

@@ -46,19 +46,28 @@ def digits_run(tmp_path_factory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def labelled_run(tmp_path_factory) -> Path:
+def left_by_training():
+    """A function that makes a run of the text of a config, as training leaves it but for the training."""
+
+    def make(run: Path, text: str) -> Path:
+        run.mkdir()
+        (run / "config.yaml").write_text(text)
+        made = settings.load(run / "config.yaml")
+        splits = run_data.open_data(made)
+        build.make_vae(made, splits.train.event_shape, splits.condition).save(run / "vae.keras")
+        run_data.record(run, made, splits)
+        (run / "report.json").write_text(json.dumps({"finished": True}))
+        return run
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def labelled_run(tmp_path_factory, left_by_training) -> Path:
     """A run on gray pictures in three class folders, beside it, as training leaves it but for the training."""
     home = tmp_path_factory.mktemp("labelled")
     for label, name in enumerate(CLASSES):
         for k in range(6):
             picture(home / "pictures" / name / f"{k}.png", mode="L", color=50 + 70 * label + k)
-    run = home / "run"
-    run.mkdir()
     text = f"data: {{path: '{home / 'pictures'}', condition: label, batch_size: 4}}\nmodel: {MODEL % 'Normal'}\n"
-    (run / "config.yaml").write_text(text)
-    made = settings.load(run / "config.yaml")
-    splits = run_data.open_data(made)
-    build.make_vae(made, splits.train.event_shape, splits.condition).save(run / "vae.keras")
-    run_data.record(run, made, splits)
-    (run / "report.json").write_text(json.dumps({"finished": True}))
-    return run
+    return left_by_training(home / "run", text)

@@ -11,8 +11,6 @@ from PIL import Image
 
 import keras_vae as kv
 from keras_vae import compression, data
-from keras_vae_cli import settings
-from keras_vae_cli.commands import build, run_data
 
 
 def pixels(path):
@@ -32,19 +30,12 @@ def drawings(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def conditional_run(tmp_path_factory):
+def conditional_run(tmp_path_factory, left_by_training):
     """A run on digits given their label, as training leaves it but for the training."""
-    run = tmp_path_factory.mktemp("conditional") / "run"
-    run.mkdir()
     network = "{name: mlp, units: [8]}"
     text = f"model: {{latent_dim: 2, encoder: {network}, decoder: {network}, likelihood: Bernoulli}}\n"
-    (run / "config.yaml").write_text("data: {name: digits, binarize: threshold, condition: label}\n" + text)
-    made = settings.load(run / "config.yaml")
-    splits = run_data.open_data(made)
-    build.make_vae(made, splits.train.event_shape, splits.condition).save(run / "vae.keras")
-    run_data.record(run, made, splits)
-    (run / "report.json").write_text(json.dumps({"finished": True}))
-    return run
+    data = "data: {name: digits, binarize: threshold, condition: label}\n"
+    return left_by_training(tmp_path_factory.mktemp("conditional") / "run", data + text)
 
 
 @pytest.fixture(scope="module")

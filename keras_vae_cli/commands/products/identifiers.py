@@ -11,7 +11,6 @@ from keras_vae_cli.commands.products.given import read_given
 from keras_vae_cli.commands.products.opened import open_model
 from keras_vae_cli.commands.products.written import write_arrays
 from keras_vae_cli.commands.progress import counted
-from keras_vae_cli.errors import ConfigError
 
 
 def ids(
@@ -33,15 +32,13 @@ def ids(
         force: whether a file that is there gives way.
 
     Raises:
-        ConfigError: for a model without codes, and for data, or a condition, that it cannot take.
+        ValueError: for a model without codes.
+        ConfigError: for data, or a condition, that it cannot take.
     """
     files.check_folder(output.parent)
     opened = open_model(run)
     vae, console = opened.vae, opened.console
-    try:
-        num_codes = codes_of(vae)
-    except ValueError as error:
-        raise ConfigError(str(error)) from None
+    num_codes = codes_of(vae)
     given = read_given(opened, paths, condition)
     parts: list[np.ndarray] = []
     with counted(console, "encoding", len(given)) as move:
