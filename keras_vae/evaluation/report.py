@@ -12,7 +12,7 @@ import rich.text
 from keras_vae.evaluation import diagnosis
 from keras_vae.evaluation.aggregate import Aggregate, aggregate_posterior
 from keras_vae.evaluation.annealing import annealed_importance_sampling, refuse_annealing
-from keras_vae.evaluation.identifiers.tuples import semantic_ids
+from keras_vae.evaluation.identifiers.tuples import has_one_tuple, semantic_ids
 from keras_vae.evaluation.importance import ELBO, ESTIMATORS, IMPORTANCE, log_likelihood, refuse_refinement
 from keras_vae.evaluation.statistics import (
     LatentStatistics,
@@ -82,7 +82,7 @@ def evaluate(
             found[name] = latent_statistics(vae, examples[name], seed)
             report[name] = _describe(vae, found[name])
     report["test"].update(log_likelihood=None, annealed_importance_sampling=None, aggregate_posterior=None)
-    if vae.encoder.posterior.num_codes is not None and math.prod(vae.encoder.posterior.grid) == 1:
+    if has_one_tuple(vae):
         test_ids = semantic_ids(vae, examples["test"] if vae.condition is not None else examples["test"][0])
         report["test"]["semantic_ids"] = test_ids.as_dict()
     healthy = found["test"].num_nonfinite == 0

@@ -1,6 +1,7 @@
 """Identifiers of a few digits: the indices of an example's codes, from the coarse to the fine."""
 
 import dataclasses
+import math
 from typing import Any
 
 import numpy as np
@@ -106,6 +107,12 @@ def codes_of(vae: VAE) -> int:
             "posteriors.Residual(posteriors.VectorQuantized(...), num_stages=3), such as the config semantic_ids."
         )
     return posterior.num_codes
+
+
+def has_one_tuple(vae: VAE) -> bool:
+    """Whether the indices of an example are those of one vector, and not of the places of a map."""
+    posterior = vae.encoder.posterior
+    return posterior.num_codes is not None and math.prod(posterior.indices_shape[:2]) == 1
 
 
 def semantic_ids(vae: VAE, data: Any) -> SemanticIDs:

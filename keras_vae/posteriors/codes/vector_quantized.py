@@ -20,6 +20,8 @@ from keras_vae.serialization import register
 
 # Steps of Lloyd's algorithm at the start.
 LLOYD_STEPS = 10
+# Of the lengths of a code and of its features, for the rotation trick.
+LARGEST_RATIO = 10.0
 
 
 @register
@@ -48,7 +50,8 @@ class VectorQuantized(Quantizer):
             (Yu et al. 2022, "Vector-quantized image modeling with improved VQGAN"). D is at least 2 then.
         through: the gradient of the features: "straight", that of the codes; or "rotation", turned and scaled as the
             code is from the features, |c| / |e| R^T g, R c-hat from e-hat (Fifty et al. 2024, "Restructuring vector
-            quantization with the rotation trick").
+            quantization with the rotation trick"); straight where |c| > 10 |e|, such as features of zero, which have no
+            direction and whose gradient had no bound.
 
     Raises:
         ValueError: for sizes that do not fit together, and numbers out of range.
@@ -185,23 +188,27 @@ def _lloyd(vectors: tf.Tensor, means: tf.Tensor) -> tf.Tensor:
 
 
 def unit(vectors: tf.Tensor) -> tf.Tensor:
-    """v / |v| of vectors [..., D]; zero stays zero."""
-    return vectors * tf.math.rsqrt(tf.maximum(tf.reduce_sum(tf.square(vectors), axis=-1, keepdims=True), TINY**2))
+    """v / |v| of vectors [..., D]; zero stays zero, and its gradient as it is: features of an empty image are zero."""
+    squared = tf.reduce_sum(tf.square(vectors), axis=-1, keepdims=True)
+    return vectors * tf.math.rsqrt(tf.where(squared > TINY**2, squared, 1.0))
 
 
 def rotated(vectors: tf.Tensor, values: tf.Tensor) -> tf.Tensor:
     """The values q as s R e of the vectors e, with s = |q| / |e| and R = I - 2 r r^T + 2 q-hat e-hat^T held fixed.
 
     r is the direction of e-hat + q-hat: R is the rotation of e onto q in their plane (Fifty et al. 2024, section 4).
+    Where |q| > 10 |e| the gradient of q goes straight through.
     """
     e, q = tf.stop_gradient(vectors), tf.stop_gradient(values)
     e_hat, q_hat = unit(e), unit(q)
     r = unit(e_hat + q_hat)
-    scale = tf.norm(q, axis=-1, keepdims=True) / tf.maximum(tf.norm(e, axis=-1, keepdims=True), TINY)
+    length, wanted = tf.norm(e, axis=-1, keepdims=True), tf.norm(q, axis=-1, keepdims=True)
+    scale = wanted / tf.maximum(length, TINY)
 
     def along(direction: tf.Tensor) -> tf.Tensor:
         return tf.reduce_sum(vectors * direction, axis=-1, keepdims=True)
 
     turned = scale * (vectors - 2.0 * along(r) * r + 2.0 * along(e_hat) * q_hat)
+    turned = tf.where(wanted > LARGEST_RATIO * length, vectors, turned)
     # Of opposite vectors, and of none, the formula gives others than q.
     return turned + tf.stop_gradient(q - turned)
