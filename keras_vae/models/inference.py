@@ -1,12 +1,14 @@
 """What users ask of a model, for any number of examples: in blocks, so that memory does not grow with their number.
 
-One block or less is done at once and as it is, without compiling: sixteen images need not wait for that.
+One block or less is done at once and as it is, without compiling: sixteen images need not wait for that. Who asks for
+the same again and again, as a loop over single images does, gets it compiled.
 """
 
 import functools
 import math
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from typing import Any
 
 import keras
@@ -33,6 +35,8 @@ CHUNK_VALUES = 2**24
 DRAW_VALUES, DRAW_ROWS = 2**26, 4096
 # So many numbers there is always room for.
 SURELY_FREE = 2**26
+# What has been asked for so often is compiled, and so many of such functions are kept.
+OFTEN, MOST_KEPT = 3, 64
 # Folded into a seed, these give streams that no level of a hierarchy has: those count from 1.
 PIXELS, DRAWS, ROWS = -1, -2, -3
 
@@ -45,19 +49,37 @@ class Compiled:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._made: dict[str, Callable[..., Any]] = {}
+        self._made: dict[Hashable, Callable[..., Any]] = {}
+        self._asked: Counter[Hashable] = Counter()
         self._variables: list[keras.Variable] = []
 
-    def get(self, vae: Any, name: str, function: Callable[..., Any]) -> Callable[..., Any]:
+    def __len__(self) -> int:
+        """How many there are."""
+        return len(self._made)
+
+    def get(self, vae: Any, name: Hashable, function: Callable[..., Any]) -> Callable[..., Any]:
         """`function` of tensors, compiled under this name."""
         with self._lock:
-            variables = vae.variables
-            known = len(variables) == len(self._variables)
-            if not known or any(a is not b for a, b in zip(variables, self._variables, strict=True)):
-                self._made, self._variables = {}, variables
-            if name not in self._made:
-                self._made[name] = tf.function(function, reduce_retracing=True, autograph=False)
-            return self._made[name]
+            return self._get(vae, name, function)
+
+    def when_repeated(self, vae: Any, name: Hashable, function: Callable[..., Any]) -> Callable[..., Any]:
+        """`function` as it is, and compiled from the third time on that this name is asked for."""
+        with self._lock:
+            self._asked[name] += 1
+            if self._asked[name] < OFTEN:
+                return function
+            if len(self._made) >= MOST_KEPT and name not in self._made:
+                del self._made[next(iter(self._made))]
+            return self._get(vae, name, function)
+
+    def _get(self, vae: Any, name: Hashable, function: Callable[..., Any]) -> Callable[..., Any]:
+        variables = vae.variables
+        known = len(variables) == len(self._variables)
+        if not known or any(a is not b for a, b in zip(variables, self._variables, strict=True)):
+            self._made, self._variables = {}, variables
+        if name not in self._made:
+            self._made[name] = tf.function(function, reduce_retracing=True, autograph=False)
+        return self._made[name]
 
 
 class Inference(keras.Model):
@@ -255,7 +277,9 @@ def over_examples(
         x = inputs.examples(vae, data)
         given = conditions.given(vae.condition, condition, len(x))
         if len(x) <= rows:
-            return function(x, given)
+            if tf.executing_eagerly():
+                function = vae.compiled_methods.when_repeated(vae, (name, len(x)), function)
+            return function(tf.convert_to_tensor(x), given)
         data, condition = x, given
     run = vae.compiled_methods.get(vae, name, function)
     parts = [run(tf.convert_to_tensor(x), c) for x, c in inputs.example_batches(vae, data, condition, rows)]
@@ -351,8 +375,14 @@ def draw_examples(
     def decode(z: tf.Tensor, eps: Sequence[tf.Tensor], condition: tf.Tensor | None, pair: Any) -> tf.Tensor:
         return shown(vae.decoder.draw(z, eps, condition), pair)
 
-    if n <= rows or vae.draws_as_a_whole or not tf.executing_eagerly():
-        return shown(vae.generate(n, seed, condition, temperature).likelihood, pixels(0))
+    def at_once(seed: tf.Tensor, condition: tf.Tensor | None, pair: Any) -> tf.Tensor:
+        return shown(vae.generate(n, seed, condition, temperature).likelihood, pair)
+
+    if not tf.executing_eagerly() or vae.draws_as_a_whole:
+        return at_once(seed, condition, pixels(0))
+    if n <= rows:
+        run = vae.compiled_methods.when_repeated(vae, ("sample", n, temperature, noise), at_once)
+        return run(seed, condition, pixels(0))
     z = vae.draw_latents(n, seed, condition, temperature)
     eps = vae.decoder.noise(n, seed, temperature)
     given = condition_for(vae.decoder, condition)

@@ -201,6 +201,34 @@ def test_compiled_methods_see_new_weights(monkeypatch):
     np.testing.assert_allclose(after, vae.generate(40, 0).likelihood.mean(), atol=1e-6)
 
 
+@pytest.mark.parametrize("kind", OF_EVERY_DAY)
+def test_the_same_question_again_and_again_has_the_same_answer_and_is_compiled(kind, monkeypatch):
+    made, function = [], tf.function
+    monkeypatch.setattr(tf, "function", lambda f, **options: made.append(f) or function(f, **options))
+    vae, x = model(kind), images(3)
+    c = given(vae, 3)
+    asked = [(vae.sample(3, seed=1, condition=c), vae.reconstruct(x, c)) for _ in range(6)]
+    for drawn, means in asked[1:]:
+        np.testing.assert_allclose(drawn, asked[0][0], atol=1e-6)
+        np.testing.assert_allclose(means, asked[0][1], atol=1e-6)
+    assert len(made) == 2
+    others = vae.sample(3, seed=2, condition=c)
+    assert type(vae) is kv.CascadeVAE or not np.allclose(others, asked[0][0], atol=1e-4)
+    # With other weights it is not the answer of before.
+    vae.set_weights([w + 0.3 if w.dtype.kind == "f" else w for w in vae.get_weights()])
+    np.testing.assert_allclose(vae.sample(3, seed=1, condition=c), vae.generate(3, 1, c).likelihood.mean(), atol=1e-6)
+    assert np.abs(vae.reconstruct(x, c) - asked[0][1]).max() > 1e-3
+
+
+def test_functions_of_many_sizes_do_not_pile_up(monkeypatch):
+    monkeypatch.setattr(inference, "MOST_KEPT", 2)
+    vae = model("plain")
+    for n in (1, 2, 3, 4):
+        found = [vae.sample(n, seed=0) for _ in range(3)]
+        np.testing.assert_allclose(found[0], found[2], atol=1e-6)
+    assert len(vae.compiled_methods) == 2
+
+
 def test_samples_with_the_noise_of_the_decoder(monkeypatch):
     vae = make_vae(event_shape=(4, 4, 1), likelihood=likelihoods.Normal((4, 4, 1), scale=0.5))
     monkeypatch.setattr(inference, "MOST_ROWS", 500)
