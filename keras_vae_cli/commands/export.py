@@ -11,6 +11,7 @@ from keras_vae.export.proof.report import print_reports
 from keras_vae.export.proof.tflite_checks import QUANTIZATIONS
 from keras_vae.export.publish import check_version
 from keras_vae.export.source import load
+from keras_vae.models.vae import VAE
 
 FORMATS = ("saved_model", "tflite")
 
@@ -21,6 +22,7 @@ def export_run(
     quantizations: Sequence[str | None] = (None,),
     version: int | None = None,
     examples: Any = None,
+    vae: VAE | None = None,
 ) -> list[Report]:
     """Exports ``RUN/vae.keras`` into ``RUN/export`` and prints one table.
 
@@ -35,6 +37,7 @@ def export_run(
         quantizations: of None (or "none"), "float16", "dynamic", "int8", for TFLite.
         version: of the SavedModel; the highest one plus 1 unless given.
         examples: training data, without which an int8 file has no encoder.
+        vae: the run's model, where it is loaded already.
 
     Returns:
         A report for each export.
@@ -58,16 +61,16 @@ def export_run(
         check_version(served, version)
     elif version is not None:
         raise ExportError("a version is of the format saved_model, which is not among those to write: leave it out")
-    vae = load(run)
+    source = load(run if vae is None else vae)
     name = re.sub(r"[^\w.-]", "_", run.resolve().name).lstrip("._-") or "vae"
     exports: list[Callable[[], Report]] = []
     if "saved_model" in formats:
-        exports.append(lambda: to_saved_model(vae, served, version, name=name))
+        exports.append(lambda: to_saved_model(source, served, version, name=name))
     if "tflite" in formats:
         for kind in kinds:
             file = run / "export" / f"decoder{f'_{kind}' if kind else ''}.tflite"
             exports.append(
-                lambda file=file, kind=kind: to_tflite(vae, file, kind, calibration=examples)  # type: ignore[misc]
+                lambda file=file, kind=kind: to_tflite(source, file, kind, calibration=examples)  # type: ignore[misc]
             )
     reports, failures = [], []
     for export in exports:

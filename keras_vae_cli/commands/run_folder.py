@@ -293,14 +293,15 @@ def export_again(
     quantizations: Sequence[str] | None = None,
     version: int | None = None,
     train: data.Arrays | None = None,
+    vae: VAE | None = None,
 ) -> None:
-    """As `export`, in a folder that is opened already, with the training data if they are at hand."""
+    """As `export`, in a folder that is opened already, with the training data and the model if they are at hand."""
     settings = read(run)
     wanted = formats or settings.export.formats or FORMATS
     check_export(run, wanted)
-    load_model(run)
+    model = load_model(run) if vae is None else vae
     few = None if train is None else some(train, CALIBRATED).dataset(settings.data.batch_size)
-    export_run(run, wanted, quantizations or settings.export.quantize, version, few)
+    export_run(run, wanted, quantizations or settings.export.quantize, version, few, model)
 
 
 def read_report(run: Path) -> dict[str, Any]:

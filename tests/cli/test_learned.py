@@ -1,10 +1,13 @@
 """What `keras-vae train` says at its end."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
 import keras_vae as kv
 from keras_vae import likelihoods, networks, posteriors, priors
+from keras_vae.models.storage import untrusted
 from keras_vae_cli.commands.learned import learned
 
 SHAPE = (4, 4, 1)
@@ -31,3 +34,19 @@ def test_a_plain_autoencoder_has_no_draws():
     vae = kv.VAE(encoder, decoder, priors.StandardNormal(2), kv.objectives.Reconstruction())
     found = learned(vae, np.random.default_rng(0).random((20, *SHAPE), "float32"))
     assert found.samples is None and str(found) == f"Learned: {found.active_units} of 2 dimensions used."
+
+
+@pytest.mark.slow
+def test_the_end_of_a_training_loads_the_model_once(tmp_path, ended, monkeypatch):
+    loaded, load = [], untrusted.load
+
+    def counted(path, **options):
+        loaded.append(Path(path).name)
+        return load(path, **options)
+
+    monkeypatch.setattr(untrusted, "load", counted)
+    small = ["train.epochs=1", "model.latent_dim=2", "data.binarize=threshold", "model.likelihood=Bernoulli"]
+    small += ["model.encoder={name: mlp, units: [8]}", "model.decoder={name: mlp, units: [8]}"]
+    code, out, _ = ended("train", "digits", "--set", *small, "export.formats=[tflite]", "--run", tmp_path / "run")
+    assert code == 0 and "decoder.tflite" in out
+    assert loaded == ["vae.keras"]
