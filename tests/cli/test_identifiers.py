@@ -22,7 +22,7 @@ def vectors(tmp_path_factory):
 @pytest.mark.slow
 def test_vectors_in_and_identifiers_out(vectors, tmp_path, ended):
     run, small = tmp_path / "run", ["data.name=null", f"data.path={vectors}", "data.batch_size=50", "train.epochs=2"]
-    small += ["model.latent_dim=4", "model.posterior.base.num_codes=5", "model.prior.num_codes=5", "export.formats=[]"]
+    small += ["model.latent_dim=4", "model.posterior.base.num_codes=5", "export.formats=[]"]
     code, _, err = ended("train", "semantic_ids", "--run", run, "--set", *small)
     assert code == 0, err
     code, out, err = ended("ids", run, vectors, "-o", tmp_path / "ids.csv")
