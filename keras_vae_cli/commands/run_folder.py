@@ -272,8 +272,8 @@ def export(
 ) -> None:
     """Export the model of a run into RUN/export; None means what its config says, or both formats if that says none.
 
-    It needs no data, but for an encoder in int8, and held-out ones for the indices of codes, in whose place it else makes
-    some; those of `data_path` are checked and recorded as by `open_run`.
+    It needs no data, but for an encoder in int8, and held-out ones for the indices of codes, in whose place it else
+    makes some; those of `data_path` are checked and recorded as by `open_run`.
     """
     with opened(run, EXPORT) as console:
         splits = None
