@@ -8,7 +8,7 @@ import keras_vae as kv
 from keras_vae import evaluation, likelihoods, networks, objectives, posteriors, priors
 
 GRID = (1, 2)
-# Of 64 codes each; Residual and Grouped of one kind that learns its codes, and of one whose codes stand still.
+# Of 64 codes each; Residual of a kind that learns its codes, Grouped of one whose codes stand still.
 TABLE = {"latent_dim": 4, "grid": GRID, "num_codes": 64}
 KINDS = {
     "averages": lambda: posteriors.VectorQuantized(**TABLE),
@@ -17,11 +17,8 @@ KINDS = {
     "levels": lambda: posteriors.FiniteScalar([8, 8], GRID),
     "signs": lambda: posteriors.LookupFree(6, GRID),
     "residual": lambda: posteriors.Residual(posteriors.VectorQuantized(**TABLE), 2, dropout=0.5),
-    "residual_levels": lambda: posteriors.Residual(posteriors.FiniteScalar([8, 8], GRID), 2),
-    "grouped": lambda: posteriors.Grouped(posteriors.VectorQuantized(**TABLE), 2),
     "grouped_signs": lambda: posteriors.Grouped(posteriors.LookupFree(6, GRID), 2),
 }
-EVERYDAY = ("residual",)
 X = (np.random.default_rng(0).random((20, 4, 4, 1)) > np.linspace(0.1, 0.9, 4)[:, None]).astype("float32")
 
 
@@ -38,7 +35,8 @@ def is_finite(vae):
     return all(np.isfinite(np.asarray(weight)).all() for weight in vae.weights)
 
 
-@pytest.mark.parametrize("kind", [pytest.param(k, marks=() if k in EVERYDAY else pytest.mark.slow) for k in KINDS])
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", KINDS)
 def test_bad_input_is_an_error_or_a_diagnosis_and_the_codes_stay_whole(kind):
     keras.utils.set_random_seed(0)
     posterior = KINDS[kind]()
