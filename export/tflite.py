@@ -158,9 +158,7 @@ class _Device:
         self._shown = shown
         last = {} if shown is None else typical.compared(shown)
         self._given = {**typical.draws(vae, battery.MAX_ROWS, seed + 1, last.get("condition")), **last}
-        self._codes = None
-        if encoder != "none" and (quantization != "int8" or shown is not None):
-            self._codes = indices.expected(vae, indices.requests(vae, self._given), examples)
+        self._codes = indices.expected(vae, indices.requests(vae, self._given), examples)
         self._notes = self._without_matrices()
         self._functions = self._offered()
         self._traced: dict[str, Any] = {}
@@ -224,7 +222,8 @@ class _Device:
                 if of == "sample":
                     functions["sample"] = _Function(of, _resizable(signature.function), signature.inputs)
                 for rows in battery.BATCHES:
-                    fixed = {key: _of_rows(spec, rows) for key, spec in signature.inputs.items()}
+                    inputs = signature.inputs.items()
+                    fixed = {key: tf.TensorSpec([rows, *s.shape[1:]], s.dtype, s.name) for key, s in inputs}
                     functions[f"{of}_{rows}"] = _Function(of, mixtures.in_float32(_fixed(signature.function)), fixed)
         return functions
 
@@ -360,10 +359,6 @@ def _resizable(function: Callable[..., Outputs]) -> Callable[..., Outputs]:
         return {name: output[:-1] for name, output in outputs.items()}
 
     return padded
-
-
-def _of_rows(spec: tf.TensorSpec, rows: int) -> tf.TensorSpec:
-    return tf.TensorSpec([rows, *spec.shape[1:]], spec.dtype, spec.name)
 
 
 def _name_of_encoder(path: Path) -> str:

@@ -86,23 +86,26 @@ class Indices:
             return
         name, wrong = calls[0].signature, [result.message for result in results if not result.ok]
         what = f"indices of {len(self.indices):,} {self.source}"
+        # An export that may do without a signature finds its name at the end.
+        check = f"{what}: {name}"
         if wrong:
-            report.checks.append(Check(what, False, wrong[0]))
+            report.checks.append(Check(check, False, wrong[0]))
             return
         served = np.concatenate([result.outputs["indices"] for result in results])[: len(self.indices)]
         if served.shape != self.indices.shape:
-            report.checks.append(Check(what, False, f"{name} gives {served.shape}, not {self.indices.shape}"))
+            report.checks.append(Check(check, False, f"it gives {served.shape}, not {self.indices.shape}"))
             return
         errors = self.error(served, self.indices)
         missed, different = int((errors > tolerance.largest).sum()), int((served != self.indices).sum())
         report.errors.setdefault(name, {})["examples, max"] = float(errors.max(initial=0.0))
         detail = (
-            f"{name}: {different:,} of {served.size:,} differ from eager Keras, of which {missed:,} are no ties: the "
+            f"{different:,} of {served.size:,} differ from eager Keras, of which {missed:,} are no ties: the "
             f"vectors lie {errors.max(initial=0.0):.1e} nearer to the other code, more than {tolerance.largest:g}"
         )
-        report.checks.append(Check(what, not missed, detail if missed else ""))
-        ties = f"all but {different:,} ties" if different else "all of them"
-        report.notes.append(f"{name}: {ties} of {served.size:,} {what} are those of Keras")
+        report.checks.append(Check(check, not missed, detail if missed else ""))
+        if not missed:
+            ties = f"all but {different:,} ties" if different else "all"
+            report.notes.append(f"{name}: {ties} of {served.size:,} {what} are those of Keras")
 
 
 @dataclasses.dataclass(frozen=True)
