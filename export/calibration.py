@@ -35,19 +35,22 @@ def draws(vae: VAE, rows: int, seed: int, conditions: np.ndarray | None = None) 
         seed: of the draws.
         conditions: [rows, ...], to be given instead.
     """
-    given = {}
-    if conditions is not None:
-        given["condition"] = conditions
-    elif vae.condition is not None:
-        specs = {name: (spec.dtype.name, spec.shape.as_list()) for name, spec in condition_spec(vae).items()}
-        given = battery.good(specs, battery.MAX_ROWS)
-        if vae.condition.num_classes is not None:
-            given["condition"] = np.arange(battery.MAX_ROWS, dtype="int32") % vae.condition.num_classes
-        given = {name: np.resize(array, (rows, *array.shape[1:])) for name, array in given.items()}
+    given = typical_conditions(vae, rows) if conditions is None else {"condition": conditions}
     condition = tf.constant(given["condition"]) if given else None
     p = vae.prior.distribution(encoder=vae.encoder, condition=condition_for(vae.prior, condition))
     z = p.sample(() if p.batch_shape.rank else rows, seed=as_pair(seed))
     return {"z": np.asarray(z, dtype="float32"), **given}
+
+
+def typical_conditions(vae: VAE, rows: int) -> Feeds:
+    """`condition` [rows, ...]: every class in turn, or what the battery gives; nothing for a model without one."""
+    if vae.condition is None:
+        return {}
+    specs = {name: (spec.dtype.name, spec.shape.as_list()) for name, spec in condition_spec(vae).items()}
+    given = battery.good(specs, battery.MAX_ROWS)
+    if vae.condition.num_classes is not None:
+        given["condition"] = np.arange(battery.MAX_ROWS, dtype="int32") % vae.condition.num_classes
+    return {name: np.resize(array, (rows, *array.shape[1:])) for name, array in given.items()}
 
 
 def examples(vae: VAE, data: Any, most: int) -> Feeds:
@@ -62,8 +65,32 @@ def examples(vae: VAE, data: Any, most: int) -> Feeds:
         TooFew: fewer than 192 of them have no missing values.
         ExportError: data that never end, or are none of this model.
     """
+    shown = read(vae, data, most + COMPARED, "calibration")
+    # Values that are missing have no ranges.
+    whole = np.isfinite(shown["x"]).reshape(len(shown["x"]), -1).all(axis=1)
+    count = int(whole.sum())
+    if count < LEAST_EXAMPLES + COMPARED:
+        raise TooFew(
+            f"calibration: {count} complete examples are too few for the ranges of 8 bits: give at least "
+            f"{LEAST_EXAMPLES + COMPARED}"
+        )
+    return {name: array[whole][: most + COMPARED] for name, array in shown.items()}
+
+
+def read(vae: VAE, data: Any, most: int, name: str) -> Feeds:
+    """The first examples of the data, `x` [N, *event_shape], with their `condition` if the model has one.
+
+    Args:
+        vae: the model.
+        data: an array, (x, condition), or batches of these, such as a `tf.data.Dataset`.
+        most: N at most, rounded up to whole batches.
+        name: of the argument.
+
+    Raises:
+        ExportError: data that never end, are none of this model, or none at all.
+    """
     if is_endless(data):
-        raise ExportError("calibration: the data never end: give a finite dataset, for example data.take(100)")
+        raise ExportError(f"{name}: the data never end: give a finite dataset, for example data.take(100)")
     found: list[np.ndarray] = []
     beside: list[np.ndarray] = []
     try:
@@ -74,20 +101,13 @@ def examples(vae: VAE, data: Any, most: int) -> Feeds:
                 if y is None:
                     raise ValueError(f"the model is conditioned on {vae.condition}: give (x, condition)")
                 beside.append(np.asarray(y).astype(vae.condition.dtype))
-            if sum(map(len, found)) >= most + COMPARED:
+            if sum(map(len, found)) >= most:
                 break
     except (ValueError, TypeError) as error:
-        raise ExportError(f"calibration: {error}") from error
-    shown = {"x": np.concatenate(found), **({"condition": np.concatenate(beside)} if beside else {})}
-    # Values that are missing have no ranges.
-    whole = np.isfinite(shown["x"]).reshape(len(shown["x"]), -1).all(axis=1)
-    count = int(whole.sum())
-    if count < LEAST_EXAMPLES + COMPARED:
-        raise TooFew(
-            f"calibration: {count} complete examples are too few for the ranges of 8 bits: give at least "
-            f"{LEAST_EXAMPLES + COMPARED}"
-        )
-    return {name: array[whole][: most + COMPARED] for name, array in shown.items()}
+        raise ExportError(f"{name}: {error}") from error
+    if not sum(map(len, found)):
+        raise ExportError(f"{name}: there are no examples")
+    return {"x": np.concatenate(found), **({"condition": np.concatenate(beside)} if beside else {})}
 
 
 def kept(shown: Feeds) -> Feeds:

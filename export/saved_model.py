@@ -17,6 +17,7 @@ from keras_vae.export.errors import ExportError
 from keras_vae.export.proof import battery, warmup
 from keras_vae.export.proof.battery import BATCHES
 from keras_vae.export.proof.graph_checks import faults
+from keras_vae.export.proof.on_examples import indices
 from keras_vae.export.proof.report import FILE, Report, dump
 from keras_vae.export.proof.verify import check_saved_model
 from keras_vae.export.proof.warmup import Record
@@ -34,6 +35,7 @@ def to_saved_model(
     version: int | None = None,
     *,
     name: str | None = None,
+    examples: Any = None,
 ) -> Report:
     """Writes ``directory/version`` for TensorFlow Serving, after it passed every check.
 
@@ -47,6 +49,8 @@ def to_saved_model(
         directory: the folder of versions.
         version: an integer from 1 to 2^63 - 1, which TensorFlow Serving can read; the highest one plus 1 unless given.
         name: what TensorFlow Serving calls the model; the folder's name unless given.
+        examples: held-out examples of a model with codes, better 1,000: the file must give their indices, ties aside.
+            An array, (x, condition), or batches; unless given, what the decoder makes of codes drawn at random.
 
     Returns:
         The report that also stands in ``directory/version/export.json``.
@@ -70,7 +74,8 @@ def to_saved_model(
         reference = {key: eager(signature, BATCHES) for key, (signature, _) in traced.items()}
         warmup.write(folder, _records(name, {key: signature for key, (signature, _) in traced.items()}))
         reference["serving_default"] = reference["decode"]
-        report = check_saved_model(folder, reference)
+        codes = indices.expected(vae, indices.requests(vae), examples) if "encode_indices" in traced else None
+        report = check_saved_model(folder, reference, codes=codes)
         report.facts = describe(original, vae) | {"name": name, "version": version}
         report.left_out = left_out
         if "encode" in traced and "point" in traced["encode"][1].structured_outputs:

@@ -22,7 +22,8 @@ from keras_vae.export import calibration as typical
 from keras_vae.export import metadata, publish
 from keras_vae.export.errors import ExportError, TargetError, lacking, of_matrices
 from keras_vae.export.proof import battery
-from keras_vae.export.proof.ranks import SIGNATURE, check_ranks
+from keras_vae.export.proof.on_examples import indices
+from keras_vae.export.proof.on_examples.ranks import SIGNATURE, check_ranks
 from keras_vae.export.proof.report import FILE, Report, dump
 from keras_vae.export.proof.tflite_checks import QUANTIZATIONS, check_tflite
 from keras_vae.export.saved_model import describe, eager, now, precision_note, reason_of, trace, write_functions
@@ -55,6 +56,7 @@ def to_tflite(
     calibration: Any = None,
     calibration_size: int = typical.LEAST_DRAWS,
     seed: int = 0,
+    examples: Any = None,
 ) -> Report:
     """Writes the model as TFLite of builtin ops only, after it passed every check.
 
@@ -76,6 +78,7 @@ def to_tflite(
         calibration_size: number of draws, and of examples at most: at least 2,048, since a z beyond the ranges that
             were seen saturates.
         seed: of the draws.
+        examples: held-out examples of a model with codes, as in `to_saved_model`.
 
     Returns:
         The report; its `encoder` is that of the second file, if there is one.
@@ -118,7 +121,7 @@ def to_tflite(
                 except typical.TooFew:
                     if encoder != "auto":
                         raise
-            device = _Device(original, vae, quantization, encoder, shown, calibration_size, seed)
+            device = _Device(original, vae, quantization, encoder, shown, calibration_size, seed, examples)
             inside, beside = device.halves()
             report = device.write(inside, temporary, path)
             if beside:
@@ -145,6 +148,7 @@ class _Device:
         shown: typical.Feeds | None,
         calibration_size: int,
         seed: int,
+        examples: Any,
     ):
         self.left_out: dict[str, str] = {}
         self._vae, self._quantization, self._encoder = vae, quantization, encoder
@@ -154,6 +158,7 @@ class _Device:
         self._shown = shown
         last = {} if shown is None else typical.compared(shown)
         self._given = {**typical.draws(vae, battery.MAX_ROWS, seed + 1, last.get("condition")), **last}
+        self._codes = indices.expected(vae, indices.requests(vae, self._given), examples)
         self._notes = self._without_matrices()
         self._functions = self._offered()
         self._traced: dict[str, Any] = {}
@@ -217,7 +222,8 @@ class _Device:
                 if of == "sample":
                     functions["sample"] = _Function(of, _resizable(signature.function), signature.inputs)
                 for rows in battery.BATCHES:
-                    fixed = {key: _of_rows(spec, rows) for key, spec in signature.inputs.items()}
+                    inputs = signature.inputs.items()
+                    fixed = {key: tf.TensorSpec([rows, *s.shape[1:]], s.dtype, s.name) for key, s in inputs}
                     functions[f"{of}_{rows}"] = _Function(of, mixtures.in_float32(_fixed(signature.function)), fixed)
         return functions
 
@@ -248,7 +254,7 @@ class _Device:
             while True:
                 content = self._convert(Path(folder), names)
                 temporary.write_bytes(metadata.write(content, self._facts(names)))
-                report = check_tflite(temporary, self._expected(names), self._given)
+                report = check_tflite(temporary, self._expected(names), self._given, codes=self._codes)
                 if self._shown is not None and report.harmless and SIGNATURE in names:
                     check_ranks(report, temporary, self._scores, self._shown)
                 wrong = {
@@ -353,10 +359,6 @@ def _resizable(function: Callable[..., Outputs]) -> Callable[..., Outputs]:
         return {name: output[:-1] for name, output in outputs.items()}
 
     return padded
-
-
-def _of_rows(spec: tf.TensorSpec, rows: int) -> tf.TensorSpec:
-    return tf.TensorSpec([rows, *spec.shape[1:]], spec.dtype, spec.name)
 
 
 def _name_of_encoder(path: Path) -> str:

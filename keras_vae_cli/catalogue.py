@@ -15,6 +15,8 @@ IMPLIED = (
     *("latent_dim", "event_shape", "condition", "schema"),
     *("encoder", "decoder", "prior", "objective", "seed", "gradient_skip_norm"),
 )
+# Of a prior over codes: those of the posterior, unless a config gives them.
+SIZES = ("grid", "num_codes", "depth")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -74,6 +76,16 @@ Classes = dict[str, tuple[str, ast.ClassDef]]
 
 
 @functools.cache
+def other_names() -> dict[str, str]:
+    """What Python calls parts that have another name in configs, such as `Residual`: their names there by these."""
+    classes, aliases = _sources(package_folder())
+    named = {
+        name: meant for name, (_, meant) in aliases.items() if meant in classes and _is_registered(classes[meant][1])
+    }
+    return {name: meant for name, meant in named.items() if _kind(meant, classes) not in (None, "network")}
+
+
+@functools.cache
 def parts() -> dict[Kind, dict[str, Part]]:
     """All parts by kind and name."""
     classes, aliases = _sources(package_folder())
@@ -112,7 +124,15 @@ def own_part(name: str, module: str, source: str) -> tuple[Kind | None, Part, bo
 
 
 def _part(kind: Kind, name: str, module: str, key: str, classes: Classes) -> Part:
-    return Part(kind, name, module, _constructor(key, classes), ast.get_docstring(classes[key][1]) or "")
+    arguments = _constructor(key, classes)
+    if kind == "prior":
+        arguments = tuple(_of_posterior(argument) if argument.name in SIZES else argument for argument in arguments)
+    return Part(kind, name, module, arguments, ast.get_docstring(classes[key][1]) or "")
+
+
+def _of_posterior(argument: Argument) -> Argument:
+    annotation = argument.annotation.removesuffix(" | None") + " | None"
+    return Argument(argument.name, annotation, required=False, default="None")
 
 
 @functools.cache

@@ -112,7 +112,6 @@ VERBS = {
     "unpack": "decompress",
     "unzip": "decompress",
     "zip": "compress",
-    "decode": "sample",
     "describe": "info",
     "detect": "score",
     "diff": "compare",

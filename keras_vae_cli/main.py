@@ -22,14 +22,15 @@ GROUPS: dict[str, tuple[Callable[..., None], ...]] = {
     "Train and judge": (of_runs.train, of_runs.evaluate, of_runs.plot, of_names.compare, of_names.info),
     "Use a trained model": (
         *(of_models.sample, of_models.encode, of_models.reconstruct, of_models.impute, of_models.interpolate),
-        *(of_models.score, of_models.explore, of_files.ids, of_files.compress, of_files.decompress, of_runs.export),
+        *(of_models.score, of_models.explore, of_files.ids, of_files.decode, of_files.compress),
+        *(of_files.decompress, of_runs.export),
     ),
     "Look up": (of_names.parts,),
 }
 # Commands with several operands.
 OF_MANY = (
     *("encode", "reconstruct", "impute", "interpolate", "score"),
-    *("explore", "ids", "compress", "decompress", "compare"),
+    *("explore", "ids", "decode", "compress", "decompress", "compare"),
 )
 for place, (title, commands) in enumerate(GROUPS.items()):
     group = cyclopts.Group(title, sort_key=place)

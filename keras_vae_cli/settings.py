@@ -37,6 +37,7 @@ CHECKABLE: dict[str, tuple[Any, str]] = {
     "str": (str, "a word"),
     "bool": (bool, "true or false"),
     "Sequence[int]": (list[int], "a list of ints such as [512, 256]"),
+    "Sequence[int] | None": (list[int] | None, "a list of ints such as [8, 8]"),
     "int | None": (int | None, "an int"),
     "float | None": (float | None, "a number"),
     "float | str": (float | str, "a number or a word"),
@@ -128,7 +129,7 @@ class Data(Section):
 class Model(Section):
     """The parts of the model: each a name, or a mapping of a name and arguments."""
 
-    latent_dim: PositiveInt = 16
+    latent_dim: PositiveInt = Field(16, description="dimensions of z; a prior over codes takes those of its posterior")
     latents: PositiveInt | list[NonNegativeInt] | None = Field(
         None, description="after each stage of the decoder, 0 for none: dimensions, or channels; makes a hierarchy"
     )
@@ -168,6 +169,13 @@ class Model(Section):
         kinds = dict.fromkeys(("encoder", "decoder", "guide"), "network") | {"level_posterior": "posterior"}
         kind: catalogue.Kind = kinds.get(info.field_name, info.field_name)  # type: ignore[assignment, arg-type]
         return check_part(kind, value)
+
+    @property
+    def takes_sizes(self) -> bool:
+        """Whether the prior is over codes, whose sizes are those of the posterior."""
+        name = self.prior["name"]
+        part = own_parts.find("prior", name) if own_parts.is_own(name) else catalogue.parts()["prior"][name]
+        return any(argument.name in catalogue.SIZES for argument in part.arguments)
 
     @pydantic.model_validator(mode="after")
     def _levels(self) -> "Model":
@@ -301,8 +309,11 @@ class Settings(Section):
         )
 
     def as_yaml(self) -> str:
-        """Every value, the defaults included."""
-        return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False)
+        """Every value, the defaults included; of codes without a `latent_dim` none, which would be another's."""
+        values = self.model_dump(mode="json")
+        if self.model.takes_sizes and "latent_dim" not in self.model.model_fields_set:
+            del values["model"]["latent_dim"]
+        return yaml.safe_dump(values, sort_keys=False)
 
 
 def check_part(kind: catalogue.Kind, value: Any) -> dict[str, Any]:
@@ -315,7 +326,7 @@ def check_part(kind: catalogue.Kind, value: Any) -> dict[str, Any]:
     if not isinstance(spec, dict) or not isinstance(spec.get("name"), str):
         raise ValueError(f"must be a name or a mapping {{name: ..., argument: ...}}, not {value!r}")
     known = catalogue.parts()[kind]
-    name = spec["name"]
+    name: str = catalogue.other_names().get(spec["name"]) or spec["name"]
     if name not in known and not own_parts.is_own(name):
         raise ValueError(f"no {kind} is called {name!r}; {_allowed(name, known)}, or one of your own, module:Class")
     part = known[name] if name in known else own_parts.find(kind, name)

@@ -47,6 +47,7 @@ class Plan:
         _check_sizes(signatures, memory)
         self.signatures = signatures
         self.refusal = refusal
+        self._codes: Any = None
         given = given or {}
         self.good_calls: list[Call] = []
         self._places: list[tuple[str, str]] = []
@@ -89,6 +90,7 @@ class Plan:
         again: list[Result],
         expected: Expected,
         tolerance: Tolerance,
+        codes: Any = None,
     ) -> None:
         """Adds checks, errors and milliseconds to the report.
 
@@ -98,7 +100,9 @@ class Plan:
             again: of `good_calls`, from another process.
             expected: what the good calls must give, if known.
             tolerance: for the comparisons.
+            codes: the `Indices` of the good calls, if known: by their vectors ties are told.
         """
+        self._codes = codes
         found = dict(zip(self._places, results, strict=False))
         repeated = dict(zip(self._places, again, strict=False))
         for name in sorted(self.signatures):
@@ -143,11 +147,11 @@ class Plan:
                 elif np.isnan(array).any() or (output == "mean" and not np.isfinite(array).all()):
                     problems.append(f"batch {rows}: {output} holds NaN or infinity")
             other = repeated[name, str(rows)]
-            drift, _ = errors(other.outputs, result.outputs)
+            drift, _ = errors(other.outputs, result.outputs, self._codes)
             if drift > tolerance.rows:
                 problems.append(f"batch {rows}: two processes differ by {drift:.1e} for the same request")
             if rows in expected:
-                largest, mean = errors(result.outputs, expected[rows])
+                largest, mean = errors(result.outputs, expected[rows], self._codes)
                 report.errors[name] |= {f"batch {rows}, max": largest, f"batch {rows}, mean": mean}
                 if not (largest <= tolerance.largest and mean <= tolerance.mean):
                     problems.append(
@@ -159,7 +163,7 @@ class Plan:
         large = found[name, str(batches[-1])].outputs
         if len(batches) > 1:
             alone = found[name, str(batches[0])].outputs
-            apart, _ = errors({key: array[: batches[0]] for key, array in large.items()}, alone)
+            apart, _ = errors({key: array[: batches[0]] for key, array in large.items()}, alone, self._codes)
             if apart > tolerance.rows:
                 problems.append(f"a row alone differs by {apart:.1e} from the same row in a batch")
         if (name, "0") in found:
@@ -171,8 +175,7 @@ class Plan:
                 problems += self._spread(value, found[name, value], large, tolerance.rows)
         return problems
 
-    @staticmethod
-    def _spread(value: str, result: Result, clean: dict[str, np.ndarray], tolerance: float) -> list[str]:
+    def _spread(self, value: str, result: Result, clean: dict[str, np.ndarray], tolerance: float) -> list[str]:
         if not result.ok:
             return [f"{value} in one row fails the whole batch: {result.message}"]
         sizes = {array.shape[:1] for array in result.outputs.values()}
@@ -183,6 +186,8 @@ class Plan:
         apart, _ = errors(
             {key: array[others] for key, array in result.outputs.items()},
             {key: array[others] for key, array in clean.items()},
+            self._codes,
+            others,
         )
         return [f"{value} in one row changes other rows by {apart:.1e}"] if apart > tolerance else []
 
@@ -194,8 +199,8 @@ def _repeats(signature: str) -> int:
 Specs = Mapping[str, tuple[str, Sequence[int | None]]]  # name -> (dtype, shape with None for any size)
 Arrays = dict[str, np.ndarray]
 BAD_ROW = 3
-# Share of the indices of codes that may differ.
-TIES = 1e-3
+# Of indices whose vectors are not known, the share that differs is the error, and no less than this.
+LEAST_SHARE = 1e-4
 MAX_ROWS = 64
 TRIED = ("float16", "float32", "float64", "int8", "int32", "int64", "uint8", "bool")
 _MOST_AXES = 16
@@ -269,26 +274,36 @@ def bad(specs: Specs, rows: int = 2, given: Mapping[str, np.ndarray] | None = No
     return wrong
 
 
-def errors(served: Arrays, expected: Arrays) -> tuple[float, float]:
+def errors(served: Arrays, expected: Arrays, codes: Any = None, rows: Any = slice(None)) -> tuple[float, float]:
     """The largest and the mean of |served - expected| / max(1, max |expected|), dimensionless, worst output first.
 
-    Infinite where names or shapes differ, or only one of two values is a number. Whole numbers are indices, of which
-    one in a thousand may differ: a tie.
+    Infinite where names or shapes differ, or only one of two values is a number. Whole numbers are indices: of those
+    that differ the error is how far what is quantised would have to move, in the same unit, as `codes` say it; where
+    nobody can, their share.
+
+    Args:
+        served: outputs by name.
+        expected: likewise.
+        codes: the `Indices` of these examples, if known.
+        rows: which of them these are.
     """
     if set(served) != set(expected):
         return float("inf"), float("inf")
-    found = [_error(served[name], expected[name]) for name in expected]
+    found = [_error(served[name], expected[name], codes, rows) for name in expected]
     return max(largest for largest, _ in found), max(mean for _, mean in found)
 
 
-def _error(served: np.ndarray, expected: np.ndarray) -> tuple[float, float]:
+def _error(served: np.ndarray, expected: np.ndarray, codes: Any, rows: Any) -> tuple[float, float]:
     if served.shape != expected.shape:
         return float("inf"), float("inf")
     if not served.size:
         return 0.0, 0.0
-    if served.dtype.kind == expected.dtype.kind == "i" and np.mean(served != expected) <= TIES:
-        # Which of two codes that are as near as can be told is taken, the last bits decide.
-        return 0.0, 0.0
+    if served.dtype.kind == expected.dtype.kind == "i":
+        if codes is not None and served.shape[1:] == codes.indices.shape[1:]:
+            apart = codes.error(served, expected, rows)
+            return float(apart.max()), float(apart.mean())
+        share = float(np.mean(served != expected))
+        return (max(share, LEAST_SHARE),) * 2 if share else (0.0, 0.0)
     a, b = served.astype(np.float64), expected.astype(np.float64)
     scale = max(1.0, float(np.max(np.abs(b), where=np.isfinite(b), initial=0.0)))
     with np.errstate(invalid="ignore"):

@@ -11,6 +11,7 @@ from keras_vae.export import metadata
 from keras_vae.export.proof import fresh
 from keras_vae.export.proof.battery import Expected, Plan, Tolerance
 from keras_vae.export.proof.fresh import GENEROUS, FreshProcessError, Limits
+from keras_vae.export.proof.on_examples import indices
 from keras_vae.export.proof.report import HARMLESS, Check, Report, check_recorded, measure_files
 
 QUANTIZATIONS = (None, "float16", "dynamic", "int8")
@@ -30,6 +31,7 @@ def check_tflite(
     expected: Expected | None = None,
     given: dict[str, np.ndarray] | None = None,
     limits: Limits = GENEROUS,
+    codes: indices.Expected | None = None,
 ) -> Report:
     """All checks of a TFLite file; a failed one is in the report, not raised.
 
@@ -38,6 +40,7 @@ def check_tflite(
         expected: what the signatures must give, if known.
         given: the inputs that `expected` is for, by name, where they are not `battery.good`.
         limits: of the processes that run it.
+        codes: which indices it must give, of a model with codes, if known.
     """
     report = Report(file, "tflite", files=measure_files(file.parent, [file]))
     try:
@@ -65,7 +68,8 @@ def check_tflite(
         if not loaded:
             return report
         plan = Plan(listed.signatures, given=given, memory=limits.memory)
-        response, again = fresh.run_both(file, plan.calls, plan.good_calls, limits)
+        shown = codes.shown.calls(listed.signatures) if codes else []
+        response, again = fresh.run_both(file, plan.calls + shown, plan.good_calls, limits)
     except FreshProcessError as error:
         report.checks.append(Check({"process": "LiteRT"}.get(error.kind, error.kind), False, str(error)))
         return report
@@ -74,7 +78,9 @@ def check_tflite(
         return report
     report.checks += fresh.check_memory(again, limits)
     report.notes += fresh.notes(again)
-    plan.judge(report, response.results, again.results, expected or {}, tolerance)
+    plan.judge(report, response.results, again.results, expected or {}, tolerance, codes and codes.good)
+    if codes:
+        codes.shown.judge(report, shown, response.results[len(plan.calls) :], tolerance)
     return report
 
 

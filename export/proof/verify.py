@@ -18,11 +18,13 @@ from keras_vae.export.proof import battery, fresh, warmup
 from keras_vae.export.proof.battery import Expected, Plan, Tolerance
 from keras_vae.export.proof.fresh import GENEROUS, Call, FreshProcessError, Limits, Result
 from keras_vae.export.proof.graph_checks import check_graph, declared_bytes, read_signatures, served
-from keras_vae.export.proof.ranks import ROWS, SIGNATURE, check_ranks, scores_of
+from keras_vae.export.proof.on_examples import indices
+from keras_vae.export.proof.on_examples.ranks import ROWS, SIGNATURE, check_ranks, scores_of
 from keras_vae.export.proof.report import FILE, Check, Report, check_recorded, measure_files
 from keras_vae.export.proof.tflite_checks import check_tflite
 from keras_vae.export.proof.warmup import Record
 from keras_vae.export.reproducible import read_saved_model
+from keras_vae.export.source import Source, in_float32, load
 
 TOLERANCE = Tolerance(1e-5, 1e-5, 1e-5)
 # What `log_likelihood` was called.
@@ -36,7 +38,7 @@ def verify(
     *,
     memory: int | None = None,
     seconds: float | None = None,
-    against: str | os.PathLike[str] | None = None,
+    against: Source | None = None,
     examples: Any = None,
 ) -> Report:
     """Checks an export by a static look and by running it in fresh processes.
@@ -55,8 +57,13 @@ def verify(
         seconds: after which each process is ended; 120 and one for each MiB unless given.
         against: for a `.tflite` file with the signature `score`, such a file of the same model in float32: the scores
             must tell anomalies as well, to within an AUROC of 0.005, on the examples and on the same with some of the
-            values of each mixed with those of others.
-        examples: then, normal examples [N, ...], at least 64 and better 512; or {"x": these, "condition": theirs}.
+            values of each mixed with those of others. Of a model with codes, the model, its `.keras` file or its run:
+            the indices must be the same, ties aside, of 1,000 of the examples. A tie is told by the distances: the
+            vector would have to move by no more than the rounding of the file to have the other code. Without the
+            model no tie can be told, and the indices of the requests above are compared with each other.
+        examples: then, normal examples [N, ...], at least 64 and better 512; or {"x": these, "condition": theirs}. Of
+            codes, held-out ones: an array, (x, condition), or batches; unless given, what the decoder makes of codes
+            drawn at random.
 
     Returns:
         The report; all its checks passed.
@@ -71,12 +78,13 @@ def verify(
         if numbered and not (target / "saved_model.pb").exists():
             *_, target = numbered.values()
         limits = _limits(sum(_held(file) for file in _files(target)), memory, seconds)
-        report = check_saved_model(target, limits=limits)
+        report = check_saved_model(target, limits=limits, codes=_codes(against, examples))
     elif target.is_file():
         limits = _limits(_held(target), memory, seconds)
-        report = check_tflite(target, limits=limits)
-        if against is not None:
-            _compare(report, target, Path(against), examples, limits)
+        is_file = isinstance(against, (str, os.PathLike)) and Path(against).suffix == ".tflite"
+        report = check_tflite(target, limits=limits, codes=None if is_file else _codes(against, examples))
+        if is_file:
+            _compare(report, target, Path(os.fspath(against)), examples, limits)  # type: ignore[arg-type]
     elif os.path.lexists(target):
         raise ExportError(
             f"{path} is neither a folder nor a regular file: give a SavedModel's folder or a .tflite file"
@@ -84,6 +92,18 @@ def verify(
     else:
         raise ExportError(f"{path} does not exist: give a SavedModel's folder or a .tflite file")
     return report.require(str(target))
+
+
+def _codes(model: Source | None, examples: Any) -> indices.Expected | None:
+    if model is None:
+        return None
+    vae = in_float32(load(model))
+    if isinstance(examples, Mapping):
+        examples = (examples["x"], examples["condition"]) if "condition" in examples else examples["x"]
+    found = indices.expected(vae, indices.requests(vae), examples)
+    if found is None:
+        raise ExportError("against= is a model with codes, or for scores a .tflite file; this model has no codes")
+    return found
 
 
 def _compare(report: Report, file: Path, other: Path, examples: Any, limits: Limits) -> None:
@@ -125,13 +145,19 @@ def _within(directory: Path) -> list[Path]:
     return list(directory.rglob("*")) if (directory / "saved_model.pb").is_file() else []
 
 
-def check_saved_model(directory: Path, expected: Expected | None = None, limits: Limits = GENEROUS) -> Report:
+def check_saved_model(
+    directory: Path,
+    expected: Expected | None = None,
+    limits: Limits = GENEROUS,
+    codes: indices.Expected | None = None,
+) -> Report:
     """All checks of a version folder; a failed one is in the report, not raised.
 
     Args:
         directory: holds `saved_model.pb`.
         expected: what the signatures must give for `battery.good` of so many rows, if known.
         limits: of the processes that run it.
+        codes: which indices it must give, of a model with codes, if known.
     """
     report = Report(directory, "saved_model")
     number = directory.name
@@ -177,7 +203,8 @@ def check_saved_model(directory: Path, expected: Expected | None = None, limits:
         return report
     replay = [Call(record.signature, record.inputs) for record in records]
     try:
-        response, again = fresh.run_both(directory, plan.calls + replay, plan.good_calls, limits)
+        shown = codes.shown.calls(signatures) if codes else []
+        response, again = fresh.run_both(directory, plan.calls + replay + shown, plan.good_calls, limits)
     except FreshProcessError as error:
         report.checks.append(Check({"process": "C++ loader"}.get(error.kind, error.kind), False, str(error)))
         return report
@@ -188,16 +215,19 @@ def check_saved_model(directory: Path, expected: Expected | None = None, limits:
     report.notes += fresh.notes(again)
     if not loaded:
         return report
-    plan.judge(report, response.results, again.results, expected or {}, TOLERANCE)
+    plan.judge(report, response.results, again.results, expected or {}, TOLERANCE, codes and codes.good)
+    after = len(plan.calls) + len(replay)
     if records:
-        _judge_replay(report, records, response.results[len(plan.calls) :])
+        _judge_replay(report, records, response.results[len(plan.calls) : after], codes and codes.good)
+    if codes:
+        codes.shown.judge(report, shown, response.results[after:], TOLERANCE)
     return report
 
 
-def _judge_replay(report: Report, records: list[Record], results: list[Result]) -> None:
+def _judge_replay(report: Report, records: list[Record], results: list[Result], codes: Any) -> None:
     problems = []
     for record, result in zip(records, results, strict=True):
-        apart = battery.errors(result.outputs, record.outputs)[0] if result.ok else float("inf")
+        apart = battery.errors(result.outputs, record.outputs, codes)[0] if result.ok else float("inf")
         if record.outputs and not apart <= TOLERANCE.largest:
             problems.append(f"{record.signature}: {result.message or f'{apart:.1e} from the recorded answer'}")
         errors = report.errors.setdefault(record.signature, {})

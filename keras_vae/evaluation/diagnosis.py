@@ -12,7 +12,7 @@ import keras
 import numpy as np
 import tensorflow_probability as tfp
 
-from keras_vae.evaluation.findings.codebook import examine_codes
+from keras_vae.evaluation.findings.codebook import STILL, examine_codes, examine_sameness
 from keras_vae.evaluation.findings.finding import Finding
 from keras_vae.evaluation.findings.game import examine_game
 from keras_vae.evaluation.statistics import (
@@ -238,6 +238,13 @@ def _codes(vae: VAE, found: LatentStatistics, x: np.ndarray, condition: np.ndarr
                     is_harmful=2 * unused > size,
                 )
             )
+    is_codebook = posterior.num_codes is not None and posterior.remedy
+    if (
+        is_codebook
+        and not (found.variance_of_means > STILL).any()
+        and not any(f.name == "constant_code" for f in findings)
+    ):
+        findings.insert(0, examine_sameness(posterior, found.num_examples))
     return findings
 
 

@@ -16,6 +16,7 @@ A posterior of your own is a subclass with two methods:
 import inspect
 import math
 from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any, ClassVar, Self
 
 import keras
@@ -91,6 +92,7 @@ class Posterior(Serializable, keras.layers.Layer):
         remedy: what helps where few of the codes come into use, a sentence for `evaluation.diagnose`.
         usage_shape: (depth, S), where depth indices of S codes make a vector and `extras` have their `usage`, so that
             `fit` logs how many are used; None where nobody counts.
+        sizes: arguments of a prior over its codes, by name: `latent_dim`, `grid`, `num_codes`, `depth`; or none.
         extras: names of the `Terms.extras` that its distributions bring.
         is_of_maps: whether it is a distribution over maps, of features [B, H, W, F] with events [H, W, L], for a level
             of a hierarchy. Any other one is, on a map, that of each place by itself.
@@ -111,6 +113,7 @@ class Posterior(Serializable, keras.layers.Layer):
     num_codes: int | None = None
     indices_shape: tuple[int, ...] = ()
     usage_shape: tuple[int, int] | None = None
+    sizes: Mapping[str, Any] = MappingProxyType({})
     remedy: str = ""
     extras: frozenset[str] = frozenset()
     is_of_maps: bool = False

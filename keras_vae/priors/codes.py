@@ -54,8 +54,7 @@ class GridOfCodes(Prior):
             TypeError: for a posterior that has no grid of codes.
         """
         require_kind("posterior", posterior, Quantizer, "a posterior of codes such as posteriors.FiniteScalar")
-        depth = {"depth": posterior.depth} if posterior.indices_shape[2:] else {}
-        return cls(posterior.latent_dim, posterior.grid, posterior.num_codes, **depth, **options)
+        return cls(**posterior.sizes, **options)
 
     @property
     def blocks(self) -> tuple[tuple[str, int], ...]:

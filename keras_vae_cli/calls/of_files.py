@@ -1,4 +1,4 @@
-"""Files by codes: identifiers of examples, `ids`, and all of them in few bytes, `compress` and `decompress`."""
+"""Files by codes: identifiers of examples, `ids`, and back, `decode`; all in few bytes, `compress` and `decompress`."""
 
 import os
 import sys
@@ -48,6 +48,44 @@ def ids(
     from keras_vae_cli.commands.products import identifiers
 
     hand_over(identifiers.ids, run, data or [], output, distinct=distinct, condition=condition, force=force)
+
+
+def decode(
+    run: Annotated[Path, Place],
+    file: Annotated[Path, Place],
+    /,
+    *,
+    output: Annotated[Path, Output],
+    condition: Annotated[list[str] | None, Condition] = None,
+    force: Annotated[bool, Flag] = False,
+) -> None:
+    """Write what the decoder makes of each identifier in a file of `ids`: vectors, images or rows, the mean of p(x|z).
+
+    Example: `keras-vae decode runs/semantic_ids ids.csv -o vectors.npy`
+
+    Parameters
+    ----------
+    run
+        The folder, or the .keras file, of the model that the identifiers are of.
+    file
+        The .csv, .npz or .npy file, with or without the last digit of --distinct.
+    output
+        .npy with the examples alone; .npz with their names, too; .csv with a row for each.
+    condition
+        Of a conditional model: what all of them are.
+    force
+        Replace a file that is there.
+    """
+    require_model(run)
+    check_output(output, force, ARRAYS[:3])
+    if not file.is_file():
+        raise ConfigError(f"There is no file {str(file)!r}.")
+    if file.suffix.lower() not in ARRAYS[:3]:
+        raise ConfigError(f"{file} is no file of keras-vae ids, which ends in {', '.join(ARRAYS[:3])}.")
+    start()
+    from keras_vae_cli.commands.products import identifiers
+
+    hand_over(identifiers.decode, run, file, output, condition=condition, force=force)
 
 
 def compress(

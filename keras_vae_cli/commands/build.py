@@ -84,6 +84,20 @@ def make_vae(settings: Settings, event_shape: tuple[int, ...], given: dict[str, 
     def part(kind: catalogue.Kind, spec: dict[str, Any]) -> Any:
         return make_part(kind, spec, **implied)
 
+    def prior() -> Any:
+        if not model.takes_sizes:
+            return part("prior", model.prior)
+        sizes = dict(posterior.sizes)
+        if "latent_dim" in model.model_fields_set:
+            sizes.pop("latent_dim", None)
+        spec = {name: value for name, value in model.prior.items() if name not in catalogue.SIZES or value is not None}
+        if not own_parts.is_own(spec["name"]) and "grid" not in {**sizes, **spec}:
+            raise ConfigError(
+                f"model.prior: {model.prior['name']} is over codes, and {model.posterior['name']} has no grid of them: "
+                "give another prior, such as StandardNormal, or a posterior of codes, such as VectorQuantized."
+            )
+        return make_part("prior", spec, **{**implied, **sizes})
+
     up, down = part("network", model.encoder), part("network", model.decoder)
     posterior, likelihood = part("posterior", model.posterior), part("likelihood", model.likelihood)
     guide = None if model.guide is None else part("network", model.guide)
@@ -100,7 +114,7 @@ def make_vae(settings: Settings, event_shape: tuple[int, ...], given: dict[str, 
         model.vae,
         encoder=encoder,
         decoder=decoder,
-        prior=part("prior", model.prior),
+        prior=prior(),
         objective=part("objective", model.objective),
         seed=settings.train.seed,
         gradient_skip_norm=settings.train.gradient_skip_norm,

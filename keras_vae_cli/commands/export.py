@@ -22,6 +22,7 @@ def export_run(
     quantizations: Sequence[str | None] = (None,),
     version: int | None = None,
     examples: Any = None,
+    held_out: Any = None,
     vae: VAE | None = None,
 ) -> list[Report]:
     """Exports ``RUN/vae.keras`` into ``RUN/export`` and prints one table.
@@ -37,6 +38,7 @@ def export_run(
         quantizations: of None (or "none"), "float16", "dynamic", "int8", for TFLite.
         version: of the SavedModel; the highest one plus 1 unless given.
         examples: training data, without which an int8 file has no encoder.
+        held_out: test data, better 1,000 examples, whose codes must be the same in every file, of a model with codes.
         vae: the run's model, where it is loaded already.
 
     Returns:
@@ -65,12 +67,14 @@ def export_run(
     name = re.sub(r"[^\w.-]", "_", run.resolve().name).lstrip("._-") or "vae"
     exports: list[Callable[[], Report]] = []
     if "saved_model" in formats:
-        exports.append(lambda: to_saved_model(source, served, version, name=name))
+        exports.append(lambda: to_saved_model(source, served, version, name=name, examples=held_out))
     if "tflite" in formats:
         for kind in kinds:
             file = run / "export" / f"decoder{f'_{kind}' if kind else ''}.tflite"
             exports.append(
-                lambda file=file, kind=kind: to_tflite(source, file, kind, calibration=examples)  # type: ignore[misc]
+                lambda file=file, kind=kind: to_tflite(  # type: ignore[misc]
+                    source, file, kind, calibration=examples, examples=held_out
+                )
             )
     reports, failures = [], []
     for export in exports:

@@ -13,6 +13,7 @@ from rich.console import Console
 
 from keras_vae import data, evaluation, files, pictures
 from keras_vae.evaluation import image_restoration
+from keras_vae.export.proof.on_examples.indices import WANTED
 from keras_vae.models.storage import untrusted
 from keras_vae.models.storage.untrusted import UnsafeFile
 from keras_vae.models.vae import VAE
@@ -271,20 +272,24 @@ def export(
 ) -> None:
     """Export the model of a run into RUN/export; None means what its config says, or both formats if that says none.
 
-    It needs no data, but for an encoder in int8; those of `data_path` are checked and recorded as by `open_run`.
+    It needs no data, but for an encoder in int8, and held-out ones for the indices of codes, in whose place it else
+    makes some; those of `data_path` are checked and recorded as by `open_run`.
     """
     with opened(run, EXPORT) as console:
-        train = None
+        splits = None
+        settings = read(run)
+        in_8_bits = "int8" in (quantizations or settings.export.quantize) and "tflite" in (formats or FORMATS)
         if data_path is not None:
             *_, splits = open_run(run, console, data_path, accept_changes)
-            train = splits.train
-        elif "int8" in (quantizations or read(run).export.quantize) and "tflite" in (formats or FORMATS):
+        elif in_8_bits or settings.model.takes_sizes:
             try:
                 *_, splits = open_run(run, console, None, accept_changes)
-                train = splits.train
             except (ValueError, OSError) as error:  # of the data, in whatever way they are not there
-                console.print(f"int8 without the encoder, which needs the training data: {error}", markup=False)
-        export_again(run, formats, quantizations, version, train)
+                lacks = (
+                    "int8 without the encoder, which needs the training data" if in_8_bits else "no held-out examples"
+                )
+                console.print(f"{lacks}: {error}", markup=False)
+        export_again(run, formats, quantizations, version, splits)
 
 
 def export_again(
@@ -292,16 +297,19 @@ def export_again(
     formats: Sequence[str] | None = None,
     quantizations: Sequence[str] | None = None,
     version: int | None = None,
-    train: data.Arrays | None = None,
+    splits: data.Splits | None = None,
     vae: VAE | None = None,
 ) -> None:
-    """As `export`, in a folder that is opened already, with the training data and the model if they are at hand."""
+    """As `export`, in a folder that is opened already, with the data and the model if they are at hand."""
     settings = read(run)
     wanted = formats or settings.export.formats or FORMATS
     check_export(run, wanted)
     model = load_model(run) if vae is None else vae
-    few = None if train is None else some(train, CALIBRATED).dataset(settings.data.batch_size)
-    export_run(run, wanted, quantizations or settings.export.quantize, version, few, model)
+    few = held_out = None
+    if splits is not None:
+        few = some(splits.train, CALIBRATED).dataset(settings.data.batch_size)
+        held_out = some(splits.test, WANTED).dataset(settings.data.batch_size)
+    export_run(run, wanted, quantizations or settings.export.quantize, version, few, held_out, model)
 
 
 def read_report(run: Path) -> dict[str, Any]:

@@ -462,7 +462,7 @@ def _report(
     if settings.export.page:
         explorer.write_unasked(run, vae, splits.test, console)
     if settings.export.formats:
-        run_folder.export_again(run, train=splits.train, vae=vae)
+        run_folder.export_again(run, splits=splits, vae=vae)
     made_by = provenance(settings)
     console.print(in_a_line(made_by))
     run_folder.update_report(

@@ -32,7 +32,9 @@ def lines(path: Path) -> Iterator[tuple[str, str]]:
     yield "run", f"{run.path}, {_state(run)}"
     yield "data", _data(run)
     model = made.model
-    yield "encoder", f"{said(model.encoder)} -> {said(model.posterior)}, {model.latent_dim} latent dimensions"
+    known = not model.takes_sizes or "latent_dim" in model.model_fields_set
+    size = f", {model.latent_dim} latent dimensions" if known else ""
+    yield "encoder", f"{said(model.encoder)} -> {said(model.posterior)}{size}"
     if model.latents is not None:
         of_levels = "" if model.level_posterior is None else f" of posterior {said(model.level_posterior)}"
         both = ", bidirectional" if model.bidirectional else ""

@@ -32,6 +32,7 @@ def listed(name: str | None = None) -> str:
     known = catalogue.parts()
     if name is None:
         return "\n\n".join(_kind(kind) for kind in catalogue.KINDS)
+    name = catalogue.other_names().get(name, name)
     kinds = {word: kind for kind in catalogue.KINDS for word in (kind, f"{kind}s")}
     if name.lower() in kinds:
         return _kind(kinds[name.lower()])

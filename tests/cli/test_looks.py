@@ -236,7 +236,7 @@ print("tensorflow" in sys.modules)
 
 VERBS = [
     *("train", "evaluate", "plot", "export", "compare", "info", "sample", "encode", "reconstruct"),
-    *("impute", "interpolate", "score", "explore", "ids", "compress", "decompress", "configs", "parts"),
+    *("impute", "interpolate", "score", "explore", "ids", "decode", "compress", "decompress", "configs", "parts"),
 ]
 
 

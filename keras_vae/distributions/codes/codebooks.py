@@ -46,6 +46,25 @@ class Codebook:
         """Whether vectors [..., D] are those of indices [..., *tail], bool [...]."""
         return tf.equal(self.nearest(vectors), indices)
 
+    def gaps(self, vectors: np.ndarray, indices: np.ndarray, unit: Any = 1.0) -> np.ndarray:
+        """How far vectors [M, D] would have to move until these codes were the nearest, float64 [M, *tail].
+
+        0 where they are; of stages, each after what the codes before it left over. It is the distance to the plane
+        between two codes, (|v - c|^2 - |v - c'|^2) / (2 |c - c'|): what is as small as the rounding of v is a tie.
+
+        Args:
+            vectors: as they are quantised.
+            indices: [M, *tail], from 0 to S - 1.
+            unit: of the numbers of the vectors, [D] or one for all, in which the distance is measured.
+        """
+        given = np.asarray(vectors, "float64")
+        own, best = (
+            np.asarray(self.lookup(found), "float64")
+            for found in (tf.constant(indices, tf.int32), self.nearest(tf.constant(given, tf.float32)))
+        )
+        found = _between(given, own, best) * np.max(unit)
+        return np.broadcast_to(found[:, np.newaxis], [len(given), *self.tail]) if self.tail else found
+
 
 class Listed(Codebook):
     """The rows of a table [S, D]."""
@@ -61,6 +80,13 @@ class Listed(Codebook):
     def nearest(self, vectors: tf.Tensor) -> tf.Tensor:
         """By the distances to all of them."""
         return nearest(vectors, self.vectors)
+
+    def gaps(self, vectors: np.ndarray, indices: np.ndarray, unit: Any = 1.0) -> np.ndarray:
+        """The furthest of the planes between the code and any other."""
+        table = np.asarray(self.vectors, "float64")
+        given = np.asarray(vectors, "float64")
+        rows = [_between(v, table[i], table).max() for v, i in zip(given, indices, strict=True)]
+        return np.array(rows, "float64") * np.max(unit)
 
 
 class Levels(Codebook):
@@ -89,6 +115,14 @@ class Levels(Codebook):
         """By rounding each number: no list is searched."""
         digits = tf.cast(tf.round((vectors - self.low) / self.step), tf.int32)
         return tf.reduce_sum(tf.clip_by_value(digits, 0, self.levels - 1) * self.basis, axis=-1)
+
+    def gaps(self, vectors: np.ndarray, indices: np.ndarray, unit: Any = 1.0) -> np.ndarray:
+        """Number by number, to the middle between two levels; the largest."""
+        place = (np.asarray(vectors, "float64") - self.low) / self.step
+        digits = np.asarray(indices)[:, np.newaxis] // self.basis % self.levels
+        below = np.where(digits > 0, digits - 0.5 - place, 0.0)
+        above = np.where(digits < self.levels - 1, place - digits - 0.5, 0.0)
+        return np.max(np.maximum(np.maximum(below, above), 0.0) * self.step * unit, axis=-1)
 
 
 class ComposedCodebook(Codebook):
@@ -149,6 +183,14 @@ class Stages(ComposedCodebook):
             vectors = vectors - (part.lookup(found[-1]) + offset) * scale
         return self.join(found)
 
+    def gaps(self, vectors: np.ndarray, indices: np.ndarray, unit: Any = 1.0) -> np.ndarray:
+        """Part by part, each of what the codes before it left over."""
+        rest, found = np.asarray(vectors, "float64"), []
+        for part, scale, offset, own in zip(self.parts, self.scales, self.offsets, self.split(indices), strict=True):
+            found.append(np.reshape(part.gaps(rest / scale - offset, own, unit * scale), [len(rest), part.depth]))
+            rest = rest - (np.asarray(part.lookup(tf.constant(own, tf.int32)), "float64") + offset) * scale
+        return np.concatenate(found, axis=-1)
+
 
 class Products(ComposedCodebook):
     """Codes side by side: a vector is cut in pieces, of which each part has one (a product code)."""
@@ -166,6 +208,21 @@ class Products(ComposedCodebook):
         """Each piece by its part."""
         pieces = tf.split(vectors, [part.dim for part in self.parts], axis=-1)
         return self.join([part.nearest(piece) for part, piece in zip(self.parts, pieces, strict=True)])
+
+    def gaps(self, vectors: np.ndarray, indices: np.ndarray, unit: Any = 1.0) -> np.ndarray:
+        """Each piece by its part."""
+        ends = np.cumsum([part.dim for part in self.parts])[:-1]
+        units = np.split(np.broadcast_to(unit, [self.dim]), ends)
+        each = zip(self.parts, np.split(np.asarray(vectors), ends, axis=-1), self.split(indices), units, strict=True)
+        found = [np.reshape(part.gaps(piece, own, size), [len(piece), part.depth]) for part, piece, own, size in each]
+        return np.concatenate(found, axis=-1)
+
+
+def _between(vectors: np.ndarray, own: np.ndarray, others: np.ndarray) -> np.ndarray:
+    """How far vectors lie beyond the planes between codes of their own and others, [...], 0 on this side of them."""
+    apart = np.linalg.norm(own - others, axis=-1)
+    further = np.square(vectors - own).sum(axis=-1) - np.square(vectors - others).sum(axis=-1)
+    return np.maximum(np.divide(further, 2.0 * apart, out=np.zeros_like(apart), where=apart > 0), 0.0)
 
 
 def codebook_of(codes: Any) -> Codebook:

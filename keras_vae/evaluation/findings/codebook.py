@@ -5,10 +5,21 @@ from typing import Any
 
 from keras_vae.evaluation.findings.finding import Finding
 
+# Variance over the data below which codes are the same for all.
+STILL = 1e-12
 # Nats of entropy below which codes say nothing.
 COLLAPSED_NATS = 0.01
 # A code that is used less than this part of an equal share hardly is; of data of fewer uses for each nobody knows.
 UNUSED_SHARE, FEW_DRAWS = 0.1, 10
+
+
+def examine_sameness(posterior: Any, num_examples: int) -> Finding:
+    """What is said where all examples have the same codes, though these differ from place to place."""
+    message = (
+        f"All {num_examples:,} examples have the same codes, place by place. They say nothing about x, although their "
+        "KL may be large."
+    )
+    return Finding("constant_code", 1.0, message, f"If the data are not all alike: {posterior.remedy}")
 
 
 def examine_codes(posterior: Any, code: Any) -> list[Finding]:

@@ -12,11 +12,10 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from keras_vae.arguments import check_flag, check_levels
-from keras_vae.distributions.codes.codebooks import Codebook, Levels
-from keras_vae.posteriors.codes.attraction import Attraction
-from keras_vae.posteriors.codes.quantizer import Coded, Quantizer
-from keras_vae.posteriors.codes.whitening import Whitening
+from keras_vae.arguments import check_levels
+from keras_vae.distributions.codes.codebooks import Levels
+from keras_vae.posteriors.codes.quantizer import Coded
+from keras_vae.posteriors.codes.standing import StandingCodes
 from keras_vae.serialization import register
 
 # sigmoid(SLOPE z) is within 0.01 of the normal distribution function.
@@ -24,7 +23,7 @@ SLOPE = 1.702
 
 
 @register
-class FiniteScalar(Quantizer):
+class FiniteScalar(StandingCodes):
     """q(z|x): number i of each vector is bounded, and rounded to one of L_i levels, -1, -1 + 1/h, ..., h = L_i // 2.
 
     The codebook is all S = L_1 L_2 ... L_D combinations, whose values are those of Mentzer et al. 2023: from -1 to 1,
@@ -54,41 +53,15 @@ class FiniteScalar(Quantizer):
         checked = check_levels(levels)
         half = np.array(checked) // 2
         table = Levels(checked, [-1.0] * len(checked), list(1.0 / half))
-        super().__init__(grid, len(checked), table.num_codes, **kwargs)
-        self.levels, self._table = checked, table
-        self.whitening = Whitening() if check_flag("whiten", whiten) else None
-        self.attraction = Attraction(table) if check_flag("attract", attract) else None
+        super().__init__(grid, table, whiten, attract, **kwargs)
+        self.levels = checked
         # What is left over fills one step, which the levels of the next stage divide; an even number has no middle one.
         self.stage_scale = (1.0 / np.array(checked)).astype("float32")
         self.stage_offset = np.where(np.array(checked) % 2, 0.0, 0.5 / half).astype("float32")
 
-    @property
-    def codes(self) -> Codebook:
-        """The grid of levels."""
-        return self._table
-
-    @property
-    def codebook(self) -> tf.Tensor:
-        """All codes, [S, D]."""
-        return self._table.lookup(tf.range(self.num_codes))
-
-    def build_preparation(self) -> None:
-        """The moving averages of the features."""
-        if self.whitening is not None:
-            self.whitening.build((None, self.code_dim))
-
-    def build_codes(self) -> None:
-        """The shares of the codes."""
-        if self.revision == 1:
-            self.attraction = None
-        if self.attraction is not None:
-            self.attraction.build()
-
     def prepare(self, vectors: tf.Tensor, training: bool = False) -> tf.Tensor:
         """From half a step below the lowest level to half a step above the highest."""
-        if self.whitening is not None:
-            vectors = self.whitening(vectors, training=training)
-        table = self._table
+        vectors, table = super().prepare(vectors, training), self._table
         return table.low + table.step * (table.levels * tf.sigmoid(SLOPE * vectors) - 0.5)
 
     def code(self, vectors: tf.Tensor, training: bool) -> Coded:

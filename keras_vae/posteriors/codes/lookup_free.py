@@ -13,11 +13,10 @@ import numpy as np
 import tensorflow as tf
 
 from keras_vae.arguments import check_count, check_flag, check_number
-from keras_vae.distributions.codes.codebooks import Codebook, Levels
-from keras_vae.posteriors.codes.attraction import Attraction
-from keras_vae.posteriors.codes.quantizer import Coded, Quantizer
+from keras_vae.distributions.codes.codebooks import Levels
+from keras_vae.posteriors.codes.quantizer import Coded
+from keras_vae.posteriors.codes.standing import StandingCodes
 from keras_vae.posteriors.codes.vector_quantized import unit
-from keras_vae.posteriors.codes.whitening import Whitening
 from keras_vae.serialization import register
 
 # Entropies of so many bits are taken over all their codes; of more, over pieces of so many.
@@ -27,7 +26,7 @@ MOST_ENTRIES = 2**19
 
 
 @register
-class LookupFree(Quantizer):
+class LookupFree(StandingCodes):
     """q(z|x): the code of each vector is its signs, as -c and c; there are S = 2^num_bits codes, none of them learned.
 
     On the sphere (`spherical`, Zhao et al. 2024, "Image and video tokenization with binary spherical quantization")
@@ -71,43 +70,18 @@ class LookupFree(Quantizer):
         **kwargs: Any,
     ) -> None:
         bits = check_count("num_bits", num_bits, at_most=30)
-        super().__init__(grid, bits, 2**bits, **kwargs)
-        self.spherical = check_flag("spherical", spherical) and bits > 1
+        on_sphere = check_flag("spherical", spherical) and bits > 1
+        size = bits**-0.5 if on_sphere else 1.0
+        super().__init__(grid, Levels([2] * bits, [-size] * bits, [2.0 * size] * bits), whiten, attract, **kwargs)
+        self.spherical, self._size = on_sphere, size
         self.entropy_weight = check_number("entropy_weight", entropy_weight, at_least=0)
         self.diversity_weight = check_number("diversity_weight", diversity_weight, at_least=0)
         self.temperature = check_number("temperature", temperature, above=0)
-        self.whitening = Whitening() if check_flag("whiten", whiten) else None
-        size = bits**-0.5 if self.spherical else 1.0
-        self._size, self._table = size, Levels([2] * bits, [-size] * bits, [2.0 * size] * bits)
         self._pieces = np.array_split(np.arange(bits), -(-bits // ENUMERATED))
-        self.attraction = Attraction(self._table) if check_flag("attract", attract) else None
-
-    @property
-    def codes(self) -> Codebook:
-        """All combinations of signs."""
-        return self._table
-
-    @property
-    def codebook(self) -> tf.Tensor:
-        """All codes, [S, D]."""
-        return self._table.lookup(tf.range(self.num_codes))
-
-    def build_preparation(self) -> None:
-        """The moving averages of the features."""
-        if self.whitening is not None:
-            self.whitening.build((None, self.code_dim))
-
-    def build_codes(self) -> None:
-        """The shares of the codes."""
-        if self.revision == 1:
-            self.attraction = None
-        if self.attraction is not None:
-            self.attraction.build()
 
     def prepare(self, vectors: tf.Tensor, training: bool = False) -> tf.Tensor:
         """White, and of length one on the sphere."""
-        if self.whitening is not None:
-            vectors = self.whitening(vectors, training=training)
+        vectors = super().prepare(vectors, training)
         return unit(vectors) if self.spherical else vectors
 
     def code(self, vectors: tf.Tensor, training: bool) -> Coded:

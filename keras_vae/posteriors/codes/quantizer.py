@@ -104,6 +104,12 @@ class Quantizer(Posterior):
         return self.depth, self.num_codes
 
     @property
+    def sizes(self) -> dict[str, Any]:  # type: ignore[override]
+        """Those of a prior over its codes."""
+        depth = {"depth": self.depth} if self.indices_shape[2:] else {}
+        return {"latent_dim": self.latent_dim, "grid": self.grid, "num_codes": self.num_codes, **depth}
+
+    @property
     def blocks(self) -> tuple[tuple[str, int], ...]:
         """A grid of codes."""
         return blocks(self.grid, self.num_codes, self.latent_dim, self.indices_shape[2:])
