@@ -36,7 +36,7 @@ from sklearn.metrics import average_precision_score, roc_auc_score
 
 import keras_vae as kv
 from keras_vae import data, evaluation, likelihoods, networks, posteriors, priors
-from keras_vae.evaluation.normality.kinds import KINDS, kinds_of
+from keras_vae.evaluation.normality.kinds import TABLED, kinds_of
 from keras_vae.evaluation.statistics import gather
 
 RESULTS = Path(__file__).parent / "results"
@@ -150,7 +150,7 @@ Scored = Iterator[tuple[str, np.ndarray, dict[str, np.ndarray]]]
 def ours(case: Case, seed: int) -> Scored:
     """Scores of normal examples and of anomalies, of every kind that the model has."""
     model = trained(case, seed)
-    for kind in (kind for kind in KINDS if kind in kinds_of(model)):
+    for kind in (kind for kind in TABLED if kind in kinds_of(model)):
         options = {"reference": case.validation} if kind == "typicality" else {}
 
         def score(x: np.ndarray, kind: str = kind, options: dict = options) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""Linear operators: orthogonal matrices made of Householder reflections, and updates of low rank."""
+"""Linear operators: triangular and orthogonal matrices, the latter made of reflections, and updates of low rank."""
 
 import tensorflow as tf
 import tensorflow_probability as tfp
@@ -41,6 +41,25 @@ class Orthogonal(tf.linalg.LinearOperatorFullMatrix):
 
     def _solve(self, rhs: tf.Tensor, adjoint: bool = False, adjoint_arg: bool = False) -> tf.Tensor:
         return tf.matmul(self.to_dense(), rhs, transpose_a=not adjoint, transpose_b=adjoint_arg)
+
+
+def diagonal(matrix: tf.Tensor) -> tf.Tensor:
+    """The diagonal of matrices, [..., L] of [..., L, L], by a sum: LiteRT, which exports run on, has no `diag_part`."""
+    return tf.reduce_sum(matrix * tf.eye(matrix.shape[-1], dtype=matrix.dtype), axis=-1)
+
+
+class Triangular(tf.linalg.LinearOperatorLowerTriangular):
+    """A lower triangular matrix, [..., L, L], with zeros above its diagonal and none on it; see `diagonal`."""
+
+    def __init__(self, matrix: tf.Tensor) -> None:
+        super().__init__(matrix, is_non_singular=True, name="triangular")
+        self._parameters = {"matrix": matrix}
+
+    def _diag_part(self) -> tf.Tensor:
+        return diagonal(self.tril)
+
+    def _log_abs_determinant(self) -> tf.Tensor:
+        return tf.reduce_sum(tf.math.log(tf.abs(self._diag_part())), axis=-1)
 
 
 class LowRankUpdate(tf.linalg.LinearOperatorLowRankUpdate):

@@ -247,24 +247,32 @@ def _log_weights(
         return _log_prob(vae.decode(z, condition), x) + p.log_prob(z) - log_q
 
     if refine_steps:
-        q = _refined(q, vae.encoder.posterior.point(q), weigh, refine_steps, seeds.fold_in(seed, -1))
+        seed = seeds.fold_in(seed, -1)
+        # Of a posterior without moments, a rough scale will do: it is fitted.
+        scale = tf.math.reduce_std(q.sample(64, seed=seeds.fold_in(seed, 0)), axis=0)
+        q = refined(vae.encoder.posterior.point(q), scale, weigh, refine_steps, seed)
     return lambda num, seed: weigh(q, num, seed)
 
 
-def _refined(
-    q: tfd.Distribution,
+def refined(
     point: tf.Tensor,
+    scale: tf.Tensor,
     weigh: Callable[[tfd.Distribution, int, tf.Tensor], tf.Tensor],
     steps: int,
     seed: tf.Tensor,
 ) -> tfd.Distribution:
-    """N(m, A A^T) for each example, [B], fitted to the mean of its log-weights by Adam, in units of q's deviations.
+    """N(m, A A^T) for each example, [B], fitted to the mean of its log-weights by Adam, in units of deviations of q.
 
     A is lower triangular. The step falls to a tenth; what was averaged over the last half of the steps is taken.
+
+    Args:
+        point: where it starts, [B, L].
+        scale: the deviations, [B, L].
+        weigh: the log-weights [K, B] of a proposal, by a number K of draws and a seed.
+        steps: of Adam.
+        seed: of the draws.
     """
-    size = int(point.shape[-1])
-    # Of a posterior without moments, a rough scale will do: it is fitted.
-    scale = tf.math.reduce_std(q.sample(64, seed=seeds.fold_in(seed, 0)), axis=0) + 1e-6
+    size, scale = int(point.shape[-1]), scale + 1e-6
     count = size + size * (size + 1) // 2
 
     def proposal(params: tf.Tensor) -> tfd.Distribution:

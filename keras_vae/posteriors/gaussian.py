@@ -10,7 +10,7 @@ from tensorflow_probability import distributions as tfd
 
 from keras_vae.arguments import check_count
 from keras_vae.distributions import operators
-from keras_vae.distributions.operators import LowRankUpdate, Orthogonal
+from keras_vae.distributions.operators import LowRankUpdate, Orthogonal, Triangular
 from keras_vae.distributions.scales import bounded, positive, shares
 from keras_vae.distributions.support import REAL
 from keras_vae.distributions.tails.tail import GAUSSIAN
@@ -80,12 +80,12 @@ class MultivariateNormalTriL(Posterior):
         """N(mu, A A^T) from [B, params_size]."""
         loc, raw = params[..., : self.latent_dim], params[..., self.latent_dim :]
         triangle = tfp.math.fill_triangular(raw)
-        diagonal = positive(tf.linalg.diag_part(triangle))
+        diagonal = positive(operators.diagonal(triangle))
         # Not by set_diag, whose gradient XLA cannot compile for batches of unknown size.
         lower = triangle * (1.0 - tf.eye(self.latent_dim))
         if self.revision > 1:
             lower *= PACE / math.sqrt(self.latent_dim) * diagonal[..., tf.newaxis]
-        return tfd.MultivariateNormalTriL(loc, lower + tf.linalg.diag(diagonal))
+        return tfd.MultivariateNormalLinearOperator(loc, Triangular(lower + tf.linalg.diag(diagonal)))
 
 
 @register

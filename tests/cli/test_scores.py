@@ -82,6 +82,23 @@ def test_labels_of_a_file_of_their_own(digits_run, folder, tmp_path, ended, monk
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize(("name", "labels"), [("x.npz", "state"), ("x.csv", "label"), ("x.csv", "truth.npz")])
+def test_labels_beside_the_numbers_of_the_data(digits_run, folder, tmp_path, ended, monkeypatch, name, labels):
+    monkeypatch.chdir(tmp_path)
+    x = np.stack([np.asarray(Image.open(path)) for path in sorted(folder.rglob("*.png"))])
+    is_noise = np.arange(12) >= 6
+    np.savez("x.npz", x=x, state=is_noise)
+    np.savez("truth.npz", labels=is_noise.astype(int))
+    names = ";".join(f"p{k}" for k in range(64))
+    rows = [";".join(map(str, row)) + f";{int(bad)}" for row, bad in zip(x.reshape(12, 64), is_noise, strict=True)]
+    (tmp_path / "x.csv").write_text("\n".join([f"{names};label", *rows]))
+    code, out, err = ended("score", digits_run, name, "-o", "scores.csv", "--labels", labels)
+    assert code == 0, err
+    assert "6 anomalies among 6 normal examples" in " ".join(out.split())
+    assert [row["label"] for row in rows_of(tmp_path / "scores.csv")][::6] in (["0", "1"], ["False", "True"])
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["log_prob", "reconstruction", "kl", "typicality", "complexity"])
 def test_every_kind_and_other_draws(digits_run, folder, tmp_path, ended, kind):
     path = tmp_path / "scores.npz"

@@ -18,7 +18,7 @@ from ai_edge_litert.interpreter import Interpreter
 from tensorflow_probability import bijectors as tfb
 
 import keras_vae as kv
-from keras_vae import evaluation, export, likelihoods, networks, posteriors, priors
+from keras_vae import evaluation, export, flows, likelihoods, networks, posteriors, priors
 from keras_vae.conditions import Image
 from keras_vae.distributions import scales
 from keras_vae.distributions.grid import clipped_logistic_mean
@@ -370,20 +370,37 @@ def test_examples_that_do_not_fit_are_refused(vae, digits, tmp_path):
     assert not list(tmp_path.iterdir())
 
 
+SCORED = {
+    "vamp": lambda: {"prior": priors.VampPrior(L, num_pseudo_inputs=50)},
+    "mixture": lambda: {"prior": priors.NormalMixture(L, num_components=50)},
+    "full": lambda: {"posterior": posteriors.MultivariateNormalTriL(L)},
+    "flows": lambda: {
+        "posterior": flows.Flow(posteriors.MultivariateNormalTriL(L), "iaf", units=(16,), context_size=4),
+        "prior": priors.RealNVP(L, num_layers=2, units=(16,)),
+    },
+}
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("kind", ["vamp", "mixture"])
-def test_scores_under_a_prior_of_many_gaussians_are_of_builtin_ops(tmp_path, digits, kind):
-    prior = priors.VampPrior(L, num_pseudo_inputs=50) if kind == "vamp" else priors.NormalMixture(L, num_components=50)
-    vae = export_models.trained(digits, prior=prior, epochs=1)
+@pytest.mark.parametrize("kind", SCORED)
+def test_scores_of_mixtures_full_covariances_and_flows_are_of_builtin_ops(tmp_path, digits, kind):
+    vae = export_models.trained(digits, epochs=1, **SCORED[kind]())
     report = export.to_tflite(vae, tmp_path / "model.tflite")
     assert not report.left_out and {*both("score")} <= set(report.errors)
-    found = fresh.run(report.path, [Call("score_64", {"x": digits[:64]})]).results[0].outputs["score"]
-    np.testing.assert_allclose(found, evaluation.scores(vae, digits[:64]), rtol=1e-3)
+    assert not any("scale" in note for note in report.notes)
+    scored, encoded = fresh.run(
+        report.path, [Call(name, {"x": digits[:64]}) for name in ("score_64", "encode_64")]
+    ).results
+    np.testing.assert_allclose(scored.outputs["score"], evaluation.scores(vae, digits[:64]), rtol=1e-5)
+    if kind == "full":
+        scale = vae.encode(digits[:64]).scale.to_dense()
+        assert np.abs(np.tril(scale, -1)).max() > 1e-4
+        np.testing.assert_allclose(encoded.outputs["scale"], scale, atol=1e-5)
 
 
 @pytest.mark.slow
 def test_a_scale_that_builtin_ops_cannot_compute_is_left_to_the_saved_model(tmp_path, digits):
-    vae = export_models.make(posterior=posteriors.MultivariateNormalTriL(L))
+    vae = export_models.make(posterior=posteriors.MultivariateNormalEigen(L))
     report = export.to_tflite(vae, tmp_path / "decoder.tflite")
     assert set(report.left_out) == {"score"} and any("encode: without scale" in note for note in report.notes)
     assert "it takes a full matrix apart" in report.left_out["score"] and "SavedModel" in report.left_out["score"]

@@ -114,7 +114,7 @@ def load_file(
     Raises:
         ValueError: for a damaged file (named), an unknown key, or arrays that are not images.
     """
-    with _opened(path) as (keys, read):
+    with opened(path) as (keys, read):
         return _load(keys, read, repr(str(path)), resize, labels, value_range, fit, missing, series)
 
 
@@ -129,7 +129,7 @@ def read_arrays(path: Path, labels: bool, images: bool = True) -> dict[str, np.n
     Raises:
         ValueError: for a damaged file (named).
     """
-    with _opened(path) as (keys, read):
+    with opened(path) as (keys, read):
         beside = {*NAME_KEYS, *(key for names in LABEL_KEYS.values() for key in names)} if labels else set()
         wanted = {*(image_keys(keys).values() if images else ()), *beside}
         return {key: read(key) for key in keys if key in wanted}
@@ -149,8 +149,12 @@ def image_keys(keys: Iterable[str]) -> dict[str, str]:
 
 
 @contextlib.contextmanager
-def _opened(path: Path) -> Iterator[tuple[list[str], Callable[[str], np.ndarray]]]:
-    """The names of the arrays in a file, and what reads one of them."""
+def opened(path: Path) -> Iterator[tuple[list[str], Callable[[str], np.ndarray]]]:
+    """The names of the arrays in an .npy or .npz file, and what reads one of them: no other takes memory.
+
+    Raises:
+        ValueError: for a damaged file (named), and arrays that are neither numbers nor texts.
+    """
     shown = repr(str(path))
     try:
         if path.suffix.lower() == ".npy":
@@ -271,7 +275,7 @@ def _read_npy(stream: IO[bytes], what: str, path: Path, member: zipfile.ZipInfo 
         shape, column_major, dtype = read_header(stream)
     except (ValueError, TypeError) as error:
         raise ValueError(f"{what} is damaged or no numpy array: {error}") from error
-    if dtype.hasobject or dtype.kind not in "buifU" or dtype.itemsize == 0:
+    if dtype.hasobject or dtype.kind not in "buifUS" or dtype.itemsize == 0:
         raise ValueError(
             f"{what} has dtype {dtype}; arrays of plain numbers are read, and of texts as names of "
             "classes, and nothing is unpickled."
@@ -279,11 +283,16 @@ def _read_npy(stream: IO[bytes], what: str, path: Path, member: zipfile.ZipInfo 
     if any(n < 0 for n in shape):
         raise ValueError(f"{what} is damaged: its shape is {shape}.")
     stored = shape[::-1] if column_major else shape
-    if len(shape) > 1 and 0 not in shape and dtype.kind != "U" and current().takes(bytes_of(shape, dtype)):
+    if len(shape) > 1 and 0 not in shape and dtype.kind not in "US" and current().takes(bytes_of(shape, dtype)):
         return _on_disk(stream, what, path, member, stored, dtype, column_major)
     array = in_memory(stored, dtype, what)
     _read_all(stream, array, what)
-    if not dtype.isnative:
+    if dtype.kind == "S":
+        try:
+            array = np.char.decode(array, "utf-8")
+        except UnicodeDecodeError as error:
+            raise ValueError(f"{what} has texts that are not of UTF-8: {error}") from error
+    elif not dtype.isnative:
         array = array.astype(dtype.newbyteorder("="))
     return array.T if column_major else array
 

@@ -2,6 +2,7 @@
 
 import math
 import zlib
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -9,13 +10,16 @@ import tensorflow as tf
 
 from keras_vae import seeds
 from keras_vae.arguments import check_choice, check_count, check_number
-from keras_vae.evaluation.normality.terms import ELBO, KL, LOG_PROB, RECONSTRUCTION, evaluated
+from keras_vae.evaluation.normality.regret import REGRET, refuse_regret, regrets
+from keras_vae.evaluation.normality.terms import ELBO, KL, LOG_PROB, RECONSTRUCTION, Evaluated, evaluated
 from keras_vae.evaluation.statistics import refuse_deterministic
 from keras_vae.models import inputs
 from keras_vae.models.vae import VAE
 
 TYPICALITY, COMPLEXITY = "typicality", "complexity"
-KINDS = (ELBO, LOG_PROB, RECONSTRUCTION, KL, TYPICALITY, COMPLEXITY)
+# What one pass gives, which a run keeps of held-out examples; and what is fitted to each example.
+TABLED = (ELBO, LOG_PROB, RECONSTRUCTION, KL, TYPICALITY, COMPLEXITY)
+KINDS = (*TABLED, REGRET)
 # Draws for each example, and draws from the model where typicality has no other reference.
 NUM_SAMPLES, OWN_DRAWS = 16, 512
 # At the decoder's output a block has about this many numbers, within limits of its rows.
@@ -42,11 +46,15 @@ def scores(
     - `typicality`: -|log p(x) - m|, m the mean log p of normal data: Nalisnick et al. 2019, "Detecting
       out-of-distribution inputs to deep generative models using typicality", for a single example;
     - `complexity`: log p(x) + the nats into which the pixels of a picture can be compressed: Serra et al. 2020, "Input
-      complexity and out-of-distribution detection with likelihood-based generative models".
+      complexity and out-of-distribution detection with likelihood-based generative models";
+    - `regret`: ELBO(q) - ELBO(q*), q* the Gaussian of full covariance that 300 steps of Adam fit to the example: the
+      negative regret of Xiao et al. 2020, "Likelihood regret: an out-of-distribution detection score for variational
+      auto-encoder", who fit the encoder's weights. What is there easy to tell is easy for both. Some hundred times as
+      much work; of Gaussian posteriors and flows over real numbers.
 
     A likelihood alone fails where anomalies are *simpler* than the normal data: a black picture, a flat one, a smooth
     one. They have a higher log p(x) than any training example (Nalisnick et al. 2019, "Do deep generative models know
-    what they don't know?"). `typicality` and `complexity` are the remedies: too good is not normal either.
+    what they don't know?"). `typicality`, `complexity` and `regret` are the remedies: too good is not normal either.
 
     The score of an example depends on the model, the kind, K, the seed and the example: not on what else is scored with
     it, nor on batches, but for the last digits of float32. All examples get the same K draws of noise.
@@ -74,16 +82,19 @@ def scores(
     refuse_kind(vae, kind)
     if reference is not None and kind != TYPICALITY:
         raise ValueError(f"reference= is of kind='{TYPICALITY}', and this is {kind!r}: leave it out.")
+    if kind == REGRET:
+        found = [part[REGRET] for _, part in _in_blocks(vae, data, REGRET, regrets, num_samples, seed)]
+        return -np.concatenate(found).astype("float64")
     each = all_scores(vae, data, num_samples, seed, complexity=kind == COMPLEXITY)
     if kind == TYPICALITY:
         return typical(each[LOG_PROB], reference_mean(vae, reference, num_samples, seed, data))
-    found = each[kind]
-    if kind == KL and all(vae.certainties) and len(found) > 1 and not np.ptp(found):
+    values = each[kind]
+    if kind == KL and all(vae.certainties) and len(values) > 1 and not np.ptp(values):
         raise ValueError(
             "All codes are equally likely to the prior of this model, so that the KL is the same number for every "
             "example: take another kind."
         )
-    return found
+    return values
 
 
 def refuse_kind(vae: VAE, kind: str) -> None:
@@ -95,6 +106,8 @@ def refuse_kind(vae: VAE, kind: str) -> None:
     inputs.refuse_targets(vae)
     if kind != RECONSTRUCTION:
         refuse_deterministic(vae, f"kind={kind!r}")
+    if kind == REGRET:
+        refuse_regret(vae)
     shape = vae.decoder.event_shape
     if kind == COMPLEXITY and (len(shape) != 3 or vae.missing or tuple(vae.decoder.likelihood.support) != (0.0, 1.0)):
         raise ValueError(
@@ -104,9 +117,9 @@ def refuse_kind(vae: VAE, kind: str) -> None:
 
 
 def kinds_of(vae: VAE) -> tuple[str, ...]:
-    """The kinds of scores that a model has."""
+    """The kinds of scores that a model has of those that one pass gives."""
     found = []
-    for kind in KINDS:
+    for kind in TABLED:
         try:
             refuse_kind(vae, kind)
             found.append(kind)
@@ -130,21 +143,30 @@ def all_scores(
     Raises:
         ValueError: for data that the model cannot take, and none.
     """
+    parts = []
+    for x, part in _in_blocks(vae, data, "scores", evaluated, num_samples, seed):
+        parts.append({**part, COMPLEXITY: part[LOG_PROB] + compressed(x)} if complexity else part)
+    joined = {key: np.concatenate([part[key] for part in parts]).astype("float64") for key in parts[0]}
+    return {key: -value if key == KL else value for key, value in joined.items()}
+
+
+def _in_blocks(
+    vae: VAE, data: Any, name: str, made: Callable[..., Evaluated], num_samples: int, seed: int
+) -> Iterator[tuple[np.ndarray, dict[str, np.ndarray]]]:
+    """Blocks of the data, each with its numbers by what `made` makes of the model, K and the seed."""
     num_samples = check_count("num_samples", num_samples)
     pair = [int(n) for n in seeds.as_pair(seed)]
     rows = int(np.clip(BLOCK_VALUES // (num_samples * math.prod(vae.decoder.event_shape)), FEWEST_ROWS, MOST_ROWS))
     if not vae.built:
         vae.build()
-    name = f"scores_{num_samples}_{pair[0]}_{pair[1]}"
-    run, parts = vae.compiled_methods.get(vae, name, evaluated(vae, num_samples, tf.constant(pair))), []
+    name = f"{name}_{num_samples}_{pair[0]}_{pair[1]}"
+    run, is_empty = vae.compiled_methods.get(vae, name, made(vae, num_samples, tf.constant(pair))), True
     for x, condition in inputs.example_batches(vae, data, None, rows):
         if len(x):
-            part = {key: value.numpy() for key, value in run(tf.convert_to_tensor(x), condition).items()}
-            parts.append({**part, COMPLEXITY: part[LOG_PROB] + compressed(np.asarray(x))} if complexity else part)
-    if not parts:
+            is_empty = False
+            yield np.asarray(x), {key: value.numpy() for key, value in run(tf.convert_to_tensor(x), condition).items()}
+    if is_empty:
         raise ValueError("There are no data to score: the first batch is empty.")
-    joined = {key: np.concatenate([part[key] for part in parts]).astype("float64") for key in parts[0]}
-    return {key: -value if key == KL else value for key, value in joined.items()}
 
 
 def typical(log_prob: np.ndarray, mean: float) -> np.ndarray:

@@ -38,9 +38,9 @@ def evaluated(vae: VAE, num_samples: int, seed: int = 0) -> Evaluated:
     - `reconstruction`: E_q[log p(x|z)];
     - `kl`: KL(q(z|x) || p(z)).
 
-    Of a Gaussian q of one level, all examples share the noise from which z is made, and are decoded together; of any
-    other q, each is drawn from by itself, with the same seed. A certain q has one draw. Of a plain autoencoder, which
-    has no densities of z, there is `reconstruction` alone.
+    Of a Gaussian q of one level, or a flow from one, all examples share the noise from which z is made, and are decoded
+    together; of any other q, each is drawn from by itself, with the same seed. A certain q has one draw. Of a plain
+    autoencoder, which has no densities of z, there is `reconstruction` alone.
     """
     posterior, pair = vae.encoder.posterior, seeds.as_pair(seed)
     if not posterior.has_density:
@@ -49,7 +49,7 @@ def evaluated(vae: VAE, num_samples: int, seed: int = 0) -> Evaluated:
         }
     if has_shared_noise(vae):
         eps = tf.constant(noise(vae, num_samples, seed))
-        return lambda x, c: _named(_terms(vae, x, c, lambda q: q.loc + q.scale.matvec(eps)))
+        return lambda x, c: _named(_terms(vae, x, c, lambda q: made_of(q, eps)))
     if all(vae.certainties) and not vae.encodes_as_a_whole:
         return lambda x, c: _named(_terms(vae, x, c, lambda q: drawn(q, 1, pair)))
     draws = 1 if all(vae.certainties) else num_samples
@@ -76,12 +76,38 @@ def scores_together(vae: VAE) -> bool:
 
 
 def has_shared_noise(vae: VAE) -> bool:
-    """Whether q(z|x) is one Gaussian, so that draws for all examples can be made from the same noise."""
+    """Whether q(z|x) is one Gaussian or a flow from one: draws for all examples can be made from the same noise."""
     if type(vae).infer is not VAE.infer or vae.num_levels > 1 or any(vae.certainties) or len(vae.prior.blocks) > 1:
         return False
     with tf.init_scope():
         q = vae.encoder.posterior.distribution(tf.zeros([1, int(vae.encoder.posterior.params_size)]))
-    return isinstance(q, tfd.MultivariateNormalLinearOperator)
+    return _is_made_of_noise(q)
+
+
+def _is_made_of_noise(q: tfd.Distribution) -> bool:
+    if isinstance(q, tfd.MultivariateNormalLinearOperator):
+        return True
+    # `tfd.TransformedDistribution` of a bijector that is no composite tensor is not an instance of it.
+    if not hasattr(q, "bijector") or q.event_shape.rank != 1 or q.event_shape != q.distribution.event_shape:
+        return False
+    return _is_made_of_noise(q.distribution)
+
+
+def made_of(q: tfd.Distribution, eps: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    """Draws z [K, B, L] of a Gaussian q, or a flow from one, made of standard normals eps, and log q(z|x) [K, B].
+
+    z = f(u), u = mu + A eps: log q(z|x) = log N(eps; 0, I) - log |det A| - log |det df/du|. Nothing is inverted, nor is
+    an equation solved, for which LiteRT, which exports run on, has no operation.
+
+    Args:
+        q: batch [B], event [L].
+        eps: [K, 1, L].
+    """
+    if isinstance(q, tfd.MultivariateNormalLinearOperator):
+        of_eps = -0.5 * (tf.reduce_sum(tf.square(eps), axis=-1) + eps.shape[-1] * math.log(2.0 * math.pi))
+        return q.loc + q.scale.matvec(eps), of_eps - q.scale.log_abs_determinant()
+    u, log_u = made_of(q.distribution, eps)
+    return q.bijector.forward(u), log_u - q.bijector.forward_log_det_jacobian(u, event_ndims=1)
 
 
 def _terms(

@@ -1,7 +1,8 @@
 """The labels of examples that are scored, and which of them are normal."""
 
 import csv
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Callable, Sequence
 from pathlib import Path, PurePath
 from typing import Any, TextIO
 
@@ -13,6 +14,9 @@ from keras_vae_cli.errors import ConfigError
 NORMAL = ("0", "normal", "false", "no")
 ANOMALOUS = ("1", "anomaly", "anomalous", "abnormal", "true", "yes")
 USUAL = tuple(array_files.LABEL_KEYS["train"])
+# Chooses one of the names of columns or arrays, or none; and these names, with the labels of that one.
+Choice = Callable[[Sequence[str]], str | None]
+Found = tuple[list[str], np.ndarray | None]
 
 
 def labels_of(names: Sequence[str] | None, count: int, paths: Sequence[str], given: str | None = None) -> np.ndarray:
@@ -35,14 +39,13 @@ def labels_of(names: Sequence[str] | None, count: int, paths: Sequence[str], giv
         return found
     if names is not None:
         return np.array([PurePath(name).parent.name for name in names])
-    arrays = _beside(paths)
-    keys = [key for key in USUAL if key in arrays]
-    if not keys or len(arrays[keys[0]]) != count:
+    _, found_beside = _beside(paths, _usual)
+    if found_beside is None or len(found_beside) != count:
         raise ConfigError(
             "--normal needs labels: class folders of images, a column label in a .csv file, an array labels in a .npz "
             "file, or --labels with a file, or with another column."
         )
-    return _as_text(arrays[keys[0]])
+    return found_beside
 
 
 def normal_classes(normal: Sequence[str] | None, labels: np.ndarray) -> list[str]:
@@ -67,50 +70,72 @@ def normal_classes(normal: Sequence[str] | None, labels: np.ndarray) -> list[str
     return list(normal)
 
 
-def _beside(paths: Sequence[str]) -> Mapping[str, Any]:
-    """What a file of data has beside the data."""
+def _usual(names: Sequence[str]) -> str | None:
+    """Which of the names of columns or arrays is that of labels."""
+    return next((name for name in USUAL if name in names), None)
+
+
+def _beside(paths: Sequence[str], choose: Choice) -> Found:
+    """Of what a file of data has beside the data."""
     path = Path(paths[0]).expanduser() if len(paths) == 1 else Path()
     # An .npy file has the data alone.
-    return _arrays(path) if path.suffix.lower() in (".csv", ".npz") else {}
+    return _read(path, choose) if path.suffix.lower() in (".csv", ".npz") else ([], None)
 
 
 def _in_data(paths: Sequence[str], key: str) -> np.ndarray:
-    arrays = _beside(paths)
-    if key not in arrays:
-        there = f": it has {', '.join(map(str, arrays))}" if arrays else ""
-        raise ConfigError(f"--labels {key}: there is no such file, nor such a column or array in the data{there}.")
-    return _as_text(arrays[key])
+    there, found = _beside(paths, lambda names: key if key in names else None)
+    if found is None:
+        known = f": it has {', '.join(there)}" if there else ""
+        raise ConfigError(f"--labels {key}: there is no such file, nor such a column or array in the data{known}.")
+    return found
 
 
 def _in_file(file: Path) -> np.ndarray:
     if file.suffix.lower() == ".txt":
-        return np.array(file.read_text().split())
-    arrays = _arrays(file)
-    keys = [key for key in USUAL if key in arrays] or (list(arrays) if len(arrays) == 1 else [])
-    if not keys:
+        try:
+            lines = file.read_text(encoding=tables.ENCODING).splitlines()
+        except (OSError, ValueError) as error:
+            raise ConfigError(f"{file} cannot be read for its labels: {error}") from error
+        return np.array([line.strip() for line in lines if line.strip()])
+    there, found = _read(file, lambda names: _usual(names) or (names[0] if len(names) == 1 else None))
+    if found is None:
         raise ConfigError(
-            f"--labels {file}: of {', '.join(map(str, arrays)) or 'its content'} none is called label: give a .csv "
+            f"--labels {file}: of {', '.join(there) or 'its content'} none is called label: give a .csv "
             "file with a column label, .npy, an array labels in .npz, or .txt with a line for each example."
         )
-    return _as_text(arrays[keys[0]])
+    return found
 
 
-def _arrays(file: Path) -> Mapping[str, Any]:
+def _read(file: Path, choose: Choice) -> Found:
+    """The names of the columns or arrays in a file, and that of them which is chosen: no other takes memory."""
     suffix = file.suffix.lower()
     try:
         if suffix == ".csv":
-            with file.open(newline="", encoding=tables.ENCODING) as stream:
-                header, *rows = [row for row in csv.reader(stream, delimiter=_delimiter(stream)) if row] or [[]]
-            if any(len(row) != len(header) for row in rows):
-                raise ConfigError(f"{file}: not every row has as many cells as the first, {len(header)}.")
-            return {name.strip(): np.array([row[k].strip() for row in rows]) for k, name in enumerate(header)}
+            return _column(file, choose)
         if suffix in (".npz", ".npy"):
-            with file.open("rb") as stream:
-                found = np.load(stream, allow_pickle=False)
-                return {"labels": found} if isinstance(found, np.ndarray) else dict(found)
+            with array_files.opened(file) as (names, read):
+                key = choose(names)
+                return names, None if key is None else _as_text(read(key), f"{key!r} in {file}")
+    except ConfigError:
+        raise
     except (OSError, ValueError, csv.Error) as error:
         raise ConfigError(f"{file} cannot be read for its labels: {error}") from error
-    return {}
+    return [], None
+
+
+def _column(file: Path, choose: Choice) -> Found:
+    with file.open(newline="", encoding=tables.ENCODING) as stream:
+        rows = (row for row in csv.reader(stream, delimiter=_delimiter(stream)) if row)
+        names = [name.strip() for name in next(rows, [])]
+        key = choose(names)
+        if key is None:
+            return names, None
+        place, cells = names.index(key), []
+        for row in rows:
+            if len(row) != len(names):
+                raise ConfigError(f"{file}: not every row has as many cells as the first, {len(names)}.")
+            cells.append(row[place].strip())
+    return names, np.array(cells, dtype=str)
 
 
 def _delimiter(stream: TextIO) -> str:
@@ -119,5 +144,7 @@ def _delimiter(stream: TextIO) -> str:
     return max(tables.DELIMITERS, key=first.count)
 
 
-def _as_text(values: Any) -> np.ndarray:
-    return np.asarray(values).reshape(len(values), -1)[:, 0].astype(str)
+def _as_text(values: Any, what: str) -> np.ndarray:
+    if values.ndim == 0 or math.prod(values.shape[1:]) != 1:
+        raise ConfigError(f"{what} has shape {values.shape}: one label for each example, please.")
+    return np.asarray(values).reshape(len(values)).astype(str)

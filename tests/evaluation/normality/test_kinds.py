@@ -71,6 +71,22 @@ def test_typicality_is_the_distance_of_log_p_from_that_of_the_reference(linear):
     np.testing.assert_allclose(found, -np.abs(log_prob + entropy), atol=4 * np.sqrt(D / 2 / kinds.OWN_DRAWS))
 
 
+@pytest.mark.slow
+def test_regret_is_what_the_encoder_misses(linear):
+    vae, x = linear[0], 6 * linear[1]  # far away the encoder, which goes only 0.9 of the way, misses more
+    closed = closed_forms(x)
+    found = evaluation.scores(vae, x, "regret", 2000)
+    # The exact posterior is Gaussian, so that the best ELBO is log p(x).
+    regret = closed["elbo"] - closed["log_prob"]
+    assert np.ptp(regret) > 1.0
+    np.testing.assert_allclose(found, regret, atol=0.05)
+    np.testing.assert_array_equal(evaluation.scores(vae, x, "regret", 2000), found)
+    np.testing.assert_allclose(evaluation.scores(vae, x[5:7], "regret", 2000), found[5:7], atol=1e-3)
+    for other in ("kumaraswamy", "quantized"):
+        with pytest.raises(ValueError, match="kind='regret' fits a Gaussian"):
+            evaluation.scores(model(other), pictures(), "regret")
+
+
 def test_complexity_adds_the_nats_of_the_compressed_picture():
     vae = make_vae(seed=0)
     vae.build()
