@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from keras_vae.export.proof import ranks
+from keras_vae.export.proof.on_examples import ranks
 from keras_vae.export.proof.report import Report
 
 COUNT, SIZE = 512, 4
