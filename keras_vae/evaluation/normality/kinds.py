@@ -49,12 +49,12 @@ def scores(
       complexity and out-of-distribution detection with likelihood-based generative models";
     - `regret`: ELBO(q) - ELBO(q*), q* the Gaussian of full covariance that 300 steps of Adam fit to the example: the
       negative regret of Xiao et al. 2020, "Likelihood regret: an out-of-distribution detection score for variational
-      auto-encoder", who fit the encoder's weights. What is there easy to tell is easy for both. Some hundred times as
-      much work; of Gaussian posteriors and flows over real numbers.
+      auto-encoder", who fit the encoder's weights. Some hundred times as much work; of Gaussian posteriors and flows
+      over real numbers. Of a blank picture the encoder may miss little: it is no remedy against what follows.
 
     A likelihood alone fails where anomalies are *simpler* than the normal data: a black picture, a flat one, a smooth
     one. They have a higher log p(x) than any training example (Nalisnick et al. 2019, "Do deep generative models know
-    what they don't know?"). `typicality`, `complexity` and `regret` are the remedies: too good is not normal either.
+    what they don't know?"). `typicality` and `complexity` are the remedies: too good is not normal either.
 
     The score of an example depends on the model, the kind, K, the seed and the example: not on what else is scored with
     it, nor on batches, but for the last digits of float32. All examples get the same K draws of noise.
