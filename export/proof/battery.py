@@ -89,6 +89,7 @@ class Plan:
         again: list[Result],
         expected: Expected,
         tolerance: Tolerance,
+        units: np.ndarray | None = None,
     ) -> None:
         """Adds checks, errors and milliseconds to the report.
 
@@ -98,13 +99,14 @@ class Plan:
             again: of `good_calls`, from another process.
             expected: what the good calls must give, if known.
             tolerance: for the comparisons.
+            units: of the columns of a table, see `errors`.
         """
         found = dict(zip(self._places, results, strict=False))
         repeated = dict(zip(self._places, again, strict=False))
         for name in sorted(self.signatures):
             report.errors[name] = {}
             report.milliseconds[name] = {}
-            problems = self._problems(report, name, found, repeated, expected.get(name, {}), tolerance)
+            problems = self._problems(report, name, found, repeated, expected.get(name, {}), tolerance, units)
             report.checks.append(Check(f"runs {name}", not problems, "; ".join(problems)))
             accepted = [
                 f"{what} gave {result.status}"
@@ -127,6 +129,7 @@ class Plan:
         repeated: dict[tuple[str, str], Result],
         expected: dict[int, dict[str, np.ndarray]],
         tolerance: Tolerance,
+        units: np.ndarray | None,
     ) -> list[str]:
         problems = []
         batches = self.batches(name)
@@ -147,7 +150,7 @@ class Plan:
             if drift > tolerance.rows:
                 problems.append(f"batch {rows}: two processes differ by {drift:.1e} for the same request")
             if rows in expected:
-                largest, mean = errors(result.outputs, expected[rows])
+                largest, mean = errors(result.outputs, expected[rows], units)
                 report.errors[name] |= {f"batch {rows}, max": largest, f"batch {rows}, mean": mean}
                 if not (largest <= tolerance.largest and mean <= tolerance.mean):
                     problems.append(
@@ -159,7 +162,7 @@ class Plan:
         large = found[name, str(batches[-1])].outputs
         if len(batches) > 1:
             alone = found[name, str(batches[0])].outputs
-            apart, _ = errors({key: array[: batches[0]] for key, array in large.items()}, alone)
+            apart, _ = errors({key: array[: batches[0]] for key, array in large.items()}, alone, units)
             if apart > tolerance.rows:
                 problems.append(f"a row alone differs by {apart:.1e} from the same row in a batch")
         if (name, "0") in found:
@@ -196,6 +199,8 @@ Arrays = dict[str, np.ndarray]
 BAD_ROW = 3
 # Share of the indices of codes that may differ.
 TIES = 1e-3
+# Share of the rows of a table in which the likeliest category may be another, by the rounding of its logits.
+LIKELY = 0.1
 MAX_ROWS = 64
 TRIED = ("float16", "float32", "float64", "int8", "int32", "int64", "uint8", "bool")
 _MOST_AXES = 16
@@ -269,16 +274,40 @@ def bad(specs: Specs, rows: int = 2, given: Mapping[str, np.ndarray] | None = No
     return wrong
 
 
-def errors(served: Arrays, expected: Arrays) -> tuple[float, float]:
+def errors(served: Arrays, expected: Arrays, units: np.ndarray | None = None) -> tuple[float, float]:
     """The largest and the mean of |served - expected| / max(1, max |expected|), dimensionless, worst output first.
 
     Infinite where names or shapes differ, or only one of two values is a number. Whole numbers are indices, of which
     one in a thousand may differ: a tie.
+
+    Args:
+        served: the outputs, by name.
+        expected: the same.
+        units: of the columns of `mean`, [D], if these are rows of a table: an error there is one in these units, so that
+            a column of thousands does not hide the others; NaN of a category, which in one row of ten, or in one
+            row, may be another that is as likely.
     """
     if set(served) != set(expected):
         return float("inf"), float("inf")
-    found = [_error(served[name], expected[name]) for name in expected]
+    of_rows = {"mean"} if units is not None else set()
+    found = [
+        _error_of_rows(served[name], expected[name], units) if name in of_rows else _error(served[name], expected[name])
+        for name in expected
+    ]
     return max(largest for largest, _ in found), max(mean for _, mean in found)
+
+
+def _error_of_rows(served: np.ndarray, expected: np.ndarray, units: np.ndarray) -> tuple[float, float]:
+    is_category = np.isnan(units)
+    if served.shape != expected.shape or served.shape[1:] != units.shape:
+        return float("inf"), float("inf")
+    others = (served[:, is_category] != expected[:, is_category]).sum(axis=0)
+    if others.size and others.max() > max(1.0, LIKELY * len(served)):
+        return float("inf"), float("inf")
+    if is_category.all():
+        return 0.0, 0.0
+    numbers = (values[:, ~is_category] / units[~is_category] for values in (served, expected))
+    return _error(*numbers)
 
 
 def _error(served: np.ndarray, expected: np.ndarray) -> tuple[float, float]:

@@ -30,6 +30,7 @@ def check_tflite(
     expected: Expected | None = None,
     given: dict[str, np.ndarray] | None = None,
     limits: Limits = GENEROUS,
+    units: np.ndarray | None = None,
 ) -> Report:
     """All checks of a TFLite file; a failed one is in the report, not raised.
 
@@ -38,6 +39,7 @@ def check_tflite(
         expected: what the signatures must give, if known.
         given: the inputs that `expected` is for, by name, where they are not `battery.good`.
         limits: of the processes that run it.
+        units: of the columns of a table, see `battery.errors`.
     """
     report = Report(file, "tflite", files=measure_files(file.parent, [file]))
     try:
@@ -74,7 +76,7 @@ def check_tflite(
         return report
     report.checks += fresh.check_memory(again, limits)
     report.notes += fresh.notes(again)
-    plan.judge(report, response.results, again.results, expected or {}, tolerance)
+    plan.judge(report, response.results, again.results, expected or {}, tolerance, units)
     return report
 
 

@@ -1,12 +1,14 @@
 """Tables whose columns have kinds, as they are typed."""
 
 import csv
+import json
 
 import numpy as np
 import pytest
 import yaml
 
-from keras_vae import data, load
+from keras_vae import data, evaluation, load
+from keras_vae.data.tables import frames
 
 SMALL = ["train.epochs=2", "model.latent_dim=2", "export.formats=[]", "data.batch_size=32"]
 SMALL += ["model.encoder={name: mlp, units: [8]}", "model.decoder={name: mlp, units: [8]}"]
@@ -92,3 +94,14 @@ def test_gaps_of_a_table_are_filled_with_values_of_their_columns(table, tmp_path
             not cell or value == cell or float(value) == float(cell)
             for value, cell in zip(row.values(), before, strict=True)
         )
+    # Scores of rows with gaps are those of the model, and what is evaluated is of what is there.
+    code, _, err = ended("score", run, tmp_path / "gaps.csv", "-o", tmp_path / "scores.csv")
+    assert code == 0, err
+    vae, schema = load(run / "vae.keras"), yaml.safe_load((run / "config.yaml").read_text())["data"]["schema"]
+    x = frames.array(tmp_path / "gaps.csv", schema, missing=True)
+    found = [float(row["score"]) for row in read(tmp_path / "scores.csv")]
+    np.testing.assert_allclose(found, evaluation.scores(vae, x), rtol=1e-5)
+    code, out, err = ended("evaluate", run, "--data", tmp_path / "gaps.csv")
+    assert code == 0, err
+    report = json.loads((run / "report.json").read_text())
+    assert np.isfinite(report["test"]["elbo"]) and "log p(x)" in out
