@@ -297,8 +297,8 @@ class _Device:
         with warnings.catch_warnings():
             # The converter calibrates by an interpreter that its own package has deprecated.
             warnings.filterwarnings("ignore", message=r"\s*Warning: tf.lite.Interpreter is deprecated")
-            # 8 bits would round the sums of a score; and of rows of a table, whose columns have units of their own, what
-            # is in the data's: a column of thousands beside one of hundredths.
+            # 8 bits would round the sums of a score; and of rows of a table what is in the units of its columns: one of
+            # thousands beside one of hundredths.
             in_float = "" if self._is_of_rows else "score"
             if self._quantization == "int8" and (self._is_of_rows or SIGNATURE in names):
                 return internals.partly_quantized(

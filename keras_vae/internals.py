@@ -160,8 +160,8 @@ def partly_quantized(
     Args:
         converter: with its representative data set.
         in_float: of the calibrated model, the names of the tensors whose operators stay in float32.
-        bounded: of the calibrated model, the same without ranges that end at infinity: TensorFlow's quantizer crashes at
-            one, and the process with it.
+        bounded: of the calibrated model, the same without ranges that end at infinity: at one TensorFlow's quantizer
+            crashes, and the process with it.
     """
     from tensorflow.lite.python.convert import mlir_quantize
 

@@ -283,15 +283,16 @@ def errors(served: Arrays, expected: Arrays, units: np.ndarray | None = None) ->
     Args:
         served: the outputs, by name.
         expected: the same.
-        units: of the columns of `mean`, [D], if these are rows of a table: an error there is one in these units, so that
-            a column of thousands does not hide the others; NaN of a category, which in one row of ten, or in one
-            row, may be another that is as likely.
+        units: of the columns of `mean`, [D], if these are rows of a table: errors there are in these units, so that a
+            column of thousands does not hide the others; NaN of a category, which in one row of ten, or in one row,
+            may be another that is as likely.
     """
     if set(served) != set(expected):
         return float("inf"), float("inf")
-    of_rows = {"mean"} if units is not None else set()
     found = [
-        _error_of_rows(served[name], expected[name], units) if name in of_rows else _error(served[name], expected[name])
+        _error(served[name], expected[name])
+        if units is None or name != "mean"
+        else _error_of_rows(served[name], expected[name], units)
         for name in expected
     ]
     return max(largest for largest, _ in found), max(mean for _, mean in found)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from keras_vae import files
+from keras_vae import conditions, files
 from keras_vae.pictures import tiles
 from keras_vae_cli.commands.products.opened import Opened, open_model, typed_condition
 from keras_vae_cli.commands.products.written import (
@@ -66,6 +66,7 @@ def sample(
     elif vae.condition is not None and given is None:
         what = "a picture, such as --condition small.png" if vae.condition.is_image else "its numbers"
         raise ConfigError(f"This model is given {vae.condition}: say which by --condition, {what}.")
+    columns = np.tile(given, (n, 1)) if isinstance(vae.condition, conditions.TableColumns) else labels
     # Means are no rows of a table: of a category they know the likeliest value only.
     is_row = vae.decoder.likelihood.schema is not None
     noise = noise or is_row
@@ -74,7 +75,7 @@ def sample(
     names = vae.condition.names if vae.condition is not None else None
     if suffix == ".png":
         write_picture(output, _sheet(drawn, labels, names), force)
-    elif suffix and is_row and write_rows(opened, output, drawn, force, labels):
+    elif suffix and is_row and write_rows(opened, output, drawn, force, columns):
         pass
     elif suffix:
         by_name = None if labels is None or names is None or suffix != ".npz" else np.array(names)
