@@ -477,6 +477,9 @@ class VAE(Serializable, Inference, Stored, keras.Model):
         replica = tf.distribute.get_replica_context().replica_id_in_sync_group
         parts, is_stand_in = replicas.fill_if_empty(x, condition, sample_weight, target)
         x, condition, sample_weight, target = parts
+        if is_stand_in is not None:
+            # A row of zeros that has no density, as in a table, would have a NaN for gradient, whatever its weight.
+            x = self.decoder.likelihood.with_density(x)
         internals.forget_losses(self)
         named, seed = self._named_target(target), seeds.fold_in(seed, replica)
         terms = self.infer(x, self.objective.num_samples, seed, condition, training, **named)
