@@ -85,6 +85,12 @@ def test_draws_have_the_means_and_lie_where_their_columns_do():
     assert mean[1] == np.bincount(x[:, 1].astype(int)).argmax()
 
 
+def test_more_rows_than_are_decoded_at_once_are_drawn(trained):
+    x = trained.sample(5000, seed=0, noise=True)
+    assert x.shape == (5000, 6)
+    trained.decoder.likelihood.check(x)
+
+
 def test_log_p_is_in_the_units_of_the_data():
     x = parts.rows(200)
     larger = x * np.array([1000, 1, 1000, 1, 1, 1], "float32")
