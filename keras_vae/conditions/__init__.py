@@ -24,7 +24,7 @@ generative models": log p(x|c) >= E_q(z|x,c)[log p(x|z,c)] - KL(q(z|x,c) || p(z|
 
 from keras_vae.conditions.columns import TableColumns
 from keras_vae.conditions.condition import Condition, Image, Label, Vector
-from keras_vae.conditions.given import (
+from keras_vae.conditions.handed import (
     check_condition,
     check_names_of,
     condition_for,

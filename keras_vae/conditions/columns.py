@@ -45,7 +45,8 @@ class TableColumns(Condition):
                 f"place and scale are a number for each of {size} columns, and scales are positive; not {place} and "
                 f"{scale}."
             )
-        vars(self)["__arguments__"].update(schema=schemas.plain(self.fields), place=self.place, scale=self.scale)
+        self.schema = schemas.plain(self.fields)
+        vars(self)["__arguments__"].update(schema=self.schema, place=self.place, scale=self.scale)
 
     @classmethod
     def of(cls, data: Any) -> Self:

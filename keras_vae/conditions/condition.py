@@ -22,6 +22,7 @@ class Condition(Serializable):
         num_classes: number of classes of a label; None of what is none.
         names: of the classes of a label, the name of label k at index k; None of what has none.
         is_image: whether it is [height, width, channels].
+        schema: of the columns of a table; None of what are none.
     """
 
     shape: tuple[int, ...] = ()
@@ -29,6 +30,7 @@ class Condition(Serializable):
     num_classes: int | None = None
     names: tuple[str, ...] | None = None
     is_image: bool = False
+    schema: dict[str, Any] | None = None
 
     @property
     def features_shape(self) -> tuple[int, ...]:

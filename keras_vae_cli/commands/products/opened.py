@@ -65,7 +65,7 @@ def typed_condition(vae: VAE, given: Sequence[str] | None) -> Any:
     try:
         if condition.num_classes is not None:
             values = _labels(condition, given)
-        elif isinstance(condition, conditions.TableColumns):
+        elif condition.schema is not None:
             values = condition.numbers(_by_names(condition, given))
         elif condition.is_image:
             values = _picture(condition, given)
@@ -85,7 +85,7 @@ def _labels(condition: Any, given: Sequence[str]) -> np.ndarray:
     return np.asarray(condition.numbers(values), "int32")
 
 
-def _by_names(condition: conditions.TableColumns, given: Sequence[str]) -> dict[str, str]:
+def _by_names(condition: Any, given: Sequence[str]) -> dict[str, str]:
     """age=40 sex=f as a mapping."""
     bare = [value for value in given if "=" not in value]
     if bare:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from keras_vae import conditions, files
+from keras_vae import files
 from keras_vae.pictures import tiles
 from keras_vae_cli.commands.products.opened import Opened, open_model, typed_condition
 from keras_vae_cli.commands.products.written import (
@@ -66,7 +66,8 @@ def sample(
     elif vae.condition is not None and given is None:
         what = "a picture, such as --condition small.png" if vae.condition.is_image else "its numbers"
         raise ConfigError(f"This model is given {vae.condition}: say which by --condition, {what}.")
-    columns = np.tile(given, (n, 1)) if isinstance(vae.condition, conditions.TableColumns) else labels
+    is_of_columns = vae.condition is not None and vae.condition.schema is not None
+    columns = np.tile(given, (n, 1)) if is_of_columns else labels
     # Means are no rows of a table: of a category they know the likeliest value only.
     is_row = vae.decoder.likelihood.schema is not None
     noise = noise or is_row
