@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from keras_vae.conditions import condition_for
+from keras_vae.conditions.handed import condition_for
 from keras_vae.data.batches import is_endless, unpack, whole_batches
 from keras_vae.export.errors import ExportError
 from keras_vae.export.proof import battery

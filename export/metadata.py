@@ -4,6 +4,7 @@ import json
 from typing import Any
 
 import flatbuffers
+import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
 NAME = b"keras_vae"
@@ -89,6 +90,28 @@ def without_weights(model: bytes, signature: str) -> set[str]:
             if names[operator.OpcodeIndex()] not in _PRODUCTS:
                 found |= {graph.Tensors(int(index)).Name().decode() for index in operator.OutputsAsNumpy()}
     return found
+
+
+def bounded(model: bytes) -> bytes:
+    """A calibrated model without the ranges that end at infinity, as those of log 0 in a branch that is not taken."""
+    found = schema.ModelT.InitFromObj(schema.Model.GetRootAs(model, 0))
+    endless = [
+        tensor
+        for graph in found.subgraphs
+        for tensor in graph.tensors
+        if tensor.quantization is not None and not _is_finite(tensor.quantization)
+    ]
+    if not endless:
+        return model
+    for tensor in endless:
+        tensor.quantization = None
+    builder = _Builder(len(model) + 4096)
+    builder.Finish(found.Pack(builder), file_identifier=_IDENTIFIER)
+    return bytes(builder.Output())
+
+
+def _is_finite(ranges: Any) -> bool:
+    return all(np.isfinite(end).all() for end in (ranges.min, ranges.max) if end is not None)
 
 
 def operators(model: bytes) -> set[str]:

@@ -8,7 +8,7 @@ from typing import Any
 import tensorflow as tf
 from tensorflow_probability import distributions as tfd
 
-from keras_vae.conditions import condition_for
+from keras_vae.conditions.handed import condition_for
 from keras_vae.distributions.gaussian import cooled
 from keras_vae.evaluation.normality.kinds import NUM_SAMPLES
 from keras_vae.evaluation.normality.terms import ELBO, RECONSTRUCTION, evaluated, scores_together

@@ -254,7 +254,9 @@ class _Device:
             while True:
                 content = self._convert(Path(folder), names)
                 temporary.write_bytes(metadata.write(content, self._facts(names)))
-                report = check_tflite(temporary, self._expected(names), self._given, codes=self._codes)
+                report = check_tflite(
+                    temporary, self._expected(names), self._given, codes=self._codes, units=self._units()
+                )
                 if self._shown is not None and report.harmless and SIGNATURE in names:
                     check_ranks(report, temporary, self._scores, self._shown)
                 wrong = {
@@ -303,8 +305,13 @@ class _Device:
         with warnings.catch_warnings():
             # The converter calibrates by an interpreter that its own package has deprecated.
             warnings.filterwarnings("ignore", message=r"\s*Warning: tf.lite.Interpreter is deprecated")
-            if self._quantization == "int8" and SIGNATURE in names:  # 8 bits would round its sums
-                return internals.partly_quantized(converter, lambda found: metadata.without_weights(found, "score"))
+            # 8 bits would round the sums of a score; and of rows of a table what is in the units of its columns: one of
+            # thousands beside one of hundredths.
+            in_float = "" if self._is_of_rows else "score"
+            if self._quantization == "int8" and (self._is_of_rows or SIGNATURE in names):
+                return internals.partly_quantized(
+                    converter, lambda found: metadata.without_weights(found, in_float), metadata.bounded
+                )
             content: bytes = converter.convert()
         return content
 
@@ -325,6 +332,28 @@ class _Device:
             "num_weights": sum(weight.size for weight in weights),
             "weights_sha256": hashlib.sha256(b"".join(np.ascontiguousarray(w).tobytes() for w in weights)).hexdigest(),
         }
+
+    @property
+    def _is_of_rows(self) -> bool:
+        return self._vae.decoder.likelihood.schema is not None
+
+    def _units(self) -> np.ndarray | None:
+        """What an error of each column of a table is measured in, [D]; NaN of categories. None of other data."""
+        if not self._is_of_rows:
+            return None
+        likelihood = self._vae.decoder.likelihood
+        mean = eager(self._table["decode"], (battery.MAX_ROWS,), self._given)[battery.MAX_ROWS]["mean"]
+        kinds = [field.kind for field in likelihood.fields]
+        # The means of a column that the code says nothing about may all be zero.
+        least = [
+            float(scale) if kind == "real" else 0.0
+            for kind, scale in zip(kinds, np.asarray(likelihood.scale), strict=True)
+        ]
+        found = np.maximum(np.abs(mean).max(axis=0), least)
+        found[found == 0.0] = 1.0
+        found[[kind == "binary" for kind in kinds]] = 1.0
+        found[[kind == "category" for kind in kinds]] = np.nan
+        return found
 
     def _scores(self, given: battery.Arrays) -> np.ndarray:
         return next(iter(eager(self._table["score"], (len(given["x"]),), given).values()))["score"]

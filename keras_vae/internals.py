@@ -150,7 +150,9 @@ def write_fingerprint(folder: str) -> bytes:
     return content
 
 
-def partly_quantized(converter: tf.lite.TFLiteConverter, in_float: Callable[[bytes], set[str]]) -> bytes:
+def partly_quantized(
+    converter: tf.lite.TFLiteConverter, in_float: Callable[[bytes], set[str]], bounded: Callable[[bytes], bytes]
+) -> bytes:
     """What a converter to 8 bits gives, with some operators left in float32.
 
     `tf.lite.experimental.QuantizationDebugger` does the same, with a data set for its debugging and one signature.
@@ -158,11 +160,13 @@ def partly_quantized(converter: tf.lite.TFLiteConverter, in_float: Callable[[byt
     Args:
         converter: with its representative data set.
         in_float: of the calibrated model, the names of the tensors whose operators stay in float32.
+        bounded: of the calibrated model, the same without ranges that end at infinity: at one TensorFlow's quantizer
+            crashes, and the process with it.
     """
     from tensorflow.lite.python.convert import mlir_quantize
 
     converter._experimental_calibrate_only = True
-    calibrated = converter.convert()
+    calibrated = bounded(converter.convert())
     content: bytes = mlir_quantize(
         calibrated, input_data_type=tf.float32, output_data_type=tf.float32, denylisted_nodes=in_float(calibrated)
     )

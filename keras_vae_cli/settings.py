@@ -54,7 +54,7 @@ class ConditionSettings(Section):
     """What a conditional model is given beside the image."""
 
     name: Literal["label", "gray", "low_resolution", "columns"]
-    columns: list[Name] | None = Field(None, description="of a table, binary or categories: taken out of the rows")
+    columns: list[Name] | None = Field(None, description="of a table: taken out of the rows")
     factor: PositiveInt | None = Field(None, description="of low_resolution: pixels on a side that become one")
 
     @pydantic.model_validator(mode="after")

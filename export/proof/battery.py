@@ -91,6 +91,7 @@ class Plan:
         expected: Expected,
         tolerance: Tolerance,
         codes: Any = None,
+        units: np.ndarray | None = None,
     ) -> None:
         """Adds checks, errors and milliseconds to the report.
 
@@ -101,6 +102,7 @@ class Plan:
             expected: what the good calls must give, if known.
             tolerance: for the comparisons.
             codes: the `Indices` of the good calls, if known: by their vectors ties are told.
+            units: of the columns of a table, see `errors`.
         """
         self._codes = codes
         found = dict(zip(self._places, results, strict=False))
@@ -108,7 +110,7 @@ class Plan:
         for name in sorted(self.signatures):
             report.errors[name] = {}
             report.milliseconds[name] = {}
-            problems = self._problems(report, name, found, repeated, expected.get(name, {}), tolerance)
+            problems = self._problems(report, name, found, repeated, expected.get(name, {}), tolerance, units)
             report.checks.append(Check(f"runs {name}", not problems, "; ".join(problems)))
             accepted = [
                 f"{what} gave {result.status}"
@@ -131,6 +133,7 @@ class Plan:
         repeated: dict[tuple[str, str], Result],
         expected: dict[int, dict[str, np.ndarray]],
         tolerance: Tolerance,
+        units: np.ndarray | None,
     ) -> list[str]:
         problems = []
         batches = self.batches(name)
@@ -151,7 +154,7 @@ class Plan:
             if drift > tolerance.rows:
                 problems.append(f"batch {rows}: two processes differ by {drift:.1e} for the same request")
             if rows in expected:
-                largest, mean = errors(result.outputs, expected[rows], self._codes)
+                largest, mean = errors(result.outputs, expected[rows], self._codes, units=units)
                 report.errors[name] |= {f"batch {rows}, max": largest, f"batch {rows}, mean": mean}
                 if not (largest <= tolerance.largest and mean <= tolerance.mean):
                     problems.append(
@@ -163,7 +166,9 @@ class Plan:
         large = found[name, str(batches[-1])].outputs
         if len(batches) > 1:
             alone = found[name, str(batches[0])].outputs
-            apart, _ = errors({key: array[: batches[0]] for key, array in large.items()}, alone, self._codes)
+            apart, _ = errors(
+                {key: array[: batches[0]] for key, array in large.items()}, alone, self._codes, units=units
+            )
             if apart > tolerance.rows:
                 problems.append(f"a row alone differs by {apart:.1e} from the same row in a batch")
         if (name, "0") in found:
@@ -201,6 +206,8 @@ Arrays = dict[str, np.ndarray]
 BAD_ROW = 3
 # Of indices whose vectors are not known, the share that differs is the error, and no less than this.
 LEAST_SHARE = 1e-4
+# Share of the rows of a table in which the likeliest category may be another, by the rounding of its logits.
+LIKELY = 0.1
 MAX_ROWS = 64
 TRIED = ("float16", "float32", "float64", "int8", "int32", "int64", "uint8", "bool")
 _MOST_AXES = 16
@@ -274,7 +281,9 @@ def bad(specs: Specs, rows: int = 2, given: Mapping[str, np.ndarray] | None = No
     return wrong
 
 
-def errors(served: Arrays, expected: Arrays, codes: Any = None, rows: Any = slice(None)) -> tuple[float, float]:
+def errors(
+    served: Arrays, expected: Arrays, codes: Any = None, rows: Any = slice(None), units: np.ndarray | None = None
+) -> tuple[float, float]:
     """The largest and the mean of |served - expected| / max(1, max |expected|), dimensionless, worst output first.
 
     Infinite where names or shapes differ, or only one of two values is a number. Whole numbers are indices: of those
@@ -286,11 +295,32 @@ def errors(served: Arrays, expected: Arrays, codes: Any = None, rows: Any = slic
         expected: likewise.
         codes: the `Indices` of these examples, if known.
         rows: which of them these are.
+        units: of the columns of `mean`, [D], if these are rows of a table: errors there are in these units, so that a
+            column of thousands does not hide the others; NaN of a category, which in one row of ten, or in one row,
+            may be another that is as likely.
     """
     if set(served) != set(expected):
         return float("inf"), float("inf")
-    found = [_error(served[name], expected[name], codes, rows) for name in expected]
+    found = [
+        _error(served[name], expected[name], codes, rows)
+        if units is None or name != "mean"
+        else _error_of_rows(served[name], expected[name], units)
+        for name in expected
+    ]
     return max(largest for largest, _ in found), max(mean for _, mean in found)
+
+
+def _error_of_rows(served: np.ndarray, expected: np.ndarray, units: np.ndarray) -> tuple[float, float]:
+    is_category = np.isnan(units)
+    if served.shape != expected.shape or served.shape[1:] != units.shape:
+        return float("inf"), float("inf")
+    others = (served[:, is_category] != expected[:, is_category]).sum(axis=0)
+    if others.size and others.max() > max(1.0, LIKELY * len(served)):
+        return float("inf"), float("inf")
+    if is_category.all():
+        return 0.0, 0.0
+    a, b = (values[:, ~is_category] / units[~is_category] for values in (served, expected))
+    return _error(a, b, None, slice(None))
 
 
 def _error(served: np.ndarray, expected: np.ndarray, codes: Any, rows: Any) -> tuple[float, float]:

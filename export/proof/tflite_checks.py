@@ -32,6 +32,7 @@ def check_tflite(
     given: dict[str, np.ndarray] | None = None,
     limits: Limits = GENEROUS,
     codes: indices.Expected | None = None,
+    units: np.ndarray | None = None,
 ) -> Report:
     """All checks of a TFLite file; a failed one is in the report, not raised.
 
@@ -41,6 +42,7 @@ def check_tflite(
         given: the inputs that `expected` is for, by name, where they are not `battery.good`.
         limits: of the processes that run it.
         codes: which indices it must give, of a model with codes, if known.
+        units: of the columns of a table, see `battery.errors`.
     """
     report = Report(file, "tflite", files=measure_files(file.parent, [file]))
     try:
@@ -78,7 +80,7 @@ def check_tflite(
         return report
     report.checks += fresh.check_memory(again, limits)
     report.notes += fresh.notes(again)
-    plan.judge(report, response.results, again.results, expected or {}, tolerance, codes and codes.good)
+    plan.judge(report, response.results, again.results, expected or {}, tolerance, codes and codes.good, units)
     if codes:
         codes.shown.judge(report, shown, response.results[len(plan.calls) :], tolerance)
     return report

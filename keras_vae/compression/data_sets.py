@@ -14,13 +14,13 @@ from typing import Any
 
 import numpy as np
 
-from keras_vae import conditions
 from keras_vae.arguments import check_count, check_flag
 from keras_vae.compression import container
 from keras_vae.compression.codec import Codec, batches, check_codable
 from keras_vae.compression.container import Contents, Undecodable
 from keras_vae.compression.networks import rows_of
 from keras_vae.compression.stack import Stack, coder
+from keras_vae.conditions import handed
 from keras_vae.models.vae import VAE
 
 
@@ -108,7 +108,7 @@ def compress(
         raise ValueError("There are no examples to compress: the first axis is empty.")
     if names is not None and len(names) != len(x):
         raise ValueError(f"names are of {len(names)} examples, and there are {len(x)}.")
-    given = conditions.given(vae.condition, condition, len(x))
+    given = handed.given(vae.condition, condition, len(x))
     c = None if given is None else np.asarray(given)
     levels = vae.decoder.likelihood.levels
     assert levels is not None

@@ -12,7 +12,7 @@ import tensorflow as tf
 
 from keras_vae.compression.latents import FlowCode, MixtureCode, NormalCode, Normals
 from keras_vae.compression.refinement import refined
-from keras_vae.conditions import condition_for
+from keras_vae.conditions.handed import condition_for
 from keras_vae.likelihoods.observed import INDEPENDENT
 from keras_vae.models.vae import VAE
 

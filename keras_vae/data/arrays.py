@@ -67,6 +67,8 @@ class Arrays:
         self._divisor = divisor
         self.class_names = class_names
         self.schema = schema
+        # What stands beside the examples, as `data.Splits.condition` says it; the datasets have it as an attribute.
+        self.condition: dict[str, Any] | None = None
         self._binarize = check_choice("binarize", binarize, (None, *get_args(Binarize)))
         self._mirror = False
         self._rows = np.arange(lengths[0], dtype=np.int64)
@@ -163,6 +165,7 @@ class Arrays:
         )
         dataset.class_names = self.class_names
         dataset.schema = self.schema
+        dataset.condition = self.condition
         dataset.file_names = None if shuffle else self.names
         return dataset
 
@@ -184,6 +187,7 @@ class Arrays:
         stream = _served(tf.data.Dataset.counter(start_epoch).flat_map(batches), tf.data.INFINITE_CARDINALITY)
         stream.class_names = self.class_names
         stream.schema = self.schema
+        stream.condition = self.condition
         return stream
 
     def _server(

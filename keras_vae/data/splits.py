@@ -110,7 +110,7 @@ def load(
         on_bad_file: "skip" leaves unreadable image files out, with a warning.
         condition: what a conditional model is given, for batches (image, condition): "label"; "gray", the brightness of
             colour images; or {"name": "low_resolution", "factor": 4}, means of blocks of 4 x 4 pixels. Images are
-            conditions before they are binarized. Of a table a list of columns, ["sex"], binary ones or categories: they
+            conditions before they are binarized. Of a table a list of columns, ["sex"] or ["age", "sex"]: they
             are taken out of x, and what stands in them, of several each combination, is the label.
         value_range: (black, white), the numbers that become 0 and 1. None finds them in all data together: floats lie
             in [0, 1]. In image files 8 bits are 0 to 255, and of 16 bits those that are used (10, 12, 14, 16); two
@@ -230,7 +230,7 @@ def _splits(
     check_number("test_split", test_split, at_least=0, below=1)
     what = called(name_or_path)
     source, seen, condition, class_names = reading.read(name_or_path)
-    own = {name: reading.arrays(split, class_names, source.schema) for name, split in source.splits.items()}
+    own = {name: reading.arrays(split, class_names, source.schema, condition) for name, split in source.splits.items()}
 
     train, validation, test = own["train"], own.get("validation"), own.get("test")
     names = source.splits["train"].names

@@ -9,8 +9,9 @@ import numpy as np
 import tensorflow as tf
 import tensorflow_probability as tfp
 
-from keras_vae import conditions, seeds
-from keras_vae.conditions import condition_for
+from keras_vae import seeds
+from keras_vae.conditions import handed
+from keras_vae.conditions.handed import condition_for
 from keras_vae.distributions.support import Support
 from keras_vae.evaluation.importance import monte_carlo_error
 from keras_vae.evaluation.statistics import gather, given, refuse_deterministic, standard_error
@@ -82,7 +83,7 @@ def annealed_importance_sampling(
     """
     refuse_annealing(vae)
     x, y = gather(data, num_examples)
-    condition = conditions.given(vae.condition, given(vae, y, data), len(x))
+    condition = handed.given(vae.condition, given(vae, y, data), len(x))
     vae.decoder.likelihood.check(x)
     anneal = tf.function(_anneal, autograph=False)
     x = tf.constant(x, tf.float32)

@@ -12,9 +12,10 @@ import tensorflow as tf
 import tensorflow_probability as tfp
 from tensorflow_probability import distributions as tfd
 
-from keras_vae import conditions, seeds
+from keras_vae import seeds
 from keras_vae.arguments import check_count
-from keras_vae.conditions import condition_for
+from keras_vae.conditions import handed
+from keras_vae.conditions.handed import condition_for
 from keras_vae.data.batches import is_array
 from keras_vae.distributions.support import REAL
 from keras_vae.evaluation.statistics import checked_batches, given, refuse_deterministic, standard_error
@@ -155,7 +156,7 @@ def log_likelihood(
                 block = min(block, len(x))
                 run = _importance_sampler(vae, num_samples, max(1, rows // block), refine_steps)
             padding = np.arange(block) % len(x)
-            condition = conditions.given(vae.condition, None if condition is None else condition[padding], block)
+            condition = handed.given(vae.condition, None if condition is None else condition[padding], block)
             part = run(tf.constant(x[padding]), condition, seeds.fold_in(seed, len(results)))
             results.append(np.asarray(part)[:, : len(x)])
             progress.advance(task, len(x))
@@ -334,7 +335,7 @@ def _blocks(vae: VAE, data: Any, size: int) -> Iterator[tuple[np.ndarray, np.nda
         if not len(x):
             continue
         held.append(x.astype("float32"))
-        condition = conditions.given(vae.condition, given(vae, y), len(x))
+        condition = handed.given(vae.condition, given(vae, y), len(x))
         beside.append(np.zeros(len(x)) if condition is None else condition.numpy())
         count += len(x)
         whole = count - count % size

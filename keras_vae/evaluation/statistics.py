@@ -14,7 +14,8 @@ import numpy as np
 import tensorflow as tf
 from tensorflow_probability import distributions as tfd
 
-from keras_vae import conditions, seeds
+from keras_vae import seeds
+from keras_vae.conditions import handed
 from keras_vae.data.batches import is_array, is_endless, unpack, whole_batches
 from keras_vae.models import inputs
 from keras_vae.models.vae import VAE
@@ -54,7 +55,7 @@ def checked_batches(vae: VAE, data: Any) -> Iterator[tuple[np.ndarray, np.ndarra
     Raises:
         ValueError: for data that never end, of another shape, or outside the likelihood's support.
     """
-    conditions.check_names_of(vae.condition, data)
+    handed.check_names_of(vae.condition, data)
     holds_all = is_array(data) or isinstance(data, (tuple, list, Mapping))
     if holds_all:
         inputs.examples(vae, unpack(tuple(data) if isinstance(data, list) else data, conditional=True)[0])
@@ -71,7 +72,7 @@ def given(vae: VAE, labels: np.ndarray | None, data: Any = None) -> np.ndarray |
     Raises:
         ValueError: if the labels of `data`, where they come from, stand for other classes than the model's.
     """
-    conditions.check_names_of(vae.condition, data)
+    handed.check_names_of(vae.condition, data)
     return None if vae.condition is None else labels
 
 
@@ -254,7 +255,7 @@ def latent_statistics(vae: VAE, data: Any, seed: int = 0, run: Measure | None = 
     parts: list[dict[str, np.ndarray]] = []
     for index, (x, y) in enumerate(checked_batches(vae, data)):
         if len(x):
-            parts.append(run(x, conditions.given(vae.condition, given(vae, y), len(x)), tf.constant(index)))
+            parts.append(run(x, handed.given(vae.condition, given(vae, y), len(x)), tf.constant(index)))
     if not parts:
         raise ValueError("There are no data to evaluate: the first batch is empty.")
     values = {name: np.concatenate([part[name] for part in parts]).astype("float64") for name in parts[0]}
@@ -296,7 +297,7 @@ def tail_of_log_ratio(vae: VAE, x: np.ndarray, condition: np.ndarray | None = No
     if is_deterministic(vae) or any(vae.certainties) or not vae.encodes_all or vae.kl_is_exact:
         return None
     q = vae.encode(x, condition)
-    c = conditions.condition_for(vae.prior, conditions.given(vae.condition, condition, len(x)))
+    c = handed.condition_for(vae.prior, handed.given(vae.condition, condition, len(x)))
     p = vae.prior.distribution(encoder=vae.encoder, condition=c)
     z, log_q = drawn(q, TAIL_DRAWS // len(x), seeds.as_pair(seed))
     ratio = np.asarray(log_q - p.log_prob(z), "float64")

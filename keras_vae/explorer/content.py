@@ -8,7 +8,7 @@ import tensorflow as tf
 from tensorflow_probability import distributions as tfd
 
 from keras_vae import seeds
-from keras_vae.conditions import condition_for
+from keras_vae.conditions.handed import condition_for
 from keras_vae.evaluation.statistics import gather, given
 from keras_vae.explorer.layers import CannotShow
 from keras_vae.explorer.weights import PackedArrays

@@ -172,7 +172,8 @@ def _of_kind(kind: str, params: list[tf.Tensor], place: tf.Tensor, scale: tf.Ten
 
 def _columns(x: tf.Tensor, columns: Sequence[int]) -> tf.Tensor:
     """Some of the last axis; all of them in their order are no operation."""
-    if list(columns) == list(range(x.shape[-1])):
+    # In a graph of any number of draws TFP may not say how many columns there are.
+    if x.shape[-1] is not None and list(columns) == list(range(x.shape[-1])):
         return x
     first, last = columns[0], columns[-1]
     if list(columns) == list(range(first, last + 1)):

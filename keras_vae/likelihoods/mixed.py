@@ -9,6 +9,7 @@ import tensorflow as tf
 from tensorflow_probability import distributions as tfd
 
 from keras_vae.data.tables import schema as schemas
+from keras_vae.data.tables.standards import SMALLEST, moments, standardised, there
 from keras_vae.likelihoods.columns import COUNTS, Columns, num_params
 from keras_vae.likelihoods.likelihood import Likelihood, logit, percent
 from keras_vae.likelihoods.observed import MayMiss
@@ -16,9 +17,6 @@ from keras_vae.serialization import Serializable, register
 
 # Rows from which means and deviations are taken: their errors, below a hundredth of a deviation, change nothing.
 ROWS = 20_000
-# What an encoder sees of numbers, in deviations from the mean, at most: an outlier says that it is one.
-FARTHEST = 10.0
-SMALLEST = 1e-30
 
 
 @register
@@ -155,21 +153,10 @@ class SeenColumns(MayMiss, Serializable, keras.layers.Layer):
         is_there = ~tf.math.is_nan(x)
         x = tf.where(is_there, x, tf.zeros_like(x))
         place, scale = tf.convert_to_tensor(self.place), tf.convert_to_tensor(self.scale)
-        seen = []
-        for at, field in enumerate(self.fields):
-            value, there = x[..., at : at + 1], tf.cast(is_there[..., at : at + 1], x.dtype)
-            if field.kind == "category":
-                numbers = tf.constant(np.arange(len(field.values)), x.dtype)
-                value = tf.cast(tf.abs(value - numbers) < 0.5, x.dtype)
-            elif field.kind == "binary":
-                value = 2.0 * value - 1.0
-            else:
-                if field.kind == "positive":
-                    value = tf.math.log(tf.maximum(value, SMALLEST))
-                elif field.kind == "count":
-                    value = tf.math.log1p(tf.maximum(value, 0.0))
-                value = tf.clip_by_value((value - place[at]) / scale[at], -FARTHEST, FARTHEST)
-            seen.append(value * there if self.missing else value)
+        seen = [
+            value * tf.cast(is_there[..., at : at + 1], x.dtype) if self.missing else value
+            for at, value in enumerate(standardised(self.fields, x, place, scale))
+        ]
         return tf.concat([*seen, *([tf.cast(is_there, x.dtype)] if self.missing else [])], axis=-1)
 
     def compute_output_shape(self, input_shape: Any) -> tuple:
@@ -178,32 +165,10 @@ class SeenColumns(MayMiss, Serializable, keras.layers.Layer):
         return (*input_shape[:-1], size + (len(self.fields) if self.missing else 0))
 
 
-def moments(fields: tuple[schemas.Field, ...], examples: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Mean and standard deviation of the columns by which they are standardised; 0 and 1 of those that are not.
-
-    Args:
-        fields: the columns.
-        examples: [n, D], NaN where values are missing.
-    """
-    place, scale = np.zeros(len(fields), "float32"), np.ones(len(fields), "float32")
-    for at, field in enumerate(fields):
-        values = _there(examples, at)
-        if field.kind not in ("real", "positive", "count") or not len(values):
-            continue
-        if field.kind == "positive":
-            values = np.log(np.maximum(values, SMALLEST))
-        elif field.kind == "count":
-            values = np.log1p(np.maximum(values, 0.0))
-        place[at] = values.mean()
-        # Of a constant column any scale is as good as another that float32 can tell from its mean.
-        scale[at] = values.std() if values.std() > 1e-6 * max(1.0, abs(values.mean())) else 1.0
-    return place, scale
-
-
 def _bias(fields: tuple[schemas.Field, ...], examples: np.ndarray) -> np.ndarray:
     parts: list[np.ndarray] = []
     for at, field in enumerate(fields):
-        values = _there(examples, at)
+        values = there(examples, at)
         if field.kind == "binary":
             parts.append(np.array([logit((values.sum() + 0.5) / (len(values) + 1.0))]))
         elif field.kind == "category":
@@ -218,11 +183,6 @@ def _bias(fields: tuple[schemas.Field, ...], examples: np.ndarray) -> np.ndarray
         else:
             parts.append(np.zeros(num_params(field)))
     return np.concatenate(parts).astype("float32")
-
-
-def _there(examples: np.ndarray, at: int) -> np.ndarray:
-    values = examples[:, at].astype("float64")
-    return values[np.isfinite(values)]
 
 
 def _highest(field: schemas.Field) -> float:

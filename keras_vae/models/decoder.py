@@ -10,7 +10,8 @@ import tensorflow as tf
 from tensorflow_probability import distributions as tfd
 
 from keras_vae.arguments import require_kind
-from keras_vae.conditions import Condition, check_condition, require
+from keras_vae.conditions.condition import Condition
+from keras_vae.conditions.handed import check_condition, require
 from keras_vae.likelihoods.likelihood import Likelihood
 from keras_vae.models.storage import model_files
 from keras_vae.networks.conditioned import conditioned

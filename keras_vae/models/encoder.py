@@ -9,7 +9,8 @@ import tensorflow as tf
 from tensorflow_probability import distributions as tfd
 
 from keras_vae.arguments import check_choice, require_kind
-from keras_vae.conditions import Condition, check_condition, require
+from keras_vae.conditions.condition import Condition
+from keras_vae.conditions.handed import check_condition, require
 from keras_vae.distributions.support import REAL, Support
 from keras_vae.likelihoods.observed import MayMiss, with_mask
 from keras_vae.models.storage import model_files

@@ -8,7 +8,7 @@ import tensorflow as tf
 
 from keras_vae import schedules, seeds
 from keras_vae.arguments import check_number, check_sizes, check_weight
-from keras_vae.conditions import condition_for
+from keras_vae.conditions.handed import condition_for
 from keras_vae.data.batches import split
 from keras_vae.models.adversarial.opposed import Opposed
 from keras_vae.models.decoder import Decoder

@@ -17,9 +17,10 @@ import tensorflow as tf
 import tensorflow_probability as tfp
 from tensorflow_probability import distributions as tfd
 
-from keras_vae import conditions, seeds
+from keras_vae import seeds
 from keras_vae.arguments import check_count, check_flag, check_memory, check_number
-from keras_vae.conditions import condition_for
+from keras_vae.conditions import handed
+from keras_vae.conditions.handed import condition_for
 from keras_vae.data import batches
 from keras_vae.distributions.gaussian import cooled
 from keras_vae.models import inputs
@@ -140,7 +141,7 @@ class Inference(keras.Model):
         """
         self._ensure_built()
         z = inputs.latents(self, z)
-        condition = conditions.given(self.condition, condition, z.shape[-2] if z.shape.rank > 1 else 1)
+        condition = handed.given(self.condition, condition, z.shape[-2] if z.shape.rank > 1 else 1)
         return self.decoder(z, condition=condition_for(self.decoder, condition))
 
     def reconstruct(self, x: Any, condition: Any = None) -> np.ndarray:
@@ -275,7 +276,7 @@ def over_examples(
     rows = rows_at_once(vae)
     if not inputs.is_bulk(data):
         x = inputs.examples(vae, data)
-        given = conditions.given(vae.condition, condition, len(x))
+        given = handed.given(vae.condition, condition, len(x))
         if len(x) <= rows:
             if tf.executing_eagerly():
                 function = vae.compiled_methods.when_repeated(vae, (name, len(x)), function)
@@ -294,7 +295,7 @@ def encode_examples(vae: Any, data: Any, condition: Any) -> tfd.Distribution:
     encoder, in_blocks = vae.encoder, True
     if not inputs.is_bulk(data):
         data = inputs.examples(vae, data)
-        condition = conditions.given(vae.condition, condition, data.shape[0])
+        condition = handed.given(vae.condition, condition, data.shape[0])
         in_blocks = tf.executing_eagerly() and len(data) > rows_at_once(vae)
     elif vae.encodes_as_a_whole:
         data, condition = _gathered(vae, data, condition)
@@ -327,7 +328,7 @@ def check_sampling(
     temperature = check_number("temperature", temperature, at_least=0)
     pair = seeds.as_pair(seed)
     check_draws(vae, n)
-    return n, pair, conditions.given(vae.condition, condition, n), temperature
+    return n, pair, handed.given(vae.condition, condition, n), temperature
 
 
 def check_draws(vae: Any, rows: int | None, num_samples: int = 1) -> None:

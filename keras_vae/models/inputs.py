@@ -12,7 +12,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from keras_vae import conditions
+from keras_vae.conditions import handed
 from keras_vae.data import batches
 
 FORMS = "an array of numbers, as float32"
@@ -138,13 +138,13 @@ def example_batches(vae: Any, data: Any, condition: Any, rows: int) -> Iterator[
 def _parts(vae: Any, data: Any, condition: Any) -> Iterator[tuple[np.ndarray, tf.Tensor | None]]:
     if not is_bulk(data):
         x = examples(vae, data)
-        given = conditions.given(vae.condition, condition, len(x))
+        given = handed.given(vae.condition, condition, len(x))
         _check_given(vae, x, given)
         yield x, given
         return
     if condition is not None:
         raise ValueError("Data in batches bring their conditions with them: give condition=... with an array only.")
-    conditions.check_names_of(vae.condition, data)
+    handed.check_names_of(vae.condition, data)
     if isinstance(data, (Mapping, tuple)):
         x, c, _ = batches.unpack(data, vae.condition is not None)
         yield from _parts(vae, x, c)
@@ -164,7 +164,7 @@ def _checked(vae: Any, number: int, batch: Any) -> tuple[np.ndarray, tf.Tensor |
     try:
         x, c, _ = batches.unpack(tuple(batch) if isinstance(batch, list) else batch, vae.condition is not None)
         x = examples(vae, np.asarray(x))
-        given = conditions.given(vae.condition, c, len(x))
+        given = handed.given(vae.condition, c, len(x))
         _check_given(vae, x, given)
         return x, given
     except ValueError as error:
@@ -177,7 +177,7 @@ def predict(vae: Any, run: Callable[..., np.ndarray], x: Any, **options: Any) ->
     Raises:
         ValueError: for data, or conditions, that the model cannot take.
     """
-    conditions.check_names_of(vae.condition, x)
+    handed.check_names_of(vae.condition, x)
     if isinstance(x, (tf.data.Dataset, keras.utils.PyDataset, types.GeneratorType)):
         # Keras gives each replica its part of a dataset, and can do so with that of the user only.
         if vae.distribute_strategy.num_replicas_in_sync > 1:
@@ -195,7 +195,7 @@ def predict(vae: Any, run: Callable[..., np.ndarray], x: Any, **options: Any) ->
     # A list is of numbers: Keras would take two images for x and y.
     x, condition, _ = batches.unpack(x, vae.condition is not None) if is_bulk(x) else (x, None, None)
     x = examples(vae, x)
-    given = conditions.given(vae.condition, condition, len(x))
+    given = handed.given(vae.condition, condition, len(x))
     if not len(x):
         return np.zeros((0, *vae.decoder.event_shape), "float32")
     return run(x if given is None else {batches.IMAGE: x, batches.CONDITION: given}, **options)
@@ -285,7 +285,7 @@ def arrays(vae: Any, x: Any, y: Any = None, weight: Any = None, class_weight: An
     if not size:
         raise ValueError("x holds no examples.")
     if batch.condition is not None and not is_conditional:
-        conditions.given(None, batch.condition)
+        handed.given(None, batch.condition)
     labels = None if y is None or isinstance(batch.x, Mapping) else y
     if class_weight is not None and (pairs or (labels is None and "condition" not in found)):
         raise ValueError("class_weight is for labels, and there are none: give y, or sample_weight.")
@@ -343,7 +343,7 @@ def look_at(vae: Any, options: Mapping[str, Any], limit: int = 1) -> tuple[list[
             refuse_ignored_images(images, _local(other))
     if values[3] is not None:
         _weights(values[3], len(images), may_be_zero=not holds_all)
-    given = conditions.given(vae.condition, values[1], len(images))
+    given = handed.given(vae.condition, values[1], len(images))
     _check_given(vae, images, given)
     if isinstance(x, keras.utils.PyDataset) and values[3] is not None and whole[1] is None:
         x = batches.WithY(x)

@@ -21,7 +21,8 @@ import tensorflow as tf
 from tensorflow_probability import distributions as tfd
 
 from keras_vae.arguments import check_flag, check_latents, require_kind
-from keras_vae.conditions import Condition, require
+from keras_vae.conditions.condition import Condition
+from keras_vae.conditions.handed import require
 from keras_vae.distributions import joint
 from keras_vae.likelihoods.likelihood import Likelihood
 from keras_vae.models.decoder import Decoded, Decoder

@@ -12,7 +12,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from keras_vae import conditions, internals
+from keras_vae import internals
+from keras_vae.conditions import handed
 from keras_vae.data import batches
 from keras_vae.data.class_names import names_of
 from keras_vae.models import inputs
@@ -150,7 +151,7 @@ def fit_options(vae: Any, args: Iterable[Any], kwargs: Mapping[str, Any]) -> dic
     limit = min(options.get("steps_per_epoch") or batches.MANY_BATCHES, batches.MANY_BATCHES)
     adapts = is_fresh(vae)
     take_names(vae, options["x"])
-    conditions.check_names_of(vae.condition, options.get("validation_data"), "the validation data")
+    handed.check_names_of(vae.condition, options.get("validation_data"), "the validation data")
     seen, options["x"] = inputs.look_at(vae, options, limit if adapts else 1)
     if options.get("validation_data") is not None:
         _, options["validation_data"] = inputs.look_at(vae, {"x": options["validation_data"]})
@@ -192,7 +193,7 @@ def evaluate_options(vae: Any, args: Iterable[Any], kwargs: Mapping[str, Any]) -
     options = steps_per_call.with_progress(options)
     if not options.get(internals.CACHED_EVALUATION):
         inputs.take_arrays(vae, options)
-        conditions.check_names_of(vae.condition, options["x"])
+        handed.check_names_of(vae.condition, options["x"])
         _, x = inputs.look_at(vae, options)
         options["x"], options["steps"] = replicas.shard(vae.distribute_strategy, x, options.get("steps"))
     vae.data_guard.forget(data_guard.EVALUATION)
@@ -244,7 +245,7 @@ def take_names(vae: Any, data: Any) -> None:
     condition = vae.condition
     if condition is None or condition.num_classes is None:
         return
-    conditions.check_names_of(condition, data)
+    handed.check_names_of(condition, data)
     names = names_of(data)
     if names is None or condition.names is not None:
         return

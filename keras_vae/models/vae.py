@@ -12,9 +12,11 @@ import numpy as np
 import tensorflow as tf
 from tensorflow_probability import distributions as tfd
 
-from keras_vae import conditions, internals, schedules, seeds, startup
+from keras_vae import internals, schedules, seeds, startup
 from keras_vae.arguments import check_count, check_names, check_number
-from keras_vae.conditions import condition_for
+from keras_vae.conditions import handed
+from keras_vae.conditions.condition import Condition
+from keras_vae.conditions.handed import condition_for
 from keras_vae.data import batches
 from keras_vae.distributions.support import REAL
 from keras_vae.likelihoods.observed import filled
@@ -210,7 +212,7 @@ class VAE(Serializable, Inference, Stored, keras.Model):
     _maybe_symbolic_build = internals.build_ahead
 
     @property
-    def condition(self) -> conditions.Condition | None:
+    def condition(self) -> Condition | None:
         """What the model is conditioned on, None for a model of p(x)."""
         found = (part.condition for part in (self.decoder, self.encoder, self.prior) if part.condition is not None)
         return next(found, None)
@@ -229,7 +231,7 @@ class VAE(Serializable, Inference, Stored, keras.Model):
         """
         if self.condition is None or self.condition.num_classes is None:
             raise ValueError(f"Classes are of a label, and this model is conditioned on {self.condition}.")
-        conditions.rename(internals.layers_of(self), check_names("names", names, self.condition.num_classes))
+        handed.rename(internals.layers_of(self), check_names("names", names, self.condition.num_classes))
 
     @property
     def num_levels(self) -> int:
@@ -277,7 +279,7 @@ class VAE(Serializable, Inference, Stored, keras.Model):
         if x.shape.rank is not None:
             self.decoder.likelihood.check_shape(x.shape)
             inference.check_draws(self, x.shape[0], num_samples)
-        condition = conditions.given(self.condition, condition, x.shape[0])
+        condition = handed.given(self.condition, condition, x.shape[0])
         # A prior may call the encoder, too: what layers add to the loss is that of their last call.
         p = self.prior.distribution(encoder=self.encoder, condition=condition_for(self.prior, condition))
         q, features = self.encoder.ascend(x, condition=condition_for(self.encoder, condition), training=training)
@@ -477,6 +479,9 @@ class VAE(Serializable, Inference, Stored, keras.Model):
         replica = tf.distribute.get_replica_context().replica_id_in_sync_group
         parts, is_stand_in = replicas.fill_if_empty(x, condition, sample_weight, target)
         x, condition, sample_weight, target = parts
+        if is_stand_in is not None:
+            # A row of zeros that has no density, as in a table, would have a NaN for gradient, whatever its weight.
+            x = self.decoder.likelihood.with_density(x)
         internals.forget_losses(self)
         named, seed = self._named_target(target), seeds.fold_in(seed, replica)
         terms = self.infer(x, self.objective.num_samples, seed, condition, training, **named)

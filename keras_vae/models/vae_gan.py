@@ -18,7 +18,7 @@ from keras_vae.arguments import (
     check_weight,
     require_kind,
 )
-from keras_vae.conditions import condition_for
+from keras_vae.conditions.handed import condition_for
 from keras_vae.models import learner
 from keras_vae.models.adversarial import discriminator as discriminators
 from keras_vae.models.adversarial import game, pulls, renewal

@@ -7,7 +7,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from keras_vae.conditions import Condition
+from keras_vae.conditions.condition import Condition
 from keras_vae.networks.network import CHANNELS_LAST, Network, feature_shape
 
 # Keras's layers that see the condition beside their input; one of your own says so by `is_projection = True`.

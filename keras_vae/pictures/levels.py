@@ -6,7 +6,8 @@ import numpy as np
 import tensorflow as tf
 from matplotlib.figure import Figure
 
-from keras_vae import conditions, seeds
+from keras_vae import seeds
+from keras_vae.conditions import handed
 from keras_vae.models.vae import VAE
 from keras_vae.pictures.tiles import PathLike, draw_tiles, named, saved
 
@@ -56,8 +57,8 @@ def shared_draws(vae: VAE, columns: int, seed: int = 0, condition: Any = None) -
         raise ValueError("fixed_levels shows what each level of a hierarchy decides; this model has one level.")
     if condition is None and vae.condition is not None:
         condition = vae.condition.zeros(1)[0]
-    given = conditions.given(vae.condition, condition, columns)
-    p = vae.prior.distribution(encoder=vae.encoder, condition=conditions.condition_for(vae.prior, given))
+    given = handed.given(vae.condition, condition, columns)
+    p = vae.prior.distribution(encoder=vae.encoder, condition=handed.condition_for(vae.prior, given))
     pair = seeds.as_pair(seed)
     drawn = [p.sample(() if p.batch_shape.rank else columns, seed=pair)]
     for index, size in enumerate(vae.decoder.noise_sizes):
@@ -66,6 +67,6 @@ def shared_draws(vae: VAE, columns: int, seed: int = 0, condition: Any = None) -
     images = []
     for number in fixed:
         top, *below = [tf.repeat(part[:1], columns, axis=0) if i < number else part for i, part in enumerate(drawn)]
-        likelihood = vae.decoder.draw(top, below, conditions.condition_for(vae.decoder, given))
+        likelihood = vae.decoder.draw(top, below, handed.condition_for(vae.decoder, given))
         images.append(np.asarray(likelihood.mean()))
     return fixed, np.stack(images)

@@ -14,8 +14,9 @@ import tensorflow as tf
 from matplotlib.figure import Figure
 from tensorflow_probability import distributions as tfd
 
-from keras_vae import conditions, seeds
+from keras_vae import seeds
 from keras_vae.arguments import check_count
+from keras_vae.conditions import handed
 from keras_vae.data.examples import resized
 from keras_vae.distributions.gaussian import marginals
 from keras_vae.evaluation.downstream import CodeDensity
@@ -139,7 +140,7 @@ def answers(
     if vae.condition is None:
         raise ValueError("Answers are drawn of conditional models, and this one has no condition: pictures.samples.")
     x, y = gather(data, check_count("n", n))
-    c = np.asarray(conditions.given(vae.condition, given(vae, y, data), len(x)))
+    c = np.asarray(handed.given(vae.condition, given(vae, y, data), len(x)))
     restores = vae.condition.is_image and is_image(x.shape[1:])
     made = max(draws, AVERAGED) if restores else draws
     drawn = vae.sample(len(x) * made, seed=seed, condition=np.repeat(c, made, axis=0))
@@ -404,8 +405,8 @@ def _quantiles(univariate: tfd.Distribution, probabilities: np.ndarray) -> np.nd
 
 def _prior_moments(vae: VAE, condition: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
     """Mean and standard deviation of the prior, [L] each, of 10,000 draws where TFP has no formula."""
-    given = conditions.given(vae.condition, condition)
-    p = vae.prior.distribution(encoder=vae.encoder, condition=conditions.condition_for(vae.prior, given))
+    given = handed.given(vae.condition, condition)
+    p = vae.prior.distribution(encoder=vae.encoder, condition=handed.condition_for(vae.prior, given))
     try:
         mean, deviation = np.asarray(p.mean()), np.asarray(p.stddev())
         return (mean[0], deviation[0]) if p.batch_shape.rank else (mean, deviation)

@@ -42,6 +42,7 @@ def draw_tiles(
     overlay: np.ndarray | None = None,
     value_range: tuple[float, float] = (0.0, 1.0),
     gap: int = GAP,
+    bands: tuple[np.ndarray, np.ndarray] | None = None,
 ) -> Figure:
     """A grid of images or curves with labels, and no axes.
 
@@ -58,6 +59,8 @@ def draw_tiles(
             colours over pale ones.
         value_range: values of black and white; values beyond are clipped.
         gap: screen pixels between images.
+        bands: lower and upper edges of shades behind the curves, of the same shape as the tiles; NaN where there
+            is none.
 
     Raises:
         ValueError: for events that are neither image nor vector, and an empty grid.
@@ -66,7 +69,7 @@ def draw_tiles(
     if 0 in tiles.shape:
         raise ValueError(f"There is nothing to draw: the grid of tiles has shape {tiles.shape}.")
     if not is_image(tiles.shape[2:]):
-        return _draw_curves(tiles, row_labels, column_labels, title, overlay)
+        return _draw_curves(tiles, row_labels, column_labels, title, overlay, bands)
     mosaic = _mosaic(as_rgb(tiles, value_range), gap)
     figure, axes = _sheet(mosaic.shape[1], mosaic.shape[0], row_labels, column_labels, title)
     axes.imshow(mosaic, interpolation="none", aspect="auto", extent=(0, len(tiles[0]), len(tiles), 0))
@@ -170,14 +173,17 @@ def _draw_curves(
     column_labels: Sequence[str],
     title: str,
     overlay: np.ndarray | None,
+    bands: tuple[np.ndarray, np.ndarray] | None,
 ) -> Figure:
     is_series = tiles.ndim == 4
     below, *above = (np.asarray(part, "float32") for part in (tiles, overlay) if part is not None)
+    edges = [np.asarray(part, "float32") for part in bands or ()]
     if not is_series:
         below, *above = (part[..., np.newaxis] for part in (below, *above))
+        edges = [part[..., np.newaxis] for part in edges]
     rows, columns, size, channels = below.shape
     colours = CURVES[:channels] if channels > 1 else ("black",)
-    ends = [_ends(np.stack([below, *above])[..., channel]) for channel in range(channels)]
+    ends = [_ends(np.stack([below, *above, *edges])[..., channel]) for channel in range(channels)]
     low, high = min(low for low, _ in ends), max(high for _, high in ends)
     if high - low <= ALIKE * min(high - low for low, high in ends):
         ends = [(low, high)] * channels
@@ -196,11 +202,15 @@ def _draw_curves(
     lines += [[(0, row), (columns, row)] for row in range(rows + 1)]
     axes.add_collection(LineCollection(lines, colors="0.85", linewidths=0.8))
 
-    def draw(values: np.ndarray, low: float, high: float, **style: Any) -> None:
+    def placed(values: np.ndarray, low: float, high: float) -> tuple[np.ndarray, np.ndarray]:
         at = 0.04 + 0.92 * (np.arange(size) + 0.5) / size
         up = 0.1 + 0.8 * (values - low) / ((high - low) or 1.0)
-        x = np.arange(columns)[None, :, None] + np.broadcast_to(at, values.shape)
-        y = np.arange(rows)[:, None, None] + 1.0 - up
+        return np.arange(columns)[None, :, None] + np.broadcast_to(at, values.shape), (
+            np.arange(rows)[:, None, None] + 1.0 - up
+        )
+
+    def draw(values: np.ndarray, low: float, high: float, **style: Any) -> None:
+        x, y = placed(values, low, high)
         curves = np.stack([x, y], axis=-1).reshape(-1, size, 2)
         if size == 1:
             axes.plot(curves[:, 0, 0], curves[:, 0, 1], ".", color=style["colors"])
@@ -213,6 +223,12 @@ def _draw_curves(
         strong = {"colors": f"tab:{colour}"} if channels > 1 else {"colors": "tab:red", "linestyles": "dashed"}
         for values in above:
             draw(values[..., channel], low, high, **strong)
+        if edges:
+            (x, bottom), (_, top) = (placed(edge[..., channel], low, high) for edge in edges)
+            for row, column in np.argwhere(np.isfinite(bottom).any(axis=-1)):
+                cell = (x[row, column], bottom[row, column], top[row, column])
+                shade = f"tab:{colour}" if channels > 1 else "tab:red"
+                axes.fill_between(*cell, color=shade, alpha=0.3, linewidth=0)
     return figure
 
 

@@ -9,7 +9,8 @@ import tensorflow as tf
 from tensorflow_probability import distributions as tfd
 
 from keras_vae.arguments import check_count, check_grid, require_kind
-from keras_vae.conditions import Condition, check_condition, require
+from keras_vae.conditions.condition import Condition
+from keras_vae.conditions.handed import check_condition, require
 from keras_vae.distributions.codes.chains import Codes, EqualCodes
 from keras_vae.distributions.support import REAL
 from keras_vae.distributions.tails.tail import NONE

@@ -5,7 +5,7 @@ from typing import Any
 import tensorflow as tf
 from tensorflow_probability import distributions as tfd
 
-from keras_vae.conditions import condition_for, require
+from keras_vae.conditions.handed import condition_for, require
 from keras_vae.data.batches import Summary
 from keras_vae.distributions.joint import Joint
 from keras_vae.distributions.support import Support, union

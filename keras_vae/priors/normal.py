@@ -7,7 +7,8 @@ import keras
 import tensorflow as tf
 from tensorflow_probability import distributions as tfd
 
-from keras_vae.conditions import Condition, check_condition, require
+from keras_vae.conditions.condition import Condition
+from keras_vae.conditions.handed import check_condition, require
 from keras_vae.distributions.head import Head
 from keras_vae.distributions.scales import positive, shares
 from keras_vae.distributions.support import REAL

@@ -17,7 +17,7 @@ import tensorflow as tf
 from tensorflow_probability import distributions as tfd
 
 from keras_vae.arguments import check_count
-from keras_vae.conditions import Condition
+from keras_vae.conditions.condition import Condition
 from keras_vae.data.batches import Summary
 from keras_vae.distributions.support import REAL, Support
 from keras_vae.distributions.tails.lookup import UNKNOWN, LookedUp, Region, looked_up, undeclare

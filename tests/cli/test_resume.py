@@ -134,8 +134,25 @@ def of_updates(name):
 @pytest.mark.parametrize("name", [of_updates(name) for name in OTHER_UPDATES])
 def test_killed_a_model_with_an_update_of_its_own_ends_with_the_same_weights(name, start, tmp_path):
     """A second optimizer, a discriminator, a stage of a cascade, a codebook, a network of features are resumed too."""
-    whole, cut = tmp_path / "whole", tmp_path / "cut"
     settings = ["--set", *SMALL, "train.epochs=8", "train.checkpoint_steps=4", *OTHER_UPDATES[name]]
+    assert_killed_run_ends_as_a_whole_one(settings, start, tmp_path)
+
+
+@pytest.mark.slow
+def test_killed_a_model_of_a_table_with_gaps_ends_with_the_same_weights(start, tmp_path):
+    rng = np.random.default_rng(0)
+    lines = ["height,visits,colour"]
+    for k in range(300):
+        cells = [f"{rng.normal(170, 10):.1f}", str(2 * rng.poisson(9)), ["blue", "red"][rng.integers(2)]]
+        lines.append(",".join("" if k % 5 == at else cell for at, cell in enumerate(cells)))
+    (tmp_path / "table.csv").write_text("\n".join(lines) + "\n")
+    settings = ["table", "--set", "data.name=null", f"data.path={tmp_path / 'table.csv'}", "data.missing=true"]
+    settings += ["data.batch_size=16", "train.epochs=8", "train.checkpoint_steps=4", *SMALL[:4]]
+    assert_killed_run_ends_as_a_whole_one(settings, start, tmp_path)
+
+
+def assert_killed_run_ends_as_a_whole_one(settings, start, folder):
+    whole, cut = folder / "whole", folder / "cut"
     finished = train(*settings, "--run", whole)
     assert finished.returncode == 0, finished.stderr
     process = start(*settings, "--run", cut)

@@ -81,3 +81,17 @@ def test_reconstructions_and_imputations_lie_over_the_data(tmp_path):
     there = [[np.isfinite(path.vertices).all(axis=1).sum() for path in part.get_paths()] for part in (blue, orange)]
     # Nothing over what is given, then eight steps and one at each side of them; the second channel has no gaps.
     assert there == [[0, 10, 10, 10] * 3, [0] * 12]
+
+
+def test_a_band_is_a_shade_between_its_edges_in_its_own_tile(tmp_path):
+    x = np.zeros((1, 2, 24), "float32")
+    low, high = np.full((2, 1, 2, 24), np.nan, "float32")
+    low[0, 1, 8:16], high[0, 1, 8:16] = -1.0, 3.0
+    picture = pixels(tiles.draw_tiles(x, bands=(low, high)), tmp_path)[30:]
+    shade = where(picture, (242, 190, 190), 12)
+    width = picture.shape[1]
+    assert not shade[:, : width // 2].any()
+    rows, columns = np.nonzero(shade)
+    # All of the range, 80% of the height, and a third of the steps.
+    assert np.ptp(rows) > 0.7 * len(picture)
+    assert 0.1 * width < np.ptp(columns) < 0.2 * width

@@ -166,6 +166,50 @@ print(json.dumps(train_without_noise(vae, x)))
     assert one["evaluated"][1]["loss"] < one["history"]["loss"][0]
 
 
+TABLE = """
+def table():
+    keras.utils.set_random_seed(0)
+    schema = {"height": "real", "income": "positive", "visits": "count", "colour": {"category": ["a", "b", "c"]}}
+    vae = kv.VAE(
+        kv.Encoder(networks.mlp([8]), posteriors.Deterministic(2)),
+        kv.Decoder(networks.mlp([8]), likelihoods.Mixed(schema)),
+        priors.StandardNormal(2),
+        objectives.Reconstruction(),
+        missing=True,
+        seed=1,
+    )
+    vae.build()
+    vae.compile(keras.optimizers.SGD(1e-2))
+    return vae
+
+def trained(vae):
+    rng = np.random.default_rng(0)
+    rows = [rng.normal(170, 10, 37), np.exp(rng.normal(7, 1, 37)), rng.poisson(9, 37), rng.integers(0, 3, 37)]
+    rows = np.stack(rows, axis=1).astype("float32")
+    rows[rng.random(rows.shape) < 0.2] = np.nan
+    history = vae.fit(Arrays(rows).stream(12, seed=0), steps_per_epoch=4, epochs=5, verbose=0).history
+    return {
+        "weights": [w.tolist() for w in vae.get_weights()], "loss": history["loss"],
+        "found": vae.evaluate(rows, batch_size=9, return_dict=True, verbose=0),
+    }
+"""
+
+
+def test_two_replicas_train_a_table_with_gaps_as_one_does():
+    one = output(run(TABLE + "print(json.dumps(trained(table())))"))
+    program = """
+with tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"]).scope():
+    vae = table()
+print(json.dumps(trained(vae)))
+"""
+    two = output(run(TABLE + program, "[tf.config.LogicalDeviceConfiguration()] * 2"))
+    for a, b in zip(two["weights"], one["weights"], strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-4)
+    np.testing.assert_allclose(two["loss"], one["loss"], rtol=1e-4)
+    assert two["found"]["loss"] == pytest.approx(one["found"]["loss"], rel=1e-4)
+    assert one["loss"][-1] < one["loss"][0]
+
+
 CODES = """
 def codes(posterior):
     keras.utils.set_random_seed(0)

@@ -29,7 +29,7 @@ from keras_vae.data.readers.folders import OnBadFile
 from keras_vae.data.readers.image_files import MAX_SIDE
 from keras_vae.data.readers.sources import is_data, read
 from keras_vae.data.storage.keeping import Memory, keeping
-from keras_vae.data.tables.of_kinds import conditioned
+from keras_vae.data.tables.of_kinds import are_classes, conditioned, described, split_schema
 
 
 class Read(NamedTuple):
@@ -133,16 +133,23 @@ class Reading:
         source = names_of_classes.arranged(source, self.class_names, what)
         source = gray_levels.with_levels(source, self.levels, what)
         if given is not None and given["name"] == "columns":
+            taken, _ = split_schema(source.schema or {}, given["columns"])
             source, labels = conditioned(source, given["columns"]), True
+            if not are_classes(taken):
+                return Read(source, seen, described(source, taken), None)
         elif given is not None and given["name"] != "label":
             source = source._replace(splits={k: v._replace(labels=derive(v, given)) for k, v in source.splits.items()})
         return Read(source, seen, given and _described(source), source.class_names if labels else None)
 
-    def arrays(self, split: Examples, class_names: tuple[str, ...] | None, schema: Any = None) -> Arrays:
+    def arrays(
+        self, split: Examples, class_names: tuple[str, ...] | None, schema: Any = None, condition: Any = None
+    ) -> Arrays:
         """The examples of a split, as they are handed out in batches."""
         extras = [] if split.labels is None else [split.labels]
         options: dict[str, Any] = {"divisor": split.divisor, "binarize": self.binarize, "class_names": class_names}
-        return Arrays(split.images, *extras, **options, names=split.names, share=True, schema=schema)
+        made = Arrays(split.images, *extras, **options, names=split.names, share=True, schema=schema)
+        made.condition = condition
+        return made
 
 
 def called(name_or_path: Any) -> str:

@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
+
 from keras_vae.data.examples import Fit, Size, Source
 from keras_vae.data.gray_levels import Range
 from keras_vae.data.readers import array_files, folders, tables
@@ -15,7 +17,7 @@ from keras_vae.data.readers.image_files import SUFFIXES
 from keras_vae.data.readers.tfds import PREPARED, is_name, load_named
 from keras_vae.data.series import NOT_SERIES, oscillations
 from keras_vae.data.tables import bundled, frames
-from keras_vae.data.tables.of_kinds import load_table
+from keras_vae.data.tables.of_kinds import load_rows, load_table
 
 ARRAY_SUFFIXES, TABLE_SUFFIX = (".npy", ".npz"), ".csv"
 Schema = Mapping[str, Any] | Literal["infer"] | None
@@ -51,6 +53,8 @@ def read(
         return folders.load_files(_paths(name_or_path), resize, labels, on_bad_file, value_range, fit)
     if frames.is_frame(name_or_path):
         return load_table(name_or_path, schema, missing)
+    if schema is not None and hasattr(name_or_path, "__array__"):
+        return load_rows(name_or_path, schema, missing)
     if isinstance(name_or_path, tuple):
         name_or_path = array_files.by_name(name_or_path)
     if is_data(name_or_path):
@@ -80,6 +84,10 @@ def read(
             f"{str(path)!r} is neither a folder of images, an image, nor an .npy, .npz, .csv or .parquet file "
             "(archives: unpack them)."
         )
+    if schema is not None and path.suffix.lower() == ".npy":
+        return load_rows(np.load(path, allow_pickle=False), schema, missing)
+    if schema is not None:
+        raise ValueError(f"{str(path)!r}: a schema is of one array of rows: give a .csv, .parquet or .npy file.")
     return array_files.load_file(path, resize, labels, value_range, fit, missing, series)
 
 

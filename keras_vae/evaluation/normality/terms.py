@@ -9,7 +9,7 @@ import tensorflow as tf
 from tensorflow_probability import distributions as tfd
 
 from keras_vae import seeds
-from keras_vae.conditions import condition_for
+from keras_vae.conditions.handed import condition_for
 from keras_vae.models.vae import VAE
 from keras_vae.terms import Terms, drawn, latent_groups
 

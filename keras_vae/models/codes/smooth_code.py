@@ -5,9 +5,10 @@ from typing import Any
 import tensorflow as tf
 from tensorflow_probability import distributions as tfd
 
-from keras_vae import conditions, schedules, seeds
+from keras_vae import schedules, seeds
 from keras_vae.arguments import check_number, check_weight
-from keras_vae.conditions import condition_for
+from keras_vae.conditions import handed
+from keras_vae.conditions.handed import condition_for
 from keras_vae.distributions.joint import leaves
 from keras_vae.models.decoder import Decoder
 from keras_vae.models.encoder import Encoder
@@ -99,7 +100,7 @@ class SmoothCodeVAE(VAE):
         """As in `VAE`, with the term that keeps the code smooth."""
         terms, loss, extra = super().compute_objective(x, condition, sample_weight, seed, training, target)
         (x, condition), _ = fill_if_empty(tf.cast(x, tf.float32), condition)
-        condition = condition_for(self.encoder, conditions.given(self.condition, condition, x.shape[0]))
+        condition = condition_for(self.encoder, handed.given(self.condition, condition, x.shape[0]))
         fixed = [_fixed(code) for group in terms.groups for code in self._codes(group.q)]
 
         def codes(seen: tf.Tensor, training: bool) -> list[tfd.Distribution]:

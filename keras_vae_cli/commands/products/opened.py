@@ -65,6 +65,8 @@ def typed_condition(vae: VAE, given: Sequence[str] | None) -> Any:
     try:
         if condition.num_classes is not None:
             values = _labels(condition, given)
+        elif condition.schema is not None:
+            values = condition.numbers(_by_names(condition, given))
         elif condition.is_image:
             values = _picture(condition, given)
         else:
@@ -81,6 +83,14 @@ def _labels(condition: Any, given: Sequence[str]) -> np.ndarray:
     given = [value if value in names or "=" not in value else value.partition("=")[2] for value in given]
     values = [int(value) if value not in names and value.lstrip("-").isdecimal() else value for value in given]
     return np.asarray(condition.numbers(values), "int32")
+
+
+def _by_names(condition: Any, given: Sequence[str]) -> dict[str, str]:
+    """age=40 sex=f as a mapping."""
+    bare = [value for value in given if "=" not in value]
+    if bare:
+        raise ValueError(f"give a value for each of the columns {condition.names_of_columns}, as NAME=VALUE")
+    return {name: value for name, _, value in (one.partition("=") for one in given)}
 
 
 def _picture(condition: Any, given: Sequence[str]) -> np.ndarray:

@@ -66,6 +66,8 @@ def sample(
     elif vae.condition is not None and given is None:
         what = "a picture, such as --condition small.png" if vae.condition.is_image else "its numbers"
         raise ConfigError(f"This model is given {vae.condition}: say which by --condition, {what}.")
+    is_of_columns = vae.condition is not None and vae.condition.schema is not None
+    columns = np.tile(given, (n, 1)) if is_of_columns else labels
     # Means are no rows of a table: of a category they know the likeliest value only.
     is_row = vae.decoder.likelihood.schema is not None
     noise = noise or is_row
@@ -74,7 +76,7 @@ def sample(
     names = vae.condition.names if vae.condition is not None else None
     if suffix == ".png":
         write_picture(output, _sheet(drawn, labels, names), force)
-    elif suffix and is_row and write_rows(opened, output, drawn, force, labels):
+    elif suffix and is_row and write_rows(opened, output, drawn, force, columns):
         pass
     elif suffix:
         by_name = None if labels is None or names is None or suffix != ".npz" else np.array(names)

@@ -164,3 +164,29 @@ def test_frames_of_libraries_are_read_as_they_are(library):
 def test_cells_that_are_no_single_values_are_refused_by_the_name_of_their_column(odd):
     with pytest.raises(ValueError, match="Column 'nested' holds"):
         data.read_splits(pyarrow.table({"x": [1.5, 2.5, 0.5] * 20, "nested": [odd] * 60}))
+
+
+def test_rows_of_an_array_are_a_table_by_a_schema(tmp_path):
+    schema = {"height": "real", "visits": "count", "colour": {"category": ["blue", "red"]}}
+    rng = np.random.default_rng(0)
+    x = np.stack([rng.normal(170, 10, 50), rng.poisson(4, 50), rng.integers(0, 2, 50)], axis=1)
+    np.save(tmp_path / "rows.npy", x)
+    for source in (x, tmp_path / "rows.npy"):
+        train, _ = data.load(source, schema=schema, batch_size=8)
+        assert train.schema == schema
+    whole = data.read_all(tmp_path / "rows.npy", schema=schema)
+    table = data.read_all(data.frame(x, schema), schema=schema)
+    np.testing.assert_array_equal(*(np.concatenate(list(rows.dataset(16))) for rows in (whole, table)))
+    for wrong, message in (
+        ({"schema": "infer"}, "An array has no names of columns"),
+        ({"schema": {"height": "real"}}, "The schema has 1 columns, and the array float64 of shape"),
+        ({"schema": {**schema, "height": "count"}}, "Column 'height' is count, and holds"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            data.load(tmp_path / "rows.npy", **wrong)
+    x[3, 0] = np.nan
+    with pytest.raises(ValueError, match="Column 'height' has 1 cells without a value"):
+        data.load(x, schema=schema)
+    np.savez(tmp_path / "rows.npz", x=x)
+    with pytest.raises(ValueError, match="a schema is of one array of rows"):
+        data.load(tmp_path / "rows.npz", schema=schema)
