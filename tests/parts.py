@@ -10,7 +10,7 @@ import numpy as np
 
 import keras_vae as kv
 from keras_vae import flows, likelihoods, networks, objectives, posteriors, priors
-from keras_vae.conditions import Condition, Image, Label, Vector
+from keras_vae.conditions import Condition, Image, Label, TableColumns, Vector
 from keras_vae.models.ladder import LadderDecoder, LadderEncoder
 from keras_vae.schedules import Cyclical, Linear
 
@@ -88,6 +88,7 @@ CONDITIONS = {
     "label": lambda: Label(4),
     "vector": lambda: Vector(2),
     "image": lambda: Image((3, 4, 1)),
+    "columns": lambda: TableColumns({"height": "real", "income": "positive"}, place=[0.5, -1.0], scale=[0.3, 1.0]),
 }
 
 LIKELIHOODS = {

@@ -134,7 +134,7 @@ def test_weights_of_examples_stand_behind_the_condition(labelled, x):
 
 
 @pytest.mark.parametrize("network", ["mlp", "conv"])
-@pytest.mark.parametrize("condition", ["label", "vector", "image"])
+@pytest.mark.parametrize("condition", ["label", "vector", "image", "columns"])
 def test_each_draw_is_decoded_with_the_condition_of_its_example(condition, network):
     made = parts.CONDITIONS[condition]()
     c, vae = parts.given(made, 3), make(made, network)
