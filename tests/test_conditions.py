@@ -91,7 +91,7 @@ def test_data_of_other_forms_are_named(labelled, x):
 
 
 @pytest.mark.parametrize(
-    "condition", ["label", *(pytest.param(c, marks=pytest.mark.slow) for c in ("vector", "image"))]
+    "condition", ["label", *(pytest.param(c, marks=pytest.mark.slow) for c in ("vector", "image", "columns"))]
 )
 def test_all_forms_of_the_data_mean_the_same(condition, x):
     made = parts.CONDITIONS[condition]()
