@@ -3,6 +3,7 @@
 import numpy as np
 import PIL.Image
 import pytest
+from matplotlib.collections import LineCollection, PolyCollection
 from small_models import make_vae
 
 from keras_vae import likelihoods, networks, pictures
@@ -77,10 +78,12 @@ def test_reconstructions_and_imputations_lie_over_the_data(tmp_path):
     assert "data (pale) and their reconstructions (strong)" in said(figure)
     figure = pictures.imputations(vae, holed, draws=2)
     assert "Examples with gaps (pale), and what the model puts there (strong)" in said(figure)
-    *_, blue, orange = figure.axes[0].collections
+    *_, blue, orange = [part for part in figure.axes[0].collections if isinstance(part, LineCollection)]
     there = [[np.isfinite(path.vertices).all(axis=1).sum() for path in part.get_paths()] for part in (blue, orange)]
     # Nothing over what is given, then eight steps and one at each side of them; the second channel has no gaps.
     assert there == [[0, 10, 10, 10] * 3, [0] * 12]
+    # One band an example, in the first channel.
+    assert sum(isinstance(part, PolyCollection) for part in figure.axes[0].collections) == 3
 
 
 def test_a_band_is_a_shade_between_its_edges_in_its_own_tile(tmp_path):

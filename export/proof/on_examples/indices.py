@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from keras_vae.conditions import condition_for
+from keras_vae.conditions.handed import condition_for
 from keras_vae.distributions.codes.codebooks import Codebook, codebook_of
 from keras_vae.export import calibration
 from keras_vae.export.proof.battery import MAX_ROWS, Arrays, Tolerance, good

@@ -4,7 +4,7 @@ import tensorflow as tf
 from tensorflow_probability import distributions as tfd
 
 from keras_vae import seeds
-from keras_vae.conditions import condition_for
+from keras_vae.conditions.handed import condition_for
 from keras_vae.evaluation.importance import refined, refuse_refinement
 from keras_vae.evaluation.normality.terms import Evaluated, Values, has_shared_noise, made_of, noise
 from keras_vae.models.vae import VAE
