@@ -88,6 +88,9 @@ CONDITIONS = {
     "label": lambda: Label(4),
     "vector": lambda: Vector(2),
     "image": lambda: Image((3, 4, 1)),
+}
+# Those of a table: tests/test_conditions.py and tests/data/tables/test_conditions.py have them in models.
+TABLE_CONDITIONS = {
     "columns": lambda: TableColumns({"height": "real", "income": "positive"}, place=[0.5, -1.0], scale=[0.3, 1.0]),
 }
 

@@ -94,7 +94,7 @@ def test_data_of_other_forms_are_named(labelled, x):
     "condition", ["label", *(pytest.param(c, marks=pytest.mark.slow) for c in ("vector", "image", "columns"))]
 )
 def test_all_forms_of_the_data_mean_the_same(condition, x):
-    made = parts.CONDITIONS[condition]()
+    made = (parts.CONDITIONS | parts.TABLE_CONDITIONS)[condition]()
     c, vae = parts.given(made, N), make(made)
     vae.build()
     vae.compile("adam")
@@ -136,7 +136,7 @@ def test_weights_of_examples_stand_behind_the_condition(labelled, x):
 @pytest.mark.parametrize("network", ["mlp", "conv"])
 @pytest.mark.parametrize("condition", ["label", "vector", "image", "columns"])
 def test_each_draw_is_decoded_with_the_condition_of_its_example(condition, network):
-    made = parts.CONDITIONS[condition]()
+    made = (parts.CONDITIONS | parts.TABLE_CONDITIONS)[condition]()
     c, vae = parts.given(made, 3), make(made, network)
     z = np.random.default_rng(0).normal(size=(5, 3, parts.L)).astype("float32")
     together = np.asarray(vae.decode(z, c).mean())

@@ -213,7 +213,8 @@ def test_the_same_question_again_and_again_has_the_same_answer_and_is_compiled(k
         np.testing.assert_allclose(means, asked[0][1], atol=1e-6)
     assert len(made) == 2
     others = vae.sample(3, seed=2, condition=c)
-    assert type(vae) is kv.CascadeVAE or not np.allclose(others, asked[0][0], atol=1e-4)
+    # Codes are all zero before the first step of training.
+    assert kind in ("codes", "cascade") or not np.allclose(others, asked[0][0], atol=1e-4)
     # With other weights it is not the answer of before.
     vae.set_weights([w + 0.3 if w.dtype.kind == "f" else w for w in vae.get_weights()])
     np.testing.assert_allclose(vae.sample(3, seed=1, condition=c), vae.generate(3, 1, c).likelihood.mean(), atol=1e-6)
