@@ -301,7 +301,7 @@ def test_opposite_vectors_and_zeros_have_a_bounded_gradient():
 
 @pytest.mark.parametrize(("cosine", "through"), [(False, "rotation"), (True, "straight"), (True, "rotation")])
 def test_features_of_zero_do_not_run_away(cosine, through):
-    """Of empty images a layer without a bias gives zeros: a single step threw the features to hundreds of times."""
+    """Of empty images a layer without a bias gives zeros, from which a single step threw the features far away."""
     layer = layer_of(num_codes=4, cosine=cosine, through=through)
     features = tf.Variable([[0.0, 0.0], [1.0, 0.5], [-1.0, 0.2], [0.3, -1.0]] * 4)
     optimizer = keras.optimizers.SGD(1e-2)
