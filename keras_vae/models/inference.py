@@ -66,8 +66,10 @@ class Compiled:
     def when_repeated(self, vae: Any, name: Hashable, function: Callable[..., Any]) -> Callable[..., Any]:
         """`function` as it is, and compiled from the third time on that this name is asked for."""
         with self._lock:
+            if len(self._asked) >= MOST_KEPT**2:  # of ever other temperatures, say
+                self._asked.clear()
             self._asked[name] += 1
-            if self._asked[name] < OFTEN:
+            if self._asked[name] < OFTEN and name not in self._made:
                 return function
             if len(self._made) >= MOST_KEPT and name not in self._made:
                 del self._made[next(iter(self._made))]

@@ -228,6 +228,9 @@ def test_functions_of_many_sizes_do_not_pile_up(monkeypatch):
         found = [vae.sample(n, seed=0) for _ in range(3)]
         np.testing.assert_allclose(found[0], found[2], atol=1e-6)
     assert len(vae.compiled_methods) == 2
+    for temperature in np.linspace(0.1, 1.0, 9):
+        vae.sample(1, seed=0, temperature=temperature)
+    assert len(vae.compiled_methods) == 2 and len(vae.compiled_methods._asked) <= 4
 
 
 def test_samples_with_the_noise_of_the_decoder(monkeypatch):
