@@ -217,7 +217,7 @@ def score(
     /,
     *,
     output: Annotated[Path, Output],
-    kind: Literal["elbo", "log_prob", "reconstruction", "kl", "typicality", "complexity"] | None = None,
+    kind: Literal["elbo", "log_prob", "reconstruction", "kl", "typicality", "complexity", "regret"] | None = None,
     samples: Annotated[int, Whole, Positive] = 16,
     seed: Annotated[int, Whole] = 0,
     quantile: float = 0.01,
@@ -242,7 +242,8 @@ def score(
     kind
         What is asked of an example. Default: elbo, and of a plain autoencoder reconstruction. Likelihoods (elbo,
         log_prob, reconstruction) call what is simpler than the normal data normal, such as a blank picture: against
-        that, complexity (of pictures) or typicality. The page on anomalies says which is for what.
+        that, complexity (of pictures) or typicality. regret fits a posterior to each example, which takes some hundred
+        times as long. The page on anomalies says which is for what.
     samples
         Draws for each example.
     seed

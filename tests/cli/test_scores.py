@@ -99,7 +99,7 @@ def test_labels_beside_the_numbers_of_the_data(digits_run, folder, tmp_path, end
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("kind", ["log_prob", "reconstruction", "kl", "typicality", "complexity"])
+@pytest.mark.parametrize("kind", ["log_prob", "reconstruction", "kl", "typicality", "complexity", "regret"])
 def test_every_kind_and_other_draws(digits_run, folder, tmp_path, ended, kind):
     path = tmp_path / "scores.npz"
     code, _, err = ended("score", digits_run, folder, "-o", path, "--kind", kind, "--samples", "8", "--seed", "1")

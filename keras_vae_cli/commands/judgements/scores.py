@@ -17,8 +17,10 @@ from keras_vae.evaluation.normality.kinds import (
     all_scores,
     kinds_of,
     refuse_kind,
+    scores,
     typical,
 )
+from keras_vae.evaluation.normality.regret import REGRET
 from keras_vae.evaluation.normality.terms import ELBO, LOG_PROB, RECONSTRUCTION
 from keras_vae.models.vae import VAE
 from keras_vae_cli.commands import run_folder
@@ -40,13 +42,19 @@ LOWEST = 16
 
 
 def of_held_out(
-    vae: VAE, splits: data.Splits, console: Console, num_samples: int = NUM_SAMPLES, seed: int = 0
+    vae: VAE,
+    splits: data.Splits,
+    console: Console,
+    num_samples: int = NUM_SAMPLES,
+    seed: int = 0,
+    kind: str | None = None,
 ) -> dict[str, Any] | None:
     """What scores held-out examples have, JSON-ready, for RUN/report.json; None for a model that has none.
 
-    Of validation examples if there are any, else of test examples.
+    Of validation examples if there are any, else of test examples. Of all kinds that one pass gives, but for `regret`,
+    which takes so long that it is made alone, and only if `kind` asks for it.
     """
-    kinds = kinds_of(vae)
+    kinds = kinds_of(vae) if kind != REGRET else (REGRET,)
     if not kinds:
         return None
     of = "validation" if splits.validation else "test"
@@ -55,7 +63,7 @@ def of_held_out(
     begun = time.monotonic()
     for first in range(0, len(examples), BLOCK):
         block = examples.subset(range(first, min(first + BLOCK, len(examples)))).dataset(BLOCK)
-        parts.append(all_scores(vae, block, num_samples, seed, COMPLEXITY in kinds))
+        parts.append(_scores_of(vae, block, COMPLEXITY if COMPLEXITY in kinds else kind, num_samples, seed))
         if time.monotonic() - begun > SECONDS:
             break
     values = {kind: np.concatenate([part[kind] for part in parts]) for kind in parts[0]}
@@ -87,7 +95,7 @@ def score(
         run: folder or .keras file.
         paths: of the data, as they were typed; none for the test examples of the run.
         output: a file that ends in .csv, .npz, .npy or .png.
-        kind: one of `evaluation.normality.KINDS`; None for the first that the model has.
+        kind: one of `evaluation.normality.kinds.KINDS`; None for the first that the model has.
         num_samples: draws for each example.
         seed: of the draws.
         quantile: share of held-out examples below the threshold.
@@ -110,14 +118,14 @@ def score(
     of_examples = None if normal is None and labels is None else labels_of(given.names, len(given), paths, labels)
     if of_examples is not None:
         normal = normal_classes(normal, of_examples)
-    held_out = _held_out(opened, num_samples, seed)
+    held_out = _held_out(opened, kind, num_samples, seed)
     mean = _typical_mean(opened, held_out) if kind == TYPICALITY else None
     is_picture, scored = output.suffix.lower() == ".png", LOG_PROB if mean is not None else kind
     with gathered(len(given), output.parent) as made:
         with counted(console, "scoring", len(given)) as move:
             for x, c in given.batches():
                 batch = x if c is None else (x, c)
-                made.add(scores=all_scores(vae, batch, num_samples, seed, kind == COMPLEXITY)[scored])
+                made.add(scores=_scores_of(vae, batch, kind, num_samples, seed)[scored])
                 made.add(examples=x if is_picture else None)
                 move(len(x))
         found = made["scores"] if mean is None else typical(made["scores"], mean)
@@ -151,7 +159,14 @@ def score(
         )
 
 
-def _held_out(opened: Opened, num_samples: int, seed: int) -> dict[str, HeldOut] | None:
+def _scores_of(vae: VAE, batch: Any, kind: str | None, num_samples: int, seed: int) -> dict[str, np.ndarray]:
+    """The scores of a batch by kind: all that one pass gives, or `regret` alone."""
+    if kind == REGRET:
+        return {REGRET: scores(vae, batch, REGRET, num_samples, seed)}
+    return all_scores(vae, batch, num_samples, seed, kind == COMPLEXITY)
+
+
+def _held_out(opened: Opened, kind: str, num_samples: int, seed: int) -> dict[str, HeldOut] | None:
     """The scores of held-out examples of the run: those of its report, or found now; None of a file."""
     if opened.settings is None:
         opened.console.print(
@@ -160,12 +175,12 @@ def _held_out(opened: Opened, num_samples: int, seed: int) -> dict[str, HeldOut]
         return None
     section = run_folder.read_report(opened.run).get(SECTION)
     try:
-        if section and (section["num_samples"], section["seed"]) == (num_samples, seed):
+        if kind != REGRET and section and (section["num_samples"], section["seed"]) == (num_samples, seed):
             return {kind: HeldOut.from_dict(numbers) for kind, numbers in section["held_out"].items()}
     except (KeyError, TypeError, ValueError, AttributeError):
         opened.console.print(f"{run_folder.REPORT} has damaged scores: those of held-out examples are made anew.")
     _, _, splits = run_folder.open_run(opened.run, opened.console)
-    found = of_held_out(opened.vae, splits, opened.console, num_samples, seed)
+    found = of_held_out(opened.vae, splits, opened.console, num_samples, seed, kind)
     return None if found is None else {k: HeldOut.from_dict(numbers) for k, numbers in found["held_out"].items()}
 
 
