@@ -1,7 +1,10 @@
 """What all tests share."""
 
+import functools
 import gc
 import os
+import sys
+import typing
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
@@ -9,6 +12,11 @@ import keras
 import numpy as np
 import pytest
 from sklearn.datasets import load_digits
+from tensorflow.python.framework.ops import gradient_registry
+
+if sys.version_info < (3, 12):
+    # As Python 3.12 does itself: TensorFlow asks so often whether something is a tensor that an eighth of all time is here.
+    typing._get_protocol_attrs = functools.cache(typing._get_protocol_attrs)
 
 
 def pytest_collection_modifyitems(items):
@@ -29,8 +37,13 @@ def _fresh_keras():
     """Each test starts from the same seed, the float32 policy and no other test's names."""
     keras.backend.clear_session(free_memory=False)
     keras.utils.set_random_seed(0)
+    known = set(gradient_registry.list())
     yield
     keras.config.set_dtype_policy("float32")
+    # TensorFlow never forgets the gradients of `tf.custom_gradient`, nor the graph, of some ten megabytes, that each is in.
+    for name in set(gradient_registry.list()) - known:
+        if name.startswith("CustomGradient-"):
+            gradient_registry._registry.pop(name)
 
 
 @pytest.fixture(scope="session")
