@@ -65,6 +65,9 @@ FAMILIES = {
     "Sample": lambda a, b: tfd.Sample(tfd.Normal(a[..., 0], b[..., 0]), L),
     "softplus of a normal": lambda a, b: tfp.bijectors.Softplus()(tfd.Normal(a, b)),
 }
+# One of each kind of support, tail and construction is looked at every day, all of them with `pytest -m exhaustive`.
+EVERY_DAY = ("Beta", "ContinuousBernoulli", "Gamma", "Gumbel", "JohnsonSU", "LogNormal", "StudentT", "TruncatedNormal")
+EVERY_DAY += ("Uniform", "VonMises", "MultivariateNormalDiag", "Sample", "softplus of a normal")
 # What is refused, and the words that say what to do.
 REFUSED = {
     "Cauchy": (lambda a, b: tfd.Cauchy(a, b), "too heavy"),
@@ -108,7 +111,11 @@ def make(family, prior=None):
     return kv.VAE(encoder, decoder, prior or priors.StandardNormal(L), seed=1)
 
 
-@pytest.mark.parametrize("family", FAMILIES)
+def each(families, *marks):
+    return [pytest.param(f, marks=marks if f in EVERY_DAY else pytest.mark.exhaustive) for f in families]
+
+
+@pytest.mark.parametrize("family", each(FAMILIES))
 def test_it_is_encoded_drawn_and_decoded(family):
     vae, x = make(family), parts.data(parts.LIKELIHOODS["normal"](), 8)
     q = vae.encode(x)
@@ -121,9 +128,8 @@ def test_it_is_encoded_drawn_and_decoded(family):
     assert np.isfinite(vae.reconstruct(x)).all() and np.isfinite(vae.log_prob(x, 5, seed=0)).all()
 
 
-@pytest.mark.slow
 # Of LambertWNormal TFP itself loses the static shape of draws.
-@pytest.mark.parametrize("family", [family for family in FAMILIES if family != "LambertWNormal"])
+@pytest.mark.parametrize("family", each([name for name in FAMILIES if name != "LambertWNormal"], pytest.mark.slow))
 def test_it_is_trained(family):
     vae, x = make(family), parts.data(parts.LIKELIHOODS["normal"](), 32)
     vae.compile(keras.optimizers.Adam(1e-2))
