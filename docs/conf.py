@@ -1,0 +1,104 @@
+"""Sphinx: the pages of this folder, the tutorials, which are run, and the reference from the docstrings.
+
+    python -m sphinx -W --keep-going -b html docs build/docs
+
+Nothing is fetched from the network.
+"""
+
+import inspect
+import os
+import re
+import sys
+from pathlib import Path
+from typing import Any
+
+HERE = Path(__file__).parent
+ROOT = HERE.parent
+sys.path.insert(0, str(HERE))
+
+import docstrings  # beside this file
+import reference
+
+from keras_vae import __version__  # before Keras: TensorFlow then starts without its messages
+import keras
+
+project, author, copyright = "keras_vae", "the authors of keras_vae", "the authors of keras_vae"
+release = version = __version__
+
+extensions = ["myst_nb", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx.ext.mathjax"]
+templates_path: list[str] = []
+html_theme = "furo"
+html_title = f"keras_vae {release}"
+html_static_path: list[str] = []
+html_copy_source = False
+# Typographic quotes would stand in strings of code that are quoted in prose.
+smartquotes = False
+
+# Markdown as forges show it: links to headings by their names, formulas between dollars.
+myst_enable_extensions = ["dollarmath"]
+myst_heading_anchors = 4
+myst_dmath_double_inline = True
+
+# A tutorial is run when it, or what is installed beside it, has changed; KERAS_VAE_DOCS_EXECUTE=off shows code alone.
+nb_execution_mode = os.environ.get("KERAS_VAE_DOCS_EXECUTE", "cache")
+nb_execution_cache_path = str(ROOT / "build" / "docs_cache")
+nb_execution_timeout = 300
+nb_execution_raise_on_error = True
+nb_execution_show_tb = True
+nb_execution_in_temp = True
+nb_merge_streams = True
+# What TensorFlow says of its machine is no part of a tutorial.
+nb_output_stderr = "remove"
+
+autodoc_member_order = "groupwise"
+autodoc_typehints = "none"
+autodoc_preserve_defaults = True
+autodoc_inherit_docstrings = False  # a method without a docstring does what Keras's does
+autodoc_default_options = {"exclude-members": "build, get_config, from_config, compute_output_shape"}
+napoleon_numpy_docstring = False
+napoleon_use_ivar = True
+napoleon_use_rtype = False
+
+# Where files beside this folder are read, such as configs/digits.yaml. On a forge its own variables say it; elsewhere
+# such files become downloads.
+SERVER, REPOSITORY = os.environ.get("GITHUB_SERVER_URL"), os.environ.get("GITHUB_REPOSITORY")
+OUTSIDE = re.compile(r"(?<!!)\[([^\]]*)\]\(((?:\.\./)+)([^)#\s]*)(#[^)\s]*)?\)")
+
+
+def links_out_of_the_folder(app: Any, name: str, source: list[str]) -> None:
+    """Give each relative link to a file that is no page of this folder an address."""
+
+    def address(link: re.Match) -> str:
+        words, up, path, anchor = link.groups()
+        target = ((HERE / name).parent / up / path).resolve()
+        if target.is_relative_to(HERE):
+            return link.group()
+        if SERVER and REPOSITORY:
+            kind = "tree" if target.is_dir() else "blob"
+            return f"[{words}]({SERVER}/{REPOSITORY}/{kind}/main/{target.relative_to(ROOT)}{anchor or ''})"
+        return f"{{download}}`{words.replace('`', '')}<{up}{path}>`"
+
+    source[0] = OUTSIDE.sub(address, source[0])
+
+
+def docstring_as_rest(app: Any, what: str, name: str, found: Any, options: Any, lines: list[str]) -> None:
+    """Docstrings are written to be read in an editor."""
+    # Napoleon takes what stands before a colon in the first line of a property for its type.
+    lines[:] = ([""] if what in ("property", "attribute", "data") else []) + docstrings.as_rest(lines)
+
+
+def signature_of_class(app: Any, what: str, name: str, found: Any, *shown: Any) -> tuple[str, str] | None:
+    """The arguments of `__init__`, which Keras hides behind its own `__new__`."""
+    if what != "class" or not issubclass(found, keras.Operation):
+        return None
+    _, *parameters = inspect.signature(found.__init__).parameters.values()
+    return str(inspect.Signature([p.replace(annotation=p.empty) for p in parameters])), ""
+
+
+def setup(app: Any) -> dict[str, bool]:
+    """Before napoleon, which finds the sections `Args:` and the like at the priority 500."""
+    app.add_directive("face", reference.Face)
+    app.connect("source-read", links_out_of_the_folder)
+    app.connect("autodoc-process-signature", signature_of_class)
+    app.connect("autodoc-process-docstring", docstring_as_rest, priority=100)
+    return {"parallel_read_safe": True, "parallel_write_safe": True}
