@@ -83,8 +83,18 @@ def links_out_of_the_folder(app: Any, name: str, source: list[str]) -> None:
 
 def docstring_as_rest(app: Any, what: str, name: str, found: Any, options: Any, lines: list[str]) -> None:
     """Docstrings are written to be read in an editor."""
-    # Napoleon takes what stands before a colon in the first line of a property for its type.
-    lines[:] = ([""] if what in ("property", "attribute", "data") else []) + docstrings.as_rest(lines)
+    lines[:] = docstrings.as_rest(lines)
+
+
+def property_as_rest(app: Any, what: str, name: str, found: Any, options: Any, lines: list[str]) -> None:
+    """Napoleon takes what stands before a colon in the first line of a property for its type: it says what it is."""
+    if what == "property" and found.__doc__:
+        lines[:] = docstrings.as_rest(inspect.cleandoc(found.__doc__).splitlines())
+
+
+def skip_what_is_of_keras(app: Any, what: str, name: str, found: Any, skip: bool, options: Any) -> bool | None:
+    """Methods that are wrapped here, with Keras's docstrings, which have their own markup."""
+    return True if str(getattr(found, "__module__", "")).startswith("keras.") else None
 
 
 def signature_of_class(app: Any, what: str, name: str, found: Any, *shown: Any) -> tuple[str, str] | None:
@@ -96,9 +106,11 @@ def signature_of_class(app: Any, what: str, name: str, found: Any, *shown: Any) 
 
 
 def setup(app: Any) -> dict[str, bool]:
-    """Before napoleon, which finds the sections `Args:` and the like at the priority 500."""
+    """Around napoleon, which finds the sections `Args:` and the like at the priority 500."""
     app.add_directive("face", reference.Face)
     app.connect("source-read", links_out_of_the_folder)
+    app.connect("autodoc-skip-member", skip_what_is_of_keras)
     app.connect("autodoc-process-signature", signature_of_class)
     app.connect("autodoc-process-docstring", docstring_as_rest, priority=100)
+    app.connect("autodoc-process-docstring", property_as_rest, priority=900)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -4,8 +4,9 @@ import re
 from collections.abc import Iterator, Sequence
 
 ITEM = re.compile(r"^(\s*)(?:-|\d+\.) ")
-SECTION = re.compile(r"^\s*(?:Args|Attributes|Raises|Returns|Yields|Example|Examples|Note|Warning):$")
+SECTION = re.compile(r"^\s*(?:Args|Attributes|Raises|Returns|Yields|Note|Warning):$")
 STARRED = re.compile(r"^(\s*)(\*{1,2}\w+)(: .*)$")
+EXAMPLE = re.compile(r"^\s*Examples?:$")
 # `latent_dim: L.`, which would be the head of a list.
 LETTER = re.compile(r"(^\s*|: )([A-Za-z])\.(?=\s|$)")
 # A call, and what it is for: code, wherever it stands.
@@ -30,8 +31,8 @@ def converted(lines: list[str]) -> Iterator[str]:
             end = next((i for i in range(at, len(lines)) if not lines[i].strip()), len(lines))
             yield from literal(lines[at:end], indent_of(line))
             at = end
-        elif begins_block(lines, at):
-            yield text(line)
+        elif begins_block(lines, at) or EXAMPLE.match(line):
+            yield text(line.replace("Example:", "For example:").replace("Examples:", "For example:"))
             end = at + 1
             while end < len(lines) and (not lines[end].strip() or indent_of(lines[end]) > indent_of(line)):
                 end += 1

@@ -44,7 +44,10 @@ class Face(SphinxDirective):
             if home != name:
                 lines += [f"``{exported}`` is :class:`{home}.{exported}`."]
             elif inspect.isclass(found):
-                lines += [f".. autoclass:: {name}.{exported}", "   :members:", "   :show-inheritance:"]
+                # One that is saved under another name would be shown as an alias, without a word.
+                path = f"{name}.{exported}" if found.__name__ == exported else f"{found.__module__}.{found.__name__}"
+                lines += [] if found.__name__ == exported else [f"``{exported}``, saved as ``{found.__name__}``:", ""]
+                lines += [f".. autoclass:: {path}", "   :members:", "   :show-inheritance:"]
                 lines += [f"   :inherited-members: {INHERITED[name]}"] if name in INHERITED else []
             else:
                 kind = "function" if callable(found) else "data"
