@@ -17,6 +17,7 @@ ROOT = HERE.parent
 sys.path.insert(0, str(HERE))
 
 import docstrings  # beside this file
+import mathml
 import reference
 
 from keras_vae import __version__  # before Keras: TensorFlow then starts without its messages
@@ -25,12 +26,13 @@ import keras
 project, author, copyright = "keras_vae", "the authors of keras_vae", "the authors of keras_vae"
 release = version = __version__
 
-extensions = ["myst_nb", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx.ext.mathjax"]
+extensions = ["myst_nb", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
 templates_path: list[str] = []
 html_theme = "furo"
 html_title = f"keras_vae {release}"
 html_static_path: list[str] = []
 html_copy_source = False
+html_math_renderer = "mathml"
 # Typographic quotes would stand in strings of code that are quoted in prose.
 smartquotes = False
 
@@ -42,7 +44,7 @@ myst_dmath_double_inline = True
 # A tutorial is run when it, or what is installed beside it, has changed; KERAS_VAE_DOCS_EXECUTE=off shows code alone.
 nb_execution_mode = os.environ.get("KERAS_VAE_DOCS_EXECUTE", "cache")
 nb_execution_cache_path = str(ROOT / "build" / "docs_cache")
-nb_execution_timeout = 300
+nb_execution_timeout = 900  # seconds for a cell, on a machine that has other work, too
 nb_execution_raise_on_error = True
 nb_execution_show_tb = True
 nb_execution_in_temp = True
@@ -107,6 +109,7 @@ def signature_of_class(app: Any, what: str, name: str, found: Any, *shown: Any) 
 
 def setup(app: Any) -> dict[str, bool]:
     """Around napoleon, which finds the sections `Args:` and the like at the priority 500."""
+    app.add_html_math_renderer("mathml", (mathml.inline, None), (mathml.block, None))
     app.add_directive("face", reference.Face)
     app.connect("source-read", links_out_of_the_folder)
     app.connect("autodoc-skip-member", skip_what_is_of_keras)
