@@ -9,6 +9,8 @@ STARRED = re.compile(r"^(\s*)(\*{1,2}\w+)(: .*)$")
 EXAMPLE = re.compile(r"^\s*Examples?:$")
 # `latent_dim: L.`, which would be the head of a list.
 LETTER = re.compile(r"(^\s*|: )([A-Za-z])\.(?=\s|$)")
+# `train, test: the examples` of a section, where Sphinx takes what stands before a space for a type.
+SEVERAL = re.compile(r"^(\s+)(\w+(?:, \w+)+)(?=: )")
 # A call, and what it is for: code, wherever it stands.
 REMARKED = re.compile(r"^\S.*\S {2,}# ")
 
@@ -67,6 +69,7 @@ def text(line: str) -> str:
     """A line whose stars and bars mean themselves, and whose names in backticks are code."""
     if starred := STARRED.match(line):
         return starred[1] + starred[2] + text(starred[3])
+    line = SEVERAL.sub(lambda found: found[1] + found[2].replace(", ", ","), line)
     pieces = re.split(r"(`[^`]+`)", line)
     for i, piece in enumerate(pieces):
         if i % 2:
