@@ -40,7 +40,7 @@ myst_enable_extensions = ["dollarmath"]
 myst_heading_anchors = 4
 myst_dmath_double_inline = True
 
-# A tutorial is run when it, or what is installed beside it, has changed; KERAS_VAE_DOCS_EXECUTE=off shows code alone.
+# A tutorial is run when its cells have changed, for that is all that the cache looks at.
 nb_execution_mode = os.environ.get("KERAS_VAE_DOCS_EXECUTE", "cache")
 nb_execution_cache_path = str(ROOT / "build" / "docs_cache")
 nb_execution_timeout = 900  # seconds for a cell, on a machine that has other work, too
