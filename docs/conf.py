@@ -29,7 +29,7 @@ extensions = ["myst_nb", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
 templates_path: list[str] = []
 html_theme = "furo"
 html_title = f"keras_vae {release}"
-html_static_path: list[str] = []
+html_static_path, html_css_files = ["static"], ["pages.css"]
 html_copy_source = False
 html_math_renderer = "mathml"
 # Typographic quotes would stand in strings of code that are quoted in prose.

@@ -24,6 +24,5 @@ def inline(translator: Any, node: nodes.math) -> None:
 def block(translator: Any, node: nodes.math_block) -> None:
     """A formula in lines of its own."""
     formula = mathml(node.astext(), as_block=True)
-    style = "overflow-x: auto; overflow-y: hidden; padding: 0.5em 0"
-    translator.body.append(f'<div class="math" style="{style}">{formula}</div>\n')
+    translator.body.append(f'<div class="math">{formula}</div>\n')
     raise nodes.SkipNode
