@@ -12,6 +12,8 @@ import tensorflow as tf
 from keras_vae.arguments import check_count, check_number, check_weight
 from keras_vae.serialization import Serializable, register
 
+__all__ = ["Cyclical", "Linear", "Schedule", "Weight", "at_step"]
+
 
 class Weight:
     """An attribute that is a number, which may be set at any time, also by a callback within `fit`, or a schedule.
