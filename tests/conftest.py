@@ -1,5 +1,6 @@
 """What all tests share."""
 
+import collections
 import functools
 import gc
 import os
@@ -15,15 +16,32 @@ from sklearn.datasets import load_digits
 from tensorflow.python.framework.ops import gradient_registry
 
 if sys.version_info < (3, 12):
-    # As Python 3.12 does itself: TensorFlow asks so often whether something is a tensor that an eighth of all time is here.
+    # As Python 3.12 does itself. TensorFlow asks so often whether something is a tensor: an eighth of all time.
     typing._get_protocol_attrs = functools.cache(typing._get_protocol_attrs)
 
 
+# Of the cases of one slow test, every so manieth is one of every commit, from the first on.
+CASES = 3
+
+
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items):
-    """A test is of every day, slow or exhaustive."""
+    """A test is of every day, slow or exhaustive.
+
+    Of a slow test with many cases a third is slow and the others are exhaustive, unless it is `slow(every=True)`: where
+    each case is another thing.
+    """
+    seen = collections.Counter()
     for item in items:
-        if item.get_closest_marker("slow") and item.get_closest_marker("exhaustive"):
+        slow = item.get_closest_marker("slow")
+        if slow and item.get_closest_marker("exhaustive"):
             raise pytest.UsageError(f"{item.nodeid} is marked slow and exhaustive: with -m slow it would run in CI.")
+        if slow and hasattr(item, "callspec") and not slow.kwargs.get("every"):
+            name = (item.path, item.parent.name, item.originalname)
+            if seen[name] % CASES:
+                item.own_markers[:] = [mark for mark in item.own_markers if mark.name != "slow"]
+                item.add_marker("exhaustive")
+            seen[name] += 1
 
 
 def pytest_collection_finish():
@@ -40,7 +58,7 @@ def _fresh_keras():
     known = set(gradient_registry.list())
     yield
     keras.config.set_dtype_policy("float32")
-    # TensorFlow never forgets the gradients of `tf.custom_gradient`, nor the graph, of some ten megabytes, that each is in.
+    # TensorFlow never forgets the gradients of `tf.custom_gradient`, nor the graphs, of some megabytes, that they are in.
     for name in set(gradient_registry.list()) - known:
         if name.startswith("CustomGradient-"):
             gradient_registry._registry.pop(name)

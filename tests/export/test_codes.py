@@ -24,7 +24,7 @@ KINDS = {
     "residual": lambda: posteriors.Residual(posteriors.VectorQuantized(16, GRID, 32), 3),
     "grouped": lambda: posteriors.Grouped(posteriors.FiniteScalar([4, 4], GRID), 2),
 }
-EVERYDAY = "residual"
+EVERYDAY = "levels"
 
 
 @pytest.mark.parametrize("kind", [pytest.param(k, marks=() if k == EVERYDAY else pytest.mark.slow) for k in KINDS])

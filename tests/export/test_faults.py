@@ -50,7 +50,11 @@ def test_a_sound_model_passes(tmp_path):
     assert report.ok and report.path == tmp_path / "1"
 
 
-@pytest.mark.parametrize("fault", [n if n in EVERYDAY else pytest.param(n, marks=pytest.mark.slow) for n in FAULTS])
+def rarely(name):
+    return pytest.param(name, marks=pytest.mark.slow(every=True))
+
+
+@pytest.mark.parametrize("fault", [n if n in EVERYDAY else rarely(n) for n in FAULTS])
 def test_a_faulty_saved_model_is_rejected(fault, tmp_path):
     getattr(export_faults, fault)(tmp_path / "1")
     with pytest.raises(export.VerificationError) as caught:

@@ -140,7 +140,8 @@ ROWS = parts.pairwise(FACTORS, allowed)
 
 def marked(row):
     """Those that run as a graph are of every day: as pairs with the graph they have every line of the other tables."""
-    return pytest.param(row, id="-".join(row.values()), marks=() if row["mode"] == "graph" else pytest.mark.slow)
+    marks = () if row["mode"] == "graph" else pytest.mark.slow(every=True)
+    return pytest.param(row, id="-".join(row.values()), marks=marks)
 
 
 @pytest.mark.parametrize("row", [marked(row) for row in ROWS])

@@ -216,10 +216,15 @@ def test_a_model_starts_at_the_mean_of_what_is_there():
     "likelihood",
     [
         likelihoods.Bernoulli((4, 4, 1)),
-        likelihoods.ContinuousBernoulli((4, 4, 1)),
-        likelihoods.DiscretizedLogistic((4, 4, 1), levels=4),
-        likelihoods.Categorical((4, 4, 1), levels=4),
-        likelihoods.Normal((4, 4, 1), scale="per_pixel"),
+        *(
+            pytest.param(likelihood, marks=pytest.mark.slow)
+            for likelihood in (
+                likelihoods.ContinuousBernoulli((4, 4, 1)),
+                likelihoods.DiscretizedLogistic((4, 4, 1), levels=4),
+                likelihoods.Categorical((4, 4, 1), levels=4),
+                likelihoods.Normal((4, 4, 1), scale="per_pixel"),
+            )
+        ),
     ],
     ids=lambda likelihood: type(likelihood).__name__,
 )

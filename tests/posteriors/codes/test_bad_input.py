@@ -35,7 +35,7 @@ def is_finite(vae):
     return all(np.isfinite(np.asarray(weight)).all() for weight in vae.weights)
 
 
-@pytest.mark.slow
+@pytest.mark.slow(every=True)
 @pytest.mark.parametrize("kind", KINDS)
 def test_bad_input_is_an_error_or_a_diagnosis_and_the_codes_stay_whole(kind):
     keras.utils.set_random_seed(0)
