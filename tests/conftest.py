@@ -58,7 +58,7 @@ def _fresh_keras():
     known = set(gradient_registry.list())
     yield
     keras.config.set_dtype_policy("float32")
-    # TensorFlow never forgets the gradients of `tf.custom_gradient`, nor the graphs, of some megabytes, that they are in.
+    # TensorFlow never forgets the gradients of `tf.custom_gradient`, nor the graphs of some megabytes that they are in.
     for name in set(gradient_registry.list()) - known:
         if name.startswith("CustomGradient-"):
             gradient_registry._registry.pop(name)
