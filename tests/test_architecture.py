@@ -157,7 +157,9 @@ def test_what_is_installed_is_all_of_the_folders():
     if not settings.exists():
         pytest.skip("an installed package has no pyproject.toml")
     listed = tomllib.loads(settings.read_text("utf-8"))["tool"]["setuptools"]["packages"]
+    configs = LIBRARY.parent / "configs"
     folders = {module for module in SOURCES if is_face(module)} | {"keras_vae.configs"}
+    folders |= {f"keras_vae.configs.{path.name}" for path in configs.iterdir() if path.is_dir()}
     assert sorted(listed) == sorted(folders)
 
 
