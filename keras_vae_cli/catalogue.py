@@ -72,6 +72,16 @@ def package_folder() -> Path:
     return Path(spec.submodule_search_locations[0])
 
 
+def configs_folder() -> Path:
+    """Where the configs of the package are.
+
+    A checkout keeps them at its top, and keras_vae/configs is a link to them, or a file where git makes no links; an
+    unpacked source distribution has no link either.
+    """
+    folder = package_folder()
+    return next((path for path in (folder / "configs", folder.parent / "configs") if path.is_dir()), folder / "configs")
+
+
 Classes = dict[str, tuple[str, ast.ClassDef]]
 
 

@@ -409,7 +409,7 @@ def load(config: str | Path | None = None, overrides: Sequence[str] = ()) -> Set
         raise ConfigError(f"{path} must hold the sections {', '.join(Settings.model_fields)}, not {values!r}.")
     for override in overrides:
         _override(values, override)
-    own = path.is_relative_to(_configs())
+    own = path.is_relative_to(catalogue.configs_folder())
     return check(values, f"the config {path.stem}" if own else str(path), overrides)
 
 
@@ -444,10 +444,6 @@ def _blamed(details: Any, source: str, overrides: Sequence[str]) -> str:
     return source
 
 
-def _configs() -> Path:
-    return catalogue.package_folder() / "configs"
-
-
 def find(config: str | Path | None) -> Path:
     """The file of a config given by path or by name.
 
@@ -458,7 +454,7 @@ def find(config: str | Path | None) -> Path:
         ConfigError: if there is none, with the names that there are.
     """
     config = DEFAULT_CONFIG if config is None else config
-    folder = _configs()
+    folder = catalogue.configs_folder()
     given, named = Path(config), folder / f"{config}.yaml"
     is_bare = str(config) == given.name and not given.suffix
     is_name = str(config) == str(given) and not given.is_absolute()  # nothing like ./mnist

@@ -16,6 +16,8 @@ import keras_vae_cli
 from keras_vae_cli import catalogue
 
 LIBRARY, COMMAND_LINE = Path(keras_vae.__file__).parent, Path(keras_vae_cli.__file__).parent
+# Reached by a link, or where git makes none, by what `pip install -e` says of it.
+EXPORT = Path(keras_vae.export.__file__).parent
 
 # A room is a folder, or a file at the top. It imports only rooms of lower floors; inside a room there are no circles.
 FLOORS = {
@@ -57,21 +59,19 @@ DOCUMENTED = {"_asdict", "_replace", "_fields", "_exit"}
 def sources() -> dict[str, ast.Module]:
     """The syntax trees of both packages by the full names of their modules."""
     found = {}
-    for package in (LIBRARY, COMMAND_LINE):
-        # The folder of exports may be a link, which a search does not follow.
-        for folder in (package, package / "export"):
-            for path in folder.rglob("*.py"):
-                name = ".".join((package.name, *path.relative_to(package).with_suffix("").parts))
-                found[name.removesuffix(".__init__")] = ast.parse(path.read_text("utf-8"))
+    # A search follows no links; installed, it finds the exports twice.
+    for package, folder in (("keras_vae", LIBRARY), ("keras_vae.export", EXPORT), ("keras_vae_cli", COMMAND_LINE)):
+        for path in folder.rglob("*.py"):
+            name = ".".join((package, *path.relative_to(folder).with_suffix("").parts))
+            found[name.removesuffix(".__init__")] = ast.parse(path.read_text("utf-8"))
     return found
 
 
 SOURCES = sources()
-INNER = {LIBRARY / "export" / "proof", COMMAND_LINE / "commands" / "products"}
+INNER = {EXPORT, EXPORT / "proof", COMMAND_LINE / "commands" / "products"}
 FOLDERS = sorted(
-    folder
-    for package in (LIBRARY, COMMAND_LINE)
-    for folder in {package, *(path.parent for path in package.glob("*/__init__.py"))} | INNER
+    INNER
+    | {p for package in (LIBRARY, COMMAND_LINE) for p in (package, *(i.parent for i in package.glob("*/__init__.py")))}
 )
 
 
@@ -157,7 +157,9 @@ def test_what_is_installed_is_all_of_the_folders():
     if not settings.exists():
         pytest.skip("an installed package has no pyproject.toml")
     listed = tomllib.loads(settings.read_text("utf-8"))["tool"]["setuptools"]["packages"]
+    configs = LIBRARY.parent / "configs"
     folders = {module for module in SOURCES if is_face(module)} | {"keras_vae.configs"}
+    folders |= {f"keras_vae.configs.{path.name}" for path in configs.iterdir() if path.is_dir()}
     assert sorted(listed) == sorted(folders)
 
 

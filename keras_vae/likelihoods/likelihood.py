@@ -79,7 +79,8 @@ class Likelihood(MayMiss, keras.layers.Layer):
         """Shape of the decoder's output for one example."""
         return (*self.event_shape[:-1], self.event_shape[-1] * self.params_per_value)
 
-    def distribution(self, *params: tf.Tensor) -> tfd.Distribution:
+    # Whatever the parameters are called in a subclass, type checkers take it for this.
+    def distribution(self, *params: Any, **named: Any) -> tfd.Distribution:
         """The distribution with n parameters, each [..., *event_shape]: batch [...], event `event_shape`.
 
         A likelihood with weights of its own receives their values after the parameters, and one that needs the

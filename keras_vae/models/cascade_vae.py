@@ -95,12 +95,12 @@ class CascadeVAE(VAE):
 
     def infer(
         self,
-        x: tf.Tensor,
+        x: Any,
         num_samples: int = 1,
         seed: Seed | None = None,
-        condition: tf.Tensor | None = None,
+        condition: Any = None,
         training: bool = False,
-        target: tf.Tensor | None = None,
+        target: Any = None,
     ) -> Terms:
         """As in `VAE`: two groups of latents, z and the code d."""
         if self.num_classes is None:

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from typing import Any, NamedTuple, Self
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 import keras
 import numpy as np
@@ -12,6 +12,7 @@ from tensorflow_probability import distributions as tfd
 from keras_vae.arguments import require_kind
 from keras_vae.conditions.condition import Condition
 from keras_vae.conditions.handed import check_condition, require
+from keras_vae.distributions.distribution import Distribution
 from keras_vae.likelihoods.likelihood import Likelihood
 from keras_vae.models.storage import model_files
 from keras_vae.networks.conditioned import conditioned
@@ -137,6 +138,11 @@ class Decoder(Serializable, keras.Model):
         decoder = super().from_config(arguments)
         decoder.place_by_place = place_by_place
         return decoder
+
+    if TYPE_CHECKING:
+
+        def __call__(self, z: Any, condition: Any = None, training: bool | None = None) -> Distribution:
+            """p(x|z): Keras's own method says nothing of what comes."""
 
     def call(self, z: tf.Tensor, condition: tf.Tensor | None = None, training: bool | None = None) -> tfd.Distribution:
         """p(x|z), batch z.shape[:-1], event `event_shape`, for z [..., L] or [..., B, L] and conditions [B, ...]."""

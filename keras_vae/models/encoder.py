@@ -1,7 +1,7 @@
 """The encoder: a network and a posterior, x -> q(z|x)."""
 
 import math
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import keras
 import numpy as np
@@ -11,6 +11,7 @@ from tensorflow_probability import distributions as tfd
 from keras_vae.arguments import check_choice, require_kind
 from keras_vae.conditions.condition import Condition
 from keras_vae.conditions.handed import check_condition, require
+from keras_vae.distributions.distribution import Distribution
 from keras_vae.distributions.support import REAL, Support
 from keras_vae.likelihoods.observed import MayMiss, with_mask
 from keras_vae.models.storage import model_files
@@ -132,6 +133,11 @@ class Encoder(MayMiss, keras.Model):
         self.num_features = math.prod(sizes)
         self.posterior.feature_shape = tuple(sizes)
         self.posterior.build((None, self.num_features))
+
+    if TYPE_CHECKING:
+
+        def __call__(self, x: Any, condition: Any = None, training: bool | None = None) -> Distribution:
+            """q(z|x): Keras's own method says nothing of what comes."""
 
     def call(self, x: tf.Tensor, condition: tf.Tensor | None = None, training: bool | None = None) -> tfd.Distribution:
         """q(z|x), batch [B], event [L], for data [B, *event_shape] and conditions [B, ...] if there are any."""

@@ -4,7 +4,6 @@ One block or less is done at once and as it is, without compiling: sixteen image
 the same again and again, as a loop over single images does, gets it compiled.
 """
 
-import functools
 import math
 import threading
 from collections import Counter
@@ -22,6 +21,7 @@ from keras_vae.arguments import check_count, check_flag, check_memory, check_num
 from keras_vae.conditions import handed
 from keras_vae.conditions.handed import condition_for
 from keras_vae.data import batches
+from keras_vae.distributions.distribution import Distribution
 from keras_vae.distributions.gaussian import cooled
 from keras_vae.models import inputs
 from keras_vae.models.encoder import Encoder
@@ -106,7 +106,7 @@ class Inference(keras.Model):
         x = inputs.examples(self, x)
         return self.infer(x, condition=condition, training=bool(training)).likelihood.mean()[0]
 
-    @functools.wraps(keras.Model.predict, assigned=())
+    @inputs.like(keras.Model.predict)
     def predict(self, x: Any, *args: Any, **kwargs: Any) -> np.ndarray:
         """`keras.Model.predict`, after a look at the data: reconstructions, an array shaped like them.
 
@@ -122,7 +122,7 @@ class Inference(keras.Model):
         x, condition, _ = batches.unpack(data, self.condition is not None)
         return self(x, condition=condition, training=False)
 
-    def encode(self, x: Any, condition: Any = None) -> tfd.Distribution:
+    def encode(self, x: Any, condition: Any = None) -> Distribution:
         """q(z|x), batch [B], event [L].
 
         Args:
@@ -135,7 +135,7 @@ class Inference(keras.Model):
         self._ensure_built()
         return encode_examples(self, x, condition)
 
-    def decode(self, z: Any, condition: Any = None) -> tfd.Distribution:
+    def decode(self, z: Any, condition: Any = None) -> Distribution:
         """p(x|z), batch z.shape[:-1], event `event_shape`; the condition is one for each z [..., B, L], or for all.
 
         Raises:

@@ -3,10 +3,11 @@
 Arrays are looked at whole. Inside of a graph, where there are no values yet, shapes and types are.
 """
 
+import functools
 import inspect
 import types
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import Any
+from typing import Any, TypeVar
 
 import keras
 import numpy as np
@@ -14,6 +15,8 @@ import tensorflow as tf
 
 from keras_vae.conditions import handed
 from keras_vae.data import batches
+
+Method = TypeVar("Method", bound=Callable[..., Any])
 
 FORMS = "an array of numbers, as float32"
 
@@ -444,6 +447,19 @@ def refuse_targets(vae: Any) -> None:
             "A model with targets=True is one of the targets, given x: it has no log p(x). vae.evaluate(pairs) gives "
             "the bound on log p(target | x)."
         )
+
+
+def like(method: Callable[..., Any]) -> Callable[[Method], Method]:
+    """Decorates a method that takes what Keras's takes: help and editors then show the arguments of that one.
+
+    `functools.wraps` does the same, but to type checkers what it gives is no method, and `self` an argument.
+    """
+
+    def decorated(own: Method) -> Method:
+        functools.update_wrapper(own, method, assigned=())
+        return own
+
+    return decorated
 
 
 def named(method: Callable[..., Any], vae: Any, args: Iterable[Any], kwargs: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,7 +1,6 @@
 """The variational autoencoder: the Keras model that users fit."""
 
 import dataclasses
-import functools
 import random
 import threading
 from collections.abc import Mapping, Sequence
@@ -18,6 +17,7 @@ from keras_vae.conditions import handed
 from keras_vae.conditions.condition import Condition
 from keras_vae.conditions.handed import condition_for
 from keras_vae.data import batches
+from keras_vae.distributions.distribution import Distribution
 from keras_vae.distributions.support import REAL
 from keras_vae.likelihoods.observed import filled
 from keras_vae.models import inference, inputs, learner
@@ -46,7 +46,7 @@ class Generated(NamedTuple):
     """Draws from the model: z from the prior, [n, L], and p(x|z), batch [n]."""
 
     z: tf.Tensor
-    likelihood: tfd.Distribution
+    likelihood: Distribution
 
 
 @dataclasses.dataclass(frozen=True)
@@ -255,12 +255,12 @@ class VAE(Serializable, Inference, Stored, keras.Model):
 
     def infer(
         self,
-        x: tf.Tensor,
+        x: Any,
         num_samples: int = 1,
         seed: Seed | None = None,
-        condition: tf.Tensor | None = None,
+        condition: Any = None,
         training: bool = False,
-        target: tf.Tensor | None = None,
+        target: Any = None,
     ) -> Terms:
         """From data to the terms of an objective.
 
@@ -323,7 +323,7 @@ class VAE(Serializable, Inference, Stored, keras.Model):
         self,
         n: int,
         seed: Seed | None = None,
-        condition: tf.Tensor | None = None,
+        condition: Any = None,
         temperature: float = 1.0,
     ) -> Generated:
         """From the prior to data: n draws z ~ p(z), and p(x|z).
@@ -501,7 +501,7 @@ class VAE(Serializable, Inference, Stored, keras.Model):
         # Subclasses that know of no targets need not take any.
         return {"target": target} if self.targets else {}
 
-    @functools.wraps(keras.Model.fit, assigned=())
+    @inputs.like(keras.Model.fit)
     def fit(self, *args: Any, **kwargs: Any) -> keras.callbacks.History:
         """`keras.Model.fit`, after a look at the data; a model whose weights are fresh is adapted to them first.
 
@@ -523,7 +523,7 @@ class VAE(Serializable, Inference, Stored, keras.Model):
         with learner.accompanied(self, options), steps_per_call.while_training(self, options):
             return super().fit(**options)
 
-    @functools.wraps(keras.Model.evaluate, assigned=())
+    @inputs.like(keras.Model.evaluate)
     def evaluate(self, *args: Any, **kwargs: Any) -> Any:
         """`keras.Model.evaluate`, with a look at all batches: `loss`, `elbo`, `log_likelihood` and `kl`, in nats.
 
@@ -539,7 +539,7 @@ class VAE(Serializable, Inference, Stored, keras.Model):
         learner.refuse_weightless(self)
         return result
 
-    @functools.wraps(keras.Model.train_on_batch, assigned=())
+    @inputs.like(keras.Model.train_on_batch)
     def train_on_batch(
         self, x: Any, y: Any = None, sample_weight: Any = None, class_weight: Any = None, return_dict: bool = False
     ) -> Any:
@@ -551,7 +551,7 @@ class VAE(Serializable, Inference, Stored, keras.Model):
         self.data_guard.refuse(data_guard.TRAINING, before)
         return logs
 
-    @functools.wraps(keras.Model.test_on_batch, assigned=())
+    @inputs.like(keras.Model.test_on_batch)
     def test_on_batch(self, x: Any, y: Any = None, sample_weight: Any = None, return_dict: bool = False) -> Any:
         """`keras.Model.test_on_batch`; a batch that the model cannot take is refused."""
         learner.require_compiled(self, "test_on_batch")

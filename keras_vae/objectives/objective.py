@@ -4,6 +4,8 @@ An objective of your own is a subclass with one method that returns the loss, a 
 `loss`, `elbo`, `log_likelihood` and `kl`, whose names stand in `metric_names`.
 """
 
+from typing import Any
+
 import keras
 import numpy as np
 import tensorflow as tf
@@ -54,7 +56,7 @@ class Objective(Adoptable, Serializable):
     networks: tuple[keras.Layer, ...] = ()
     num_examples: int = 0
 
-    def __call__(self, terms: Terms, step: tf.Tensor) -> tuple[tf.Tensor, dict[str, tf.Tensor]]:
+    def __call__(self, terms: Terms, step: Any) -> tuple[tf.Tensor, dict[str, tf.Tensor]]:
         """The loss, a scalar in nats per example, and the numbers named by `metric_names`.
 
         Args:

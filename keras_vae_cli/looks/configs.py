@@ -25,7 +25,7 @@ def listed() -> str:
 
 def heads() -> dict[str, str]:
     """What each config says of itself, by its name; those that reproduce papers come last."""
-    folder = catalogue.package_folder() / "configs"
+    folder = catalogue.configs_folder()
     paths = sorted(folder.rglob("*.yaml"), key=lambda path: (len(path.relative_to(folder).parts), path))
     return {path.relative_to(folder).with_suffix("").as_posix(): head(path) for path in paths}
 

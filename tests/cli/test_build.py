@@ -1,11 +1,13 @@
 """YAML to checked settings to parts."""
 
 import shutil
+from pathlib import Path
 
 import keras
 import pytest
 from rich.console import Console
 
+from keras_vae import export
 from keras_vae_cli import catalogue, settings
 from keras_vae_cli.commands import build, run_folder
 from keras_vae_cli.commands.train import _Session
@@ -95,7 +97,7 @@ def test_every_value_is_written_and_read_back(tmp_path):
     assert "checkpoint_seconds" in first.as_yaml()
 
 
-@pytest.mark.parametrize("path", sorted((catalogue.package_folder() / "configs").rglob("*.yaml")), ids=lambda p: p.stem)
+@pytest.mark.parametrize("path", sorted(catalogue.configs_folder().rglob("*.yaml")), ids=lambda p: p.stem)
 def test_the_configs_of_the_package_make_models(path):
     loaded = settings.load(path)
     data = loaded.data
@@ -199,16 +201,24 @@ def test_a_config_may_use_aliases(tmp_path):
     assert settings.load(path).model.decoder == {"name": "mlp", "units": [8]}
 
 
-def test_the_catalogue_of_an_installed_package_is_that_of_a_checkout(tmp_path, monkeypatch):
-    # Installed, the folder of the exports is no link.
-    installed = tmp_path / "keras_vae"
-    shutil.copytree(catalogue.package_folder(), installed, ignore=shutil.ignore_patterns("__pycache__"))
-    assert (installed / "export" / "proof").is_dir() and not (installed / "export").is_symlink()
-    expected = catalogue.parts()
-    monkeypatch.setattr(catalogue, "package_folder", lambda: installed)
+@pytest.mark.parametrize("form", ["installed", "checkout without links", "source distribution"])
+def test_parts_and_configs_are_found_in_every_form_of_the_package(tmp_path, monkeypatch, form):
+    """Installed, exports and configs are no links; git may write files in their place; an sdist has neither."""
+    kept, configs = catalogue.package_folder(), catalogue.configs_folder()
+    expected, known = catalogue.parts(), sorted(path.name for path in configs.rglob("*.yaml"))
+    package, links = tmp_path / "keras_vae", {"export": Path(export.__file__).parent, "configs": configs}
+    shutil.copytree(kept, package, ignore=shutil.ignore_patterns("__pycache__", *links))
+    for name, folder in links.items():
+        shutil.copytree(folder, (package if form == "installed" else tmp_path) / name)
+        if form == "checkout without links":
+            (package / name).write_text(f"../{name}")
+    assert (package / "export" / "proof").is_dir() == (form == "installed")
+    monkeypatch.setattr(catalogue, "package_folder", lambda: package)
     catalogue.parts.cache_clear()
     try:
         assert catalogue.parts() == expected
+        assert sorted(path.name for path in catalogue.configs_folder().rglob("*.yaml")) == known
+        assert settings.find("digits").is_relative_to(tmp_path)
     finally:
         catalogue.parts.cache_clear()
 

@@ -21,7 +21,7 @@ from keras_vae_cli.looks import configs as configs_look
 def test_every_config_has_a_line_and_can_be_shown(ended):
     code, out, _ = ended("configs")
     lines = dict(line.split(maxsplit=1) for line in out.splitlines())
-    folder = catalogue.package_folder() / "configs"
+    folder = catalogue.configs_folder()
     assert set(lines) == {str(p.relative_to(folder).with_suffix("")) for p in folder.rglob("*.yaml")}
     assert code == 0 and all(lines.values())
     for name, line in lines.items():

@@ -214,7 +214,7 @@ def test_the_tasks_of_a_slurm_step_are_the_workers_in_the_order_of_their_ranks(m
 
 
 def test_the_manifest_for_kubernetes_starts_workers_that_understand_their_tf_config(monkeypatch):
-    manifest = yaml.safe_load((catalogue.package_folder() / "configs" / "kubernetes" / "tfjob.yml").read_text("utf-8"))
+    manifest = yaml.safe_load((catalogue.configs_folder() / "kubernetes" / "tfjob.yml").read_text("utf-8"))
     assert (manifest["apiVersion"], manifest["kind"]) == ("kubeflow.org/v1", "TFJob")
     (job, replicas), *others = manifest["spec"]["tfReplicaSpecs"].items()
     assert not others and job == "Worker" and replicas["restartPolicy"] == "OnFailure"
