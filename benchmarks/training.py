@@ -1,4 +1,4 @@
-"""Training: `fit` beside a bare compiled step, the usual Keras script, PyTorch and pythae; and its arithmetic."""
+"""Training: `fit` beside a bare compiled step, the usual Keras script, JAX, PyTorch and pythae; and its arithmetic."""
 
 import itertools
 
@@ -10,6 +10,9 @@ STEPS = {"mlp": 150, "conv": 40}
 BATCH_SIZE = 128
 # Of one turn: enough that the start of a call of `fit`, an eighth of a second, is as small a share as in use.
 EPOCHS = 4
+SCAN = "JAX, an epoch in one scan"
+# What does the same work, in every step: bytes gathered and binarized anew.
+SAME_WORK = {SCAN: {"mlp": 1.0}, "JAX, a jitted step": {}}
 LEAST = {
     "bare step": {"mlp": 0.95, "conv": 0.95},
     "usual Keras script, autotune off": {"mlp": 1.25, "conv": 1.1},
@@ -45,6 +48,11 @@ def _against_peers(architecture: str, peers: str | None, rounds: int) -> tuple[T
     }
     if peers is not None:
         contestants["PyTorch eager"] = Contestant("torch_eager.py", [architecture], steps, peers)
+        contestants["PyTorch, torch.compile"] = Contestant("torch_eager.py", [architecture, "compile"], steps, peers)
+        # Half a second a step where there are convolutions.
+        turn = steps if architecture == "mlp" else STEPS[architecture]
+        contestants["JAX, a jitted step"] = Contestant("jax_steps.py", [architecture, "step"], turn, peers)
+        contestants[SCAN] = Contestant("jax_steps.py", [architecture, "scan"], turn, peers)
         contestants["pythae"] = Contestant("pythae_trainer.py", [architecture], steps, peers)
     print(NAMES[architecture])
     times = race(contestants, rounds)
@@ -65,8 +73,8 @@ def _against_peers(architecture: str, peers: str | None, rounds: int) -> tuple[T
         f"Training, {NAMES[architecture]}, batch {BATCH_SIZE}",
         ["contestant", "images/s", "ms/step", "processor ms/step", "`fit` / this", "this / bare step"],
         rows,
-        f"Turns of {steps} steps ({epochs} epochs of `fit`), {rounds} rounds. `data.load` binarizes anew in every "
-        "epoch; the others get images that are binary already.",
+        f"Turns of {steps} steps ({epochs} epochs of `fit`), {rounds} rounds. `data.load` and JAX binarize anew in "
+        "every step; the others get images that are binary already.",
     )
     targets = []
     for name in ("fit, NumPy arrays", "fit, data.load"):
@@ -75,6 +83,11 @@ def _against_peers(architecture: str, peers: str | None, rounds: int) -> tuple[T
         targets.append(
             Target(f"{name} / bare compiled step, {architecture}", found.median, str(found), f">= {least}", least)
         )
+    for name, leasts in SAME_WORK.items():
+        if name in times:
+            found, least = ratio(times["fit, data.load"], times[name]), leasts.get(architecture)
+            text = "report" if least is None else f">= {least}"
+            targets.append(Target(f"fit, data.load / {name}, {architecture}", found.median, str(found), text, least))
     for name in times:
         if name == "usual Keras script":
             found = ratio(ours, times[name])

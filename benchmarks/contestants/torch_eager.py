@@ -1,4 +1,7 @@
-"""PyTorch, eager: the loop that people write, on images that lie in memory as one tensor."""
+"""PyTorch: the loop that people write, on images that lie in memory as one tensor.
+
+torch_eager.py ARCHITECTURE [compile]: the latter puts the loss through `torch.compile`.
+"""
 
 import sys
 
@@ -32,7 +35,7 @@ def bodies(architecture: str) -> tuple[nn.Module, nn.Module, int]:
     return nn.Sequential(*encoder), nn.Sequential(*decoder), latent
 
 
-def make(architecture: str):
+def make(architecture: str, compiled: bool = False):
     """A function that trains for a number of steps."""
     encoder, decoder, _ = bodies(architecture)
     parameters = [*encoder.parameters(), *decoder.parameters()]
@@ -40,16 +43,21 @@ def make(architecture: str):
     per_epoch = sizes.STEPS_PER_EPOCH[architecture]
     x = torch.from_numpy(child.images(sizes.BATCH_SIZE * per_epoch)).reshape(-1, 1, 28, 28)
 
+    def loss_of(batch):
+        mean, log_variance = encoder(batch).chunk(2, dim=-1)
+        z = mean + torch.exp(0.5 * log_variance) * torch.randn_like(mean)
+        pixels = functional.binary_cross_entropy_with_logits(decoder(z), batch, reduction="sum")
+        kl = 0.5 * torch.sum(mean**2 + log_variance.exp() - 1.0 - log_variance)
+        return (pixels + kl) / len(batch)
+
+    if compiled:
+        loss_of = torch.compile(loss_of)
+
     def run(steps):
         for step in range(steps):
             if step % per_epoch == 0:
                 order = torch.randperm(len(x)).split(sizes.BATCH_SIZE)
-            batch = x[order[step % per_epoch]]
-            mean, log_variance = encoder(batch).chunk(2, dim=-1)
-            z = mean + torch.exp(0.5 * log_variance) * torch.randn_like(mean)
-            pixels = functional.binary_cross_entropy_with_logits(decoder(z), batch, reduction="sum")
-            kl = 0.5 * torch.sum(mean**2 + log_variance.exp() - 1.0 - log_variance)
-            loss = (pixels + kl) / len(batch)
+            loss = loss_of(x[order[step % per_epoch]])
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
@@ -59,4 +67,4 @@ def make(architecture: str):
 
 
 if __name__ == "__main__":
-    child.serve(make(sys.argv[1]), warm_up=20)
+    child.serve(make(sys.argv[1], "compile" in sys.argv[2:]), warm_up=20)
