@@ -14,7 +14,6 @@ import keras
 import numpy as np
 import pytest
 from sklearn.datasets import load_digits
-from tensorflow.python.framework.ops import gradient_registry
 
 if sys.version_info < (3, 12):
     # As Python 3.12 does itself. TensorFlow asks so often whether something is a tensor: an eighth of all time.
@@ -63,13 +62,8 @@ def _fresh_keras():
     """Each test starts from the same seed, the float32 policy and no other test's names."""
     keras.backend.clear_session(free_memory=False)
     keras.utils.set_random_seed(0)
-    known = set(gradient_registry.list())
     yield
     keras.config.set_dtype_policy("float32")
-    # TensorFlow never forgets the gradients of `tf.custom_gradient`, nor the graphs of some megabytes that they are in.
-    for name in set(gradient_registry.list()) - known:
-        if name.startswith("CustomGradient-"):
-            gradient_registry._registry.pop(name)
 
 
 @pytest.fixture(scope="session")
