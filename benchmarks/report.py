@@ -12,7 +12,7 @@ from pathlib import Path
 
 RESULTS = Path(__file__).parent / "results"
 OWN = ("keras-vae", "tensorflow", "keras", "tensorflow-probability", "numpy", "ai-edge-litert")
-PEERS = ("torch", "pythae")
+PEERS = ("torch", "pythae", "jax")
 
 
 @dataclasses.dataclass

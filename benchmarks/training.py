@@ -22,6 +22,8 @@ LEAST = {
 NAMES = {"mlp": "MLP 784-512-256-16", "conv": "convolutions of the keras.io example"}
 # 784-500-500-50 and back, batch 256: products forward, and two back for each.
 DENSE_UNITS, DENSE_LATENT, DENSE_BATCH = (500, 500), 50, 256
+MLP_PRODUCTS = "784x512,512x256,256x32,16x256,256x512,512x784"
+PRODUCTS = "its matrix products alone"
 
 
 def run(peers: str | None, quick: bool) -> tuple[list[Table], list[Target]]:
@@ -46,6 +48,8 @@ def _against_peers(architecture: str, peers: str | None, rounds: int) -> tuple[T
         "usual Keras script": Contestant("usual_keras.py", [architecture], steps),
         "usual Keras script, autotune off": Contestant("usual_keras.py", [architecture, "no-autotune"], steps),
     }
+    if architecture == "mlp":
+        contestants[PRODUCTS] = Contestant("products.py", [MLP_PRODUCTS, str(BATCH_SIZE), "training"], steps)
     if peers is not None:
         contestants["PyTorch eager"] = Contestant("torch_eager.py", [architecture], steps, peers)
         contestants["PyTorch, torch.compile"] = Contestant("torch_eager.py", [architecture, "compile"], steps, peers)
@@ -83,6 +87,16 @@ def _against_peers(architecture: str, peers: str | None, rounds: int) -> tuple[T
         targets.append(
             Target(f"{name} / bare compiled step, {architecture}", found.median, str(found), f">= {least}", least)
         )
+    if PRODUCTS in times:
+        found = ratio(times["fit, data.load"], times[PRODUCTS])
+        target = Target(
+            f"matrix products' share of a step of fit, data.load, {architecture}",
+            found.median,
+            str(found),
+            ">= 0.8",
+            0.8,
+        )
+        targets.append(target)
     for name, leasts in SAME_WORK.items():
         if name in times:
             found, least = ratio(times["fit, data.load"], times[name]), leasts.get(architecture)

@@ -53,6 +53,14 @@ def typical_conditions(vae: VAE, rows: int) -> Feeds:
     return {name: np.resize(array, (rows, *array.shape[1:])) for name, array in given.items()}
 
 
+def conditions(vae: VAE, shown: Feeds | None, rows: int) -> np.ndarray | None:
+    """Those of the examples, [rows, ...], in turn; None of a model without, and of labels, which are all known."""
+    if not shown or "condition" not in shown or vae.condition.num_classes is not None:
+        return None
+    given = kept(shown)["condition"]
+    return np.resize(given, (rows, *given.shape[1:]))
+
+
 def examples(vae: VAE, data: Any, most: int) -> Feeds:
     """The first examples of the data, `x` [N, *event_shape], with their `condition` if the model has one.
 

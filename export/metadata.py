@@ -76,8 +76,8 @@ def signatures(model: bytes) -> list[str]:
     return [root.SignatureDefs(i).SignatureKey().decode() for i in range(root.SignatureDefsLength())]
 
 
-def without_weights(model: bytes, signature: str) -> set[str]:
-    """The names of what the operators of signatures that begin so give, but for products with weights."""
+def results(model: bytes, signature: str, products: bool = False) -> set[str]:
+    """The names of what the operators of signatures that begin so give; those of products with weights where asked."""
     root = schema.Model.GetRootAs(model, 0)
     names, found = _names_of_codes(root), set()
     graphs = {
@@ -87,7 +87,7 @@ def without_weights(model: bytes, signature: str) -> set[str]:
     }
     for graph in map(root.Subgraphs, graphs):
         for operator in map(graph.Operators, range(graph.OperatorsLength())):
-            if names[operator.OpcodeIndex()] not in _PRODUCTS:
+            if products or names[operator.OpcodeIndex()] not in _PRODUCTS:
                 found |= {graph.Tensors(int(index)).Name().decode() for index in operator.OutputsAsNumpy()}
     return found
 

@@ -85,7 +85,7 @@ def to_tflite(
 
     Raises:
         ExportError: unknown quantization, a source that is no finite, built VAE, a decoder that builtin ops cannot
-            compute, int8 of a model whose condition is no label, an encoder that was asked for and cannot be had.
+            compute, int8 without calibration of a model whose condition is no label, an encoder that was asked for and cannot be had.
         TargetError: the path is a folder.
         VerificationError: a check failed. After any error nothing is left behind.
     """
@@ -110,16 +110,18 @@ def to_tflite(
             original = load(vae_or_path)
             vae = with_static_reshapes(in_float32(original))
             condition = vae.decoder.condition
-            if quantization == "int8" and condition is not None and condition.num_classes is None:
+            is_open = quantization == "int8" and condition is not None and condition.num_classes is None
+            if is_open and calibration is None:
                 raise ExportError(
-                    f'int8 needs typical conditions, and {condition} does not say which: quantization="dynamic"'
+                    f"int8 needs typical conditions, and {condition} does not say which: calibration=(images, "
+                    'conditions), or quantization="dynamic"'
                 )
             shown = None
-            if quantization == "int8" and calibration is not None and encoder != "none":
+            if quantization == "int8" and calibration is not None and (is_open or encoder != "none"):
                 try:
                     shown = typical.examples(vae, calibration, calibration_size)
                 except typical.TooFew:
-                    if encoder != "auto":
+                    if is_open or encoder != "auto":
                         raise
             device = _Device(original, vae, quantization, encoder, shown, calibration_size, seed, examples)
             inside, beside = device.halves()
@@ -154,11 +156,15 @@ class _Device:
         self._vae, self._quantization, self._encoder = vae, quantization, encoder
         self._described = describe(original, vae)
         self._table = signatures(vae)
-        self._drawn = typical.draws(vae, calibration_size, seed) if quantization == "int8" else {}
+        self._drawn = {}
+        if quantization == "int8":
+            self._drawn = typical.draws(vae, calibration_size, seed, typical.conditions(vae, shown, calibration_size))
         self._shown = shown
         last = {} if shown is None else typical.compared(shown)
         self._given = {**typical.draws(vae, battery.MAX_ROWS, seed + 1, last.get("condition")), **last}
         self._codes = indices.expected(vae, indices.requests(vae, self._given), examples)
+        # Of a model of values that may be missing the others are in 8 bits, which have no number for those.
+        self._score_in_float = quantization == "int8" and vae.missing
         self._notes = self._without_matrices()
         self._functions = self._offered()
         self._traced: dict[str, Any] = {}
@@ -207,7 +213,7 @@ class _Device:
         for of, signature in table.items():
             if self._quantization == "int8" and of in in_8_bits:
                 self.left_out[of] = in_8_bits[of]
-            elif self._quantization == "int8" and of in _OF_IMAGES and self._vae.missing:
+            elif self._quantization == "int8" and of in _OF_IMAGES and self._vae.missing and of != "score":
                 self.left_out[of] = "8 bits have no number for a missing value"
             elif not signature.builtin:
                 self.left_out[of] = signature.note
@@ -264,6 +270,9 @@ class _Device:
                     for check in report.checks
                     if not check.passed and (name := check.name.rpartition(" ")[2]) in names
                 }
+                if "score" in wrong and self._may_score_in_float(names):
+                    self._score_in_float = True
+                    continue
                 wrong = {of: detail for of, detail in wrong.items() if of not in _ALWAYS and self._encoder == "auto"}
                 if not wrong:
                     break
@@ -271,9 +280,16 @@ class _Device:
                 names = [name for name in names if self._functions[name].of not in wrong]
         report.facts = self._described | {"quantization": self._quantization}
         report.notes += precision_note(self._described) + self._notes * any("encode" in name for name in names)
+        if self._score_in_float and SIGNATURE in names:
+            report.notes.append("score: in float32, for which 8 bits are too few in this model")
         report.files = {path.name: report.files[temporary.name]}
         report.path = path
         return report.require(f"The export to {path}", '; try quantization="dynamic"' * (self._quantization == "int8"))
+
+    def _may_score_in_float(self, names: Sequence[str]) -> bool:
+        """Whether scores may yet be computed in float32, with weights of their own that make the file little larger."""
+        weights = sum(weight.size for weight in self._weights(*(name for name in names if name.startswith("score"))))
+        return self._quantization == "int8" and not self._score_in_float and 4 * weights <= LARGEST_GUEST
 
     def _convert(self, folder: Path, names: list[str]) -> bytes:
         """The file with these functions, less those that cannot be in it: the list is shortened by them."""
@@ -310,7 +326,10 @@ class _Device:
             in_float = "" if self._is_of_rows else "score"
             if self._quantization == "int8" and (self._is_of_rows or SIGNATURE in names):
                 return internals.partly_quantized(
-                    converter, lambda found: metadata.without_weights(found, in_float), metadata.bounded
+                    converter,
+                    lambda found: metadata.results(found, in_float)
+                    | (metadata.results(found, "score", products=True) if self._score_in_float else set()),
+                    metadata.bounded,
                 )
             content: bytes = converter.convert()
         return content

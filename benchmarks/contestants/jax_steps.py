@@ -9,12 +9,12 @@ import sys
 
 import child
 import jax
+import jax_adam
 import numpy as np
 import sizes
 from jax import lax
 from jax import numpy as jnp
 
-BETA_1, BETA_2, EPSILON = 0.9, 0.999, 1e-7
 LAYOUT = ("NHWC", "HWIO", "NHWC")
 
 
@@ -99,23 +99,18 @@ def make(architecture: str, way: str):
         return kl - log_likelihood
 
     def step(state, rows):
-        weights, first, second, count, key = state
+        weights, optimizer, key = state
         key, now = jax.random.split(key)
         value, gradient = jax.value_and_grad(loss)(weights, now, rows)
-        count += 1
-        first = jax.tree.map(lambda m, g: BETA_1 * m + (1.0 - BETA_1) * g, first, gradient)
-        second = jax.tree.map(lambda v, g: BETA_2 * v + (1.0 - BETA_2) * g * g, second, gradient)
-        rate = sizes.LEARNING_RATE * jnp.sqrt(1.0 - BETA_2**count) / (1.0 - BETA_1**count)
-        weights = jax.tree.map(lambda w, m, v: w - rate * m / (jnp.sqrt(v) + EPSILON), weights, first, second)
-        return (weights, first, second, count, key), value
+        weights, optimizer = jax_adam.update(weights, optimizer, gradient)
+        return (weights, optimizer, key), value
 
     @functools.partial(jax.jit, donate_argnums=0)
     def epoch(state, order):
         return lax.scan(step, state, order)
 
     one = jax.jit(step, donate_argnums=0)
-    zeros = jax.tree.map(jnp.zeros_like, weights)
-    state = (weights, zeros, jax.tree.map(jnp.zeros_like, weights), jnp.float32(0.0), jax.random.key(1))
+    state = (weights, jax_adam.start(weights), jax.random.key(1))
     rng = np.random.default_rng(1)
 
     def run(steps):

@@ -26,6 +26,7 @@ PRIORS = {
     "StandardNormal": lambda: priors.StandardNormal(LATENT_DIM),
     "NormalMixture, 10 components": lambda: priors.NormalMixture(LATENT_DIM, num_components=10),
     "VampPrior, 100 pseudo-inputs": lambda: priors.VampPrior(LATENT_DIM, num_pseudo_inputs=100),
+    "VampPrior, 500 pseudo-inputs": lambda: priors.VampPrior(LATENT_DIM, num_pseudo_inputs=500),
     "RealNVP, 8 layers": lambda: priors.RealNVP(LATENT_DIM),
 }
 LIKELIHOODS = {
@@ -36,6 +37,7 @@ LIKELIHOODS = {
     "DiscretizedLogistic, 256 levels": lambda: likelihoods.DiscretizedLogistic(SHAPE),
     "DiscretizedLogisticMixture, 5 components": lambda: likelihoods.DiscretizedLogisticMixture(SHAPE),
     "Categorical, 16 levels": lambda: likelihoods.Categorical(SHAPE, levels=16),
+    "Categorical, 256 levels": lambda: likelihoods.Categorical(SHAPE, levels=256),
     "Binomial, 16 levels": lambda: likelihoods.Binomial(SHAPE, total_count=15),
 }
 
