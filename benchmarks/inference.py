@@ -90,7 +90,7 @@ def _sampling(quick: bool) -> tuple[Table, list[Target]]:
         "Samples",
         ["way", "pictures/s", "us each"],
         rows,
-        f"{count:,} pictures of 28 x 28, decoder 50-200-200-784: {size:.2f} GiB. A process that draws one has a peak "
+        f"{count:,} pictures of 28 x 28, decoder of the keras.io example: {size:.2f} GiB. A process that draws one has a peak "
         f"of {idle:.2f} GiB, one that draws them all by `vae.sample` of {peak:.2f}.",
     )
     over = peak - idle - size

@@ -26,7 +26,9 @@ def run(peers: str | None, quick: bool) -> tuple[list[Table], list[Target]]:
             beside = ["", ""] if theirs is None else [str(spread(theirs["ratios"])), theirs["ms"]]
             rows.append([name, str(times), cost["ms"], *beside, f"{cost['weights']:,}"])
             if name in MOST:
-                text = str(times) + ("" if theirs is None else f"; in JAX {beside[0]}, speed / JAX's {theirs['ms'] / cost['ms']:.2f}")
+                text = str(times) + (
+                    "" if theirs is None else f"; in JAX {beside[0]}, speed / JAX's {theirs['ms'] / cost['ms']:.2f}"
+                )
                 targets.append(
                     Target(f"{name}: step / plain step", times.median, text, f"<= {MOST[name]}", at_most=MOST[name])
                 )

@@ -11,6 +11,7 @@ import numpy as np
 import tensorflow as tf
 
 from keras_vae._version import __version__
+from keras_vae.distributions.scales import by_slices
 from keras_vae.export import publish, serving
 from keras_vae.export.calibration import draws
 from keras_vae.export.errors import ExportError
@@ -163,7 +164,8 @@ def trace(function: Callable[..., dict[str, tf.Tensor]], specs: dict[str, tf.Ten
     Raises:
         ExportError: if strict, for a graph with something in it that no export may have, such as a random state.
     """
-    traced = tf.function(function, jit_compile=False).get_concrete_function(**specs)
+    with by_slices():
+        traced = tf.function(function, jit_compile=False).get_concrete_function(**specs)
     found = faults(traced.graph.as_graph_def()) if strict else {}
     wrong = {kind: ops for kind, ops in found.items() if ops and kind != "no assertion"}
     if wrong:

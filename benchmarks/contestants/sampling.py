@@ -5,12 +5,21 @@ import resource
 import sys
 
 import child
-import dense
+import keras
+import networks
+
+import keras_vae as kv
+from keras_vae import likelihoods, posteriors, priors
 
 
 def make(way: str):
-    """A function that draws a number of pictures of 28 x 28."""
-    vae = dense.model([200, 200], 50)
+    """A function that draws a number of pictures of 28 x 28 by the convolutions of the keras.io example."""
+    encoder, decoder, latent_dim = networks.bodies("conv")
+    vae = kv.VAE(
+        kv.Encoder(keras.Sequential(encoder), posteriors.MultivariateNormalDiag(latent_dim)),
+        kv.Decoder(keras.Sequential(decoder), likelihoods.Bernoulli((28, 28, 1))),
+        priors.StandardNormal(latent_dim),
+    )
 
     def run(count):
         if way == "sample":

@@ -1,6 +1,9 @@
 """Maps from raw network outputs, any real numbers, to parameters with limits."""
 
+import contextlib
+import contextvars
 import math
+from collections.abc import Iterator
 
 import numpy as np
 import tensorflow as tf
@@ -10,11 +13,42 @@ from keras_vae.distributions.support import Support
 MIN_SCALE = 1e-5
 
 
+_BY_SLICES = contextvars.ContextVar("by_slices", default=False)
+
+
+@contextlib.contextmanager
+def by_slices() -> Iterator[None]:
+    """In this context `shares` and `side_by_side` are made of slices alone, for a graph that is to be exported.
+
+    TFLite's converter quantises the outputs of `tf.split` in an order that is another one in each run: two int8 exports
+    of one model would not be the same bytes. And a reshape would need the size of the batch.
+    """
+    token = _BY_SLICES.set(True)
+    try:
+        yield
+    finally:
+        _BY_SLICES.reset(token)
+
+
 def shares(params: tf.Tensor, number: int) -> list[tf.Tensor]:
-    """Equal shares of the last axis, as by `tf.split`, whose outputs TFLite's converter quantises in an order that is
-    another one in each run: two int8 exports of one model were not the same bytes."""
+    """Equal shares of the last axis."""
+    if not _BY_SLICES.get():
+        # Its gradient is one concatenation, that of slices a sum of as many tensors as there are shares.
+        parts: list[tf.Tensor] = tf.split(params, number, axis=-1)
+        return parts
     size = params.shape[-1] // number
     return [params[..., first * size : (first + 1) * size] for first in range(number)]
+
+
+def side_by_side(params: tf.Tensor, number: int) -> tf.Tensor:
+    """`tf.stack(shares(params, number), axis=-1)`: [..., number * C] as [..., C, number]."""
+    if _BY_SLICES.get():
+        return tf.stack(shares(params, number), axis=-1)
+    # Of hundreds of shares, each by itself would take longer than all the rest of a step.
+    ahead, size = tf.shape(params)[:-1], params.shape[-1] // number
+    if size == 1:
+        return tf.reshape(params, tf.concat([ahead, [1, number]], 0))
+    return tf.linalg.matrix_transpose(tf.reshape(params, tf.concat([ahead, [number, size]], 0)))
 
 
 def positive(raw: tf.Tensor) -> tf.Tensor:

@@ -18,7 +18,7 @@ from keras_vae.distributions.grid import (
     clipped_logistic_loc,
     tilted_logits,
 )
-from keras_vae.distributions.scales import bounded_exp
+from keras_vae.distributions.scales import bounded_exp, shares, side_by_side
 from keras_vae.distributions.support import UNIT, Support
 from keras_vae.likelihoods.likelihood import Likelihood, inside, logit, percent
 from keras_vae.serialization import register
@@ -109,7 +109,14 @@ class DiscretizedLogisticMixture(DiscretizedLogistic):
     def distribution(self, *params: tf.Tensor) -> tfd.Distribution:
         """Independent mixtures on the grid, from 3 num_components parameters [..., *event_shape]."""
         size = self.num_components
-        logits, loc, log_scale = (tf.stack(params[first : first + size], axis=-1) for first in (0, size, 2 * size))
+        return self._mixture(*(tf.stack(params[first : first + size], axis=-1) for first in (0, size, 2 * size)))
+
+    def _of_output(self, params: tf.Tensor, *others: tf.Tensor) -> tfd.Distribution:
+        if type(self).distribution is not DiscretizedLogisticMixture.distribution:
+            return super()._of_output(params, *others)
+        return self._mixture(*(side_by_side(part, self.num_components) for part in shares(params, 3)))
+
+    def _mixture(self, logits: tf.Tensor, loc: tf.Tensor, log_scale: tf.Tensor) -> tfd.Distribution:
         return self._independent(GridLogisticMixture(logits, loc, self._scale(log_scale), self.levels))
 
     def initial_bias(self, mean: np.ndarray, spread: float = 1.0) -> np.ndarray:
@@ -135,6 +142,11 @@ class Categorical(GridLikelihood):
     def distribution(self, *logits: tf.Tensor) -> tfd.Distribution:
         """Independent categorical variables, from the logits of each level [..., *event_shape]."""
         return self._independent(GridCategorical(tf.stack(logits, axis=-1)))
+
+    def _of_output(self, params: tf.Tensor, *others: tf.Tensor) -> tfd.Distribution:
+        if type(self).distribution is not Categorical.distribution:
+            return super()._of_output(params, *others)
+        return self._independent(GridCategorical(side_by_side(params, self.levels)))
 
     def initial_bias(self, mean: np.ndarray, spread: float = 1.0) -> np.ndarray:
         """The logits t k, linear in the level, that give the mean: of all such distributions the most uncertain."""

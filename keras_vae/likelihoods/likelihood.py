@@ -291,10 +291,13 @@ class Likelihood(MayMiss, keras.layers.Layer):
     def _independent(self, distribution: tfd.Distribution) -> tfd.Distribution:
         return tfd.Independent(distribution, len(self.event_shape))
 
-    def _split(self, inputs: list[tf.Tensor]) -> tfd.Distribution:
-        params, *others = inputs
+    def _of_output(self, params: tf.Tensor, *others: tf.Tensor) -> tfd.Distribution:
+        """`distribution` of the decoder's output, whose last axis has all values' first parameters, then the second."""
         parts = [params] if self.params_per_value == 1 else shares(params, self.params_per_value)
-        p = self.distribution(*parts, *others)
+        return self.distribution(*parts, *others)
+
+    def _split(self, inputs: list[tf.Tensor]) -> tfd.Distribution:
+        p = self._of_output(*inputs)
         return Observed.of(p, inner_point(*self.support)) if self.missing else p
 
 
