@@ -77,13 +77,13 @@ def signatures(model: bytes) -> list[str]:
 
 
 def results(model: bytes, signature: str, products: bool = False) -> set[str]:
-    """The names of what the operators of signatures that begin so give; those of products with weights where asked."""
+    """The names of what the operators of a signature give; those of products with weights where asked."""
     root = schema.Model.GetRootAs(model, 0)
     names, found = _names_of_codes(root), set()
     graphs = {
         definition.SubgraphIndex()
         for definition in map(root.SignatureDefs, range(root.SignatureDefsLength()))
-        if definition.SignatureKey().decode().startswith(signature)
+        if definition.SignatureKey().decode() == signature
     }
     for graph in map(root.Subgraphs, graphs):
         for operator in map(graph.Operators, range(graph.OperatorsLength())):
@@ -92,19 +92,26 @@ def results(model: bytes, signature: str, products: bool = False) -> set[str]:
     return found
 
 
-def bounded(model: bytes) -> bytes:
-    """A calibrated model without the ranges that end at infinity, as those of log 0 in a branch that is not taken."""
+def without_ranges(model: bytes, in_float: set[str]) -> bytes:
+    """A calibrated model without the ranges of tensors that these operators give, and without those that are infinite.
+
+    What a product in 8 bits reads keeps its range. A maximum, whose inputs must have one scale, would be given inputs
+    in 8 bits though it stays in float32 itself; and log 0, in a branch that is not taken, has no range.
+    """
     found = schema.ModelT.InitFromObj(schema.Model.GetRootAs(model, 0))
-    endless = [
-        tensor
-        for graph in found.subgraphs
-        for tensor in graph.tensors
-        if tensor.quantization is not None and not _is_finite(tensor.quantization)
-    ]
-    if not endless:
-        return model
-    for tensor in endless:
-        tensor.quantization = None
+    names = _names_of_codes(schema.Model.GetRootAs(model, 0))
+    for graph in found.subgraphs:
+        read = {
+            int(index)
+            for operator in graph.operators
+            if names[operator.opcodeIndex] in _PRODUCTS
+            and graph.tensors[operator.outputs[0]].name.decode() not in in_float
+            for index in operator.inputs
+        }
+        for index, tensor in enumerate(graph.tensors):
+            is_of_float = tensor.name.decode() in in_float and index not in read
+            if tensor.quantization is not None and (is_of_float or not _is_finite(tensor.quantization)):
+                tensor.quantization = None
     builder = _Builder(len(model) + 4096)
     builder.Finish(found.Pack(builder), file_identifier=_IDENTIFIER)
     return bytes(builder.Output())

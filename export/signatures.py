@@ -115,7 +115,9 @@ def signatures(vae: VAE) -> dict[str, Signature]:
         """
         flat = vae.decoder.likelihood.with_density(flat)
         low, high = vae.decoder.likelihood.support
-        inside = tf.math.is_finite(flat) & (flat >= low) & (flat <= high)
+        inside, outside = _is_finite(flat), vae.decoder.likelihood.support.outside(flat)
+        if outside is not None:
+            inside &= ~outside
         if vae.decoder.likelihood.schema is not None:
             inside &= ~vae.decoder.likelihood.outside(flat)
         if vae.missing:
@@ -197,6 +199,14 @@ def _beside(values: tf.Tensor, other: tf.Tensor) -> tf.Tensor:
     """The values [N, size], refused at run time unless the other tensor has as many rows."""
     column = tf.cast(tf.reshape(other, [-1, math.prod(other.shape[1:])])[:, :1], values.dtype)
     return tf.concat([column, values], axis=1)[:, 1:]
+
+
+def _is_finite(x: tf.Tensor) -> tf.Tensor:
+    """As `tf.math.is_finite`, which TFLite makes a comparison with the largest number: 65,504 in a float16 file."""
+    root = tf.abs(x)
+    for _ in range(4):
+        root = tf.sqrt(root)
+    return root < 300.0  # The largest float32 is 256^16.
 
 
 def _known(vae: VAE, condition: tf.Tensor | None, values: tf.Tensor) -> tf.Tensor:

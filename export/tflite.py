@@ -20,6 +20,7 @@ from keras_vae.arguments import check_choice
 from keras_vae.distributions import mixtures
 from keras_vae.export import calibration as typical
 from keras_vae.export import metadata, publish
+from keras_vae.export.eight_bits import EightBits
 from keras_vae.export.errors import ExportError, TargetError, lacking, of_matrices
 from keras_vae.export.proof import battery
 from keras_vae.export.proof.on_examples import indices
@@ -33,6 +34,8 @@ from keras_vae.models.vae import VAE
 
 # The encoder stands in the decoder's file where its weights take at most so many bytes there, else in its own.
 LARGEST_GUEST = 2**20
+# Of the probability of the likeliest category: another one that has so much may be given in its place.
+NEARLY = 0.8
 ENCODER = ("auto", "inside", "beside", "none")
 _OF_IMAGES = ("encode", "encode_indices", "reconstruct", "score")
 _ALWAYS = ("serving_default", "decode", "sample")
@@ -163,10 +166,9 @@ class _Device:
         last = {} if shown is None else typical.compared(shown)
         self._given = {**typical.draws(vae, battery.MAX_ROWS, seed + 1, last.get("condition")), **last}
         self._codes = indices.expected(vae, indices.requests(vae, self._given), examples)
-        # Of a model of values that may be missing the others are in 8 bits, which have no number for those.
-        self._score_in_float = quantization == "int8" and vae.missing
         self._notes = self._without_matrices()
         self._functions = self._offered()
+        self._eight_bits = EightBits(vae, {name: function.of for name, function in self._functions.items()})
         self._traced: dict[str, Any] = {}
         for name, function in self._functions.items():
             if function.of not in self.left_out:
@@ -261,7 +263,7 @@ class _Device:
                 content = self._convert(Path(folder), names)
                 temporary.write_bytes(metadata.write(content, self._facts(names)))
                 report = check_tflite(
-                    temporary, self._expected(names), self._given, codes=self._codes, units=self._units()
+                    temporary, self._expected(names), self._given, codes=self._codes, table=self._rows(names)
                 )
                 if self._shown is not None and report.harmless and SIGNATURE in names:
                     check_ranks(report, temporary, self._scores, self._shown)
@@ -270,8 +272,7 @@ class _Device:
                     for check in report.checks
                     if not check.passed and (name := check.name.rpartition(" ")[2]) in names
                 }
-                if "score" in wrong and self._may_score_in_float(names):
-                    self._score_in_float = True
+                if self._quantization == "int8" and self._eight_bits.more_exact(wrong, self._num_weights):
                     continue
                 wrong = {of: detail for of, detail in wrong.items() if of not in _ALWAYS and self._encoder == "auto"}
                 if not wrong:
@@ -280,16 +281,15 @@ class _Device:
                 names = [name for name in names if self._functions[name].of not in wrong]
         report.facts = self._described | {"quantization": self._quantization}
         report.notes += precision_note(self._described) + self._notes * any("encode" in name for name in names)
-        if self._score_in_float and SIGNATURE in names:
-            report.notes.append("score: in float32, for which 8 bits are too few in this model")
+        if self._quantization == "int8":
+            report.notes += self._eight_bits.notes([self._functions[name].of for name in names])
         report.files = {path.name: report.files[temporary.name]}
         report.path = path
         return report.require(f"The export to {path}", '; try quantization="dynamic"' * (self._quantization == "int8"))
 
-    def _may_score_in_float(self, names: Sequence[str]) -> bool:
-        """Whether scores may yet be computed in float32, with weights of their own that make the file little larger."""
-        weights = sum(weight.size for weight in self._weights(*(name for name in names if name.startswith("score"))))
-        return self._quantization == "int8" and not self._score_in_float and 4 * weights <= LARGEST_GUEST
+    def _num_weights(self, of: str) -> int:
+        names = [name for name, function in self._functions.items() if function.of == of]
+        return sum(weight.size for weight in self._weights(*names))
 
     def _convert(self, folder: Path, names: list[str]) -> bytes:
         """The file with these functions, less those that cannot be in it: the list is shortened by them."""
@@ -321,16 +321,8 @@ class _Device:
         with warnings.catch_warnings():
             # The converter calibrates by an interpreter that its own package has deprecated.
             warnings.filterwarnings("ignore", message=r"\s*Warning: tf.lite.Interpreter is deprecated")
-            # 8 bits would round the sums of a score; and of rows of a table what is in the units of its columns: one of
-            # thousands beside one of hundredths.
-            in_float = "" if self._is_of_rows else "score"
-            if self._quantization == "int8" and (self._is_of_rows or SIGNATURE in names):
-                return internals.partly_quantized(
-                    converter,
-                    lambda found: metadata.results(found, in_float)
-                    | (metadata.results(found, "score", products=True) if self._score_in_float else set()),
-                    metadata.bounded,
-                )
+            if self._quantization == "int8" and self._eight_bits.is_partly_in_float:
+                return internals.partly_quantized(converter, self._eight_bits.prepared)
             content: bytes = converter.convert()
         return content
 
@@ -356,12 +348,17 @@ class _Device:
     def _is_of_rows(self) -> bool:
         return self._vae.decoder.likelihood.schema is not None
 
-    def _units(self) -> np.ndarray | None:
-        """What an error of each column of a table is measured in, [D]; NaN of categories. None of other data."""
+    def _rows(self, names: Sequence[str]) -> battery.Rows | None:
+        """How rows of a table are compared; None of other data."""
         if not self._is_of_rows:
             return None
         likelihood = self._vae.decoder.likelihood
-        mean = eager(self._table["decode"], (battery.MAX_ROWS,), self._given)[battery.MAX_ROWS]["mean"]
+        given = {name: self._given.get(name) for name in ("z", "x", "condition")}
+        p = {"decode": self._vae.decode(given["z"], given["condition"])}
+        if given["x"] is not None and "reconstruct" in self._table:
+            z = self._vae.encoder.posterior.point(self._vae.encode(given["x"], given["condition"]))
+            p["reconstruct"] = self._vae.decode(z, given["condition"])
+        mean = np.asarray(p["decode"].mean())
         kinds = [field.kind for field in likelihood.fields]
         # The means of a column that the code says nothing about may all be zero.
         least = [
@@ -372,7 +369,9 @@ class _Device:
         found[found == 0.0] = 1.0
         found[[kind == "binary" for kind in kinds]] = 1.0
         found[[kind == "category" for kind in kinds]] = np.nan
-        return found
+        likely = {of: columns.nearly_likeliest(NEARLY).numpy() for of, columns in p.items()}
+        of = {name: self._functions[name].of for name in names}
+        return battery.Rows(found, {name: likely[key] for name, key in of.items() if key in likely})
 
     def _scores(self, given: battery.Arrays) -> np.ndarray:
         return next(iter(eager(self._table["score"], (len(given["x"]),), given).values()))["score"]

@@ -150,25 +150,23 @@ def write_fingerprint(folder: str) -> bytes:
     return content
 
 
-def partly_quantized(
-    converter: tf.lite.TFLiteConverter, in_float: Callable[[bytes], set[str]], bounded: Callable[[bytes], bytes]
-) -> bytes:
+def partly_quantized(converter: tf.lite.TFLiteConverter, prepare: Callable[[bytes], tuple[bytes, set[str]]]) -> bytes:
     """What a converter to 8 bits gives, with some operators left in float32.
 
     `tf.lite.experimental.QuantizationDebugger` does the same, with a data set for its debugging and one signature.
 
     Args:
         converter: with its representative data set.
-        in_float: of the calibrated model, the names of the tensors whose operators stay in float32.
-        bounded: of the calibrated model, the same without ranges that end at infinity: at one TensorFlow's quantizer
-            crashes, and the process with it.
+        prepare: of the calibrated model, the model that is to be quantised, and the names of the tensors whose
+            operators stay in float32. At a range that ends at infinity TensorFlow's quantizer crashes, and the process
+            with it.
     """
     from tensorflow.lite.python.convert import mlir_quantize
 
     converter._experimental_calibrate_only = True
-    calibrated = bounded(converter.convert())
+    calibrated, in_float = prepare(converter.convert())
     content: bytes = mlir_quantize(
-        calibrated, input_data_type=tf.float32, output_data_type=tf.float32, denylisted_nodes=in_float(calibrated)
+        calibrated, input_data_type=tf.float32, output_data_type=tf.float32, denylisted_nodes=in_float
     )
     return content
 

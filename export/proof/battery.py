@@ -24,6 +24,20 @@ class Tolerance(NamedTuple):
     rows: float
 
 
+class Rows(NamedTuple):
+    """How rows of a table are compared.
+
+    Attributes:
+        units: of the columns of `mean`, [D]: errors there are in these, so that a column of thousands does not hide the
+            others; NaN of a category, which in one row of ten, or in one row, may be another.
+        likely: by signature, which categories are nearly as likely as the likeliest, [64, D, K]: any of them may be
+            given. A signature that is not there has none.
+    """
+
+    units: np.ndarray
+    likely: Mapping[str, np.ndarray]
+
+
 class Plan:
     """The calls that every exported model must pass, and the verdict on their results.
 
@@ -91,7 +105,7 @@ class Plan:
         expected: Expected,
         tolerance: Tolerance,
         codes: Any = None,
-        units: np.ndarray | None = None,
+        table: Rows | None = None,
     ) -> None:
         """Adds checks, errors and milliseconds to the report.
 
@@ -102,7 +116,7 @@ class Plan:
             expected: what the good calls must give, if known.
             tolerance: for the comparisons.
             codes: the `Indices` of the good calls, if known: by their vectors ties are told.
-            units: of the columns of a table, see `errors`.
+            table: how its rows are compared, if it has any.
         """
         self._codes = codes
         found = dict(zip(self._places, results, strict=False))
@@ -110,7 +124,7 @@ class Plan:
         for name in sorted(self.signatures):
             report.errors[name] = {}
             report.milliseconds[name] = {}
-            problems = self._problems(report, name, found, repeated, expected.get(name, {}), tolerance, units)
+            problems = self._problems(report, name, found, repeated, expected.get(name, {}), tolerance, table)
             report.checks.append(Check(f"runs {name}", not problems, "; ".join(problems)))
             accepted = [
                 f"{what} gave {result.status}"
@@ -133,7 +147,7 @@ class Plan:
         repeated: dict[tuple[str, str], Result],
         expected: dict[int, dict[str, np.ndarray]],
         tolerance: Tolerance,
-        units: np.ndarray | None,
+        table: Rows | None,
     ) -> list[str]:
         problems = []
         batches = self.batches(name)
@@ -154,7 +168,7 @@ class Plan:
             if drift > tolerance.rows:
                 problems.append(f"batch {rows}: two processes differ by {drift:.1e} for the same request")
             if rows in expected:
-                largest, mean = errors(result.outputs, expected[rows], self._codes, units=units)
+                largest, mean = errors(result.outputs, expected[rows], self._codes, table=table, signature=name)
                 report.errors[name] |= {f"batch {rows}, max": largest, f"batch {rows}, mean": mean}
                 if not (largest <= tolerance.largest and mean <= tolerance.mean):
                     problems.append(
@@ -167,7 +181,7 @@ class Plan:
         if len(batches) > 1:
             alone = found[name, str(batches[0])].outputs
             apart, _ = errors(
-                {key: array[: batches[0]] for key, array in large.items()}, alone, self._codes, units=units
+                {key: array[: batches[0]] for key, array in large.items()}, alone, self._codes, table=table
             )
             if apart > tolerance.rows:
                 problems.append(f"a row alone differs by {apart:.1e} from the same row in a batch")
@@ -282,7 +296,12 @@ def bad(specs: Specs, rows: int = 2, given: Mapping[str, np.ndarray] | None = No
 
 
 def errors(
-    served: Arrays, expected: Arrays, codes: Any = None, rows: Any = slice(None), units: np.ndarray | None = None
+    served: Arrays,
+    expected: Arrays,
+    codes: Any = None,
+    rows: Any = slice(None),
+    table: Rows | None = None,
+    signature: str = "",
 ) -> tuple[float, float]:
     """The largest and the mean of |served - expected| / max(1, max |expected|), dimensionless, worst output first.
 
@@ -295,26 +314,31 @@ def errors(
         expected: likewise.
         codes: the `Indices` of these examples, if known.
         rows: which of them these are.
-        units: of the columns of `mean`, [D], if these are rows of a table: errors there are in these units, so that a
-            column of thousands does not hide the others; NaN of a category, which in one row of ten, or in one row,
-            may be another that is as likely.
+        table: how `mean` is compared, if these are rows of a table.
+        signature: which gave them.
     """
     if set(served) != set(expected):
         return float("inf"), float("inf")
     found = [
         _error(served[name], expected[name], codes, rows)
-        if units is None or name != "mean"
-        else _error_of_rows(served[name], expected[name], units)
+        if table is None or name != "mean"
+        else _error_of_rows(served[name], expected[name], table.units, table.likely.get(signature))
         for name in expected
     ]
     return max(largest for largest, _ in found), max(mean for _, mean in found)
 
 
-def _error_of_rows(served: np.ndarray, expected: np.ndarray, units: np.ndarray) -> tuple[float, float]:
+def _error_of_rows(
+    served: np.ndarray, expected: np.ndarray, units: np.ndarray, likely: np.ndarray | None
+) -> tuple[float, float]:
     is_category = np.isnan(units)
     if served.shape != expected.shape or served.shape[1:] != units.shape:
         return float("inf"), float("inf")
-    others = (served[:, is_category] != expected[:, is_category]).sum(axis=0)
+    differs = served != expected
+    if likely is not None:
+        number = np.clip(np.nan_to_num(served), 0, likely.shape[-1] - 1).astype(int)
+        differs &= ~np.take_along_axis(likely[: len(served)], number[..., np.newaxis], axis=-1)[..., 0]
+    others = differs[:, is_category].sum(axis=0)
     if others.size and others.max() > max(1.0, LIKELY * len(served)):
         return float("inf"), float("inf")
     if is_category.all():

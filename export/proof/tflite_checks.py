@@ -9,7 +9,7 @@ import numpy as np
 
 from keras_vae.export import metadata
 from keras_vae.export.proof import fresh
-from keras_vae.export.proof.battery import Expected, Plan, Tolerance
+from keras_vae.export.proof.battery import Expected, Plan, Rows, Tolerance
 from keras_vae.export.proof.fresh import GENEROUS, FreshProcessError, Limits
 from keras_vae.export.proof.on_examples import indices
 from keras_vae.export.proof.report import HARMLESS, Check, Report, check_recorded, measure_files
@@ -32,7 +32,7 @@ def check_tflite(
     given: dict[str, np.ndarray] | None = None,
     limits: Limits = GENEROUS,
     codes: indices.Expected | None = None,
-    units: np.ndarray | None = None,
+    table: Rows | None = None,
 ) -> Report:
     """All checks of a TFLite file; a failed one is in the report, not raised.
 
@@ -42,7 +42,7 @@ def check_tflite(
         given: the inputs that `expected` is for, by name, where they are not `battery.good`.
         limits: of the processes that run it.
         codes: which indices it must give, of a model with codes, if known.
-        units: of the columns of a table, see `battery.errors`.
+        table: how its rows are compared, if it is one.
     """
     report = Report(file, "tflite", files=measure_files(file.parent, [file]))
     try:
@@ -80,7 +80,7 @@ def check_tflite(
         return report
     report.checks += fresh.check_memory(again, limits)
     report.notes += fresh.notes(again)
-    plan.judge(report, response.results, again.results, expected or {}, tolerance, codes and codes.good, units)
+    plan.judge(report, response.results, again.results, expected or {}, tolerance, codes and codes.good, table)
     if codes:
         codes.shown.judge(report, shown, response.results[len(plan.calls) :], tolerance)
     return report

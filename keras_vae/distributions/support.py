@@ -1,7 +1,7 @@
 """Where a variable lies: intervals, and whether one is inside another."""
 
 import math
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 
 class Support(NamedTuple):
@@ -13,6 +13,14 @@ class Support(NamedTuple):
     def contains(self, other: "Support") -> bool:
         """Whether `other` lies inside this interval, as a finite KL(q || p) requires of q and p (not sufficient)."""
         return self.low <= other.low and other.high <= self.high
+
+    def outside(self, x: Any) -> Any:
+        """Which finite values lie beyond an end, bools shaped like `x`, an array or a tensor; None if there is no end.
+
+        Nothing is compared with infinity: in a file that keeps its constants in float16 that is 65,504.
+        """
+        found = [x < self.low] * math.isfinite(self.low) + [x > self.high] * math.isfinite(self.high)
+        return (found[0] | found[-1] if len(found) > 1 else found[0]) if found else None
 
     def __str__(self) -> str:
         return "the whole real line" if self == REAL else f"[{self.low:g}, {self.high:g}]"

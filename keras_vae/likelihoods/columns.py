@@ -117,6 +117,21 @@ class Columns(tfd.Distribution):
                 found.append(Piece([at], tfd.Categorical(logits=logits, dtype=self.dtype)))
         return found
 
+    def nearly_likeliest(self, share: float) -> tf.Tensor:
+        """Which values of each category have at least this share of the likeliest one's probability, [..., D, K].
+
+        K is the largest number of values; of a column of another kind, none of them.
+        """
+        most = max((len(field.values) for field in self.fields if field.kind == "category"), default=1)
+        empty = tf.zeros([*self.params.shape[:-1], 1, most], tf.bool)
+        parts = [empty] * len(self.fields)
+        for columns, p in self.pieces():
+            if _is_category(p):
+                probabilities = p.probs_parameter()
+                found = probabilities >= share * tf.reduce_max(probabilities, axis=-1, keepdims=True)
+                parts[columns[0]] = tf.concat([found, empty[..., found.shape[-1] :]], axis=-1)
+        return tf.concat(parts, axis=-2)
+
     def log_probs(self, x: tf.Tensor) -> tf.Tensor:
         """log p_i(x_i) of each column, [..., D]; 0 where values are missing."""
         is_there = ~tf.math.is_nan(x)
@@ -125,9 +140,9 @@ class Columns(tfd.Distribution):
             # Of a NaN in the branch that is not taken, the gradient would be NaN all the same.
             x = tf.where(is_there, x, fillers * tf.ones_like(x))
         # The number of no category would be an index outside of a table, and fail the other rows as well.
-        highest = [len(field.values) - 1.0 if field.kind == "category" else np.inf for field in self.fields]
-        lowest = [0.0 if field.kind == "category" else -np.inf for field in self.fields]
-        x = tf.clip_by_value(x, tf.constant(lowest, x.dtype), tf.constant(highest, x.dtype))
+        is_category = tf.constant([field.kind == "category" for field in self.fields])
+        highest = [len(field.values) - 1.0 if field.kind == "category" else 0.0 for field in self.fields]
+        x = tf.where(is_category, tf.clip_by_value(x, 0.0, tf.constant(highest, x.dtype)), x)
         found = self._together([(columns, p.log_prob(_columns(x, columns))) for columns, p in self.pieces()])
         return tf.where(is_there, found, tf.zeros_like(found)) if self.missing else found
 

@@ -137,9 +137,7 @@ class Likelihood(MayMiss, keras.layers.Layer):
         For arrays and, inside of the compiled steps of `fit` and `evaluate`, tensors: no more than a few operations. Of
         values that are not finite it may say anything. None stands for none of them.
         """
-        if self.support == REAL:
-            return None
-        return (x < self.support.low) | (x > self.support.high)
+        return self.support.outside(x)
 
     def with_density(self, x: tf.Tensor) -> tf.Tensor:
         """Data as an export takes them: what it asks for in its proof, zeros and ones, must have a density."""

@@ -9,7 +9,7 @@ import tensorflow as tf
 from tensorflow_probability import distributions as tfd
 
 from keras_vae.data.tables import schema as schemas
-from keras_vae.data.tables.standards import SMALLEST, moments, standardised, there
+from keras_vae.data.tables.standards import moments, standardised, there
 from keras_vae.likelihoods.columns import COUNTS, Columns, num_params
 from keras_vae.likelihoods.likelihood import Likelihood, logit, percent
 from keras_vae.likelihoods.observed import MayMiss
@@ -17,6 +17,8 @@ from keras_vae.serialization import Serializable, register
 
 # Rows from which means and deviations are taken: their errors, below a hundredth of a deviation, change nothing.
 ROWS = 20_000
+# The smallest number that a file with constants in float16 holds.
+LEAST = 2.0**-24
 
 
 @register
@@ -86,17 +88,19 @@ class Mixed(Likelihood):
 
     def outside(self, x: Any) -> Any:
         """Which values are none of their column's: not positive, no count, neither 0 nor 1, no number of a category."""
-        high = np.array([_highest(field) for field in self.fields], "float32")
-        low = np.array([-np.inf if field.kind == "real" else 0.0 for field in self.fields], "float32")
+        highest = [_highest(field) for field in self.fields]
+        # Nothing is compared with infinity, which a file that keeps its constants in float16 does not have.
+        is_high, is_low = np.isfinite(highest), np.array([field.kind != "real" for field in self.fields])
+        high = np.where(is_high, highest, 0.0).astype("float32")
         is_whole = np.array([field.kind not in ("real", "positive") for field in self.fields])
         is_positive = np.array([field.kind == "positive" for field in self.fields])
         rounded = tf.round(x) if tf.is_tensor(x) else np.round(x)
-        return (x < low) | (x > high) | (is_whole & (x != rounded)) | (is_positive & (x <= 0.0))
+        return (is_low & (x < 0.0)) | (is_high & (x > high)) | (is_whole & (x != rounded)) | (is_positive & (x <= 0.0))
 
     def with_density(self, x: tf.Tensor) -> tf.Tensor:
-        """Zeros of positive columns as 1e-30: unlikely, but no reason for an export to give no number."""
+        """Zeros of positive columns as 6e-8: unlikely, but no reason for an export to give no number."""
         is_positive = np.array([field.kind == "positive" for field in self.fields])
-        return tf.where(is_positive & (x == 0.0), SMALLEST, x)
+        return tf.where(is_positive & (x == 0.0), LEAST, x)
 
     def refusal(self, share: float, found: str) -> str:
         """What the columns may hold."""

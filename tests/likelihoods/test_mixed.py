@@ -213,8 +213,12 @@ def test_errors_of_rows_are_in_the_units_of_their_columns():
     units = np.array([1000.0, np.nan, 0.1])
     expected = np.tile(np.array([[900.0, 2.0, 0.05]], "float32"), (20, 1))
     served = expected + np.array([[1.0, 0.0, 0.01]], "float32")
-    assert battery.errors({"mean": served}, {"mean": expected}, units=units) == pytest.approx((0.1, 0.0505), rel=1e-3)
+    assert battery.errors({"mean": served}, {"mean": expected}, table=battery.Rows(units, {})) == pytest.approx(
+        (0.1, 0.0505), rel=1e-3
+    )
     served[:2, 1] = 1.0
-    assert battery.errors({"mean": served}, {"mean": expected}, units=units)[0] == pytest.approx(0.1, rel=1e-3)
+    assert battery.errors({"mean": served}, {"mean": expected}, table=battery.Rows(units, {}))[0] == pytest.approx(
+        0.1, rel=1e-3
+    )
     served[:3, 1] = 1.0
-    assert battery.errors({"mean": served}, {"mean": expected}, units=units)[0] == np.inf
+    assert battery.errors({"mean": served}, {"mean": expected}, table=battery.Rows(units, {}))[0] == np.inf
