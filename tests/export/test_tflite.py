@@ -314,7 +314,7 @@ def test_scores_in_8_bits_tell_anomalies_as_well_and_others_are_left_out(vae, di
     with pytest.raises(ExportError, match="at least 64"):
         export.verify(tmp_path / "model.tflite", against=tmp_path / "exact.tflite", examples=digits[:5])
     # In 8 bits throughout, as every other signature is.
-    monkeypatch.setattr(tflite.metadata, "without_weights", lambda *_: set())
+    monkeypatch.setattr(tflite.metadata, "results", lambda *_, **__: set())
     report = export.to_tflite(vae, tmp_path / "model.tflite", "int8", calibration=digits[:512])
     assert "score" in report.left_out and not any(name.startswith("score") for name in report.errors)
 
@@ -396,6 +396,36 @@ def test_scores_of_mixtures_full_covariances_and_flows_are_of_builtin_ops(tmp_pa
         scale = vae.encode(digits[:64]).scale.to_dense()
         assert np.abs(np.tril(scale, -1)).max() > 1e-4
         np.testing.assert_allclose(encoded.outputs["scale"], scale, atol=1e-5)
+    of_8_bits = export.to_tflite(vae, tmp_path / "int8.tflite", "int8", calibration=digits[:512])
+    assert {*both("encode", "reconstruct", "score")} <= set(of_8_bits.errors)
+    assert of_8_bits.errors["score_64"]["rank correlation of the scores"] >= 0.99
+    # The numbers of a covariance are too near to each other for one scale of 8 bits.
+    assert any(note.startswith("encode: ") for note in of_8_bits.notes) == (kind == "full")
+
+
+@pytest.mark.slow
+def test_in_8_bits_a_condition_that_is_no_label_is_as_in_the_calibration(tmp_path, digits):
+    conditions = digits[:, ::2, ::2]
+    given = Image((4, 4, 1))
+    vae = kv.VAE(
+        kv.Encoder(networks.mlp([16]), posteriors.MultivariateNormalDiag(L), condition=given),
+        kv.Decoder(networks.mlp([16]), likelihoods.Bernoulli((8, 8, 1)), condition=given),
+        priors.StandardNormal(L),
+    )
+    vae.compile(keras.optimizers.Adam(1e-3))
+    vae.fit(digits[:500], conditions[:500], epochs=2, batch_size=50, verbose=0)
+    with pytest.raises(export.ExportError, match=r"does not say which: calibration=\(images, conditions\)"):
+        export.to_tflite(vae, tmp_path / "model.tflite", "int8")
+    with pytest.raises(export.ExportError, match="too few"):
+        export.to_tflite(vae, tmp_path / "model.tflite", "int8", calibration=(digits[:9], conditions[:9]))
+    assert not list(tmp_path.iterdir())
+    calibration = (digits[:500], conditions[:500])
+    for encoder in ("none", "inside"):
+        report = export.to_tflite(vae, tmp_path / "m.tflite", "int8", calibration=calibration, encoder=encoder)
+        assert ("score_64" in report.errors) == (encoder == "inside")
+    z, at = np.random.default_rng(0).normal(size=(64, L)).astype("float32"), slice(600, 664)
+    (served,) = fresh.run(report.path, [Call("decode_64", {"z": z, "condition": conditions[at]})]).results
+    assert np.abs(served.outputs["mean"] - vae.decode(z, conditions[at]).mean()).max() < 0.1
 
 
 @pytest.mark.slow

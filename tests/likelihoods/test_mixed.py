@@ -206,7 +206,52 @@ def test_a_file_of_8_bits_gives_what_the_model_gives_in_the_units_of_each_column
     errors = np.abs(found - mean)[:, numbers] / np.abs(mean).max(axis=0)[numbers]
     assert errors.mean(axis=0).max() < 0.03
     assert (found[:, 1] == mean[:, 1]).mean() >= 0.9
+    # A maximum inside of a count's log p was given its inputs in 8 bits, and each score was minus infinity.
+    assert report.errors["score_64"]["rank correlation of the scores"] >= 0.99
+    score = interpreter.get_signature_runner("score_64")(x=x[:64])["score"]
+    assert np.abs(score - evaluation.scores(vae, x[:64])).mean() < (1e-3 if missing else 0.3)
+    assert any(note.startswith("score: in float32") for note in report.notes) == missing
     export.verify(tmp_path / "vae.tflite")
+
+
+@pytest.mark.slow
+def test_a_file_of_float16_has_scores_of_numbers_that_float16_does_not_hold(tmp_path):
+    rng = np.random.default_rng(0)
+    x = np.exp(rng.normal([12.0, 0.0], 1.0, (300, 2))).astype("float32")
+    x[:, 1] = rng.normal(size=300)
+    vae = kv.VAE(
+        kv.Encoder(networks.mlp([16]), posteriors.MultivariateNormalDiag(2)),
+        kv.Decoder(networks.mlp([16]), likelihoods.Mixed({"income": "positive", "age": "real"})),
+        priors.StandardNormal(2),
+    )
+    vae.compile(keras.optimizers.Adam(1e-3))
+    vae.fit(x, epochs=2, batch_size=50, verbose=0)
+    assert (x > 65504).any()
+    assert export.to_tflite(vae, tmp_path / "vae.tflite", "float16").left_out == {}
+    run = Interpreter(str(tmp_path / "vae.tflite")).get_signature_runner("score_64")
+    score, expected = run(x=x[:64])["score"], evaluation.scores(vae, x[:64])
+    assert np.abs(score - expected).max() < 0.05
+    x[3, 0] = np.inf
+    assert np.isnan(run(x=x[:64])["score"][3])
+
+
+def test_a_category_that_is_as_likely_may_be_given_in_place_of_the_likeliest():
+    vae = model()
+    p = vae.decode(np.zeros((3, 2), "float32"))
+    likely = p.nearly_likeliest(0.8).numpy()
+    assert likely.shape == (3, 6, 3) and not likely[:, [0, 2, 3, 4, 5]].any()
+    columns = dict(zip((tuple(piece.columns) for piece in p.pieces()), p.pieces(), strict=True))
+    probabilities = columns[(1,)].distribution.probs_parameter().numpy()[:, 0]
+    np.testing.assert_array_equal(likely[:, 1], probabilities >= 0.8 * probabilities.max(axis=1, keepdims=True))
+    units, expected = np.array([1.0, np.nan]), np.tile(np.array([[0.0, 2.0]], "float32"), (20, 1))
+    served, allowed = expected.copy(), np.zeros((20, 2, 3), bool)
+    served[:, 1], allowed[:, 1, 1:] = 1.0, True
+    table = battery.Rows(units, {"decode_64": allowed})
+    compared = {"served": {"mean": served}, "expected": {"mean": expected}, "table": table}
+    assert battery.errors(**compared, signature="decode_64") == (0.0, 0.0)
+    assert battery.errors(**compared, signature="reconstruct_64")[0] == np.inf
+    served[:, 1] = 0.0
+    assert battery.errors(**compared, signature="decode_64")[0] == np.inf
 
 
 def test_errors_of_rows_are_in_the_units_of_their_columns():
