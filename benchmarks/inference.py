@@ -90,8 +90,8 @@ def _sampling(quick: bool) -> tuple[Table, list[Target]]:
         "Samples",
         ["way", "pictures/s", "us each"],
         rows,
-        f"{count:,} pictures of 28 x 28, decoder of the keras.io example: {size:.2f} GiB. A process that draws one has a peak "
-        f"of {idle:.2f} GiB, one that draws them all by `vae.sample` of {peak:.2f}.",
+        f"{count:,} pictures of 28 x 28, decoder of the keras.io example: {size:.2f} GiB. A process that draws one "
+        f"has a peak of {idle:.2f} GiB, one that draws them all by `vae.sample` of {peak:.2f}.",
     )
     over = peak - idle - size
     return table, [

@@ -20,7 +20,6 @@ from keras_vae.arguments import check_choice
 from keras_vae.distributions import mixtures
 from keras_vae.export import calibration as typical
 from keras_vae.export import metadata, publish
-from keras_vae.export.eight_bits import EightBits
 from keras_vae.export.errors import ExportError, TargetError, lacking, of_matrices
 from keras_vae.export.proof import battery
 from keras_vae.export.proof.on_examples import indices
@@ -88,7 +87,8 @@ def to_tflite(
 
     Raises:
         ExportError: unknown quantization, a source that is no finite, built VAE, a decoder that builtin ops cannot
-            compute, int8 without calibration of a model whose condition is no label, an encoder that was asked for and cannot be had.
+            compute, int8 without calibration of a model whose condition is no label, an encoder that was asked for and
+            cannot be had.
         TargetError: the path is a folder.
         VerificationError: a check failed. After any error nothing is left behind.
     """
@@ -168,7 +168,7 @@ class _Device:
         self._codes = indices.expected(vae, indices.requests(vae, self._given), examples)
         self._notes = self._without_matrices()
         self._functions = self._offered()
-        self._eight_bits = EightBits(vae, {name: function.of for name, function in self._functions.items()})
+        self._eight_bits = typical.EightBits(vae, {name: function.of for name, function in self._functions.items()})
         self._traced: dict[str, Any] = {}
         for name, function in self._functions.items():
             if function.of not in self.left_out:
