@@ -180,10 +180,9 @@ class EightBits:
         self._kinds["score"] = NONE if vae.missing else PRODUCTS
         self._at_first = dict(self._kinds)
 
-    @property
-    def is_partly_in_float(self) -> bool:
-        """Whether there is a signature that is not all in 8 bits."""
-        return any(self._kinds[key] != ALL for key in self._of.values())
+    def are_partly_in_float(self, names: Iterable[str]) -> bool:
+        """Whether there is one among these signatures that is not all in 8 bits."""
+        return any(self._kinds[self._of[name]] != ALL for name in names)
 
     def more_exact(self, wrong: Iterable[str], num_weights: Callable[[str], int]) -> bool:
         """Compute what was found wrong more exactly, if that is possible of any of it; whether it is.

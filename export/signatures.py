@@ -115,7 +115,9 @@ def signatures(vae: VAE) -> dict[str, Signature]:
         """
         flat = vae.decoder.likelihood.with_density(flat)
         low, high = vae.decoder.likelihood.support
-        inside, outside = _is_finite(flat), vae.decoder.likelihood.support.outside(flat)
+        is_bounded = math.isfinite(high - low)
+        inside = tf.math.is_finite(flat) if is_bounded else _is_finite(flat)
+        outside = vae.decoder.likelihood.support.outside(flat)
         if outside is not None:
             inside &= ~outside
         if vae.decoder.likelihood.schema is not None:

@@ -321,7 +321,7 @@ class _Device:
         with warnings.catch_warnings():
             # The converter calibrates by an interpreter that its own package has deprecated.
             warnings.filterwarnings("ignore", message=r"\s*Warning: tf.lite.Interpreter is deprecated")
-            if self._quantization == "int8" and self._eight_bits.is_partly_in_float:
+            if self._quantization == "int8" and self._eight_bits.are_partly_in_float(names):
                 return internals.partly_quantized(converter, self._eight_bits.prepared)
             content: bytes = converter.convert()
         return content
@@ -355,7 +355,7 @@ class _Device:
         likelihood = self._vae.decoder.likelihood
         given = {name: self._given.get(name) for name in ("z", "x", "condition")}
         p = {"decode": self._vae.decode(given["z"], given["condition"])}
-        if given["x"] is not None and "reconstruct" in self._table:
+        if given["x"] is not None and self._vae.num_levels == 1:
             z = self._vae.encoder.posterior.point(self._vae.encode(given["x"], given["condition"]))
             p["reconstruct"] = self._vae.decode(z, given["condition"])
         mean = np.asarray(p["decode"].mean())
