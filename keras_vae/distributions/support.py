@@ -19,8 +19,12 @@ class Support(NamedTuple):
 
         Nothing is compared with infinity: in a file that keeps its constants in float16 that is 65,504.
         """
-        found = [x < self.low] * math.isfinite(self.low) + [x > self.high] * math.isfinite(self.high)
-        return (found[0] | found[-1] if len(found) > 1 else found[0]) if found else None
+        found = None
+        if math.isfinite(self.low):
+            found = x < self.low
+        if math.isfinite(self.high):
+            found = x > self.high if found is None else found | (x > self.high)
+        return found
 
     def __str__(self) -> str:
         return "the whole real line" if self == REAL else f"[{self.low:g}, {self.high:g}]"
