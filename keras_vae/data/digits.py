@@ -56,5 +56,5 @@ class Digits(tfds.core.GeneratorBasedBuilder):
 
 
 def prepared(data_dir: str | os.PathLike | None = None) -> contextlib.AbstractContextManager[tfds.core.DatasetBuilder]:
-    """The builder, with its files there to be read; see `own.prepared`."""
+    """The builder, with its files there to be read; see `made_here.prepared`."""
     return made_here.prepared(Digits, data_dir)

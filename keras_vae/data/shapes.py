@@ -5,25 +5,26 @@ same meanings and the pictures the same look, but they are others, and by defaul
 the two it comes from.
 """
 
-import contextlib
 import dataclasses
-import itertools
-import os
+import math
 import re
-from collections.abc import Iterator
+from collections import Counter as Sizes
 from typing import Any
 
 import numpy as np
-import tensorflow_datasets as tfds
 
-from keras_vae.data import made_here
+from keras_vae.data.examples import Examples, Fit, Size, Source, fit_of, resized_images
+from keras_vae.data.storage.counter import Counter
+from keras_vae.data.storage.entries import entry
 
 SHAPES = ("square", "ellipse", "heart")
 # In the order of dSprites.
 FACTORS = ("shape", "scale", "orientation", "x_position", "y_position")
 # Radius of the circle around every sprite of scale one, in units of the side of the image.
 RADIUS = 0.2
+# Rendered at once.
 CHUNK = 256
+NAME, VERSION = "shapes", 2
 
 
 @dataclasses.dataclass(frozen=True)
@@ -82,72 +83,85 @@ def render(factors: np.ndarray, grid: FactorGrid) -> np.ndarray:
     Returns:
         uint8 [N, size, size] of zeros and ones.
     """
-    shape, scale, orientation, column, row = factors.T
+    images = np.zeros((len(factors), grid.size, grid.size), np.uint8)
+    for k, is_inside in enumerate((_is_in_square, _is_in_ellipse, _is_in_heart)):
+        rows = np.flatnonzero(factors[:, 0] == k)
+        if len(rows):
+            _draw(images, rows, factors[rows], grid, is_inside)
+    return images
+
+
+def _draw(images: np.ndarray, rows: np.ndarray, factors: np.ndarray, grid: FactorGrid, is_inside: Any) -> None:
+    """Those of one shape, each in the smallest square of pixels that holds the circle around the largest sprite."""
+    _, scale, orientation, column, row = factors.T
     radius = RADIUS * grid.size * np.linspace(1.0, 0.5, grid.scales)[::-1][scale]
     angle = 2.0 * np.pi * orientation / grid.orientations
     margin = RADIUS * grid.size + 1.0
     centres = np.linspace(margin, grid.size - margin, grid.positions) if grid.positions > 1 else [grid.size / 2]
-    pixels = np.arange(grid.size) + 0.5
+    side = min(grid.size, math.ceil(2.0 * RADIUS * grid.size) + 1)
+
+    def pixels(centre: np.ndarray) -> np.ndarray:
+        first = np.clip(np.floor(centre - RADIUS * grid.size), 0, grid.size - side).astype(int)
+        return first[:, None] + np.arange(side)
+
+    across, down = pixels(np.take(centres, column)), pixels(np.take(centres, row))
     # In the sprite's own frame, y upwards and the circle around it the unit circle.
-    right = (pixels - np.take(centres, column)[:, None])[:, None, :] / radius[:, None, None]
-    up = (np.take(centres, row)[:, None] - pixels)[:, :, None] / radius[:, None, None]
+    right = ((across + 0.5 - np.take(centres, column)[:, None]) / radius[:, None])[:, None, :]
+    up = ((np.take(centres, row)[:, None] - (down + 0.5)) / radius[:, None])[:, :, None]
     cosine, sine = np.cos(angle)[:, None, None], np.sin(angle)[:, None, None]
     x, y = cosine * right + sine * up, cosine * up - sine * right
-    inside = np.select(
-        [shape[:, None, None] == k for k in range(len(SHAPES))],
-        [
-            np.maximum(abs(x), abs(y)) <= np.sqrt(0.5),
-            x**2 + (y / 0.5) ** 2 <= 1.0,
-            _is_in_heart(1.3 * x, 1.3 * y + 0.1),
-        ],
-    )
-    return inside.astype(np.uint8)
+    images[rows[:, None, None], down[:, :, None], across[:, None, :]] = is_inside(x, y)
+
+
+def _is_in_square(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    return np.maximum(abs(x), abs(y)) <= np.sqrt(0.5)
+
+
+def _is_in_ellipse(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    return x**2 + (y / 0.5) ** 2 <= 1.0
 
 
 def _is_in_heart(x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    return (x**2 + y**2 - 1.0) ** 3 <= x**2 * y**3
+    x, y = 1.3 * x, 1.3 * y + 0.1
+    outside = x**2 + y**2 - 1.0
+    # Powers by products: numpy's of 3 take ten times as long.
+    return outside * outside * outside <= x**2 * (y * y * y)
 
 
-class Shapes(tfds.core.GeneratorBasedBuilder):
-    """All combinations of a grid of factors, 23,040 by default; the features are named as in TFDS's `dsprites`."""
+def load(name: str, labels: bool = False, resize: Size | None = None, fit: Fit | None = None) -> Source:
+    """The sprites of a name that `FactorGrid.parse` understands, in the order of their factors, the last one fastest.
 
-    VERSION = tfds.core.Version("1.0.0")
+    They are rendered into the array that training reads, in memory or on disk, a byte for each pixel: 3 GB for the
+    737,280 of `shapes/size=64,scales=6,orientations=40,positions=32`, the grid of dSprites.
 
-    def __init__(self, *, grid: FactorGrid | None = None, **kwargs: Any) -> None:
-        self.grid = grid or FactorGrid()
-        config = tfds.core.BuilderConfig(name=str(self.grid), description="Numbers of values of the factors.")
-        super().__init__(config=config, **kwargs)
+    Args:
+        name: "shapes", or "shapes/size=32,positions=8".
+        labels: whether to give the factors, indices [N, 5].
+        resize: (height, width) of the images, if it is not the grid's.
+        fit: as in `examples.resized`.
 
-    def _info(self) -> tfds.core.DatasetInfo:
-        labels = {
-            f"label_{name}": tfds.features.ClassLabel(names=SHAPES)
-            if name == "shape"
-            else tfds.features.ClassLabel(num_classes=count)
-            for name, count in zip(FACTORS, self.grid.counts, strict=True)
-        }
-        image = tfds.features.Image(shape=(self.grid.size, self.grid.size, 1), encoding_format="png")
-        return tfds.core.DatasetInfo(
-            builder=self,
-            description="Sprites with the factors of dSprites, rendered by keras_vae.",
-            features=tfds.features.FeaturesDict({"image": image, **labels}),
-        )
-
-    def _split_generators(self, dl_manager: Any) -> dict[str, Iterator[tuple[int, dict[str, Any]]]]:
-        return {"train": self._generate_examples()}
-
-    def _generate_examples(self) -> Iterator[tuple[int, dict[str, Any]]]:
-        number = itertools.count()
-        combinations = itertools.product(*map(range, self.grid.counts))
-        while chunk := list(itertools.islice(combinations, CHUNK)):
-            images = render(np.array(chunk), self.grid) * np.uint8(255)
-            for image, values in zip(images, chunk, strict=True):
-                labels = {f"label_{name}": value for name, value in zip(FACTORS, values, strict=True)}
-                yield next(number), {"image": image[..., np.newaxis], **labels}
-
-
-def prepared(
-    name: str = "shapes", data_dir: str | os.PathLike | None = None
-) -> contextlib.AbstractContextManager[tfds.core.DatasetBuilder]:
-    """The builder of a name that `Grid.parse` understands, with its files there to be read; see `own.prepared`."""
+    Raises:
+        ValueError: for a name that is not understood.
+        OSError: where they are kept on disk and there is no room.
+    """
     grid = FactorGrid.parse(name)
-    return made_here.prepared(lambda data_dir: Shapes(grid=grid, data_dir=data_dir), data_dir)
+    count, full = math.prod(grid.counts), f"{name.partition('/')[0]}/{grid}/{VERSION}"
+    size = resize or (grid.size, grid.size)
+    how = fit_of(Sizes({(grid.size, grid.size): count}), size, fit, repr(name))
+    identity = ("shapes", VERSION, str(grid), size, how)
+    with entry(identity, lambda: np.arange(count), count, (*size, 1), what=f"The images of {name!r}") as made:
+        shown = f"rendering {name}" + ("" if made.place is None else f" into {made.place}")
+        with Counter(shown, count, made.done) as counted:
+            for start in range(made.done, count, CHUNK):
+                place = slice(start, min(start + CHUNK, count))
+                images = render(factors_of(np.arange(place.start, place.stop), grid), grid)[..., np.newaxis]
+                made.rows[place] = resized_images(images * np.uint8(255), size, repr(name), fit=how)
+                made.reached(place.stop)
+                counted.reached(place.stop)
+    factors = factors_of(np.arange(count), grid) if labels else None
+    return Source({"train": Examples(made.rows, factors)}, name=full)
+
+
+def factors_of(numbers: np.ndarray, grid: FactorGrid) -> np.ndarray:
+    """The factors of sprites by their numbers in the order of `load`: int64 [N, 5]."""
+    return np.stack(np.unravel_index(numbers, grid.counts), axis=1)

@@ -9,9 +9,9 @@ from sklearn.datasets import load_digits
 from sources import rows_of
 
 from keras_vae import data
-from keras_vae.data import made_here
+from keras_vae.data import made_here, shapes
 from keras_vae.data.digits import prepared
-from keras_vae.data.shapes import FactorGrid, render
+from keras_vae.data.shapes import FactorGrid, factors_of, render
 
 pytestmark = pytest.mark.usefixtures("own_cache")
 
@@ -113,6 +113,52 @@ def test_rendered_shapes_have_the_areas_of_the_formulas():
     areas = render(factors, grid).sum(axis=(1, 2)).reshape(3, 8) / (0.2 * 256) ** 2
     heart = 3.6616  # of (x^2 + y^2 - 1)^3 = x^2 y^3, by numerical integration
     np.testing.assert_allclose(areas, np.broadcast_to([[2.0], [np.pi / 2], [heart / 1.3**2]], (3, 8)), rtol=0.02)
+
+
+def everywhere(factors, grid):
+    """The definition, at every pixel of every image."""
+    shape, scale, orientation, column, row = factors.T
+    radius = 0.2 * grid.size * np.linspace(1.0, 0.5, grid.scales)[::-1][scale][:, None, None]
+    angle = (2.0 * np.pi * orientation / grid.orientations)[:, None, None]
+    centres = np.linspace(0.2 * grid.size + 1.0, 0.8 * grid.size - 1.0, grid.positions)
+    pixels = np.arange(grid.size) + 0.5
+    right = (pixels - centres[column][:, None])[:, None, :] / radius
+    up = (centres[row][:, None] - pixels)[:, :, None] / radius
+    x, y = np.cos(angle) * right + np.sin(angle) * up, np.cos(angle) * up - np.sin(angle) * right
+    u, v = 1.3 * x, 1.3 * y + 0.1
+    inside = [np.maximum(abs(x), abs(y)) <= np.sqrt(0.5), x**2 + 4 * y**2 <= 1.0, (u**2 + v**2 - 1) ** 3 <= u**2 * v**3]
+    return np.select([shape[:, None, None] == k for k in range(3)], inside)
+
+
+@pytest.mark.parametrize("name", ["size=64,scales=6,orientations=40,positions=32", "size=9,positions=5", "size=33"])
+def test_sprites_are_those_of_the_definition(name):
+    grid = FactorGrid.parse(f"shapes/{name}")
+    numbers = np.random.default_rng(0).choice(np.prod(grid.counts), 1500, replace=False)
+    factors = factors_of(numbers, grid)
+    np.testing.assert_array_equal(np.ravel_multi_index(tuple(factors.T), grid.counts), numbers)
+    np.testing.assert_array_equal(render(factors, grid), everywhere(factors, grid))
+
+
+def test_shapes_on_disk_are_those_in_memory_and_rendered_once(tmp_path, monkeypatch):
+    name = "shapes/size=16,scales=2,orientations=8,positions=8"
+    kept = {"memory": "disk", "cache": tmp_path}
+
+    def images(**options):
+        (batch,) = data.read_all(name, **options).dataset(4000)
+        return np.asarray(batch)
+
+    np.testing.assert_array_equal(images(**kept), images())
+    monkeypatch.setattr(shapes, "render", lambda *_: pytest.fail("rendered a second time"))
+    np.testing.assert_array_equal(images(**kept), images(**kept))
+
+
+def test_shapes_of_another_size_are_resized_and_keep_their_levels():
+    (batch,) = data.read_all("shapes/positions=2", resize=(32, 32)).dataset(4000)
+    assert batch.shape == (360, 32, 32, 1) and float(tf.reduce_max(batch)) == 1.0
+    with pytest.warns(UserWarning, match="cropped"):
+        data.read_splits("shapes/positions=1", resize=(32, 16))
+    with pytest.raises(ValueError, match="value_range"):
+        data.read_splits("shapes/positions=1", value_range=(0, 1))
 
 
 def test_grids_that_make_no_sense_are_refused():

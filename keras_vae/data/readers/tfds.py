@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from keras_vae.arguments import readable
-from keras_vae.data import gray_levels
+from keras_vae.data import gray_levels, shapes
 from keras_vae.data.embeddings import topics
 from keras_vae.data.examples import (
     Examples,
@@ -37,9 +37,9 @@ from keras_vae.data.storage.on_disk import fill, is_on_disk
 
 SPLITS = {"train": ("train",), "validation": ("validation", "valid", "val", "dev"), "test": ("test",)}
 BATCH = 256
-OWN = ("digits", "shapes")
+OWN = ("digits",)
 # Those that need no files.
-MADE = (oscillations.NAME, topics.NAME)
+MADE = (shapes.NAME, oscillations.NAME, topics.NAME)
 # Columns of a vector of factors come in this order, the one of dSprites, then any others by name.
 FACTOR_ORDER = ("label_shape", "label_scale", "label_orientation", "label_x_position", "label_y_position")
 # Datasets whose uint8 images hold 0 and 1 for black and white.
@@ -88,6 +88,10 @@ def load_named(
         FileNotFoundError: if the dataset is not there and cannot be downloaded.
     """
     if folder is None and re.split("[/:]", name)[0] in MADE:
+        if name.startswith(shapes.NAME) and value_range is None:
+            return shapes.load(name, labels, resize, fit)
+        if name.startswith(shapes.NAME):
+            raise ValueError(f"{name!r} is rendered in black and white: value_range is for images with other levels.")
         if resize is not None or value_range is not None:
             raise ValueError(f"{name!r} holds no images: resize and value_range are for images.")
         if name.startswith(topics.NAME):
@@ -154,9 +158,9 @@ def _in_folder(folder: Path) -> Iterator[Any]:
 @contextlib.contextmanager
 def _prepared(name: str, data_dir: str | os.PathLike | None, download: bool) -> Iterator[Any]:
     if re.split("[/:]", name)[0] in OWN:
-        from keras_vae.data import digits, shapes
+        from keras_vae.data import digits
 
-        with digits.prepared(data_dir) if name == "digits" else shapes.prepared(name, data_dir) as builder:
+        with digits.prepared(data_dir) as builder:
             yield builder
         return
 
