@@ -25,8 +25,9 @@ METHODS = ("beta", "tc", "factor", "dip", "info", "capacity", "cascade_continuou
 MAX_EXAMPLES = 10_000
 
 
-def columns_and_factors(run: Path) -> tuple[np.ndarray, np.ndarray]:
-    """Of a finished run and all of its data: the points of q(z|x), a class as one column, and the factors."""
+def columns_and_factors(run: Path) -> tuple[np.ndarray, np.ndarray, list[int]]:
+    """Of a finished run and all of its data: the points of q(z|x), a class as one column, the factors, and which
+    columns are classes."""
     import keras
 
     from keras_vae import data, disentanglement
@@ -41,7 +42,9 @@ def columns_and_factors(run: Path) -> tuple[np.ndarray, np.ndarray]:
         z, y = points_of(vae, split.subset(range(min(len(split), MAX_EXAMPLES))).dataset(256))
         points.append(z)
         labels.append(y)
-    return disentanglement.with_indices(np.concatenate(points), vae.prior.blocks), np.concatenate(labels)
+    kinds = [kind for kind, size in vae.prior.blocks for _ in range(1 if kind == "one-hot" else size)]
+    classes = [i for i, kind in enumerate(kinds) if kind == "one-hot"]
+    return disentanglement.with_indices(np.concatenate(points), vae.prior.blocks), np.concatenate(labels), classes
 
 
 def measure(run: Path) -> dict[str, float]:
@@ -56,12 +59,12 @@ def measure(run: Path) -> dict[str, float]:
     settings = build.read(run)
     vae = keras.saving.load_model(run / "vae.keras", compile=False)
     splits = data.read_splits(settings.data.name, labels=True, seed=settings.train.seed)
-    columns, factors = columns_and_factors(run)
-    found = disentanglement.scores(columns, factors)
+    columns, factors, classes = columns_and_factors(run)
+    found = disentanglement.scores(columns, factors, discrete_codes=classes)
     changing = [name for name, column in zip(FACTORS, factors.T, strict=True) if np.ptp(column) > 0]
     gaps = disentanglement.information_gaps(columns, factors)
     found.update({f"gap_{name}": float(gap) for name, gap in zip(changing, gaps, strict=True)})
-    if any(kind == "one-hot" for kind, _ in vae.prior.blocks):
+    if classes:
         found["shape_accuracy"] = disentanglement.unsupervised_accuracy(columns[:, -1], factors[:, 0])
     correlation = aggregate_posterior(vae, splits.test.dataset(256)).total_correlation
     return found if correlation is None else {**found, "total_correlation": correlation}

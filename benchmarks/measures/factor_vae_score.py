@@ -12,4 +12,5 @@ def measure(run: Path) -> float:
 
     Latents that say nothing get about one over the number of factors that change.
     """
-    return factor_vae_score(*disentanglement.columns_and_factors(run))
+    columns, factors, classes = disentanglement.columns_and_factors(run)
+    return factor_vae_score(columns, factors, discrete_codes=classes)

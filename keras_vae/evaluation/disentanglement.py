@@ -123,21 +123,39 @@ def factor_vae_score(
     num_test: int = 5_000,
     seed: int = 0,
     bins: int = BINS,
+    discrete_codes: Sequence[int] = (),
 ) -> float:
     """Accuracy of naming the factor that a batch has in common by the code that varies least in it.
 
     A vote: choose a factor and one of its values, draw `batch_size` examples that share it, and take the code of the
     smallest variance in units of its variance over all data (constant codes have no vote). The classifier maps each
     code to the factor for which it got most of `num_train` votes; the score is its accuracy on `num_test` others. An
-    uninformative code gets about 1 / F. Kim and Mnih 2018, "Disentangling by factorising", who used 800 votes.
+    uninformative code gets about 1 / F. Kim and Mnih 2018, "Disentangling by factorising", who used 800 votes. The
+    variance of a discrete code is how often two examples differ in it, half of that (their Gini variance), so that it
+    does not matter how its classes are numbered.
 
     The batches are drawn, with replacement, from the examples given: give enough that each value has dozens.
 
+    Args:
+        codes: [N, L].
+        factors: [N, F].
+        batch_size: examples of a vote.
+        num_train: votes that make the classifier.
+        num_test: votes that it is tested on.
+        seed: of the votes.
+        bins: as in `mutual_information`.
+        discrete_codes: as in `mutual_information`; integers and booleans are discrete without it.
+
     Raises:
-        ValueError: as in `mig`.
+        ValueError: as in `mutual_information`.
     """
+    is_discrete = np.asarray(codes).dtype.kind in "iub"
     codes, factors = _checked(codes, factors)
+    _check_columns("discrete_codes", discrete_codes, codes)
+    discrete = range(codes.shape[1]) if is_discrete else list(discrete_codes)
     variances = codes.var(axis=0)
+    for i in discrete:
+        variances[i] = _gini(np.bincount(_values(codes[:, i])) / len(codes))
     alive = variances > CONSTANT * max(variances.max(), np.finfo(float).tiny)
     random = np.random.default_rng(seed)
     fixed = random.integers(factors.shape[1], size=num_train + num_test)
@@ -152,7 +170,12 @@ def factor_vae_score(
             # The value of a random example: in proportion to the data.
             values = factor[random.integers(len(factor), size=(len(part), 1))]
             offsets = (random.random((len(part), batch_size)) * counts[values]).astype(int)
-            spread = scaled[order[starts[values] + offsets]].var(axis=1)
+            batches = order[starts[values] + offsets]
+            spread = scaled[batches].var(axis=1)
+            for i in discrete:
+                same = codes[batches, i]
+                differ = np.mean(same[:, :, np.newaxis] != same[:, np.newaxis, :], axis=(1, 2))
+                spread[:, i] = 0.5 * differ / max(variances[i], np.finfo(float).tiny)
             votes[part] = np.argmin(np.where(alive, spread, np.inf), axis=1)
     table = np.zeros((codes.shape[1], factors.shape[1]), int)
     np.add.at(table, (votes[:num_train], fixed[:num_train]), 1)
@@ -290,7 +313,7 @@ def scores(codes: Any, factors: Any, seed: int = 0, discrete_codes: Sequence[int
     importance = dci(codes, factors, seed=seed)
     return {
         "mig": mig(codes, factors, discrete_codes=discrete_codes),
-        "factor_vae_score": factor_vae_score(codes, factors, seed=seed),
+        "factor_vae_score": factor_vae_score(codes, factors, seed=seed, discrete_codes=discrete_codes),
         **{f"dci_{name}": value for name, value in importance._asdict().items()},
         "sap": sap(codes, factors, seed=seed),
         "modularity": modularity(codes, factors, discrete_codes=discrete_codes),
@@ -349,6 +372,11 @@ def _values(column: np.ndarray) -> np.ndarray:
 def _binned(column: np.ndarray, bins: int) -> np.ndarray:
     edges = np.linspace(column.min(), column.max(), bins + 1)[1:-1]
     return _values(np.digitize(column, edges))
+
+
+def _gini(shares: np.ndarray) -> float:
+    """Half of how often two draws differ."""
+    return float(0.5 * (1.0 - np.sum(shares**2)))
 
 
 def _entropies(factors: np.ndarray) -> np.ndarray:

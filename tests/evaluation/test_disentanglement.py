@@ -74,6 +74,32 @@ def test_codes_that_say_nothing_score_low(factors):
     assert disentanglement.dci(codes, factors).informativeness < 0.35
 
 
+def test_the_numbers_of_classes_do_not_matter_to_the_score_of_factor_vae():
+    """The code is the first factor in 8 of 10 examples; which class has which number is nobody's business."""
+    random = np.random.default_rng(0)
+    factors = np.stack([random.integers(n, size=20_000) for n in (3, 4, 5)], axis=1)
+    others = factors[:, 1:] + 0.3 * random.standard_normal((20_000, 2))
+    code = np.where(random.random(20_000) < 0.8, factors[:, 0], random.integers(3, size=20_000))
+
+    def score(numbers, **kinds):
+        columns = np.concatenate([others, np.array(numbers)[code][:, None]], axis=1)
+        before = columns.copy()
+        found = disentanglement.factor_vae_score(columns, factors, **kinds)
+        np.testing.assert_array_equal(columns, before)
+        return found
+
+    assert (
+        score([0, 1, 2], discrete_codes=[2])
+        == score([0, 1, 900], discrete_codes=[2])
+        == score([7, 3, 5], discrete_codes=[2])
+    )
+    assert score([0, 1, 2], discrete_codes=[2]) == pytest.approx(1.0)
+    whole = disentanglement.factor_vae_score(factors, factors)
+    assert whole == disentanglement.factor_vae_score(factors.astype(float), factors, discrete_codes=[0, 1, 2]) == 1.0
+    with pytest.raises(ValueError, match="discrete_codes"):
+        disentanglement.factor_vae_score(factors, factors, discrete_codes=[3])
+
+
 def test_duplicated_codes_lower_what_counts_the_codes_of_a_factor_only(factors):
     codes = np.repeat(factors, 2, axis=1)
     assert disentanglement.mig(codes, factors) == pytest.approx(0.0, abs=1e-12)
