@@ -4,9 +4,9 @@
 
 Networks, learning rate and schedule are those of the authors' code
 (https://github.com/snu-mllab/DisentanglementICML19): convolutions of 32, 32, 64, 64 filters with L2 of 0.00004 / 2,
-Adam at 0.0001, batches of 64, fifteen stages, of which the fifth switches the code on, and thirty looks. `--steps` other than 300,000 shortens all stages alike. A look is the score
-of Kim and Mnih 2018 by 800 votes of 100 sprites among the latents whose KL exceeds 0.1 nats, as there, tested on 5,000
-other votes, of 20,000 sprites drawn once.
+Adam at 0.0001, batches of 64, fifteen stages, of which the fifth switches the code on, and thirty looks. `--steps` other
+than 300,000 shortens all stages alike. A look is the score of Kim and Mnih 2018 by 800 votes of 100 sprites among the
+latents whose KL exceeds 0.1 nats, as there, tested on 5,000 other votes, of 20,000 sprites drawn once.
 
 Two protocols come of it: the score of the last checkpoint, and the best of the looks, by which the authors choose the
 checkpoint. A look is written to RUNS/METHOD-SEED/looks.json when it is done; started a second time, this goes on where
@@ -181,8 +181,9 @@ def table(runs: Path) -> str:
         rows = looks_of(place.parent)
         last, best = rows[-1], max(rows, key=lambda row: row["score"])
         shape = f"{last['shape_accuracy']:.2f}" if "shape_accuracy" in last else ""
+        name = place.parent.name
         lines.append(
-            f"| {place.parent.name} | {last['step']:,} | {last['score']:.3f} | {best['score']:.3f} | {best['step']:,} | "
+            f"| {name} | {last['step']:,} | {last['score']:.3f} | {best['score']:.3f} | {best['step']:,} | "
             f"{shape} | {last['alive']:.0f} | {last['elbo']:.1f} | {last['minutes']:.0f} |"
         )
     return "\n".join(lines)

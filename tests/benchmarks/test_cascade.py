@@ -1,4 +1,4 @@
-"""The looks of the benchmark of CascadeVAE: what a code that is known scores, and that a run goes on where it stopped."""
+"""The benchmark of CascadeVAE: the authors' networks and stages, and looks that go on where they stopped."""
 
 import argparse
 import importlib.util
