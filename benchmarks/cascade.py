@@ -5,8 +5,8 @@
 Networks, learning rate and schedule are those of the authors' code
 (https://github.com/snu-mllab/DisentanglementICML19): convolutions of 32, 32, 64, 64 filters with L2 of 0.00004 / 2,
 Adam at 0.0001, batches of 64, fifteen stages, of which the fifth switches the code on, and thirty looks. `--steps`
-other than 300,000 shortens all stages alike. A look is the score of Kim and Mnih 2018 by 800 votes of 100 sprites among the
-latents whose KL exceeds 0.1 nats, as there, tested on 5,000 other votes, of 20,000 sprites drawn once.
+other than 300,000 shortens all stages alike. A look is the score of Kim and Mnih 2018 by 800 votes of 100 sprites among
+the latents whose KL exceeds 0.1 nats, as there, tested on 5,000 other votes, of 20,000 sprites drawn once.
 
 Two protocols come of it: the score of the last checkpoint, and the best of the looks, by which the authors choose the
 checkpoint. A look is written to RUNS/METHOD-SEED/looks.json when it is done; started a second time, this goes on where
