@@ -90,6 +90,7 @@ class Data(Section):
     condition: ConditionSettings | None = Field(
         None, description="label, gray, {name: low_resolution, factor: 4}, or columns of a table: [sex]"
     )
+    gray: bool = Field(False, description="colour images become their brightness: one channel")
     mirror: bool = Field(False, description="turn each training picture left to right half of the time")
     missing: bool = Field(False, description="NaN, or an empty cell of a table, is a value that is missing")
     memory: Literal["auto", "ram", "disk"] = Field("auto", description="where data are kept; auto: on disk if need be")

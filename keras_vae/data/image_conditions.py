@@ -24,7 +24,7 @@ def derive(examples: Examples, condition: Mapping[str, Any]) -> Any:
     images = examples.images
     if condition["name"] == "gray":
         if images.ndim != 4 or images.shape[-1] != 3:
-            raise ValueError(f'condition="gray" is for colour images [N, H, W, 3], not for shape {images.shape}.')
+            raise ValueError(f"Only colour images [N, H, W, 3] have a brightness, not those of shape {images.shape}.")
         return _in_chunks(examples, (*images.shape[:3], 1), "gray", lambda part: (part @ LUMA)[..., np.newaxis])
     factor = condition["factor"]
     if images.ndim != 4 or images.shape[1] % factor or images.shape[2] % factor:
@@ -39,6 +39,19 @@ def derive(examples: Examples, condition: Mapping[str, Any]) -> Any:
         return part.reshape(len(part), small[0], factor, small[1], factor, channels).mean(axis=(2, 4))
 
     return _in_chunks(examples, (n, *small, channels), "low_resolution", averaged)
+
+
+def without_colours(examples: Examples, what: str) -> Examples:
+    """The brightness of colour images, as of `derive`; gray images as they are.
+
+    Raises:
+        ValueError: for what are no images.
+    """
+    if examples.images.ndim != 4:
+        raise ValueError(f"gray=True is for images, and {what} holds examples of shape {examples.images.shape[1:]}.")
+    if examples.images.shape[-1] == 1:
+        return examples
+    return examples._replace(images=derive(examples, {"name": "gray"}), white=255)
 
 
 def _in_chunks(examples: Examples, shape: tuple[int, ...], name: str, function: Any) -> Any:

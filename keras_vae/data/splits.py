@@ -68,6 +68,7 @@ def load(
     memory: Memory = "auto",
     cache: str | os.PathLike | None = None,
     series: bool = False,
+    gray: bool = False,
     schema: Schema = None,
 ) -> Any:
     """Training and test data in batches: images float32 in [0, 1], [B, H, W, C], or (image, label) pairs.
@@ -135,6 +136,7 @@ def load(
             $KERAS_VAE_CACHE/data, or keras_vae/data in the user's cache folder.
         series: whether arrays [N, steps, channels] are series, which keep their values, as vectors do; without it,
             arrays of three axes are gray images.
+        gray: whether colour images become their brightness, [B, H, W, 1]. Gray drawings are often kept as RGB.
         schema: of a table, a .csv or .parquet file or a DataFrame, what its columns hold: name -> "real", "positive",
             "count", "binary" or {"category": values}. "infer" takes what they seem to hold (`data.schema_of`), as None
             does of DataFrames, of .parquet files and of .csv files with a header and columns of texts. The datasets
@@ -167,6 +169,7 @@ def load(
         memory=memory,
         cache=cache,
         series=series,
+        gray=gray,
         schema=schema,
     )
     if check_number("test_split", test_split, at_least=0, below=1) == 0:
@@ -198,7 +201,7 @@ def read_splits(
         batch_size: if given, it is checked against the training data, as `load` does.
         name_or_path, seed, validation_split, test_split, mirror: as in `load`, with the same errors.
         **reading: binarize, labels, resize, data_dir, download, on_bad_file, condition, value_range, levels, fit,
-            class_names, missing, series, schema, memory and cache, as in `load`.
+            class_names, missing, series, gray, schema, memory and cache, as in `load`.
     """
     return _splits(name_or_path, Reading(**reading), seed, validation_split, test_split, batch_size, mirror)
 

@@ -63,6 +63,7 @@ def open_data(
             memory=settings.data.memory,
             cache=settings.data.cache,
             series=settings.data.series,
+            gray=settings.data.gray,
             schema=settings.data.schema,
         )
 

@@ -175,3 +175,23 @@ def test_binarization_is_of_the_scaled_values():
         splits = data.read_splits({"train": many, "test": many}, binarize="dynamic", **options)
         assert rows_of(splits.train.dataset(500)).mean() == pytest.approx(0.75, abs=0.025)
         assert rows_of(splits.test.dataset(500)).mean() == pytest.approx(0.75, abs=0.025)
+
+
+def test_colours_become_brightness():
+    pixels = np.random.default_rng(0).integers(0, 256, (20, 4, 4, 3), np.uint8)
+    expected = np.rint(pixels @ np.array([0.299, 0.587, 0.114]))
+    (bright,) = data.load(pixels, gray=True, test_split=0.0)
+    np.testing.assert_array_equal(np.rint(255 * bright[..., 0]), expected)
+    (of_floats,) = data.load(pixels.astype("float32") / np.float32(255), gray=True, test_split=0.0)
+    np.testing.assert_allclose(of_floats[..., 0], pixels @ np.array([0.299, 0.587, 0.114]) / 255, atol=1e-6)
+    # Of 32 levels, too; and gray images stay as they are.
+    (coarse,) = data.load(pixels // 8, gray=True, value_range=(0, 31), test_split=0.0)
+    np.testing.assert_allclose(coarse[..., 0], (pixels // 8) @ np.array([0.299, 0.587, 0.114]) / 31, atol=1e-6)
+    (same,) = data.load(pixels[..., :1], gray=True, test_split=0.0)
+    np.testing.assert_array_equal(np.rint(255 * same), pixels[..., :1])
+    with pytest.raises(ValueError, match="gray=True is for images"):
+        data.load(np.zeros((20, 3), "float32"), gray=True)
+    with pytest.raises(ValueError, match="brightness"):
+        data.load(pixels[..., :2], gray=True)
+    with pytest.raises(ValueError, match="gray must be True or False"):
+        data.load(pixels, gray="yes")

@@ -24,7 +24,7 @@ from keras_vae.data.arrays import Arrays, Binarize
 from keras_vae.data.examples import Examples, Fit, Size, Source
 from keras_vae.data.fingerprint import fingerprint
 from keras_vae.data.gray_levels import Range
-from keras_vae.data.image_conditions import NAMES, derive
+from keras_vae.data.image_conditions import NAMES, derive, without_colours
 from keras_vae.data.readers.folders import OnBadFile
 from keras_vae.data.readers.image_files import MAX_SIDE
 from keras_vae.data.readers.sources import is_data, read
@@ -54,7 +54,7 @@ class Reading:
 
     Attributes:
         binarize, labels, resize, data_dir, download, on_bad_file, condition, value_range, levels, fit, class_names,
-            missing, series, schema, memory, cache: as in `data.load`.
+            missing, series, schema, memory, cache, gray: as in `data.load`.
     """
 
     binarize: Binarize | None = None
@@ -73,6 +73,7 @@ class Reading:
     cache: str | os.PathLike | None = None
     series: bool = False
     schema: Mapping[str, Any] | str | None = None
+    gray: bool = False
 
     def __post_init__(self) -> None:
         check_choice("binarize", self.binarize, (None, *get_args(Binarize)))
@@ -84,6 +85,7 @@ class Reading:
             raise ValueError("missing=True and binarize: give values that are 0, 1 or NaN already.")
         if self.missing and self.levels is not None:
             raise ValueError("missing=True and levels: give values on their grid, or NaN, already.")
+        check_flag("gray", self.gray)
         check_choice("memory", self.memory, get_args(Memory))
         check_schema(self.schema)
         check_choice("on_bad_file", self.on_bad_file, ("error", "skip"))
@@ -131,6 +133,8 @@ class Reading:
         _check_splits(source.splits, labels, what)
         seen = fingerprint(source)
         source = names_of_classes.arranged(source, self.class_names, what)
+        if self.gray:
+            source = source._replace(splits={k: without_colours(v, what) for k, v in source.splits.items()})
         source = gray_levels.with_levels(source, self.levels, what)
         if given is not None and given["name"] == "columns":
             taken, _ = split_schema(source.schema or {}, given["columns"])

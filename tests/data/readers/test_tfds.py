@@ -145,6 +145,14 @@ def test_a_dataset_of_tensorflow_datasets_by_name(tfds_folder, monkeypatch):
         assert np.array_equal(np.rint(x[:, 0, 0, 0] * 255) % 2, y)
 
 
+def test_gray_drawings_that_are_kept_as_rgb_have_one_channel_if_that_is_asked_for(tfds_folder):
+    """As those of omniglot are."""
+    options = {"data_dir": tfds_folder, "resize": (8, 8), "fit": "stretch", "test_split": 0.0}
+    gray, colour = (data.load("tiny_pictures_for_tests", gray=gray, **options) for gray in (True, False))
+    (one,), (three,) = gray, colour
+    assert one.shape == (14, 8, 8, 1) and np.array_equal(one, three[..., :1])
+
+
 @pytest.mark.parametrize("form", ["tfrecord", "array_record", "parquet"])
 def test_a_folder_that_tensorflow_datasets_has_written_whatever_its_format(form, tmp_path, monkeypatch):
     monkeypatch.setenv("KERAS_VAE_CACHE", str(tmp_path / "cache"))
