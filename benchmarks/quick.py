@@ -2,8 +2,8 @@
 
 Networks, objective, optimizer and averages are those of the config, and the command is `keras-vae train`; the steps are
 fewer, the batches smaller and the data no more than those steps take. The digits, the sprites and the table are the
-config's own, of sprites fewer; series are waves, MNIST is stood in for by the digits at its size, and pictures by
-coloured sprites that are drawn here.
+config's own, of sprites fewer; series are waves, MNIST and OMNIGLOT are stood in for by the digits at their size, and
+pictures by coloured sprites that are drawn here.
 What seconds can show is looked at:
 
 - every number of the history is finite, and no step was skipped;
@@ -51,6 +51,8 @@ BATCH, SMALL_BATCH = 64, 16
 HELD_OUT = 0.2
 # Of the rise of the ELBO that the averaged weights may lack.
 AVERAGES_LACK = 0.5
+# Data sets of one channel and 28 x 28.
+DIGITS_STAND_FOR = ("mnist", "omniglot")
 # Nats of KL that a posterior has which is not the prior.
 ALIVE_NATS = 0.1
 # Seconds since 1970 from which on no further config is looked at, for machines with little time.
@@ -113,7 +115,7 @@ def stand_in(config: Settings, folder: Path) -> list[str]:
     if kind == "shapes":
         # 3 shapes in 4 sizes, at 9 x 9 places.
         return ["data.name=shapes/size=24,scales=4,orientations=1,positions=9"]
-    if kind == "mnist":
+    if kind in DIGITS_STAND_FOR:
         return ["data.name=digits", "data.resize=[28, 28]"]
     height, width = data.resize or ((28, 20) if "frey" in kind else (32, 32))
     count = int(STEPS * batch_size(config) / (1.0 - HELD_OUT) ** 2) + 1
@@ -255,6 +257,7 @@ def _beyond_data(name: str) -> tuple[Any, ...]:
     except ConfigError:  # which `look` tells
         return (name,)
     kind = (config.data.path or config.data.name or "").partition("/")[0]
+    kind = DIGITS_STAND_FOR[0] if kind in DIGITS_STAND_FOR else kind
     stands_for_itself = kind in ("digits", "shapes", "mnist") or "frey" in kind
     size = tuple(config.data.resize or (32, 32))
     return (kind if stands_for_itself else size, str(config.data.condition), str(config.model), str(config.train))
