@@ -200,7 +200,8 @@ def main() -> None:
     parser.add_argument("--grid", default=GRID, help="the sprites, whose side is a multiple of 16")
     options = parser.parse_args()
     images = data.read_all(options.grid)
-    factors = data.shapes.factors_of(np.arange(len(images)), data.shapes.FactorGrid.parse(options.grid))
+    grid = data.shapes.FactorGrid.parse(options.grid)
+    factors = data.shapes.factors_of(data.shapes.order_of(grid), grid)
     for seed in options.seeds:
         for method in options.methods:
             train(method, seed, options, images, factors[:, np.ptp(factors, axis=0) > 0])

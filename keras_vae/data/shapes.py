@@ -24,7 +24,7 @@ FACTORS = ("shape", "scale", "orientation", "x_position", "y_position")
 RADIUS = 0.2
 # Rendered at once.
 CHUNK = 256
-NAME, VERSION = "shapes", 2
+NAME, VERSION = "shapes", 3
 
 
 @dataclasses.dataclass(frozen=True)
@@ -129,7 +129,7 @@ def _is_in_heart(x: np.ndarray, y: np.ndarray) -> np.ndarray:
 
 
 def load(name: str, labels: bool = False, resize: Size | None = None, fit: Fit | None = None) -> Source:
-    """The sprites of a name that `FactorGrid.parse` understands, in the order of their factors, the last one fastest.
+    """The sprites of a name that `FactorGrid.parse` understands, in a mixed order that is always the same.
 
     They are rendered into the array that training reads, in memory or on disk, a byte for each pixel: 3 GB for the
     737,280 of `shapes/size=64,scales=6,orientations=40,positions=32`, the grid of dSprites.
@@ -148,20 +148,28 @@ def load(name: str, labels: bool = False, resize: Size | None = None, fit: Fit |
     count, full = math.prod(grid.counts), f"{name.partition('/')[0]}/{grid}/{VERSION}"
     size = resize or (grid.size, grid.size)
     how = fit_of(Sizes({(grid.size, grid.size): count}), size, fit, repr(name))
+    # The first few examples stand for all, in pictures and estimates: in the order of the factors they would be squares.
+    order = order_of(grid)
     identity = ("shapes", VERSION, str(grid), size, how)
     with entry(identity, lambda: np.arange(count), count, (*size, 1), what=f"The images of {name!r}") as made:
         shown = f"rendering {name}" + ("" if made.place is None else f" into {made.place}")
         with Counter(shown, count, made.done) as counted:
             for start in range(made.done, count, CHUNK):
                 place = slice(start, min(start + CHUNK, count))
-                images = render(factors_of(np.arange(place.start, place.stop), grid), grid)[..., np.newaxis]
+                images = render(factors_of(order[place], grid), grid)[..., np.newaxis]
                 made.rows[place] = resized_images(images * np.uint8(255), size, repr(name), fit=how)
                 made.reached(place.stop)
                 counted.reached(place.stop)
-    factors = factors_of(np.arange(count), grid) if labels else None
+    factors = factors_of(order, grid) if labels else None
     return Source({"train": Examples(made.rows, factors)}, name=full)
 
 
+def order_of(grid: FactorGrid) -> np.ndarray:
+    """The number of each sprite of `load`, in which the last factor counts fastest: int64 [N]."""
+    # numpy promises that the legacy generator never changes.
+    return np.random.RandomState(0).permutation(math.prod(grid.counts))
+
+
 def factors_of(numbers: np.ndarray, grid: FactorGrid) -> np.ndarray:
-    """The factors of sprites by their numbers in the order of `load`: int64 [N, 5]."""
+    """The factors of sprites by their numbers, int64 [N, 5]."""
     return np.stack(np.unravel_index(numbers, grid.counts), axis=1)

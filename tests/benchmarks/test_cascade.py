@@ -4,11 +4,10 @@ import argparse
 import importlib.util
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from keras_vae import data
-from keras_vae.data.shapes import FactorGrid, factors_of
+from keras_vae.data.shapes import FactorGrid, factors_of, order_of
 
 PATH = Path(__file__).parents[2] / "benchmarks" / "cascade.py"
 SPEC = importlib.util.spec_from_file_location("benchmark_of_cascade", PATH)
@@ -21,7 +20,8 @@ GRID = "shapes/size=16,scales=2,orientations=2,positions=4"
 @pytest.fixture
 def sprites():
     images = data.read_all(GRID)
-    return images, factors_of(np.arange(len(images)), FactorGrid.parse(GRID))
+    grid = FactorGrid.parse(GRID)
+    return images, factors_of(order_of(grid), grid)
 
 
 def options_for(folder, until=None):

@@ -99,6 +99,8 @@ def test_shapes_are_all_combinations_of_the_factors_and_stay_inside_the_image():
     assert not border.any()
     grid = FactorGrid.parse(name)
     np.testing.assert_array_equal(images[..., 0], render(factors, grid))
+    # Whoever looks at the first few sees all kinds.
+    assert all(len(np.unique(column)) > 1 for column in factors[:12].T)
     # To the right and downwards with the position; larger with the scale.
     rows, columns = (np.tensordot(images[..., 0], np.indices((16, 16))[k], 2) for k in (0, 1))
     area = images.sum(axis=(1, 2, 3))
