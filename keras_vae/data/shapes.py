@@ -148,7 +148,7 @@ def load(name: str, labels: bool = False, resize: Size | None = None, fit: Fit |
     count, full = math.prod(grid.counts), f"{name.partition('/')[0]}/{grid}/{VERSION}"
     size = resize or (grid.size, grid.size)
     how = fit_of(Sizes({(grid.size, grid.size): count}), size, fit, repr(name))
-    # The first few examples stand for all, in pictures and estimates: in the order of the factors they would be squares.
+    # The first few examples stand for all, in pictures and estimates: in the order of factors they would be squares.
     order = order_of(grid)
     identity = ("shapes", VERSION, str(grid), size, how)
     with entry(identity, lambda: np.arange(count), count, (*size, 1), what=f"The images of {name!r}") as made:
