@@ -25,7 +25,7 @@ def sprites():
 
 
 def options_for(folder, until=None):
-    return argparse.Namespace(runs=folder, steps=300, until=until, grid=GRID)
+    return argparse.Namespace(runs=folder, steps=300, until=until, grid=GRID, learning_rate=1e-4)
 
 
 @pytest.mark.slow
