@@ -70,6 +70,7 @@ def test_pictures_come_back_under_their_names(digits_run, drawings, tmp_path, en
     code, out, err = ended("compress", digits_run, drawings, "-o", tmp_path / "some", "--refine-steps", "3")
     assert code == 0, err
     assert "of names" in out and "With posteriors fitted in 3 steps: -" in out
+    assert "as the model sees them: images of 8 x 8 x 1 (height x width x channels) on 2 levels" in out
     code, _, err = ended("decompress", digits_run, tmp_path / "some", "-o", tmp_path / "back")
     assert code == 0, err
     for path in drawings.rglob("*.png"):

@@ -9,7 +9,7 @@ import numpy as np
 from keras_vae import compression, files
 from keras_vae.compression.stack import coder
 from keras_vae.evaluation.statistics import latent_statistics
-from keras_vae_cli.commands.products.given import read_given
+from keras_vae_cli.commands.products.given import described, read_given
 from keras_vae_cli.commands.products.opened import open_model
 from keras_vae_cli.commands.products.written import (
     check_folder,
@@ -63,6 +63,11 @@ def compress(
     console.print(
         f"{output}: {len(x):,} of {given.source} in {len(made.content):,} bytes, decoded again and found the same."
     )
+    if paths:
+        console.print(
+            f"It holds them as the model sees them: {described(given.event_shape)} on {vae.decoder.likelihood.levels} "
+            "levels. What was of another size, or finer, is not in it as it was: keep the originals."
+        )
     console.print(f"The code of the examples: {made.bits_per_dim:.4f} bits/dim, {_said(made)}.")
     elbo = latent_statistics(vae, x if c is None else (x, c)).elbo
     console.print(f"Their ELBO: {_compared(elbo, made)}.")

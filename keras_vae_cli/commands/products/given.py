@@ -229,12 +229,13 @@ def _check_shape(given: Given) -> None:
     as_image = len(found) == len(wanted) == 3 and {found[-1], wanted[-1]} <= {1, 3}
     if found != (*wanted[:-1], found[-1]) if as_image else found != wanted:
         raise ConfigError(
-            f"The model is of {_described(wanted)}, and {given.source} holds {_described(found)}: give such data as it "
+            f"The model is of {described(wanted)}, and {given.source} holds {described(found)}: give such data as it "
             "was trained on."
         )
 
 
-def _described(shape: tuple[int, ...]) -> str:
+def described(shape: tuple[int, ...]) -> str:
+    """What a model is of, in words."""
     if len(shape) == 1:
         return f"vectors of {shape[0]:,} numbers"
     if _is_series(shape):
