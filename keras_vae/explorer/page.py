@@ -59,9 +59,10 @@ def check(vae: Any) -> None:
         raise CannotShow(f"The page shows gray or colour images, and this model's data have the shape {shape}.")
     if decoder.noise_sizes or decoder.needs_features:
         raise CannotShow(f"The page moves one level of latents, and {type(decoder).__name__} has several.")
-    kinds = [kind for kind, _ in posterior.blocks]
+    # Of the prior, for a model may put codes beside what its encoder infers.
+    kinds = [kind for kind, _ in vae.prior.blocks]
     if posterior.num_codes is not None or kinds != ["continuous"]:
-        raise CannotShow(f"The page moves real numbers, and {type(posterior).__name__} is made of codes.")
+        raise CannotShow(f"The page moves real numbers, and z of this {type(vae).__name__} has codes.")
     if decoder.likelihood.mean_of_params is None:
         raise CannotShow(f"The page does not know the mean of the likelihood {type(decoder.likelihood).__name__}.")
 

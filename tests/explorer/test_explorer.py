@@ -121,6 +121,15 @@ def test_other_models_are_refused_by_name():
     mixture = likelihoods.DiscretizedLogisticMixture((8, 8, 1))
     with pytest.raises(explorer.CannotShow, match="DiscretizedLogisticMixture"):
         make_page(make_vae(likelihood=mixture), pictures((8, 8, 1)))
+    # The code is the model's, not the posterior's.
+    cascade = kv.CascadeVAE(
+        kv.Encoder(networks.mlp([8]), posteriors.MultivariateNormalDiag(3)),
+        kv.Decoder(networks.mlp([8]), likelihoods.Bernoulli((8, 8, 1))),
+        priors.StandardNormal(3),
+        num_classes=3,
+    )
+    with pytest.raises(explorer.CannotShow, match="z of this CascadeVAE has codes"):
+        make_page(cascade, pictures((8, 8, 1)))
 
 
 def test_a_page_is_small_asks_for_nothing_and_escapes_what_it_is_given():
