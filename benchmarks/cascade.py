@@ -13,7 +13,8 @@ Two protocols come of it: the score of the last checkpoint, and the best of the 
 checkpoint. A look is written to RUNS/METHOD-SEED/looks.json when it is done; started a second time, this goes on where
 it was stopped. `--until` stops all runs at a step, to be continued later.
 
-The sprites are rendered by keras_vae (`data.shapes`): the factors are those of dSprites, the pictures are not.
+The sprites are rendered by keras_vae (`data.shapes`), with the factors and the proportions of dSprites; they are not
+its pictures.
 """
 
 import argparse

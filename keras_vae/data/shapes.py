@@ -1,8 +1,9 @@
 """Sprites with the factors of dSprites, rendered here, deterministically and without a network.
 
 Not dSprites itself (Matthey et al. 2017), whose pictures TFDS downloads under the name `dsprites`: the factors have the
-same meanings and the pictures the same look, but they are others, and by default fewer. A number should say which of
-the two it comes from.
+same meanings, and the sprites the proportions of those that its README shows
+(https://github.com/google-deepmind/dsprites-dataset), but pixels differ at their edges, orientations are 40 different
+ones (there the last is the first), and there are fewer by default. A number should say which of the two it comes from.
 """
 
 import dataclasses
@@ -20,11 +21,16 @@ from keras_vae.data.storage.entries import entry
 SHAPES = ("square", "ellipse", "heart")
 # In the order of dSprites.
 FACTORS = ("shape", "scale", "orientation", "x_position", "y_position")
-# Radius of the circle around every sprite of scale one, in units of the side of the image.
-RADIUS = 0.2
+# In units of the side of the image, of sprites of scale one. Half the side of the square, half axes of the ellipse; the
+# heart is two discs and all that lies between them and its tip.
+HALF_SIDE = 0.15
+HALF_AXES = (0.2, 0.1125)
+DISC, AWAY, ABOVE, TIP = 0.085, 0.0675, 0.06, 0.1335
+# A circle around each of them, and how far from the border their centres stay.
+RADIUS, MARGIN = 0.2125, 0.25
 # Rendered at once.
 CHUNK = 256
-NAME, VERSION = "shapes", 3
+NAME, VERSION = "shapes", 4
 
 
 @dataclasses.dataclass(frozen=True)
@@ -94,9 +100,9 @@ def render(factors: np.ndarray, grid: FactorGrid) -> np.ndarray:
 def _draw(images: np.ndarray, rows: np.ndarray, factors: np.ndarray, grid: FactorGrid, is_inside: Any) -> None:
     """Those of one shape, each in the smallest square of pixels that holds the circle around the largest sprite."""
     _, scale, orientation, column, row = factors.T
-    radius = RADIUS * grid.size * np.linspace(1.0, 0.5, grid.scales)[::-1][scale]
+    unit = grid.size * np.linspace(1.0, 0.5, grid.scales)[::-1][scale]
     angle = 2.0 * np.pi * orientation / grid.orientations
-    margin = RADIUS * grid.size + 1.0
+    margin = MARGIN * grid.size
     centres = np.linspace(margin, grid.size - margin, grid.positions) if grid.positions > 1 else [grid.size / 2]
     side = min(grid.size, math.ceil(2.0 * RADIUS * grid.size) + 1)
 
@@ -105,27 +111,32 @@ def _draw(images: np.ndarray, rows: np.ndarray, factors: np.ndarray, grid: Facto
         return first[:, None] + np.arange(side)
 
     across, down = pixels(np.take(centres, column)), pixels(np.take(centres, row))
-    # In the sprite's own frame, y upwards and the circle around it the unit circle.
-    right = ((across + 0.5 - np.take(centres, column)[:, None]) / radius[:, None])[:, None, :]
-    up = ((np.take(centres, row)[:, None] - (down + 0.5)) / radius[:, None])[:, :, None]
+    # In the sprite's own frame, y upwards.
+    right = ((across + 0.5 - np.take(centres, column)[:, None]) / unit[:, None])[:, None, :]
+    up = ((np.take(centres, row)[:, None] - (down + 0.5)) / unit[:, None])[:, :, None]
     cosine, sine = np.cos(angle)[:, None, None], np.sin(angle)[:, None, None]
     x, y = cosine * right + sine * up, cosine * up - sine * right
     images[rows[:, None, None], down[:, :, None], across[:, None, :]] = is_inside(x, y)
 
 
 def _is_in_square(x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    return np.maximum(abs(x), abs(y)) <= np.sqrt(0.5)
+    return np.maximum(abs(x), abs(y)) <= HALF_SIDE
 
 
 def _is_in_ellipse(x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    return x**2 + (y / 0.5) ** 2 <= 1.0
+    return (x / HALF_AXES[0]) ** 2 + (y / HALF_AXES[1]) ** 2 <= 1.0
 
 
 def _is_in_heart(x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    x, y = 1.3 * x, 1.3 * y + 0.1
-    outside = x**2 + y**2 - 1.0
-    # Powers by products: numpy's of 3 take ten times as long.
-    return outside * outside * outside <= x**2 * (y * y * y)
+    # Both halves alike: a disc, and the triangle between the tip and the two tangents from there.
+    x = abs(x)
+    in_disc = (x - AWAY) ** 2 + (y - ABOVE) ** 2 <= DISC**2
+    height = ABOVE + TIP
+    distance = math.hypot(AWAY, height)
+    tangent = math.sqrt(distance**2 - DISC**2)
+    along = (x * AWAY + (y + TIP) * height) / distance
+    beside = abs(x * height - (y + TIP) * AWAY) / distance
+    return in_disc | ((beside <= along * (DISC / tangent)) & (along <= tangent**2 / distance))
 
 
 def load(name: str, labels: bool = False, resize: Size | None = None, fit: Fit | None = None) -> Source:

@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tensorflow as tf
+from scipy.spatial import ConvexHull
 from sklearn.datasets import load_digits
 from sources import rows_of
 
@@ -112,23 +113,51 @@ def test_shapes_are_all_combinations_of_the_factors_and_stay_inside_the_image():
 def test_rendered_shapes_have_the_areas_of_the_formulas():
     grid = FactorGrid(size=256, scales=1, orientations=8, positions=2)
     factors = np.array([[shape, 0, angle, 0, 1] for shape in range(3) for angle in range(8)])
-    areas = render(factors, grid).sum(axis=(1, 2)).reshape(3, 8) / (0.2 * 256) ** 2
-    heart = 3.6616  # of (x^2 + y^2 - 1)^3 = x^2 y^3, by numerical integration
-    np.testing.assert_allclose(areas, np.broadcast_to([[2.0], [np.pi / 2], [heart / 1.3**2]], (3, 8)), rtol=0.02)
+    areas = render(factors, grid).sum(axis=(1, 2)).reshape(3, 8) / 256**2
+    angle = np.linspace(0.0, 2.0 * np.pi, 2000)
+    disc = np.stack([0.0675 + 0.085 * np.cos(angle), 0.06 + 0.085 * np.sin(angle)], axis=1)
+    hull = ConvexHull(np.concatenate([disc, [[0.0, -0.1335]]]))
+    # Of what lies right of the axis; the left half is its mirror image.
+    at = np.random.default_rng(0).uniform((0.0, -0.15), (0.16, 0.15), (20_000, 2))
+    inside = np.all(hull.equations[:, :2] @ at.T + hull.equations[:, 2:] <= 0.0, axis=0)
+    heart = 2.0 * np.mean(inside) * 0.16 * 0.3
+    expected = [[0.3**2], [np.pi * 0.2 * 0.1125], [heart]]
+    np.testing.assert_allclose(areas, np.broadcast_to(expected, (3, 8)), rtol=0.025)
+
+
+def test_sprites_have_the_proportions_of_dsprites():
+    """Pixels of the sprites in the picture of its README, upright, by scale."""
+    grid = FactorGrid(size=64, scales=6, orientations=40, positions=32)
+    shown = {0: [100, 144, 196, 256, 324, 400], 1: [76, 104, 144, 184, 228, 288], 2: [58, 84, 108, 140, 182, 222]}
+    for shape, areas in shown.items():
+        factors = np.array([[shape, scale, 0, 0, 0] for scale in range(6)])
+        np.testing.assert_allclose(render(factors, grid).sum(axis=(1, 2)), areas, rtol=0.06 if shape else 0.0)
+    # The first and the last centre, which are those of the square's pixels.
+    factors = np.array([[0, 5, 0, 0, 0], [0, 5, 0, 31, 31]])
+    for image, centre in zip(render(factors, grid), (15.5, 47.5), strict=True):
+        assert [places.mean() for places in np.nonzero(image)] == [centre, centre]
 
 
 def everywhere(factors, grid):
     """The definition, at every pixel of every image."""
     shape, scale, orientation, column, row = factors.T
-    radius = 0.2 * grid.size * np.linspace(1.0, 0.5, grid.scales)[::-1][scale][:, None, None]
+    unit = grid.size * np.linspace(1.0, 0.5, grid.scales)[::-1][scale][:, None, None]
     angle = (2.0 * np.pi * orientation / grid.orientations)[:, None, None]
-    centres = np.linspace(0.2 * grid.size + 1.0, 0.8 * grid.size - 1.0, grid.positions)
+    centres = np.linspace(0.25 * grid.size, 0.75 * grid.size, grid.positions)
     pixels = np.arange(grid.size) + 0.5
-    right = (pixels - centres[column][:, None])[:, None, :] / radius
-    up = (centres[row][:, None] - pixels)[:, :, None] / radius
+    right = (pixels - centres[column][:, None])[:, None, :] / unit
+    up = (centres[row][:, None] - pixels)[:, :, None] / unit
     x, y = np.cos(angle) * right + np.sin(angle) * up, np.cos(angle) * up - np.sin(angle) * right
-    u, v = 1.3 * x, 1.3 * y + 0.1
-    inside = [np.maximum(abs(x), abs(y)) <= np.sqrt(0.5), x**2 + 4 * y**2 <= 1.0, (u**2 + v**2 - 1) ** 3 <= u**2 * v**3]
+    # Of the heart, as seen from its tip: the disc, its tangents, and what lies between.
+    centre = np.array([0.0675, 0.06 + 0.1335])
+    far = np.hypot(*centre)
+    aperture = np.arcsin(0.085 / far)
+    from_tip = np.hypot(x, y + 0.1335)
+    turned = abs(np.arctan2(abs(x), y + 0.1335) - np.arctan2(*centre))
+    before = from_tip * np.cos(turned) <= far * np.cos(aperture) ** 2
+    disc = np.hypot(abs(x) - 0.0675, y - 0.06) <= 0.085
+    inside = [np.maximum(abs(x), abs(y)) <= 0.15, np.hypot(x / 0.2, y / 0.1125) <= 1.0]
+    inside.append(disc | (before & (turned <= aperture)))
     return np.select([shape[:, None, None] == k for k in range(3)], inside)
 
 
