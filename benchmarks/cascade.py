@@ -37,6 +37,8 @@ LOOKED_AT, VOTES, PER_VOTE, LEAST_KL = 20_000, 800, 100, 0.1
 # Of the paper with three classes, of Kim and Mnih 2018 on dSprites, and of the better beta-VAE in the paper's table.
 LATENTS = {"cascade": 6, "factor": 10, "beta": 10}
 TC_WEIGHT, KL_WEIGHT = 35.0, 4.0
+# Of the latents of CascadeVAE that are released, in the authors' code.
+LOW = 0.1
 
 
 def network(*layers: keras.Layer) -> keras.Sequential:
@@ -52,7 +54,7 @@ def convolution(kind: type[keras.Layer], filters: int, activation: str | None = 
     return kind(filters, 4, strides=2, padding="same", activation=activation, kernel_initializer="he_normal")
 
 
-def make(method: str, seed: int, steps: int, side: int, learning_rate: float = 1e-4) -> kv.VAE:
+def make(method: str, seed: int, steps: int, side: int, learning_rate: float = 1e-4, low: float = LOW) -> kv.VAE:
     """A model that was never trained, compiled."""
     keras.utils.set_random_seed(seed)
     down, up, dense = keras.layers.Conv2D, keras.layers.Conv2DTranspose, keras.layers.Dense
@@ -77,7 +79,7 @@ def make(method: str, seed: int, steps: int, side: int, learning_rate: float = 1
     )
     stage = steps // STAGES
     if method == "cascade":
-        cascade = objectives.InformationCascade(stage=stage)
+        cascade = objectives.InformationCascade(low=low, stage=stage)
         vae: kv.VAE = kv.CascadeVAE(*parts, cascade, seed=seed, num_classes=3, switch_on=4 * stage)
     elif method == "factor":
         vae = kv.FactorVAE(*parts, seed=seed, tc_weight=TC_WEIGHT)
@@ -155,8 +157,10 @@ def train(method: str, seed: int, options: argparse.Namespace, images: data.Arra
     run.mkdir(parents=True, exist_ok=True)
     every = options.steps // LOOKS
     epochs = min(LOOKS, (options.until or options.steps) // every)
-    vae = make(method, seed, options.steps, images.event_shape[0], options.learning_rate)
+    vae = make(method, seed, options.steps, images.event_shape[0], options.learning_rate, options.low)
     what = f"{options.grid} {options.steps} {options.learning_rate}"
+    if options.low != LOW and method == "cascade":
+        what += f" {options.low}"
     checkpoints = callbacks.Checkpoints(run / "checkpoints", seconds=120, run=what)
     position = checkpoints.restore(vae)
     first = position.epoch if position else 0
@@ -200,6 +204,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--steps", type=int, default=300_000, help="of the whole schedule")
     parser.add_argument("--learning-rate", type=float, default=1e-4, help="but of FactorVAE's discriminator")
+    parser.add_argument("--low", type=float, default=LOW, help="weight of released latents, of CascadeVAE")
     parser.add_argument("--until", type=int, help="the step at which to stop; the end unless given")
     parser.add_argument("--grid", default=GRID, help="the sprites, whose side is a multiple of 16")
     options = parser.parse_args()

@@ -24,8 +24,8 @@ def sprites():
     return images, factors_of(order_of(grid), grid)
 
 
-def options_for(folder, until=None):
-    return argparse.Namespace(runs=folder, steps=300, until=until, grid=GRID, learning_rate=1e-4)
+def options_for(folder, until=None, low=0.1):
+    return argparse.Namespace(runs=folder, steps=300, until=until, grid=GRID, learning_rate=1e-4, low=low)
 
 
 @pytest.mark.slow
@@ -49,7 +49,8 @@ def test_a_run_that_was_stopped_goes_on_with_the_same_looks(tmp_path, sprites, m
 def test_the_code_is_off_until_the_fifth_of_fifteen_stages():
     vae = cascade.make("cascade", 0, 300_000, 64)
     vae.build()
-    assert vae.objective.stage == 20_000 and vae.switch_on == 80_000
+    assert vae.objective.stage == 20_000 and vae.switch_on == 80_000 and vae.objective.low == 0.1
+    assert cascade.make("cascade", 0, 300_000, 64, low=1.0).objective.low == 1.0
     # The authors' networks with six latents and three classes, and a 1x1 convolution of one map.
     encoder = 16 * (1 * 32 + 32 * 32 + 32 * 64 + 64 * 64) + 192 + (1024 + 1) * 256 + (256 + 1) * 12
     decoder = (9 + 1) * 256 + (256 + 1) * 1024 + 16 * (64 * 64 + 64 * 32 + 32 * 32 + 32) + 129 + 2
