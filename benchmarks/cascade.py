@@ -159,6 +159,7 @@ def train(method: str, seed: int, options: argparse.Namespace, images: data.Arra
     epochs = min(LOOKS, (options.until or options.steps) // every)
     vae = make(method, seed, options.steps, images.event_shape[0], options.learning_rate, options.low)
     what = f"{options.grid} {options.steps} {options.learning_rate}"
+    # Not named where it is the usual one, so that runs from before the option go on.
     if options.low != LOW and method == "cascade":
         what += f" {options.low}"
     checkpoints = callbacks.Checkpoints(run / "checkpoints", seconds=120, run=what)

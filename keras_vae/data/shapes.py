@@ -2,8 +2,8 @@
 
 Not dSprites itself (Matthey et al. 2017), whose pictures TFDS downloads under the name `dsprites`: the factors have the
 same meanings, and the sprites the proportions of those that its README shows
-(https://github.com/google-deepmind/dsprites-dataset), but pixels differ at their edges, orientations are 40 different
-ones (there the last is the first), and there are fewer by default. A number should say which of the two it comes from.
+(https://github.com/google-deepmind/dsprites-dataset), but pixels differ at their edges, and there are fewer by default.
+A number should say which of the two it comes from.
 """
 
 import dataclasses

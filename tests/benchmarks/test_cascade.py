@@ -24,8 +24,8 @@ def sprites():
     return images, factors_of(order_of(grid), grid)
 
 
-def options_for(folder, until=None, low=0.1):
-    return argparse.Namespace(runs=folder, steps=300, until=until, grid=GRID, learning_rate=1e-4, low=low)
+def options_for(folder, until=None):
+    return argparse.Namespace(runs=folder, steps=300, until=until, grid=GRID, learning_rate=1e-4, low=cascade.LOW)
 
 
 @pytest.mark.slow
